@@ -1,0 +1,302 @@
+//! One crop and scale for A, B and the mask, to a size the model takes.
+//!
+//! The U-Net halves its input several times and the VAE three times before, so both sides must be
+//! multiples of some step (64 px for SD1.x and SDXL, 32 px for the bundled base). The three
+//! pictures must go through exactly one transform, or the pair would differ by the transform.
+
+use image::imageops::{self, FilterType};
+use image::{ImageBuffer, Luma, Pixel};
+
+use crate::error::ImageError;
+use crate::mask::Mask;
+use crate::rgb::Rgb;
+
+/// The centred crop, then scale, that takes pictures of one size to the model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fit {
+    source: (u32, u32),
+    /// Left, top, width, height in the source, px.
+    crop: (u32, u32, u32, u32),
+    target: (u32, u32),
+}
+
+impl Fit {
+    /// The fit for a picture of `width` x `height` px.
+    ///
+    /// The longer side becomes `long_side` (rounded down to a `multiple`), the shorter the nearest
+    /// `multiple` that keeps the proportions, and what then sticks out is cropped evenly. Smaller
+    /// pictures are enlarged: a model draws well only at the size it was trained at. Where the
+    /// size already fits, pixels pass untouched.
+    ///
+    /// # Errors
+    /// [`ImageError::SideTooSmall`] when `long_side` is less than `multiple` or that is 0;
+    /// [`ImageError::TooNarrow`] when more than half of the picture would be cropped away.
+    pub fn new(width: u32, height: u32, multiple: u32, long_side: u32) -> Result<Self, ImageError> {
+        let steps = long_side.checked_div(multiple).unwrap_or(0);
+        if steps == 0 {
+            return Err(ImageError::SideTooSmall {
+                long_side,
+                multiple,
+            });
+        }
+        let (width, height) = (width.max(1), height.max(1));
+        let long = steps * multiple;
+        let short = |short: u32, of: u32| {
+            let ideal = f64::from(short) * f64::from(long) / f64::from(of);
+            ((ideal / f64::from(multiple)).round() as u32).max(1) * multiple
+        };
+        let target = if width >= height {
+            (long, short(height, width))
+        } else {
+            (short(width, height), long)
+        };
+        let crop = centred_crop((width, height), target);
+
+        let kept = u64::from(crop.2) * u64::from(crop.3) * 2;
+        if kept < u64::from(width) * u64::from(height) {
+            let (fit_width, fit_height) = target;
+            return Err(ImageError::TooNarrow {
+                width,
+                height,
+                fit_width,
+                fit_height,
+            });
+        }
+        Ok(Self {
+            source: (width, height),
+            crop,
+            target,
+        })
+    }
+
+    /// Width of what comes out, in px.
+    pub fn width(&self) -> u32 {
+        self.target.0
+    }
+
+    /// Height of what comes out, in px.
+    pub fn height(&self) -> u32 {
+        self.target.1
+    }
+
+    /// Fits a picture, resampled with Lanczos3.
+    ///
+    /// # Errors
+    /// [`ImageError::FitSizeDiffers`] when the picture is not of the size this was made for.
+    pub fn picture(&self, picture: &Rgb) -> Result<Rgb, ImageError> {
+        let (width, height) = (picture.width(), picture.height());
+        let pixels =
+            self.apply::<image::Rgb<u8>>((width, height), picture.pixels(), FilterType::Lanczos3)?;
+        Rgb::new(self.width(), self.height(), pixels)
+    }
+
+    /// Fits a mask, resampled with a triangle: it must not ring around its edges.
+    ///
+    /// # Errors
+    /// [`ImageError::FitSizeDiffers`] when the mask is not of the size this was made for.
+    pub fn mask(&self, mask: &Mask) -> Result<Mask, ImageError> {
+        let (width, height) = (mask.width(), mask.height());
+        let values =
+            self.apply::<Luma<u8>>((width, height), mask.values(), FilterType::Triangle)?;
+        Mask::new(self.width(), self.height(), values)
+    }
+
+    fn apply<P: Pixel<Subpixel = u8> + 'static>(
+        &self,
+        (width, height): (u32, u32),
+        samples: &[u8],
+        filter: FilterType,
+    ) -> Result<Vec<u8>, ImageError> {
+        let (fit_width, fit_height) = self.source;
+        let differs = ImageError::FitSizeDiffers {
+            width,
+            height,
+            fit_width,
+            fit_height,
+        };
+        if (width, height) != self.source {
+            return Err(differs);
+        }
+        let Some(source) = ImageBuffer::<P, &[u8]>::from_raw(width, height, samples) else {
+            return Err(differs);
+        };
+        let (x, y, crop_width, crop_height) = self.crop;
+        let view = imageops::crop_imm(&source, x, y, crop_width, crop_height);
+        Ok(imageops::resize(&*view, self.target.0, self.target.1, filter).into_raw())
+    }
+}
+
+/// The largest centred part of `source` with the proportions of `target`, to the pixel.
+fn centred_crop(source: (u32, u32), target: (u32, u32)) -> (u32, u32, u32, u32) {
+    let scaled = |side: u32, numerator: u32, denominator: u32, max: u32| {
+        let exact = f64::from(side) * f64::from(numerator) / f64::from(denominator);
+        (exact.round() as u32).clamp(1, max)
+    };
+    let width = scaled(source.1, target.0, target.1, source.0);
+    let height = scaled(source.0, target.1, target.0, source.1);
+    (
+        (source.0 - width) / 2,
+        (source.1 - height) / 2,
+        width,
+        height,
+    )
+}
+
+/// A, B and their mask at the model's size.
+#[derive(Debug, Clone)]
+pub struct FittedPair {
+    /// A.
+    pub original: Rgb,
+    /// B.
+    pub target: Rgb,
+    /// Where to learn.
+    pub mask: Option<Mask>,
+}
+
+/// Fits A, B and the mask with one [`Fit`].
+///
+/// # Errors
+/// [`ImageError::PairSizesDiffer`] or [`ImageError::MaskSizeDiffers`] when they do not lie on each
+/// other; otherwise as [`Fit::new`].
+pub fn fit_pair(
+    original: &Rgb,
+    target: &Rgb,
+    mask: Option<&Mask>,
+    multiple: u32,
+    long_side: u32,
+) -> Result<FittedPair, ImageError> {
+    Rgb::check_same_size(original, target)?;
+    if let Some(mask) = mask {
+        mask.check_on(original)?;
+    }
+    let fit = Fit::new(original.width(), original.height(), multiple, long_side)?;
+    Ok(FittedPair {
+        original: fit.picture(original)?,
+        target: fit.picture(target)?,
+        mask: mask.map(|mask| fit.mask(mask)).transpose()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_picture_of_the_right_size_passes_untouched() {
+        let picture =
+            Rgb::new(64, 32, (0..64 * 32 * 3).map(|i| (i % 251) as u8).collect()).unwrap();
+        let fitted = Fit::new(64, 32, 32, 64).unwrap().picture(&picture).unwrap();
+        assert_eq!(fitted.pixels(), picture.pixels(), "no resampling, no crop");
+    }
+
+    #[test]
+    fn the_nearest_multiples_are_chosen() {
+        let size = |width, height, multiple, side| {
+            let fit = Fit::new(width, height, multiple, side).unwrap();
+            (fit.width(), fit.height())
+        };
+        assert_eq!(
+            size(1000, 600, 64, 512),
+            (512, 320),
+            "307 px is nearest to 320"
+        );
+        assert_eq!(size(600, 1000, 64, 512), (320, 512), "and the same upright");
+        assert_eq!(size(4000, 3000, 64, 512), (512, 384), "4:3 fits exactly");
+        assert_eq!(
+            size(100, 100, 32, 128),
+            (128, 128),
+            "small pictures are enlarged"
+        );
+        assert_eq!(
+            size(500, 500, 64, 500),
+            (448, 448),
+            "the side is rounded down"
+        );
+    }
+
+    #[test]
+    fn the_crop_is_centred() {
+        let fit = Fit::new(1000, 600, 64, 512).unwrap();
+        assert_eq!(
+            fit.crop,
+            (20, 0, 960, 600),
+            "20 px off the left and the right"
+        );
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_with_a_remedy() {
+        let error = Fit::new(10_000, 10, 64, 512).unwrap_err();
+        assert!(error.to_string().contains("closer to a square"), "{error}");
+        assert!(
+            Fit::new(100, 100, 64, 63).is_err(),
+            "no multiple of 64 fits into 63"
+        );
+        assert!(
+            Fit::new(100, 100, 0, 512).is_err(),
+            "nothing is a multiple of 0"
+        );
+    }
+
+    #[test]
+    fn the_mask_moves_with_the_picture() {
+        let white = |x: u32, y: u32| (300..500).contains(&x) && (100..300).contains(&y);
+        let bytes = |channels: usize| -> Vec<u8> {
+            (0..1000 * 600)
+                .flat_map(|i| vec![255 * u8::from(white(i % 1000, i / 1000)); channels])
+                .collect()
+        };
+        let picture = Rgb::new(1000, 600, bytes(3)).unwrap();
+        let mask = Mask::new(1000, 600, bytes(1)).unwrap();
+        let fitted = fit_pair(&picture, &picture, Some(&mask), 64, 512).unwrap();
+        let mask = fitted.mask.unwrap();
+        let pairs = fitted
+            .original
+            .pixels()
+            .iter()
+            .step_by(3)
+            .zip(mask.values());
+        let apart = pairs
+            .filter(|(picture, mask)| (**picture >= 128) != (**mask >= 128))
+            .count();
+        assert!(
+            apart < 20,
+            "the white square lies on the white square, {apart} px differ"
+        );
+    }
+
+    #[test]
+    fn different_sizes_are_refused_and_named() {
+        let picture = |width, height| Rgb::filled(width, height, [9; 3]);
+        let error = fit_pair(&picture(10, 20), &picture(10, 21), None, 8, 64).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("10x20") && text.contains("10x21"), "{text}");
+
+        let mask = Mask::new(5, 5, vec![255; 25]).unwrap();
+        let error = fit_pair(&picture(10, 20), &picture(10, 20), Some(&mask), 8, 64).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("5x5") && text.contains("10x20"), "{text}");
+
+        let fit = Fit::new(10, 20, 8, 64).unwrap();
+        assert!(
+            fit.picture(&picture(20, 10)).is_err(),
+            "a fit is for one size"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_fit_lies_in_its_source(
+            width in 1..20_000u32, height in 1..20_000u32, multiple in 1..128u32, side in 1..2048u32,
+        ) {
+            if let Ok(fit) = Fit::new(width, height, multiple, side) {
+                let (x, y, crop_width, crop_height) = fit.crop;
+                prop_assert!(x + crop_width <= width && y + crop_height <= height, "{:?}", fit);
+                prop_assert!(fit.width() % multiple == 0 && fit.height() % multiple == 0, "{:?}", fit);
+                prop_assert!(fit.width().max(fit.height()) <= side.next_multiple_of(multiple), "{:?}", fit);
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Pixels and masks before they become tensors.
+//!
+//! Everything here is plain bytes and arithmetic, with no tensor library and no files, so that the
+//! workbench in the browser and the engine share one truth about what a pair and its mask are:
+//!
+//! - [`mod@decode`], [`encode`]: PNG, JPEG and WebP bytes to [`Rgb`] and [`Mask`], and back to PNG.
+//! - [`fit`]: one crop and scale for A, B and the mask.
+//! - [`difference`]: where A and B differ, a suggested mask, and what is wrong with a pair.
+//! - [`mod@composite`]: A outside the mask, B inside.
+//! - [`latent_mask`]: the mask as the loss sees it, eight times smaller.
+//! - [`metrics`]: mean absolute error, the building block of every score.
+//! - [`sheet`]: labelled contact sheets.
+//!
+//! Colours are sRGB bytes as stored: embedded colour profiles are not applied, since A and B come
+//! from the same source and the model was trained on plain sRGB values.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod composite;
+pub mod decode;
+pub mod difference;
+pub mod encode;
+mod error;
+pub mod fit;
+pub mod latent_mask;
+mod mask;
+pub mod metrics;
+mod rgb;
+pub mod sheet;
+mod text;
+mod window;
+
+pub use composite::composite;
+pub use decode::{Decoded, decode, decode_mask};
+pub use difference::{Difference, PairWarning};
+pub use encode::{encode_mask_png, encode_png};
+pub use error::ImageError;
+pub use fit::{Fit, FittedPair, fit_pair};
+pub use latent_mask::LatentMask;
+pub use mask::Mask;
+pub use metrics::{mae, mae_weighted};
+pub use rgb::Rgb;
+pub use sheet::{Sheet, SheetRow};
