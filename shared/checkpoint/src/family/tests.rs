@@ -1,0 +1,238 @@
+use std::collections::BTreeMap;
+
+use pollster::block_on;
+
+use super::*;
+use crate::{Array, Dtype, EmbeddedFolder, LoraModule, MemoryFile, safetensors::write::TensorData};
+
+/// A file of F16 zeros, except where values are given.
+fn file_of(tensors: &[(&str, &[usize], Option<f32>)]) -> SafetensorsFile {
+    let tensors = tensors
+        .iter()
+        .map(|(name, shape, spread)| {
+            let count: usize = shape.iter().product();
+            let value = |index: usize| if index.is_multiple_of(2) { 1.0 } else { -1.0 };
+            let bytes = (0..count)
+                .map(|index| half::f16::from_f32(spread.unwrap_or(0.0) * value(index)))
+                .flat_map(half::f16::to_le_bytes)
+                .collect();
+            ((*name).to_owned(), (shape.to_vec(), bytes))
+        })
+        .collect();
+    let data = TensorData::new(Dtype::F16, tensors);
+    let bytes = [data.header(&BTreeMap::new()), data.bytes().to_vec()].concat();
+    block_on(SafetensorsFile::open(Box::new(MemoryFile::new(
+        "model", bytes,
+    ))))
+    .unwrap()
+}
+
+const LDM_CONV_IN: &str = "model.diffusion_model.input_blocks.0.0.weight";
+const LDM_TO_K: &str =
+    "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight";
+const LDM_LABEL: &str = "model.diffusion_model.label_emb.0.0.weight";
+const SD2_BIAS: &str = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias";
+
+fn family_of(tensors: &[(&str, &[usize], Option<f32>)]) -> Family {
+    block_on(Family::of_file(&file_of(tensors))).unwrap()
+}
+
+#[test]
+fn the_width_of_cross_attention_tells_the_kinds_apart() {
+    let sd1 = family_of(&[
+        (LDM_CONV_IN, &[320, 4, 3, 3], None),
+        (LDM_TO_K, &[640, 768], None),
+    ]);
+    assert_eq!(sd1.architecture, Architecture::Sd1, "width 768");
+    assert!(!sd1.is_inpainting(), "four input channels");
+
+    let inpainting = family_of(&[
+        (LDM_CONV_IN, &[320, 9, 3, 3], None),
+        (LDM_TO_K, &[640, 768], None),
+    ]);
+    assert!(inpainting.is_inpainting(), "nine input channels");
+
+    let sdxl = family_of(&[
+        (LDM_CONV_IN, &[320, 4, 3, 3], None),
+        (LDM_TO_K, &[640, 2048], None),
+        (LDM_LABEL, &[1, 1], None),
+        ("v_pred", &[0], None),
+        ("ztsnr", &[0], None),
+    ]);
+    assert_eq!(
+        sdxl.architecture,
+        Architecture::Sdxl,
+        "width 2048 with size conditioning"
+    );
+    assert_eq!(
+        sdxl.prediction_type,
+        PredictionType::VPrediction,
+        "it carries the mark"
+    );
+    assert!(sdxl.zero_terminal_snr, "it carries that mark too");
+
+    let small = family_of(&[
+        ("conv_in.weight", &[64, 4, 3, 3], None),
+        (
+            "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+            &[128, 64],
+            None,
+        ),
+    ]);
+    assert_eq!(
+        small.architecture,
+        Architecture::Sd1Like,
+        "diffusers names, other sizes"
+    );
+    assert_eq!(small.context_width, 64, "as its weights say");
+}
+
+#[test]
+fn stable_diffusion_2_shows_its_prediction_in_a_bias() {
+    for (spread, expected) in [
+        (0.05, PredictionType::Epsilon),
+        (0.2, PredictionType::VPrediction),
+    ] {
+        let family = family_of(&[
+            (LDM_CONV_IN, &[320, 4, 3, 3], None),
+            (LDM_TO_K, &[640, 1024], None),
+            (SD2_BIAS, &[320], Some(spread)),
+        ]);
+        assert_eq!(family.architecture, Architecture::Sd2, "width 1024");
+        assert_eq!(family.prediction_type, expected, "deviation {spread}");
+    }
+}
+
+#[test]
+fn files_without_a_unet_are_called_by_their_name() {
+    let cases: [(&str, &str); 5] = [
+        ("lora_unet_mid_block_attentions_0_proj_in.alpha", "a LoRA"),
+        ("double_blocks.0.img_attn.qkv.weight", "Flux"),
+        ("decoder.conv_in.weight", "a VAE"),
+        (
+            "text_model.embeddings.position_embedding.weight",
+            "a text encoder",
+        ),
+        ("something.weight", "a file without a UNet"),
+    ];
+    for (name, expected) in cases {
+        let answer = block_on(Family::of_file(&file_of(&[(name, &[1], None)])));
+        let message = answer.expect_err("there is no UNet").to_string();
+        assert!(message.contains(expected), "{name} gave: {message}");
+    }
+    let edm = [
+        (LDM_CONV_IN, [320_usize, 4, 3, 3].as_slice(), None),
+        ("edm_vpred.sigma_max", &[], None),
+    ];
+    let answer = block_on(Family::of_file(&file_of(&edm)));
+    assert!(
+        answer.is_err(),
+        "another noise schedule would train nonsense"
+    );
+}
+
+const UNET: &[u8] = br#"{
+    "in_channels": 4, "block_out_channels": [64, 96, 128], "cross_attention_dim": 64,
+    "layers_per_block": 1, "addition_embed_type": null,
+    "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]
+}"#;
+
+#[test]
+fn a_folder_tells_by_its_configurations() {
+    const BASE: EmbeddedFolder = EmbeddedFolder {
+        name: "base",
+        files: &[
+            ("unet/config.json", UNET),
+            (
+                "scheduler/scheduler_config.json",
+                br#"{"prediction_type": "v_prediction"}"#,
+            ),
+        ],
+    };
+    let family = block_on(Family::of_folder(&BASE)).unwrap();
+    assert_eq!(
+        family.architecture,
+        Architecture::Sd1Like,
+        "as small as the bundled base"
+    );
+    assert_eq!(
+        family.prediction_type,
+        PredictionType::VPrediction,
+        "the scheduler says so"
+    );
+    let layout = block_on(unet_layout(&BASE)).unwrap();
+    let expected = UnetLayout {
+        layers_per_block: 1,
+        down_attention: vec![true, true, false],
+        up_attention: vec![false, true, true],
+    };
+    assert_eq!(layout, expected, "its blocks");
+}
+
+#[test]
+fn hostile_and_foreign_configurations_are_refused() {
+    const ENDLESS: EmbeddedFolder = EmbeddedFolder {
+        name: "endless",
+        files: &[(
+            "unet/config.json",
+            br#"{"in_channels": 4, "block_out_channels": [320], "cross_attention_dim": 768,
+                "layers_per_block": 4000000000, "down_block_types": ["DownBlock2D"],
+                "up_block_types": ["UpBlock2D"]}"#,
+        )],
+    };
+    const FOREIGN: EmbeddedFolder = EmbeddedFolder {
+        name: "foreign",
+        files: &[
+            ("unet/config.json", b"{\"in_channels\": \"four\"}"),
+            ("scheduler/scheduler_config.json", b"{}"),
+        ],
+    };
+    let answer = block_on(unet_layout(&ENDLESS));
+    assert!(
+        matches!(answer, Err(CheckpointError::UnknownFamily { .. })),
+        "got {answer:?}"
+    );
+    let answer = block_on(Family::of_folder(&FOREIGN));
+    assert!(
+        matches!(answer, Err(CheckpointError::BadConfig { .. })),
+        "got {answer:?}"
+    );
+}
+
+#[test]
+fn a_lora_tells_by_the_width_of_its_key_projections() {
+    for (width, expected) in [
+        (768, Architecture::Sd1),
+        (2048, Architecture::Sdxl),
+        (64, Architecture::Sd1Like),
+    ] {
+        let down = Array {
+            shape: vec![1, width],
+            data: vec![0.0; width],
+        };
+        let up = Array {
+            shape: vec![1, 1],
+            data: vec![0.0],
+        };
+        let name = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k";
+        let modules = BTreeMap::from([(
+            name.to_owned(),
+            LoraModule {
+                down,
+                up,
+                alpha: 1.0,
+            },
+        )]);
+        let lora = LoraFile {
+            modules,
+            metadata: BTreeMap::new(),
+        };
+        assert_eq!(lora_architecture(&lora), Some(expected), "width {width}");
+    }
+    assert_eq!(
+        lora_architecture(&LoraFile::default()),
+        None,
+        "nothing to tell by"
+    );
+}

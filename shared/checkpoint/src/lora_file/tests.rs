@@ -1,0 +1,496 @@
+use ::safetensors::{SafeTensors, serialize, tensor::TensorView};
+use pollster::block_on;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Dtype, LoraFileError, MemoryFile, metadata};
+
+const LINEAR: &str = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
+const CONVOLUTION: &str = "lora_unet_mid_block_attentions_0_proj_in";
+
+fn array(shape: &[usize]) -> Array {
+    let count = shape.iter().product::<usize>();
+    Array {
+        shape: shape.to_vec(),
+        data: (0..count).map(|index| index as f32 * 0.25).collect(),
+    }
+}
+
+fn example() -> LoraFile {
+    let linear = LoraModule {
+        down: array(&[2, 3]),
+        up: array(&[4, 2]),
+        alpha: 1.0,
+    };
+    let convolution = LoraModule {
+        down: array(&[2, 5, 1, 1]),
+        up: array(&[5, 2, 1, 1]),
+        alpha: 2.0,
+    };
+    LoraFile {
+        modules: [
+            (LINEAR.to_owned(), linear),
+            (CONVOLUTION.to_owned(), convolution),
+        ]
+        .into(),
+        metadata: [
+            ("ss_network_dim".to_owned(), "2".to_owned()),
+            ("mimeo.version".to_owned(), "0.1.0".to_owned()),
+        ]
+        .into(),
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<LoraFile, LoraFileError> {
+    block_on(LoraFile::read(Box::new(MemoryFile::new(
+        "test",
+        bytes.to_vec(),
+    ))))
+}
+
+fn refusal(bytes: &[u8]) -> LoraFileError {
+    read(bytes).expect_err("this file must be refused")
+}
+
+/// A file with these tensors of zeros (or of `fill`), for spellings that Mimeo does not write.
+fn foreign_file(tensors: &[(&str, Dtype, &[usize])], fill: u8) -> Vec<u8> {
+    let data: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(_, dtype, shape)| vec![fill; shape.iter().product::<usize>() * dtype.bitsize() / 8])
+        .collect();
+    let views = tensors
+        .iter()
+        .zip(&data)
+        .map(|((name, dtype, shape), bytes)| {
+            (
+                *name,
+                TensorView::new(*dtype, shape.to_vec(), bytes).unwrap(),
+            )
+        });
+    serialize(views, None).unwrap()
+}
+
+fn key(part: &str) -> String {
+    format!("{LINEAR}.{part}")
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let lora = example();
+    for precision in [Precision::F16, Precision::F32] {
+        let back = read(&lora.write(precision).unwrap()).unwrap();
+        assert_eq!(
+            back.modules, lora.modules,
+            "quarters are exact in {precision:?}"
+        );
+        for (key, value) in &lora.metadata {
+            assert_eq!(
+                back.metadata.get(key),
+                Some(value),
+                "metadata {key} in {precision:?}"
+            );
+        }
+        assert_eq!(
+            back.write(precision).unwrap(),
+            lora.write(precision).unwrap(),
+            "and again"
+        );
+    }
+}
+
+#[test]
+fn the_file_has_the_names_and_shapes_of_kohya() {
+    let bytes = example().write(Precision::F16).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut names = file.names();
+    names.sort_unstable();
+    let expected = [CONVOLUTION, LINEAR].map(|module| {
+        ["alpha", "lora_down.weight", "lora_up.weight"].map(|part| format!("{module}.{part}"))
+    });
+    assert_eq!(names, expected.concat(), "three tensors per module");
+    let alpha = file.tensor(&key("alpha")).unwrap();
+    assert_eq!(
+        (alpha.shape(), alpha.dtype()),
+        ([0; 0].as_slice(), Dtype::F16),
+        "one number"
+    );
+}
+
+#[test]
+fn the_hashes_are_those_of_the_bytes() {
+    let bytes = example().write(Precision::F16).unwrap();
+    let header_length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let after_header = crate::sha256::sha256_hex(&bytes[8 + header_length..]);
+    let metadata = read(&bytes).unwrap().metadata;
+    assert_eq!(
+        metadata::model_hash(&metadata),
+        Some(&*after_header),
+        "over the tensors alone"
+    );
+    // SHA-256 of nothing: a file below 1 MiB does not reach the window.
+    assert_eq!(
+        metadata[metadata::LEGACY_HASH],
+        "e3b0c442",
+        "as kohya computes it"
+    );
+}
+
+#[test]
+fn the_short_hash_covers_64_kib_from_1_mib_on_without_other_metadata() {
+    let width = 300_000;
+    let module = LoraModule {
+        down: array(&[1, width]),
+        up: array(&[1, 1]),
+        alpha: 1.0,
+    };
+    let mut lora = example();
+    lora.modules = [(LINEAR.to_owned(), module)].into();
+    let hash_of = |lora: &LoraFile| {
+        read(&lora.write(Precision::F32).unwrap()).unwrap().metadata[metadata::LEGACY_HASH].clone()
+    };
+
+    // The same by hand: the reference's own writer, one metadata key, the window cut out.
+    let bytes = lora.write(Precision::F32).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let training = [("ss_network_dim".to_owned(), "2".to_owned())]
+        .into_iter()
+        .collect();
+    let plain = serialize(file.tensors(), Some(training)).unwrap();
+    let expected = crate::sha256::sha256_hex(&plain[0x10_0000..0x11_0000]);
+    assert_eq!(
+        hash_of(&lora),
+        expected[..8],
+        "over the file with ss_* metadata only"
+    );
+
+    let before = hash_of(&lora);
+    lora.metadata.insert(
+        "modelspec.title".to_owned(),
+        "another, longer title".to_owned(),
+    );
+    assert_eq!(hash_of(&lora), before, "other metadata does not count");
+}
+
+#[test]
+fn peft_and_diffusers_spellings_are_read() {
+    let path = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+    let spellings = [
+        [
+            format!("unet.{path}.lora_A.weight"),
+            format!("unet.{path}.lora_B.weight"),
+        ],
+        [
+            format!("unet.{path}.lora.down.weight"),
+            format!("unet.{path}.lora.up.weight"),
+        ],
+    ];
+    for [down, up] in &spellings {
+        let file = foreign_file(
+            &[(down, Dtype::BF16, &[2, 3]), (up, Dtype::BF16, &[4, 2])],
+            0,
+        );
+        let lora = read(&file).unwrap();
+        let module = &lora.modules[LINEAR];
+        assert_eq!(module.down.shape, [2, 3], "A of {down}");
+        assert_eq!(module.up.shape, [4, 2], "B of {up}");
+        assert_eq!(module.alpha, 2.0, "without alpha, alpha is the rank");
+    }
+}
+
+#[test]
+fn an_alpha_of_another_form_is_read() {
+    let file = foreign_file(
+        &[
+            (&key("lora_down.weight"), Dtype::F32, &[2, 3]),
+            (&key("lora_up.weight"), Dtype::F16, &[4, 2]),
+            (&key("alpha"), Dtype::I64, &[1]),
+        ],
+        0,
+    );
+    assert_eq!(
+        read(&file).unwrap().modules[LINEAR].alpha,
+        0.0,
+        "an integer, in a list of one"
+    );
+    let file = foreign_file(
+        &[
+            (&key("lora_down.weight"), Dtype::F32, &[2, 3]),
+            (&key("lora_up.weight"), Dtype::F16, &[4, 2]),
+            (&key("alpha"), Dtype::F32, &[2]),
+        ],
+        0,
+    );
+    let error = refusal(&file);
+    assert!(
+        error.to_string().contains("not one number"),
+        "two alphas gave: {error}"
+    );
+}
+
+#[test]
+fn other_kinds_are_refused_by_name() {
+    let kinds = [
+        ("hada_w1_a", "LoHa"),
+        ("lokr_w1", "LoKr"),
+        ("lora_mid.weight", "lora_mid"),
+        ("dora_scale", "DoRA"),
+        ("diff", "diff"),
+    ];
+    for (part, expected) in kinds {
+        let file = foreign_file(
+            &[
+                (&key("lora_down.weight"), Dtype::F16, &[2, 3]),
+                (&key("lora_up.weight"), Dtype::F16, &[4, 2]),
+                (&key(part), Dtype::F16, &[2, 2]),
+            ],
+            0,
+        );
+        let message = refusal(&file).to_string();
+        assert!(message.contains(expected), "{part} gave: {message}");
+    }
+}
+
+#[test]
+fn checkpoints_and_unknown_keys_are_refused() {
+    let file = foreign_file(&[("model.diffusion_model.out.2.bias", Dtype::F16, &[4])], 0);
+    let error = refusal(&file);
+    assert!(
+        matches!(error, LoraFileError::NotALora { .. }),
+        "a checkpoint gave: {error}"
+    );
+    let error = refusal(&foreign_file(&[], 0));
+    assert!(
+        matches!(error, LoraFileError::NotALora { .. }),
+        "nothing gave: {error}"
+    );
+    let file = foreign_file(
+        &[
+            (&key("lora_down.weight"), Dtype::F16, &[2, 3]),
+            (&key("lora_up.weight"), Dtype::F16, &[4, 2]),
+            ("something.else", Dtype::F16, &[1]),
+        ],
+        0,
+    );
+    let error = refusal(&file);
+    assert!(
+        matches!(error, LoraFileError::UnknownKey { .. }),
+        "got {error}"
+    );
+}
+
+#[test]
+fn contradicting_modules_are_refused() {
+    let with_shapes = |down: &[usize], up: &[usize]| {
+        foreign_file(
+            &[
+                (&key("lora_down.weight"), Dtype::F16, down),
+                (&key("lora_up.weight"), Dtype::F16, up),
+            ],
+            0,
+        )
+    };
+    let cases: [(&[usize], &[usize], &str); 6] = [
+        (&[2, 3], &[4, 3], "rank 2 in its down weight and 3"),
+        (&[0, 3], &[4, 0], "is empty"),
+        (&[2, 3, 3, 3], &[4, 2, 1, 1], "1×1"),
+        (&[2, 3], &[4, 2, 1, 1], "1×1"),
+        (&[6], &[4, 2], "1×1"),
+        (&[2, 0], &[4, 2], "is empty"),
+    ];
+    for (down, up, expected) in cases {
+        let message = refusal(&with_shapes(down, up)).to_string();
+        assert!(
+            message.contains(expected),
+            "{down:?} and {up:?} gave: {message}"
+        );
+    }
+
+    let down_only = foreign_file(&[(&key("lora_down.weight"), Dtype::F16, &[2, 3])], 0);
+    let error = refusal(&down_only);
+    assert!(
+        matches!(error, LoraFileError::MissingPart { part: "up", .. }),
+        "got {error}"
+    );
+
+    let twice = foreign_file(
+        &[
+            (&key("lora_down.weight"), Dtype::F16, &[2, 3]),
+            (
+                "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight",
+                Dtype::F16,
+                &[2, 3],
+            ),
+        ],
+        0,
+    );
+    let error = refusal(&twice);
+    assert!(
+        matches!(error, LoraFileError::DuplicateModule { .. }),
+        "got {error}"
+    );
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused() {
+    // 0xffff is a NaN in half precision.
+    let file = foreign_file(
+        &[
+            (&key("lora_down.weight"), Dtype::F16, &[2, 3]),
+            (&key("lora_up.weight"), Dtype::F16, &[4, 2]),
+        ],
+        0xff,
+    );
+    let message = refusal(&file).to_string();
+    assert!(message.contains("not a number"), "NaN gave: {message}");
+}
+
+#[test]
+fn a_value_too_large_for_half_precision_is_an_error_with_a_remedy() {
+    let mut lora = example();
+    lora.modules.get_mut(LINEAR).unwrap().up.data[0] = 70_000.0;
+    let message = lora
+        .write(Precision::F16)
+        .expect_err("70000 is infinite in F16")
+        .to_string();
+    assert!(
+        message.contains("full precision"),
+        "the remedy is missing: {message}"
+    );
+    assert!(lora.write(Precision::F32).is_ok(), "and it helps");
+}
+
+#[test]
+fn what_could_not_be_read_back_is_not_written() {
+    let refused = |change: &dyn Fn(&mut LoraFile)| {
+        let mut lora = example();
+        change(&mut lora);
+        lora.write(Precision::F32)
+            .expect_err("this must not be written")
+    };
+    let error = refused(&|lora| lora.modules.clear());
+    assert!(matches!(error, LoraFileError::Empty), "got {error}");
+    let error = refused(&|lora| lora.modules.get_mut(LINEAR).unwrap().alpha = f32::NAN);
+    assert!(
+        matches!(error, LoraFileError::UnwritableModule { .. }),
+        "got {error}"
+    );
+    let error = refused(&|lora| lora.modules.get_mut(LINEAR).unwrap().up.shape[1] = 3);
+    assert!(
+        matches!(error, LoraFileError::UnwritableModule { .. }),
+        "got {error}"
+    );
+    for name in [
+        "",
+        "to_q",
+        "lora_unet_",
+        "lora_unet_a.b",
+        "unet.mid_block.proj",
+    ] {
+        let error = refused(&|lora| {
+            let module = lora.modules[LINEAR].clone();
+            lora.modules.insert(name.to_owned(), module);
+        });
+        assert!(
+            matches!(error, LoraFileError::UnwritableName { .. }),
+            "{name:?} gave {error}"
+        );
+    }
+    let error = refused(&|lora| {
+        lora.metadata
+            .insert("tags".to_owned(), " ".repeat(MAX_METADATA_BYTES));
+    });
+    assert!(
+        matches!(error, LoraFileError::UnwritableMetadata { .. }),
+        "got {error}"
+    );
+}
+
+#[test]
+fn a_file_cut_at_any_length_is_refused() {
+    let whole = example().write(Precision::F16).unwrap();
+    for length in 0..whole.len() {
+        let error = refusal(&whole[..length]);
+        assert!(
+            matches!(error, LoraFileError::Checkpoint(_)),
+            "{length} bytes gave: {error}"
+        );
+    }
+}
+
+fn any_array(shape: Vec<usize>) -> impl Strategy<Value = Array> {
+    let count = shape.iter().product::<usize>();
+    prop::collection::vec(-1e4_f32..1e4, count).prop_map(move |data| Array {
+        shape: shape.clone(),
+        data,
+    })
+}
+
+fn any_module() -> impl Strategy<Value = LoraModule> {
+    (
+        1..4_usize,
+        1..5_usize,
+        1..5_usize,
+        any::<bool>(),
+        0.0..8.0_f32,
+    )
+        .prop_flat_map(|(rank, inputs, outputs, is_convolution, alpha)| {
+            let (mut down, mut up) = (vec![rank, inputs], vec![outputs, rank]);
+            if is_convolution {
+                down.extend([1, 1]);
+                up.extend([1, 1]);
+            }
+            (any_array(down), any_array(up)).prop_map(move |(down, up)| LoraModule {
+                down,
+                up,
+                alpha,
+            })
+        })
+}
+
+fn any_lora() -> impl Strategy<Value = LoraFile> {
+    let modules =
+        prop::collection::btree_map("lora_(unet|te|te1|te2)_[a-z0-9_]{1,12}", any_module(), 1..4);
+    let metadata = prop::collection::btree_map("[a-z_.]{1,12}", "\\PC{0,40}", 0..4);
+    (modules, metadata).prop_map(|(modules, metadata)| LoraFile { modules, metadata })
+}
+
+proptest! {
+    #[test]
+    fn any_lora_survives_the_way_through_a_file(lora in any_lora()) {
+        let bytes = lora.write(Precision::F32).unwrap();
+        let back = read(&bytes).unwrap();
+        prop_assert_eq!(&back.modules, &lora.modules, "full precision is exact");
+        for (key, value) in &lora.metadata {
+            prop_assert_eq!(back.metadata.get(key), Some(value), "metadata {}", key);
+        }
+        prop_assert_eq!(back.write(Precision::F32).unwrap(), bytes, "one form only");
+    }
+
+    #[test]
+    fn no_damage_makes_the_reader_panic(
+        place in any::<prop::sample::Index>(),
+        damage in prop::collection::vec(any::<u8>(), 1..8),
+    ) {
+        let mut bytes = example().write(Precision::F16).unwrap();
+        let start = place.index(bytes.len());
+        for (place, byte) in bytes[start..].iter_mut().zip(damage) {
+            *place = byte;
+        }
+        match read(&bytes) {
+            Ok(lora) => {
+                for (name, module) in &lora.modules {
+                    prop_assert!(module.check().is_ok(), "{} was let through", name);
+                }
+            }
+            Err(error) => {
+                let message = error.to_string();
+                prop_assert!(!message.contains(char::is_control), "one line: {:?}", message);
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(read(&bytes).is_err(), "noise is no LoRA");
+    }
+}

@@ -1,0 +1,262 @@
+//! What a LoRA file says about itself: the keys that other programs read, and Mimeo's own.
+//!
+//! Values are strings. `ss_*` are kohya's (sd-scripts `train_network.py`), by which A1111 and others
+//! recognise a LoRA; `sshs_*` are hashes that the writer adds; `modelspec.*` is
+//! <https://github.com/Stability-AI/ModelSpec> 1.0.1; `mimeo.*` is ours.
+
+use std::collections::BTreeMap;
+
+use crate::{Architecture, PredictionType};
+
+/// The whole recipe, as JSON.
+pub const RECIPE: &str = "mimeo.recipe";
+/// The scores that were measured after training, as JSON.
+pub const SCORES: &str = "mimeo.scores";
+/// What identifies the base: see [`crate::folder::base_hash`].
+pub const BASE_HASH: &str = "mimeo.base_hash";
+/// The version of Mimeo that wrote the file.
+pub const VERSION: &str = "mimeo.version";
+/// SHA-256 of everything after the header.
+pub const MODEL_HASH: &str = "sshs_model_hash";
+/// The older, short hash of the same program.
+pub const LEGACY_HASH: &str = "sshs_legacy_hash";
+
+/// What is known about a LoRA when it is saved.
+///
+/// No clock is read here: a date that the program does not pass is a date that the file does not
+/// have, and then the same seed gives the same file, bit for bit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainingMetadata {
+    /// The file's name without extension; A1111 offers the LoRA under it.
+    pub output_name: String,
+    /// The kind of base that it was trained on.
+    pub architecture: Architecture,
+    /// Inner size of the modules.
+    pub rank: usize,
+    /// Numerator of the scale alpha / rank.
+    pub alpha: f32,
+    /// Seed of the training noise.
+    pub seed: u64,
+    /// Steps that were made.
+    pub steps: u32,
+    /// Steps that were planned.
+    pub max_steps: u32,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// The optimizer, such as `AdamW`.
+    pub optimizer: String,
+    /// What the base predicts.
+    pub prediction_type: PredictionType,
+    /// Width and height of the training pictures, pixels.
+    pub resolution: (u32, u32),
+    /// First and last timestep that was trained.
+    pub timestep_range: (u32, u32),
+    /// The whole recipe, as JSON.
+    pub recipe: String,
+    /// The measured scores, as JSON; `None` if none were measured.
+    pub scores: Option<String>,
+    /// What identifies the base: see [`crate::folder::base_hash`].
+    pub base_hash: String,
+    /// The version of Mimeo.
+    pub version: String,
+    /// Day or moment of training in ISO 8601, for `modelspec.date`.
+    pub date: Option<String>,
+    /// When training started, seconds since 1970.
+    pub started_at_secs: Option<f64>,
+    /// When training ended, seconds since 1970.
+    pub finished_at_secs: Option<f64>,
+}
+
+impl TrainingMetadata {
+    /// The metadata of the file; [`crate::LoraFile::write`] adds the hashes.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let (width, height) = self.resolution;
+        let (first_timestep, last_timestep) = self.timestep_range;
+        let names = base_names(self.architecture);
+        let predicts_velocity = self.prediction_type == PredictionType::VPrediction;
+
+        let required = [
+            // kohya writes Python's booleans.
+            (
+                "ss_v2",
+                if names.is_v2 { "True" } else { "False" }.to_owned(),
+            ),
+            ("ss_base_model_version", names.kohya.to_owned()),
+            ("ss_network_module", "networks.lora".to_owned()),
+            ("ss_network_dim", self.rank.to_string()),
+            ("ss_network_alpha", self.alpha.to_string()),
+            ("ss_output_name", self.output_name.clone()),
+            ("ss_seed", self.seed.to_string()),
+            ("ss_steps", self.steps.to_string()),
+            ("ss_max_train_steps", self.max_steps.to_string()),
+            ("ss_learning_rate", self.learning_rate.to_string()),
+            ("ss_optimizer", self.optimizer.clone()),
+            ("modelspec.sai_model_spec", "1.0.1".to_owned()),
+            (
+                "modelspec.architecture",
+                format!("{}/lora", names.modelspec),
+            ),
+            ("modelspec.implementation", "diffusers".to_owned()),
+            ("modelspec.title", self.output_name.clone()),
+            ("modelspec.resolution", format!("{width}x{height}")),
+            (
+                "modelspec.prediction_type",
+                if predicts_velocity { "v" } else { "epsilon" }.to_owned(),
+            ),
+            (
+                "modelspec.timestep_range",
+                format!("{first_timestep},{last_timestep}"),
+            ),
+            (RECIPE, self.recipe.clone()),
+            (BASE_HASH, self.base_hash.clone()),
+            (VERSION, self.version.clone()),
+        ];
+        let optional = [
+            (SCORES, self.scores.clone()),
+            ("modelspec.date", self.date.clone()),
+            (
+                "ss_training_started_at",
+                self.started_at_secs.map(|secs| secs.to_string()),
+            ),
+            (
+                "ss_training_finished_at",
+                self.finished_at_secs.map(|secs| secs.to_string()),
+            ),
+        ];
+        let present = optional
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)));
+        required
+            .into_iter()
+            .chain(present)
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect()
+    }
+}
+
+/// The model hash that a file claims, if it has the form of one.
+///
+/// The one metadata value that other programs paste into pages; a file that puts markup there is an
+/// attack that has been seen.
+#[must_use]
+pub fn model_hash(metadata: &BTreeMap<String, String>) -> Option<&str> {
+    let hash = metadata.get(MODEL_HASH)?;
+    let is_hex = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex.then_some(hash.as_str())
+}
+
+struct BaseNames {
+    is_v2: bool,
+    kohya: &'static str,
+    modelspec: &'static str,
+}
+
+/// How other programs name the base. One built like Stable Diffusion 1.x counts as that: they know
+/// no other word for it, and a LoRA without a known version is hidden from their lists.
+fn base_names(architecture: Architecture) -> BaseNames {
+    let (is_v2, kohya, modelspec) = match architecture {
+        Architecture::Sd1 | Architecture::Sd1Like => (false, "sd_v1", "stable-diffusion-v1"),
+        Architecture::Sd2 => (true, "sd_v2", "stable-diffusion-v2-512"),
+        Architecture::Sdxl => (false, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base"),
+        Architecture::SdxlRefiner => (false, "sdxl_refiner_v1-0", "stable-diffusion-xl-v1-refiner"),
+    };
+    BaseNames {
+        is_v2,
+        kohya,
+        modelspec,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> TrainingMetadata {
+        TrainingMetadata {
+            output_name: "glasses".into(),
+            architecture: Architecture::Sd1Like,
+            rank: 8,
+            alpha: 8.0,
+            seed: 7,
+            steps: 100,
+            max_steps: 120,
+            learning_rate: 2e-3,
+            optimizer: "AdamW".into(),
+            prediction_type: PredictionType::Epsilon,
+            resolution: (128, 128),
+            timestep_range: (0, 999),
+            recipe: "{\"method\":\"copier\"}".into(),
+            scores: None,
+            base_hash: "ab".repeat(32),
+            version: "0.1.0".into(),
+            date: None,
+            started_at_secs: None,
+            finished_at_secs: None,
+        }
+    }
+
+    #[test]
+    fn every_key_that_other_programs_need_is_there() {
+        let map = example().to_map();
+        let expected = [
+            ("ss_v2", "False"),
+            ("ss_base_model_version", "sd_v1"),
+            ("ss_network_module", "networks.lora"),
+            ("ss_network_dim", "8"),
+            ("ss_network_alpha", "8"),
+            ("ss_output_name", "glasses"),
+            ("ss_seed", "7"),
+            ("ss_steps", "100"),
+            ("ss_max_train_steps", "120"),
+            ("ss_learning_rate", "0.002"),
+            ("ss_optimizer", "AdamW"),
+            ("modelspec.sai_model_spec", "1.0.1"),
+            ("modelspec.architecture", "stable-diffusion-v1/lora"),
+            ("modelspec.implementation", "diffusers"),
+            ("modelspec.title", "glasses"),
+            ("modelspec.resolution", "128x128"),
+            ("modelspec.prediction_type", "epsilon"),
+            ("modelspec.timestep_range", "0,999"),
+            ("mimeo.recipe", "{\"method\":\"copier\"}"),
+            ("mimeo.version", "0.1.0"),
+        ];
+        for (key, value) in expected {
+            assert_eq!(map.get(key).map(String::as_str), Some(value), "of {key}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_given_is_not_written() {
+        let map = example().to_map();
+        for key in [
+            "modelspec.date",
+            "ss_training_started_at",
+            "ss_training_finished_at",
+            SCORES,
+        ] {
+            assert!(!map.contains_key(key), "{key} would change with every run");
+        }
+        let dated = TrainingMetadata {
+            date: Some("2026-01-31".into()),
+            started_at_secs: Some(1_769_817_600.5),
+            ..example()
+        };
+        let map = dated.to_map();
+        assert_eq!(map["modelspec.date"], "2026-01-31", "as it was given");
+        assert_eq!(
+            map["ss_training_started_at"], "1769817600.5",
+            "seconds, as kohya writes them"
+        );
+    }
+
+    #[test]
+    fn only_a_real_hash_passes_as_one() {
+        let with = |hash: &str| BTreeMap::from([(MODEL_HASH.to_owned(), hash.to_owned())]);
+        let good = "0f".repeat(32);
+        assert_eq!(model_hash(&with(&good)), Some(&*good), "64 hex digits");
+        for bad in ["", "0f", "<img src=x onerror=alert(1)>", &"é".repeat(32)] {
+            assert_eq!(model_hash(&with(bad)), None, "{bad:?} is no hash");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! kohya's LoRA names of a model's modules.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use crate::CheckpointError;
+
+use super::{LDM_UNET_PREFIX, UnetKeys};
+
+/// The part of a model that a module belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Component {
+    /// The denoiser.
+    Unet,
+    /// The text encoder, or SDXL's first.
+    TextEncoder,
+    /// SDXL's second text encoder.
+    TextEncoder2,
+}
+
+impl Component {
+    /// What kohya writes before the path; the first is the one that Mimeo writes.
+    #[must_use]
+    pub const fn kohya_prefixes(self) -> &'static [&'static str] {
+        match self {
+            Self::Unet => &["lora_unet_"],
+            Self::TextEncoder => &["lora_te_", "lora_te1_"],
+            Self::TextEncoder2 => &["lora_te2_"],
+        }
+    }
+
+    /// The kohya name of the module at `path`: `down_blocks.0.attentions.0.proj_in` →
+    /// `lora_unet_down_blocks_0_attentions_0_proj_in`.
+    #[must_use]
+    pub fn kohya_name(self, path: &str) -> String {
+        joined(self.kohya_prefixes()[0], path)
+    }
+}
+
+/// The modules of a model, found by their kohya names.
+#[derive(Debug, Clone)]
+pub struct ModuleNames {
+    component: Component,
+    path_by_name: BTreeMap<String, String>,
+}
+
+impl ModuleNames {
+    /// Takes the paths of all modules that a LoRA may address.
+    ///
+    /// # Errors
+    /// [`CheckpointError::AmbiguousName`] if two paths join to one name.
+    pub fn new<'a>(
+        component: Component,
+        paths: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, CheckpointError> {
+        let mut names = Self {
+            component,
+            path_by_name: BTreeMap::new(),
+        };
+        for path in paths {
+            for prefix in component.kohya_prefixes() {
+                names.insert(joined(prefix, path), path)?;
+            }
+        }
+        Ok(names)
+    }
+
+    /// Also finds the modules by their ldm names, which some programs write
+    /// (`lora_unet_input_blocks_1_1_proj_in`).
+    ///
+    /// # Errors
+    /// [`CheckpointError::AmbiguousName`] if such a name already belongs to another module.
+    pub fn with_ldm_names(mut self, keys: &UnetKeys) -> Result<Self, CheckpointError> {
+        let paths: Vec<String> = self.path_by_name.values().cloned().collect();
+        let prefix = self.component.kohya_prefixes()[0];
+        for path in paths {
+            if let Some(ldm) = keys.ldm_from_diffusers(&path) {
+                self.insert(
+                    joined(prefix, ldm.trim_start_matches(LDM_UNET_PREFIX)),
+                    &path,
+                )?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The path of the module called `name` (without `.lora_down.weight`), if the model has one.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<&str> {
+        self.path_by_name.get(name).map(String::as_str)
+    }
+
+    fn insert(&mut self, name: String, path: &str) -> Result<(), CheckpointError> {
+        match self.path_by_name.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(path.to_owned());
+                Ok(())
+            }
+            Entry::Occupied(taken) if taken.get() == path => Ok(()),
+            Entry::Occupied(taken) => Err(CheckpointError::AmbiguousName {
+                name: taken.key().clone(),
+                first: taken.get().clone(),
+                second: path.to_owned(),
+            }),
+        }
+    }
+}
+
+fn joined(prefix: &str, path: &str) -> String {
+    format!("{prefix}{}", path.replace('.', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::UnetLayout;
+
+    const PATH: &str = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0";
+
+    #[test]
+    fn a_module_is_found_by_its_kohya_and_its_ldm_name() {
+        let keys = UnetKeys::new(&UnetLayout::sd1());
+        let names = ModuleNames::new(Component::Unet, [PATH])
+            .unwrap()
+            .with_ldm_names(&keys)
+            .unwrap();
+        for name in [
+            "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0",
+            "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_out_0",
+        ] {
+            assert_eq!(names.path(name), Some(PATH), "of {name}");
+        }
+        assert_eq!(
+            names.path("lora_unet_mid_block_attentions_0_proj_in"),
+            None,
+            "not ours"
+        );
+        assert_eq!(
+            Component::Unet.kohya_name(PATH),
+            "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0",
+            "the name that is written"
+        );
+    }
+
+    #[test]
+    fn both_names_of_the_first_text_encoder_are_known() {
+        let path = "text_model.encoder.layers.0.self_attn.q_proj";
+        let names = ModuleNames::new(Component::TextEncoder, [path]).unwrap();
+        for prefix in ["lora_te", "lora_te1"] {
+            let name = format!("{prefix}_text_model_encoder_layers_0_self_attn_q_proj");
+            assert_eq!(names.path(&name), Some(path), "of {name}");
+        }
+    }
+
+    #[test]
+    fn paths_that_join_to_one_name_are_refused() {
+        let answer = ModuleNames::new(Component::Unet, ["a.b_c", "a_b.c"]);
+        assert!(
+            matches!(answer, Err(CheckpointError::AmbiguousName { .. })),
+            "guessing would apply a weight to the wrong module: {answer:?}"
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! A safetensors file, opened by its header and read tensor by tensor.
+//!
+//! Format: <https://huggingface.co/docs/safetensors>. Eight bytes of header length, a JSON header,
+//! then the tensors' bytes. [`SafetensorsFile::open`] reads the header only, so a checkpoint of
+//! several gigabytes never has to fit into memory.
+
+mod diagnosis;
+mod header;
+pub(crate) mod write;
+
+use std::collections::BTreeMap;
+
+use half::{bf16, f16};
+
+pub use ::safetensors::Dtype;
+
+use crate::{Array, AsyncReadAt, CheckpointError, text};
+
+/// Bytes before the header: its length, little-endian.
+const LENGTH_BYTES: u64 = 8;
+
+/// The format's own limit of a header's length.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// An open safetensors file: its names, shapes and metadata are known, its tensors are on disk.
+pub struct SafetensorsFile {
+    source: Box<dyn AsyncReadAt>,
+    /// Where the tensors' bytes begin.
+    data_start: u64,
+    tensors: BTreeMap<String, TensorEntry>,
+    metadata: BTreeMap<String, String>,
+}
+
+/// What the header says about one tensor; checked, so that its bytes are in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorEntry {
+    /// How each number is stored.
+    pub dtype: Dtype,
+    /// Sizes, outermost first; empty for a single number.
+    pub shape: Vec<usize>,
+    /// First byte, counted from the end of the header.
+    start: usize,
+    /// Bytes.
+    length: usize,
+}
+
+impl SafetensorsFile {
+    /// Reads and checks the header of `source`.
+    ///
+    /// # Errors
+    /// If `source` is no safetensors file (pickles are named as such), is damaged, or is longer or
+    /// shorter than its header says.
+    pub async fn open(source: Box<dyn AsyncReadAt>) -> Result<Self, CheckpointError> {
+        let header_length = diagnosis::header_length(&*source).await?;
+        let header_bytes = source.read_at(LENGTH_BYTES, header_length).await?;
+        let header = header::parse(&header_bytes, source.name())?;
+
+        let data_start = LENGTH_BYTES + header_length as u64;
+        let expected = data_start.saturating_add(header.data_length as u64);
+        let found = source.size();
+        let file = source.name().to_owned();
+        if expected > found {
+            return Err(CheckpointError::Truncated {
+                expected,
+                found,
+                file,
+            });
+        }
+        if expected < found {
+            return Err(CheckpointError::TrailingBytes {
+                expected,
+                found,
+                file,
+            });
+        }
+        Ok(Self {
+            source,
+            data_start,
+            tensors: header.tensors,
+            metadata: header.metadata,
+        })
+    }
+
+    /// What messages call this file.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// The `__metadata__` of the file: text from a stranger, see [`crate::printable`].
+    #[must_use]
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// All tensors by name, in the order of their names.
+    #[must_use]
+    pub fn tensors(&self) -> &BTreeMap<String, TensorEntry> {
+        &self.tensors
+    }
+
+    /// What the header says about the tensor `name`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::MissingTensor`].
+    pub fn entry(&self, name: &str) -> Result<&TensorEntry, CheckpointError> {
+        self.tensors
+            .get(name)
+            .ok_or_else(|| CheckpointError::MissingTensor {
+                tensor: text::name(name),
+                file: self.name().to_owned(),
+            })
+    }
+
+    /// Reads one tensor as `f32`, whatever it is stored in of F32, F16 and BF16.
+    ///
+    /// # Errors
+    /// If it is missing, of another type, or cannot be read.
+    pub async fn read_f32(&self, name: &str) -> Result<Array, CheckpointError> {
+        let entry = self.entry(name)?;
+        // Refused before its bytes are read: they can be gigabytes.
+        let number_from_bytes: fn(&[u8]) -> f32 = match entry.dtype {
+            Dtype::F32 => |bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            Dtype::F16 => |bytes| f16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
+            Dtype::BF16 => |bytes| bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32(),
+            other => {
+                return Err(CheckpointError::WrongDtype {
+                    tensor: text::name(name),
+                    found: other.to_string(),
+                    file: self.name().to_owned(),
+                });
+            }
+        };
+        let bytes = self.read_bytes(name).await?;
+        let data = bytes
+            .chunks_exact(entry.dtype.bitsize() / 8)
+            .map(number_from_bytes)
+            .collect();
+        Ok(Array {
+            shape: entry.shape.clone(),
+            data,
+        })
+    }
+
+    /// Reads the bytes of one tensor as they are stored (little-endian, row-major).
+    ///
+    /// # Errors
+    /// If it is missing or cannot be read.
+    pub async fn read_bytes(&self, name: &str) -> Result<Vec<u8>, CheckpointError> {
+        let entry = self.entry(name)?;
+        self.source
+            .read_at(self.data_start + entry.start as u64, entry.length)
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests;
