@@ -1,0 +1,302 @@
+//! A recipe: the method and all its numbers. It is what a user tunes, what a LoRA's metadata
+//! stores, and what `mimeo-train` reads. Same recipe, same pictures, same base, same device: same
+//! LoRA, bit for bit.
+
+use serde::{Deserialize, Serialize};
+
+use crate::number::{
+    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, Rank,
+    Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+};
+
+/// How a pair of pictures becomes a LoRA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Copy machine learning: a copier of the original first, the difference on top of it.
+    Copier,
+    /// Teacher difference (known as ADDifT): one LoRA, seconds instead of minutes.
+    Addift,
+    /// Ordinary LoRA on the target alone, for comparison.
+    Plain,
+}
+
+impl Method {
+    /// Every method, in the order in which tables list them.
+    pub const ALL: [Self; 3] = [Self::Copier, Self::Addift, Self::Plain];
+
+    /// The word that the command line and recipe files use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Copier => "copier",
+            Self::Addift => "addift",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which defaults fit a base: learning rates and step counts depend on its width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelSize {
+    /// A few million parameters, such as the bundled base: high learning rates, large batches.
+    Small,
+    /// Stable Diffusion 1.x and larger.
+    Full,
+}
+
+/// Course of the learning rate over a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LrSchedule {
+    /// Half a cosine from the peak down to 0.
+    Cosine,
+    /// The peak throughout.
+    Constant,
+}
+
+/// Number format of the weights in the saved file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Half precision: what other programs expect, half the size.
+    F16,
+    /// Single precision: exactly what was trained.
+    F32,
+}
+
+/// One training pass over one LoRA.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pass {
+    /// LoRA inner size.
+    pub rank: Rank,
+    /// LoRA scaling numerator.
+    pub alpha: Alpha,
+    /// Optimiser updates.
+    pub steps: Steps,
+    /// Noise and timestep draws per forward pass.
+    pub batch_size: BatchSize,
+    /// Forward passes per update.
+    pub accumulation: Accumulation,
+    /// Peak learning rate.
+    pub learning_rate: LearningRate,
+    /// Course of the learning rate.
+    pub schedule: LrSchedule,
+    /// Steps of linear warm-up.
+    pub warmup: Warmup,
+    /// AdamW's weight decay.
+    pub weight_decay: WeightDecay,
+    /// Largest global gradient norm; none: no clipping.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<ClipNorm>,
+    /// min-SNR γ; none: every timestep weighs the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_snr_gamma: Option<Gamma>,
+    /// Timesteps trained.
+    pub timesteps: TimestepRange,
+}
+
+/// The first pass of [`Method::Copier`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopierRecipe {
+    /// How the copier is trained.
+    pub pass: Pass,
+    /// The pass ends early once copy fidelity stays above this.
+    pub fidelity_goal: Share,
+    /// Copy fidelity is measured every so many steps.
+    pub check_every: Steps,
+}
+
+/// What only [`Method::Addift`] needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddiftRecipe {
+    /// Multiplier of the LoRA while it is trained; the reverse direction uses its negative.
+    pub multiplier: Multiplier,
+    /// Train the reverse direction in turn, so that negative strength undoes the change.
+    pub antisymmetric: bool,
+    /// Weight of "do nothing on pure noise".
+    pub preservation: Weight,
+}
+
+/// What the mask does. Each part can be switched off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskRecipe {
+    /// Replace the target by the original outside the mask.
+    pub composite: bool,
+    /// Soft edge of that replacement, in pixels.
+    pub feather: Feather,
+    /// Loss weight outside the mask (inside it is 1); 1 switches the loss weight off.
+    pub unmasked_weight: Share,
+    /// Weight of holding the student to the base's own answer outside the mask; 0 switches it off.
+    pub prior_weight: Weight,
+}
+
+/// The method and all its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// How the pair becomes a LoRA.
+    pub method: Method,
+    /// Seed of every random draw of the run.
+    pub seed: u64,
+    /// Prompt under which both pictures are trained; empty works best on one pair.
+    pub prompt: String,
+    /// The LoRA that is kept.
+    pub pass: Pass,
+    /// First pass of [`Method::Copier`]; the other methods ignore it.
+    pub copier: CopierRecipe,
+    /// Settings of [`Method::Addift`]; the other methods ignore it.
+    pub addift: AddiftRecipe,
+    /// What the mask does, when there is one.
+    pub mask: MaskRecipe,
+    /// Fold the strength that reproduces the change into the weights after training.
+    pub calibrate: bool,
+    /// Number format of the saved file.
+    pub precision: Precision,
+}
+
+impl Recipe {
+    /// Good settings of a method on a base of this size: nothing else need be given.
+    #[must_use]
+    pub fn preset(method: Method, size: ModelSize) -> Self {
+        let (copier, pass) = match size {
+            ModelSize::Small => (small_copier_pass(), small_pass(method)),
+            ModelSize::Full => (full_copier_pass(), full_pass(method)),
+        };
+        Self {
+            method,
+            seed: 0,
+            prompt: String::new(),
+            pass,
+            copier: CopierRecipe {
+                pass: copier,
+                fidelity_goal: Share::constant(0.9),
+                check_every: Steps::constant(50),
+            },
+            addift: AddiftRecipe {
+                multiplier: Multiplier::constant(1.0),
+                antisymmetric: true,
+                preservation: Weight::constant(0.0),
+            },
+            mask: MaskRecipe {
+                composite: true,
+                feather: Feather::constant(2.0),
+                unmasked_weight: Share::constant(0.1),
+                prior_weight: Weight::constant(0.5),
+            },
+            calibrate: true,
+            precision: Precision::F16,
+        }
+    }
+}
+
+/// Pass 1 on the bundled base, as measured in `shared/base/README.md`.
+fn small_copier_pass() -> Pass {
+    Pass {
+        rank: Rank::constant(16),
+        alpha: Alpha::constant(16.0),
+        steps: Steps::constant(300),
+        batch_size: BatchSize::constant(4),
+        accumulation: Accumulation::constant(1),
+        learning_rate: LearningRate::constant(4e-3),
+        schedule: LrSchedule::Cosine,
+        warmup: Warmup::constant(0),
+        weight_decay: WeightDecay::constant(0.01),
+        clip_norm: Some(ClipNorm::constant(1.0)),
+        min_snr_gamma: None,
+        timesteps: TimestepRange::ALL,
+    }
+}
+
+fn small_pass(method: Method) -> Pass {
+    let copier = small_copier_pass();
+    match method {
+        Method::Copier | Method::Plain => Pass {
+            rank: Rank::constant(8),
+            alpha: Alpha::constant(8.0),
+            steps: Steps::constant(120),
+            learning_rate: LearningRate::constant(2e-3),
+            ..copier
+        },
+        Method::Addift => Pass {
+            rank: Rank::constant(8),
+            alpha: Alpha::constant(8.0),
+            steps: Steps::constant(60),
+            batch_size: BatchSize::constant(1),
+            learning_rate: LearningRate::constant(2e-3),
+            ..copier
+        },
+    }
+}
+
+/// The published settings of the reference implementation at 512 px (`design/method.md`).
+fn full_copier_pass() -> Pass {
+    Pass {
+        rank: Rank::constant(16),
+        alpha: Alpha::constant(16.0),
+        steps: Steps::constant(500),
+        batch_size: BatchSize::constant(2),
+        learning_rate: LearningRate::constant(5e-4),
+        min_snr_gamma: Some(Gamma::constant(5.0)),
+        ..small_copier_pass()
+    }
+}
+
+fn full_pass(method: Method) -> Pass {
+    let copier = full_copier_pass();
+    match method {
+        Method::Copier | Method::Plain => Pass {
+            rank: Rank::constant(4),
+            alpha: Alpha::constant(4.0),
+            learning_rate: LearningRate::constant(1e-4),
+            ..copier
+        },
+        Method::Addift => Pass {
+            rank: Rank::constant(4),
+            alpha: Alpha::constant(1.0),
+            steps: Steps::constant(60),
+            batch_size: BatchSize::constant(1),
+            learning_rate: LearningRate::constant(2e-4),
+            min_snr_gamma: None,
+            timesteps: TimestepRange::ALL,
+            ..copier
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_survives_json() {
+        for method in Method::ALL {
+            let recipe = Recipe::preset(method, ModelSize::Small);
+            let json = serde_json::to_string(&recipe).expect("a recipe is plain data");
+            let back: Recipe = serde_json::from_str(&json).expect("what was written can be read");
+            assert_eq!(back, recipe, "{method} changed on its way through JSON");
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_so_that_typing_errors_are_seen() {
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
+        let mut json = serde_json::to_value(&recipe).expect("a recipe is plain data");
+        json["pass"]["stepz"] = 3.into();
+        let error = serde_json::from_value::<Recipe>(json).expect_err("stepz is no field");
+        assert!(
+            error.to_string().contains("stepz"),
+            "the sentence names the field: {error}"
+        );
+    }
+}
