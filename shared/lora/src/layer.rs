@@ -1,0 +1,57 @@
+//! The two factors of one adapted module.
+
+use burn::tensor::{Device, Tensor, TensorData, module::linear};
+use rand::{Rng, RngExt as _};
+
+/// `x ↦ multiplier · alpha / rank · (x · down) · up`.
+///
+/// A 1×1 convolution is a linear map of the channels, so both kinds of target share this.
+#[derive(Debug, Clone)]
+pub struct LoraLayer {
+    /// `[in_features, rank]`: the transpose of a file's `lora_down.weight`, as Burn multiplies.
+    pub down: Tensor<2>,
+    /// `[rank, out_features]`: the transpose of a file's `lora_up.weight`.
+    pub up: Tensor<2>,
+    /// Scaling numerator.
+    pub alpha: f64,
+}
+
+impl LoraLayer {
+    /// A layer that adds nothing yet: `down` uniform in ±1/√in (kaiming with a = √5, as kohya and
+    /// peft start), `up` zero.
+    pub fn new(
+        in_features: usize,
+        out_features: usize,
+        rank: usize,
+        alpha: f64,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
+        let bound = (in_features as f32).sqrt().recip();
+        let down = (0..in_features * rank)
+            .map(|_| rng.random_range(-bound..bound))
+            .collect();
+        Self {
+            down: Tensor::from_data(TensorData::new(down, [in_features, rank]), device),
+            up: Tensor::zeros([rank, out_features], device),
+            alpha,
+        }
+    }
+
+    /// Inner size of the factors.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.down.dims()[1]
+    }
+
+    /// What the layer adds to a module's answer.
+    ///
+    /// - `x`: `[.., in_features]`, the module's input; the answer is `[.., out_features]`.
+    #[must_use]
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, multiplier: f64) -> Tensor<D> {
+        // Scaled between the factors, where the tensor is smallest.
+        let inner =
+            linear(x, self.down.clone(), None) * (multiplier * self.alpha / self.rank() as f64);
+        linear(inner, self.up.clone(), None)
+    }
+}

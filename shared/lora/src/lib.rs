@@ -1,0 +1,17 @@
+//! Low-rank adapters (LoRA, arXiv 2106.09685) beside a frozen model.
+//!
+//! The model owns its frozen weights and a [`Target`] for every module that can be changed; a
+//! [`LoraNetwork`] owns two small factors per target. They meet in the forward pass only: the
+//! model asks a [`LoraStack`] what the adapters add to a module's answer. So one model serves the
+//! teacher (empty stack), the copier and the student of the same step, a multiplier may change
+//! from step to step, and nothing is ever rounded into the base.
+
+mod layer;
+mod network;
+mod stack;
+mod target;
+
+pub use layer::LoraLayer;
+pub use network::LoraNetwork;
+pub use stack::LoraStack;
+pub use target::{Target, TargetId, TargetKind, Targets};

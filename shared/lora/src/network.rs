@@ -1,0 +1,143 @@
+//! A whole LoRA: one layer per adapted module.
+
+use burn::tensor::{Device, Tensor};
+use rand::Rng;
+
+use crate::{LoraLayer, Target, TargetId, Targets};
+
+/// One [`LoraLayer`] per target of a model, or none where a file does not adapt it.
+#[derive(Debug, Clone)]
+pub struct LoraNetwork {
+    layers: Vec<Option<LoraLayer>>,
+}
+
+impl LoraNetwork {
+    /// A fresh network over every target; it changes nothing until it is trained.
+    pub fn new(
+        targets: &Targets,
+        rank: usize,
+        alpha: f64,
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> Self {
+        let layers = targets
+            .iter()
+            .map(|(_, target)| {
+                let (input, output) = (target.in_features, target.out_features);
+                Some(LoraLayer::new(input, output, rank, alpha, rng, device))
+            })
+            .collect();
+        Self { layers }
+    }
+
+    /// A network from known layers: `layer` gives that of each target.
+    pub fn from_layers(
+        targets: &Targets,
+        mut layer: impl FnMut(&Target) -> Option<LoraLayer>,
+    ) -> Self {
+        Self {
+            layers: targets.iter().map(|(_, target)| layer(target)).collect(),
+        }
+    }
+
+    /// The layer of a target, if the network adapts it.
+    #[must_use]
+    pub fn layer(&self, target: TargetId) -> Option<&LoraLayer> {
+        self.layers.get(target.index())?.as_ref()
+    }
+
+    /// The layers that exist, in the order of the targets.
+    pub fn layers(&self) -> impl Iterator<Item = &LoraLayer> {
+        self.layers.iter().flatten()
+    }
+
+    /// Number of trained values.
+    #[must_use]
+    pub fn num_params(&self) -> usize {
+        self.factors()
+            .map(|factor| factor.dims().iter().product::<usize>())
+            .sum()
+    }
+
+    /// All factors end to end, down before up, as one vector: `[num_params]`.
+    ///
+    /// One vector is one optimiser step of a dozen kernels, instead of a dozen per factor.
+    #[must_use]
+    pub fn flatten(&self) -> Tensor<1> {
+        Tensor::cat(
+            self.factors()
+                .map(|factor| factor.clone().flatten(0, 1))
+                .collect(),
+            0,
+        )
+    }
+
+    /// The same network with the values of a vector made by [`Self::flatten`].
+    #[must_use]
+    pub fn with_values(&self, values: &Tensor<1>) -> Self {
+        let mut start = 0;
+        self.map(|factor| {
+            let dims = factor.dims();
+            let end = start + dims[0] * dims[1];
+            let part = values.clone().narrow(0, start, end - start).reshape(dims);
+            start = end;
+            part
+        })
+    }
+
+    /// The gradients of all factors, end to end as in [`Self::flatten`].
+    ///
+    /// A factor that the loss did not reach counts as zero.
+    #[must_use]
+    pub fn flatten_gradients(&self, gradients: &burn::tensor::Gradients) -> Tensor<1> {
+        let parts = self
+            .factors()
+            .map(|factor| match factor.grad(gradients) {
+                Some(gradient) => gradient.flatten(0, 1),
+                None => factor.clone().inner().zeros_like().flatten(0, 1),
+            })
+            .collect();
+        Tensor::cat(parts, 0)
+    }
+
+    /// The same values as leaves of a gradient graph.
+    #[must_use]
+    pub fn trainable(&self) -> Self {
+        self.map(|factor| factor.clone().inner().autodiff().require_grad())
+    }
+
+    /// The same values as constants.
+    #[must_use]
+    pub fn frozen(&self) -> Self {
+        self.map(|factor| factor.clone().inner())
+    }
+
+    /// The same network with its effect multiplied: strength `factor` becomes strength 1.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        let mut network = self.frozen();
+        for layer in network.layers.iter_mut().flatten() {
+            layer.up = layer.up.clone() * factor;
+        }
+        network
+    }
+
+    fn factors(&self) -> impl Iterator<Item = &Tensor<2>> {
+        self.layers().flat_map(|layer| [&layer.down, &layer.up])
+    }
+
+    fn map(&self, mut change: impl FnMut(&Tensor<2>) -> Tensor<2>) -> Self {
+        let layers = self
+            .layers
+            .iter()
+            .map(|layer| {
+                layer.as_ref().map(|layer| LoraLayer {
+                    down: change(&layer.down),
+                    up: change(&layer.up),
+                    alpha: layer.alpha,
+                })
+            })
+            .collect();
+        Self { layers }
+    }
+}
