@@ -1,0 +1,222 @@
+//! The frozen layers that the models are made of, with their weights under PyTorch's names.
+
+use burn::tensor::{Tensor, module::layer_norm};
+use mimeo_lora::{LoraStack, TargetId, TargetKind, Targets};
+
+use crate::load::{LoadError, Weights};
+use crate::ops::{frozen_conv2d, frozen_linear};
+
+/// Whether a layer has a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bias {
+    /// It has.
+    With,
+    /// It has not.
+    Without,
+}
+
+/// `torch.nn.Linear`.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    /// `[in, out]`: the transpose of the file's, as Burn multiplies.
+    weight: Tensor<2>,
+    /// `[out]`
+    bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        io: [usize; 2],
+        bias: Bias,
+    ) -> Result<Self, LoadError> {
+        let [input, output] = io;
+        let weight = weights.tensor("weight", [output, input])?;
+        Self::from_weight(weight, weights, output, bias)
+    }
+
+    /// A 1×1 convolution, which is a linear map of the channels.
+    fn load_conv1x1(
+        weights: &mut Weights<'_>,
+        io: [usize; 2],
+        bias: Bias,
+    ) -> Result<Self, LoadError> {
+        let [input, output] = io;
+        let weight = weights
+            .tensor("weight", [output, input, 1, 1])?
+            .reshape([output, input]);
+        Self::from_weight(weight, weights, output, bias)
+    }
+
+    fn from_weight(
+        weight: Tensor<2>,
+        weights: &mut Weights<'_>,
+        output: usize,
+        bias: Bias,
+    ) -> Result<Self, LoadError> {
+        let bias = match bias {
+            Bias::With => Some(weights.tensor("bias", [output])?),
+            Bias::Without => None,
+        };
+        Ok(Self {
+            weight: weight.transpose(),
+            bias,
+        })
+    }
+
+    /// - `x`: `[.., in]`; answer: `[.., out]`
+    #[must_use]
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let y = frozen_linear(x, self.weight.clone());
+        match &self.bias {
+            Some(bias) => y + bias.clone().unsqueeze(),
+            None => y,
+        }
+    }
+}
+
+/// A [`Linear`] that a LoRA can change.
+#[derive(Debug, Clone)]
+pub struct LoraLinear {
+    linear: Linear,
+    target: TargetId,
+}
+
+impl LoraLinear {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        kind: TargetKind,
+        io: [usize; 2],
+        bias: Bias,
+    ) -> Result<Self, LoadError> {
+        let target = weights.target(targets, kind, io);
+        let linear = match kind {
+            TargetKind::Linear => Linear::load(weights, io, bias)?,
+            TargetKind::Conv1x1 => Linear::load_conv1x1(weights, io, bias)?,
+        };
+        Ok(Self { linear, target })
+    }
+
+    /// - `x`: `[.., in]`; answer: `[.., out]`
+    #[must_use]
+    pub fn forward<const D: usize>(&self, x: &Tensor<D>, lora: &LoraStack<'_>) -> Tensor<D> {
+        lora.apply(self.target, x, self.linear.forward(x.clone()))
+    }
+}
+
+/// `torch.nn.Conv2d` with a square kernel.
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    /// `[out, in, kernel, kernel]`
+    weight: Tensor<4>,
+    /// `[1, out, 1, 1]`
+    bias: Tensor<4>,
+    stride: usize,
+    padding: usize,
+}
+
+impl Conv2d {
+    /// A convolution that keeps the size.
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        io: [usize; 2],
+        kernel: usize,
+    ) -> Result<Self, LoadError> {
+        Self::load_strided(weights, io, kernel, 1, kernel / 2)
+    }
+
+    pub(crate) fn load_strided(
+        weights: &mut Weights<'_>,
+        io: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self, LoadError> {
+        let [input, output] = io;
+        Ok(Self {
+            weight: weights.tensor("weight", [output, input, kernel, kernel])?,
+            bias: weights.tensor("bias", [output])?.reshape([1, output, 1, 1]),
+            stride,
+            padding,
+        })
+    }
+
+    /// - `x`: `[batch, in, height, width]`; answer: `[batch, out, height/stride, width/stride]`
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        frozen_conv2d(x, self.weight.clone(), self.stride, self.padding) + self.bias.clone()
+    }
+}
+
+/// `torch.nn.GroupNorm`.
+#[derive(Debug, Clone)]
+pub struct GroupNorm {
+    /// `[1, channels, 1, 1]`
+    weight: Tensor<4>,
+    /// `[1, channels, 1, 1]`
+    bias: Tensor<4>,
+    groups: usize,
+    eps: f64,
+}
+
+impl GroupNorm {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        channels: usize,
+        groups: usize,
+        eps: f64,
+    ) -> Result<Self, LoadError> {
+        Ok(Self {
+            weight: weights
+                .tensor("weight", [channels])?
+                .reshape([1, channels, 1, 1]),
+            bias: weights
+                .tensor("bias", [channels])?
+                .reshape([1, channels, 1, 1]),
+            groups,
+            eps,
+        })
+    }
+
+    /// - `x`: `[batch, channels, height, width]`
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, height, width] = x.dims();
+        let x = x.reshape([batch, self.groups, channels / self.groups * height * width]);
+        let x = x.clone() - x.mean_dim(2);
+        let variance = x.clone().square().mean_dim(2);
+        let x = x * (variance + self.eps).sqrt().recip();
+        x.reshape([batch, channels, height, width]) * self.weight.clone() + self.bias.clone()
+    }
+}
+
+/// `torch.nn.LayerNorm` over the last axis.
+#[derive(Debug, Clone)]
+pub struct LayerNorm {
+    /// `[width]`
+    weight: Tensor<1>,
+    /// `[width]`
+    bias: Tensor<1>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        width: usize,
+        eps: f64,
+    ) -> Result<Self, LoadError> {
+        let (weight, bias) = (
+            weights.tensor("weight", [width])?,
+            weights.tensor("bias", [width])?,
+        );
+        Ok(Self { weight, bias, eps })
+    }
+
+    /// - `x`: `[batch, tokens, width]`
+    #[must_use]
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        layer_norm(x, self.weight.clone(), Some(self.bias.clone()), self.eps)
+    }
+}

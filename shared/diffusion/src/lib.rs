@@ -1,0 +1,28 @@
+//! Stable Diffusion's models, schedule and samplers, readable beside diffusers and the papers.
+//!
+//! Structs and fields carry diffusers' names, so that a tensor's key in a checkpoint and a LoRA's
+//! key are the path through these structs. Sources are cited as of diffusers 0.42.1 and
+//! transformers 5.23 (`tests/reference/requirements.txt` has the exact versions). All weights are
+//! frozen; what can be trained is a `mimeo-lora` network beside them.
+
+pub mod clip;
+pub mod config;
+pub mod layers;
+pub mod load;
+pub mod ops;
+pub mod sampler;
+pub mod schedule;
+pub mod tokenizer;
+pub mod unet;
+pub mod vae;
+
+pub use clip::ClipTextModel;
+pub use config::{
+    ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
+};
+pub use load::{LoadError, WeightMap, Weights};
+pub use sampler::{Ddim, Euler, Guidance};
+pub use schedule::NoiseSchedule;
+pub use tokenizer::Tokenizer;
+pub use unet::UNet2DConditionModel;
+pub use vae::AutoencoderKl;

@@ -1,0 +1,154 @@
+//! From a checkpoint's tensors to modules.
+//!
+//! A component's file is streamed tensor by tensor into a [`WeightMap`]; the modules then take
+//! what they need by key, checking shapes, so that a wrong file is refused with the first key
+//! that does not fit.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use mimeo_checkpoint::{Array, Dtype, SafetensorsFile};
+use mimeo_lora::{Target, TargetId, TargetKind, Targets};
+
+/// Weights that do not make the model they should.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A tensor that the configuration calls for is not in the file.
+    #[error(
+        "the weights lack the tensor {key}, which their config.json calls for. Use a complete diffusers folder."
+    )]
+    Missing {
+        /// Key of the tensor.
+        key: String,
+    },
+    /// A tensor of another shape than the configuration says.
+    #[error(
+        "the tensor {key} has shape {found:?} where config.json calls for {expected:?}. Use weights and config.json of the same model."
+    )]
+    Shape {
+        /// Key of the tensor.
+        key: String,
+        /// Shape in the file.
+        found: Vec<usize>,
+        /// Shape that the configuration calls for.
+        expected: Vec<usize>,
+    },
+    /// The file itself could not be read.
+    #[error(transparent)]
+    File(#[from] mimeo_checkpoint::CheckpointError),
+}
+
+/// The tensors of one component's file, on the device, by key.
+#[derive(Debug, Default)]
+pub struct WeightMap {
+    tensors: HashMap<String, (Vec<usize>, Tensor<1>)>,
+}
+
+impl WeightMap {
+    /// Streams every floating-point tensor of a file to the device, one at a time, as f32.
+    ///
+    /// Integers are left out: the only ones in Stable Diffusion files are `position_ids`.
+    ///
+    /// # Errors
+    /// [`LoadError::File`] when the file cannot be read.
+    pub async fn read(file: &SafetensorsFile, device: &Device) -> Result<Self, LoadError> {
+        let mut tensors = HashMap::new();
+        for (key, entry) in file.tensors() {
+            if !is_float(entry.dtype) {
+                continue;
+            }
+            let Array { shape, data } = file.read_f32(key).await?;
+            let count = data.len();
+            let tensor = Tensor::from_data(TensorData::new(data, [count]), device);
+            tensors.insert(key.clone(), (shape, tensor));
+        }
+        Ok(Self { tensors })
+    }
+
+    /// The root of the file's keys.
+    pub fn root(&mut self) -> Weights<'_> {
+        Weights {
+            map: self,
+            prefix: String::new(),
+        }
+    }
+
+    /// Keys that no module has taken.
+    #[must_use]
+    pub fn unused(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+const fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32)
+}
+
+/// A place in the tree of keys; modules descend with [`Weights::at`].
+#[derive(Debug)]
+pub struct Weights<'a> {
+    map: &'a mut WeightMap,
+    prefix: String,
+}
+
+impl Weights<'_> {
+    /// One level down: a field name or a list index.
+    pub fn at(&mut self, name: impl std::fmt::Display) -> Weights<'_> {
+        let prefix = self.path(name);
+        Weights {
+            map: self.map,
+            prefix,
+        }
+    }
+
+    /// Whether a tensor exists here.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.map.tensors.contains_key(&self.path(name))
+    }
+
+    /// Takes a tensor.
+    ///
+    /// # Errors
+    /// [`LoadError::Missing`] or [`LoadError::Shape`].
+    pub fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+    ) -> Result<Tensor<D>, LoadError> {
+        let key = self.path(name);
+        let Some((found, tensor)) = self.map.tensors.remove(&key) else {
+            return Err(LoadError::Missing { key });
+        };
+        if found != shape {
+            return Err(LoadError::Shape {
+                key,
+                found,
+                expected: shape.to_vec(),
+            });
+        }
+        Ok(tensor.reshape(shape))
+    }
+
+    /// Registers the module at this place as one that a LoRA can change.
+    #[must_use]
+    pub fn target(&self, targets: &mut Targets, kind: TargetKind, io: [usize; 2]) -> TargetId {
+        let [in_features, out_features] = io;
+        targets.register(Target {
+            path: self.prefix.clone(),
+            kind,
+            in_features,
+            out_features,
+        })
+    }
+
+    fn path(&self, name: impl std::fmt::Display) -> String {
+        if self.prefix.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.prefix)
+        }
+    }
+}

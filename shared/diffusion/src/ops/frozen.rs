@@ -1,0 +1,172 @@
+//! Products with a frozen weight.
+//!
+//! The stock operations keep what a trained weight would need: the convolution its input, the
+//! product a widened copy of a half-precision weight. A frozen weight needs neither: only the
+//! gradient of the input is ever asked for, and that takes the weight alone, cast again when used.
+
+use burn::backend::{
+    Backend, Dispatch, TensorMetadata as _,
+    autodiff::{
+        Autodiff, NodeId,
+        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+        grads::Gradients,
+        ops::{Backward, Ops, OpsKind},
+    },
+    backend_extension,
+    tensor::FloatTensor,
+};
+use burn::tensor::{FloatDType, Shape, Tensor, ops::ConvOptions};
+
+/// `x · weight`, in the number format of `x`.
+///
+/// # Shapes
+/// - `x`: `[.., in]`, `weight`: `[in, out]`; answer: `[.., out]`
+#[must_use]
+pub fn frozen_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
+    Tensor::from_dispatch(Dispatch::frozen_linear(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+    ))
+}
+
+/// 2-D convolution without bias, in the number format of `x`.
+///
+/// # Shapes
+/// - `x`: `[batch, in, height, width]`, `weight`: `[out, in, kernel, kernel]`
+#[must_use]
+pub fn frozen_conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::frozen_conv2d(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        stride,
+        padding,
+    ))
+}
+
+#[backend_extension(Cube, Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
+pub(crate) trait FrozenOps: Backend {
+    #[fusion(default)]
+    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let weight = cast_like::<Self>(weight, &x);
+        Self::linear(x, weight, None)
+    }
+
+    #[fusion(default)]
+    fn frozen_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let weight = cast_like::<Self>(weight, &x);
+        Self::conv2d(x, weight, None, square(stride, padding))
+    }
+}
+
+impl FrozenOps for burn::backend::Flex {}
+impl FrozenOps for burn_cubecl::CubeBackend {}
+
+impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
+    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct LinearBackward;
+
+        impl<B: FrozenOps> Backward<B, 1> for LinearBackward {
+            type State = NodeId;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                checkpointer: &mut Checkpointer,
+            ) {
+                let answer = gradients.consume::<B>(&ops.node);
+                let weight = checkpointer.retrieve_node_output(ops.state);
+                if let [Some(parent)] = ops.parents {
+                    let dx = B::frozen_linear(answer, B::float_transpose(weight));
+                    gradients.register::<B>(parent.id, dx);
+                }
+            }
+        }
+
+        match LinearBackward
+            .prepare::<C>([x.node()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(mut graph) => {
+                let state = graph.checkpoint(&weight);
+                graph.finish(
+                    state,
+                    B::frozen_linear(x.into_primitive(), weight.into_primitive()),
+                )
+            }
+            OpsKind::UnTracked(graph) => graph.finish(B::frozen_linear(
+                x.into_primitive(),
+                weight.into_primitive(),
+            )),
+        }
+    }
+
+    fn frozen_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct ConvBackward {
+            stride: usize,
+            padding: usize,
+        }
+
+        impl<B: FrozenOps> Backward<B, 1> for ConvBackward {
+            type State = (NodeId, Shape);
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                checkpointer: &mut Checkpointer,
+            ) {
+                let answer = gradients.consume::<B>(&ops.node);
+                let (weight, input_shape) = ops.state;
+                let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
+                if let [Some(parent)] = ops.parents {
+                    // Only its shape is read.
+                    let input =
+                        B::float_empty(input_shape, &answer.device(), answer.dtype().into());
+                    let weight = cast_like::<B>(weight, &answer);
+                    let options = square(self.stride, self.padding);
+                    let dx = B::conv2d_x_backward(input, weight, answer, options);
+                    gradients.register::<B>(parent.id, dx);
+                }
+            }
+        }
+
+        let backward = ConvBackward { stride, padding };
+        match backward.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut graph) => {
+                let state = (graph.checkpoint(&weight), x.primitive().shape());
+                let (x, weight) = (x.into_primitive(), weight.into_primitive());
+                graph.finish(state, B::frozen_conv2d(x, weight, stride, padding))
+            }
+            OpsKind::UnTracked(graph) => {
+                let (x, weight) = (x.into_primitive(), weight.into_primitive());
+                graph.finish(B::frozen_conv2d(x, weight, stride, padding))
+            }
+        }
+    }
+}
+
+fn cast_like<B: Backend>(tensor: FloatTensor<B>, like: &FloatTensor<B>) -> FloatTensor<B> {
+    if tensor.dtype() == like.dtype() {
+        return tensor;
+    }
+    let dtype: FloatDType = like.dtype().into();
+    B::float_cast(tensor, dtype)
+}
+
+fn square(stride: usize, padding: usize) -> ConvOptions<2> {
+    ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1)
+}

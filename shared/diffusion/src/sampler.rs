@@ -1,0 +1,196 @@
+//! Samplers: from noise to a latent and, for DDIM, back.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use mimeo_lora::LoraStack;
+
+use crate::config::PredictionType;
+use crate::schedule::NoiseSchedule;
+use crate::unet::UNet2DConditionModel;
+
+/// Deterministic DDIM (arXiv 2010.02502, eq. 12 with σ = 0), diffusers
+/// `schedulers/scheduling_ddim.py` with `timestep_spacing = "leading"`.
+#[derive(Debug, Clone)]
+pub struct Ddim<'a> {
+    schedule: &'a NoiseSchedule,
+    stride: usize,
+    timesteps: Vec<usize>,
+}
+
+impl<'a> Ddim<'a> {
+    /// `steps` timesteps, evenly spaced, highest first; at most one per timestep of the schedule.
+    #[must_use]
+    pub fn new(schedule: &'a NoiseSchedule, steps: usize) -> Self {
+        let (stride, timesteps) = leading_timesteps(schedule, steps);
+        Self {
+            schedule,
+            stride,
+            timesteps,
+        }
+    }
+
+    /// The timesteps at which the model is asked, highest first.
+    #[must_use]
+    pub fn timesteps(&self) -> &[usize] {
+        &self.timesteps
+    }
+
+    /// One step towards the picture: from `timestep` to the next lower one.
+    #[must_use]
+    pub fn step(&self, timestep: usize, noise_pred: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
+        let here = self.schedule.alpha_cumprod(timestep as i64);
+        let next = self
+            .schedule
+            .alpha_cumprod(timestep as i64 - self.stride as i64);
+        self.transfer(here, next, noise_pred, sample)
+    }
+
+    /// One step towards the noise: from the next lower timestep up to `timestep`, with the model
+    /// asked at `timestep` (`schedulers/scheduling_ddim_inverse.py`). Walk the timesteps in
+    /// reverse.
+    #[must_use]
+    pub fn invert_step(
+        &self,
+        timestep: usize,
+        noise_pred: Tensor<4>,
+        sample: Tensor<4>,
+    ) -> Tensor<4> {
+        let here = self
+            .schedule
+            .alpha_cumprod(timestep as i64 - self.stride as i64);
+        let next = self.schedule.alpha_cumprod(timestep as i64);
+        self.transfer(here, next, noise_pred, sample)
+    }
+
+    fn transfer(&self, here: f64, next: f64, pred: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
+        let (a, s) = (here.sqrt(), (1.0 - here).sqrt());
+        let (original, noise) = match self.schedule.prediction_type() {
+            PredictionType::Epsilon => ((sample - pred.clone() * s) / a, pred),
+            PredictionType::VPrediction => {
+                (sample.clone() * a - pred.clone() * s, pred * a + sample * s)
+            }
+        };
+        original * next.sqrt() + noise * (1.0 - next).sqrt()
+    }
+}
+
+/// Euler steps on the probability-flow ODE (arXiv 2206.00364, algorithm 1 without churn),
+/// diffusers `schedulers/scheduling_euler_discrete.py` with `timestep_spacing = "leading"`.
+#[derive(Debug, Clone)]
+pub struct Euler<'a> {
+    schedule: &'a NoiseSchedule,
+    timesteps: Vec<usize>,
+    sigmas: Vec<f64>,
+}
+
+impl<'a> Euler<'a> {
+    /// `steps` timesteps, evenly spaced, highest first; at most one per timestep of the schedule.
+    #[must_use]
+    pub fn new(schedule: &'a NoiseSchedule, steps: usize) -> Self {
+        let (_, timesteps) = leading_timesteps(schedule, steps);
+        let mut sigmas: Vec<f64> = timesteps
+            .iter()
+            .map(|t| schedule.snr(*t).sqrt().recip())
+            .collect();
+        sigmas.push(0.0);
+        Self {
+            schedule,
+            timesteps,
+            sigmas,
+        }
+    }
+
+    /// The timesteps at which the model is asked, highest first.
+    #[must_use]
+    pub fn timesteps(&self) -> &[usize] {
+        &self.timesteps
+    }
+
+    /// σ of every timestep, and the final 0.
+    #[must_use]
+    pub fn sigmas(&self) -> &[f64] {
+        &self.sigmas
+    }
+
+    /// Unit noise is multiplied by this before the first step.
+    #[must_use]
+    pub fn init_noise_sigma(&self) -> f64 {
+        self.sigmas[0].hypot(1.0)
+    }
+
+    /// What the model is given for `sample` at step `index`.
+    #[must_use]
+    pub fn scale_model_input(&self, index: usize, sample: Tensor<4>) -> Tensor<4> {
+        sample / self.sigmas[index].hypot(1.0)
+    }
+
+    /// One step, from σ of `index` to the next lower one.
+    #[must_use]
+    pub fn step(&self, index: usize, pred: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
+        let (sigma, next) = (self.sigmas[index], self.sigmas[index + 1]);
+        let derivative = match self.schedule.prediction_type() {
+            PredictionType::Epsilon => pred,
+            PredictionType::VPrediction => {
+                let norm = sigma.hypot(1.0);
+                let original = sample.clone() / (norm * norm) - pred * (sigma / norm);
+                (sample.clone() - original) / sigma
+            }
+        };
+        sample + derivative * (next - sigma)
+    }
+}
+
+/// diffusers' "leading" spacing: multiples of the stride plus the schedule's offset.
+fn leading_timesteps(schedule: &NoiseSchedule, steps: usize) -> (usize, Vec<usize>) {
+    let steps = steps.clamp(1, schedule.len() - schedule.steps_offset());
+    let stride = schedule.len() / steps;
+    let timesteps = (0..steps)
+        .rev()
+        .map(|i| i * stride + schedule.steps_offset());
+    (
+        stride,
+        timesteps.map(|t| t.min(schedule.len() - 1)).collect(),
+    )
+}
+
+/// Classifier-free guidance (arXiv 2207.12598): what the prompt adds, exaggerated.
+#[derive(Debug, Clone)]
+pub struct Guidance {
+    /// The prompts: `[batch, tokens, width]`.
+    pub conditional: Tensor<3>,
+    /// The empty prompt: `[1, tokens, width]`.
+    pub unconditional: Tensor<3>,
+    /// 1 asks for the prompt alone, at half the cost.
+    pub scale: f64,
+}
+
+impl Guidance {
+    /// The model's answer for `sample` at `timestep`, guided.
+    ///
+    /// - `sample`: `[batch, channels, height, width]`
+    #[must_use]
+    pub fn noise_pred(
+        &self,
+        unet: &UNet2DConditionModel,
+        sample: Tensor<4>,
+        timestep: usize,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<4> {
+        let [batch, ..] = sample.dims();
+        let device = sample.device();
+        let times = |count: usize| {
+            let values = vec![timestep as i32; count];
+            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
+        };
+        if self.scale == 1.0 {
+            return unet.forward(sample, times(batch), &self.conditional, lora);
+        }
+        let [_, tokens, width] = self.unconditional.dims();
+        let unconditional = self.unconditional.clone().expand([batch, tokens, width]);
+        let both = Tensor::cat(vec![unconditional, self.conditional.clone()], 0);
+        let samples = Tensor::cat(vec![sample.clone(), sample], 0);
+        let answer = unet.forward(samples, times(2 * batch), &both, lora);
+        let unconditional = answer.clone().narrow(0, 0, batch);
+        let conditional = answer.narrow(0, batch, batch);
+        unconditional.clone() + (conditional - unconditional) * self.scale
+    }
+}

@@ -1,0 +1,112 @@
+//! `CLIPTokenizer`, transformers `models/clip/tokenization_clip.py`, built from the same Hugging
+//! Face `tokenizers` parts.
+
+use tokenizers::models::bpe::{BPE, Merges, Vocab};
+use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, SplitDelimiterBehavior};
+
+/// Tokens per prompt, start and end included.
+pub const MAX_TOKENS: usize = 77;
+const START: &str = "<|startoftext|>";
+const END: &str = "<|endoftext|>";
+
+/// A vocabulary that is not CLIP's.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the tokenizer's {file} is not a CLIP vocabulary ({reason}). Use the tokenizer folder that came with the model."
+)]
+pub struct TokenizerError {
+    file: &'static str,
+    reason: String,
+}
+
+/// Byte-pair encoding with CLIP's vocabulary (arXiv 2103.00020, section 2.4).
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    start: u32,
+    end: u32,
+}
+
+impl Tokenizer {
+    /// Builds the tokenizer from the texts of `vocab.json` and `merges.txt`.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] when they are not such files.
+    pub fn new(vocab_json: &str, merges_txt: &str) -> Result<Self, TokenizerError> {
+        let bad_vocab = |reason: String| TokenizerError {
+            file: "vocab.json",
+            reason,
+        };
+        let bad_merges = |reason: String| TokenizerError {
+            file: "merges.txt",
+            reason,
+        };
+        let vocab: Vocab =
+            serde_json::from_str(vocab_json).map_err(|error| bad_vocab(error.to_string()))?;
+        let merges: Merges = merges_txt
+            .lines()
+            .filter(|line| !line.starts_with("#version") && !line.is_empty())
+            .map(|line| {
+                let (left, right) = line.split_once(' ')?;
+                Some((left.to_owned(), right.to_owned()))
+            })
+            .collect::<Option<_>>()
+            .ok_or_else(|| bad_merges("a line is not a pair".to_owned()))?;
+        let token = |name: &str| {
+            vocab
+                .get(name)
+                .copied()
+                .ok_or_else(|| bad_vocab(format!("it lacks {name}")))
+        };
+        let (start, end) = (token(START)?, token(END)?);
+
+        let model = BPE::builder()
+            .vocab_and_merges(vocab, merges)
+            .unk_token(END.to_owned())
+            .end_of_word_suffix("</w>".to_owned())
+            .build()
+            .map_err(|error| bad_merges(error.to_string()))?;
+        let mut inner = tokenizers::Tokenizer::new(model);
+        let words = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+        let constant = |error: tokenizers::Error| bad_vocab(error.to_string());
+        let spaces = tokenizers::normalizers::replace::ReplacePattern::Regex(r"\s+".to_owned());
+        let spaces = Replace::new(spaces, " ").map_err(constant)?;
+        let normalizers = Normalizers::new(vec![NFC.into(), spaces.into(), Lowercase.into()]);
+        inner.with_normalizer(Some(normalizers)).map_err(constant)?;
+        let words = SplitPattern::Regex(words.to_owned());
+        let words = Split::new(words, SplitDelimiterBehavior::Removed, true).map_err(constant)?;
+        inner.with_pre_tokenizer(Some(PreTokenizers::new(vec![
+            words.into(),
+            ByteLevel::default()
+                .add_prefix_space(false)
+                .use_regex(true)
+                .into(),
+        ])));
+        let special = [START, END].map(|token| AddedToken::from(token, true));
+        inner.add_special_tokens(special).map_err(constant)?;
+        Ok(Self { inner, start, end })
+    }
+
+    /// The tokens of a prompt between start and end, cut or filled with the end token to
+    /// [`MAX_TOKENS`].
+    ///
+    /// # Errors
+    /// [`TokenizerError`] when the vocabulary lacks a byte of the prompt.
+    pub fn encode(&self, prompt: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self
+            .inner
+            .encode_fast(prompt, false)
+            .map_err(|error| TokenizerError {
+                file: "vocab.json",
+                reason: error.to_string(),
+            })?;
+        let mut ids = vec![self.start];
+        ids.extend(encoding.get_ids().iter().take(MAX_TOKENS - 2));
+        ids.resize(MAX_TOKENS, self.end);
+        Ok(ids)
+    }
+}

@@ -1,0 +1,172 @@
+//! `UNet2DConditionModel`, diffusers `models/unets/unet_2d_condition.py`.
+
+pub mod attention;
+pub mod blocks;
+pub mod embeddings;
+pub mod resnet;
+
+use burn::tensor::{Int, Tensor, activation::silu};
+use mimeo_lora::{LoraStack, Targets};
+
+use crate::config::{DownBlockType, UNetConfig, UpBlockType};
+use crate::layers::{Conv2d, GroupNorm};
+use crate::load::{LoadError, WeightMap};
+use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
+use embeddings::{TimestepEmbedding, Timesteps};
+
+/// The noise prediction model.
+#[derive(Debug)]
+pub struct UNet2DConditionModel {
+    /// `conv_in`
+    pub conv_in: Conv2d,
+    /// Sinusoids of the timestep (`time_proj`, without weights).
+    pub time_proj: Timesteps,
+    /// `time_embedding`
+    pub time_embedding: TimestepEmbedding,
+    /// `down_blocks`, outermost first.
+    pub down_blocks: Vec<DownBlock>,
+    /// `mid_block`
+    pub mid_block: UNetMidBlock2DCrossAttn,
+    /// `up_blocks`, innermost first.
+    pub up_blocks: Vec<UpBlock>,
+    /// `conv_norm_out`
+    pub conv_norm_out: GroupNorm,
+    /// `conv_out`
+    pub conv_out: Conv2d,
+    targets: Targets,
+}
+
+impl UNet2DConditionModel {
+    /// Builds the model that `config` describes from its weights.
+    ///
+    /// # Errors
+    /// [`LoadError`] when a tensor is missing or has another shape.
+    pub fn load(config: &UNetConfig, weights: &mut WeightMap) -> Result<Self, LoadError> {
+        let mut targets = Targets::default();
+        let mut weights = weights.root();
+        let channels = &config.block_out_channels;
+        let levels = channels.len();
+        let time_dim = config.time_embed_dim();
+
+        let mut down_blocks = Vec::with_capacity(levels);
+        for (level, kind) in config.down_block_types.iter().enumerate() {
+            let shape = BlockShape {
+                config,
+                level,
+                in_channels: channels[level.saturating_sub(1)],
+                out_channels: channels[level],
+                attention: *kind == DownBlockType::CrossAttnDownBlock2D,
+                resample: level + 1 < levels,
+            };
+            let mut weights = weights.at("down_blocks");
+            down_blocks.push(DownBlock::load(
+                &mut weights.at(level),
+                &mut targets,
+                &shape,
+            )?);
+        }
+
+        let mid_block =
+            UNetMidBlock2DCrossAttn::load(&mut weights.at("mid_block"), &mut targets, config)?;
+
+        let mut up_blocks = Vec::with_capacity(levels);
+        for (index, kind) in config.up_block_types.iter().enumerate() {
+            let level = levels - 1 - index;
+            let shape = BlockShape {
+                config,
+                level,
+                in_channels: channels[(level + 1).min(levels - 1)],
+                out_channels: channels[level],
+                attention: *kind == UpBlockType::CrossAttnUpBlock2D,
+                resample: level > 0,
+            };
+            let mut weights = weights.at("up_blocks");
+            up_blocks.push(UpBlock::load(&mut weights.at(index), &mut targets, &shape)?);
+        }
+
+        let (groups, eps) = (config.norm_num_groups, config.norm_eps);
+        Ok(Self {
+            conv_in: Conv2d::load(
+                &mut weights.at("conv_in"),
+                [config.in_channels, channels[0]],
+                3,
+            )?,
+            time_proj: Timesteps::new(channels[0], config.flip_sin_to_cos, config.freq_shift),
+            time_embedding: TimestepEmbedding::load(
+                &mut weights.at("time_embedding"),
+                [channels[0], time_dim],
+            )?,
+            down_blocks,
+            mid_block,
+            up_blocks,
+            conv_norm_out: GroupNorm::load(
+                &mut weights.at("conv_norm_out"),
+                channels[0],
+                groups,
+                eps,
+            )?,
+            conv_out: Conv2d::load(
+                &mut weights.at("conv_out"),
+                [channels[0], config.out_channels],
+                3,
+            )?,
+            targets,
+        })
+    }
+
+    /// The modules that a LoRA can change: every linear and 1×1 convolution of the transformers
+    /// (kohya's `lierla` set).
+    #[must_use]
+    pub const fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// What the model takes for the noise in `sample`.
+    ///
+    /// # Shapes
+    /// - `sample`: `[batch, channels, height, width]`, height and width multiples of
+    ///   [`UNetConfig::latent_multiple`]
+    /// - `timestep`: `[batch]`, 0..1000
+    /// - `encoder_hidden_states`: `[batch, tokens, cross_attention_dim]`
+    /// - answer: like `sample`
+    #[must_use]
+    pub fn forward(
+        &self,
+        sample: Tensor<4>,
+        timestep: Tensor<1, Int>,
+        encoder_hidden_states: &Tensor<3>,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<4> {
+        // 1. time
+        let temb = self
+            .time_embedding
+            .forward(self.time_proj.forward(timestep));
+
+        // 2. pre-process
+        let sample = self.conv_in.forward(sample);
+
+        // 3. down
+        let mut residuals = vec![sample.clone()];
+        let mut sample = sample;
+        for block in &self.down_blocks {
+            let (answer, states) = block.forward(sample, &temb, encoder_hidden_states, lora);
+            sample = answer;
+            residuals.extend(states);
+        }
+
+        // 4. mid
+        let mut sample = self
+            .mid_block
+            .forward(sample, &temb, encoder_hidden_states, lora);
+
+        // 5. up
+        for block in &self.up_blocks {
+            let states = residuals.split_off(residuals.len() - block.resnets.len());
+            sample = block.forward(sample, states, &temb, encoder_hidden_states, lora);
+        }
+
+        // 6. post-process
+        self.conv_out
+            .forward(silu(self.conv_norm_out.forward(sample)))
+    }
+}

@@ -1,0 +1,265 @@
+//! Transformers, diffusers `models/transformers/transformer_2d.py`, `models/attention.py` and
+//! `models/attention_processor.py` (`AttnProcessor2_0`).
+
+use burn::tensor::{Tensor, activation::gelu};
+use mimeo_lora::{LoraStack, TargetKind, Targets};
+
+use crate::layers::{Bias, GroupNorm, LayerNorm, LoraLinear};
+use crate::load::{LoadError, Weights};
+use crate::ops::scaled_dot_product_attention;
+
+/// ε of a transformer's group norm: not the ResNets' `norm_eps`.
+const TRANSFORMER_NORM_EPS: f64 = 1e-6;
+const LAYER_NORM_EPS: f64 = 1e-5;
+
+/// Sizes of one transformer.
+#[derive(Debug, Clone, Copy)]
+pub struct TransformerShape {
+    /// Channels of the picture and width of the tokens.
+    pub channels: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Transformer blocks.
+    pub layers: usize,
+    /// Width of the text encoder's answer.
+    pub cross_attention_dim: usize,
+    /// Groups of the group norm.
+    pub norm_groups: usize,
+    /// Kind of `proj_in` and `proj_out`.
+    pub projection: TargetKind,
+}
+
+/// `Transformer2DModel`
+#[derive(Debug, Clone)]
+pub struct Transformer2dModel {
+    norm: GroupNorm,
+    proj_in: LoraLinear,
+    transformer_blocks: Vec<BasicTransformerBlock>,
+    proj_out: LoraLinear,
+}
+
+impl Transformer2dModel {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        shape: &TransformerShape,
+    ) -> Result<Self, LoadError> {
+        let io = [shape.channels, shape.channels];
+        let norm = GroupNorm::load(
+            &mut weights.at("norm"),
+            shape.channels,
+            shape.norm_groups,
+            TRANSFORMER_NORM_EPS,
+        )?;
+        let mut projection = |name: &str, targets: &mut Targets| {
+            LoraLinear::load(
+                &mut weights.at(name),
+                targets,
+                shape.projection,
+                io,
+                Bias::With,
+            )
+        };
+        let proj_in = projection("proj_in", targets)?;
+        let proj_out = projection("proj_out", targets)?;
+        let transformer_blocks = (0..shape.layers)
+            .map(|layer| {
+                let mut weights = weights.at("transformer_blocks");
+                BasicTransformerBlock::load(&mut weights.at(layer), targets, shape)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            norm,
+            proj_in,
+            transformer_blocks,
+            proj_out,
+        })
+    }
+
+    /// - `hidden_states`: `[batch, channels, height, width]`
+    /// - `encoder_hidden_states`: `[batch, tokens, cross_attention_dim]`
+    #[must_use]
+    pub fn forward(
+        &self,
+        hidden_states: Tensor<4>,
+        encoder_hidden_states: &Tensor<3>,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<4> {
+        let [batch, channels, height, width] = hidden_states.dims();
+        let residual = hidden_states.clone();
+
+        // 1. input: pixels become tokens before `proj_in`, which is the same as diffusers' 1×1
+        // convolution before it and lets both kinds of projection share one product.
+        let tokens = self
+            .norm
+            .forward(hidden_states)
+            .reshape([batch, channels, height * width]);
+        let mut tokens = self.proj_in.forward(&tokens.swap_dims(1, 2), lora);
+
+        // 2. blocks
+        for block in &self.transformer_blocks {
+            tokens = block.forward(tokens, encoder_hidden_states, lora);
+        }
+
+        // 3. output
+        let tokens = self.proj_out.forward(&tokens, lora).swap_dims(1, 2);
+        tokens.reshape([batch, channels, height, width]) + residual
+    }
+}
+
+/// `BasicTransformerBlock`: self-attention, cross-attention, feed-forward.
+#[derive(Debug, Clone)]
+pub struct BasicTransformerBlock {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    ff: FeedForward,
+}
+
+impl BasicTransformerBlock {
+    fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        shape: &TransformerShape,
+    ) -> Result<Self, LoadError> {
+        let width = shape.channels;
+        let mut norm = |name: &str| LayerNorm::load(&mut weights.at(name), width, LAYER_NORM_EPS);
+        let (norm1, norm2, norm3) = (norm("norm1")?, norm("norm2")?, norm("norm3")?);
+        Ok(Self {
+            norm1,
+            attn1: Attention::load(
+                &mut weights.at("attn1"),
+                targets,
+                [width, width],
+                shape.heads,
+            )?,
+            norm2,
+            attn2: Attention::load(
+                &mut weights.at("attn2"),
+                targets,
+                [width, shape.cross_attention_dim],
+                shape.heads,
+            )?,
+            norm3,
+            ff: FeedForward::load(&mut weights.at("ff"), targets, width)?,
+        })
+    }
+
+    /// - `hidden_states`: `[batch, pixels, channels]`
+    fn forward(
+        &self,
+        hidden_states: Tensor<3>,
+        encoder_hidden_states: &Tensor<3>,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<3> {
+        // 1. self-attention
+        let normed = self.norm1.forward(hidden_states.clone());
+        let hidden_states = self.attn1.forward(&normed, &normed, lora) + hidden_states;
+
+        // 2. cross-attention
+        let normed = self.norm2.forward(hidden_states.clone());
+        let hidden_states =
+            self.attn2.forward(&normed, encoder_hidden_states, lora) + hidden_states;
+
+        // 3. feed-forward
+        let normed = self.norm3.forward(hidden_states.clone());
+        self.ff.forward(&normed, lora) + hidden_states
+    }
+}
+
+/// `Attention` of a transformer block.
+#[derive(Debug, Clone)]
+pub struct Attention {
+    to_q: LoraLinear,
+    to_k: LoraLinear,
+    to_v: LoraLinear,
+    /// `to_out.0` (`to_out.1` is dropout).
+    to_out: LoraLinear,
+    heads: usize,
+}
+
+impl Attention {
+    fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        [width, context]: [usize; 2],
+        heads: usize,
+    ) -> Result<Self, LoadError> {
+        let mut linear = |name: &str, input: usize, bias: Bias| {
+            let io = [input, width];
+            LoraLinear::load(&mut weights.at(name), targets, TargetKind::Linear, io, bias)
+        };
+        Ok(Self {
+            to_q: linear("to_q", width, Bias::Without)?,
+            to_k: linear("to_k", context, Bias::Without)?,
+            to_v: linear("to_v", context, Bias::Without)?,
+            to_out: linear("to_out.0", width, Bias::With)?,
+            heads,
+        })
+    }
+
+    /// - `hidden_states`: `[batch, queries, channels]`, `context`: `[batch, keys, context width]`
+    fn forward(
+        &self,
+        hidden_states: &Tensor<3>,
+        context: &Tensor<3>,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<3> {
+        let [batch, queries, channels] = hidden_states.dims();
+        let head_width = channels / self.heads;
+        let split_heads = |tokens: Tensor<3>| {
+            let [batch, count, _] = tokens.dims();
+            tokens
+                .reshape([batch, count, self.heads, head_width])
+                .swap_dims(1, 2)
+        };
+        let q = split_heads(self.to_q.forward(hidden_states, lora));
+        let k = split_heads(self.to_k.forward(context, lora));
+        let v = split_heads(self.to_v.forward(context, lora));
+        let attended = scaled_dot_product_attention(q, k, v).swap_dims(1, 2);
+        self.to_out
+            .forward(&attended.reshape([batch, queries, channels]), lora)
+    }
+}
+
+/// `FeedForward` with `GEGLU` (arXiv 2002.05202).
+#[derive(Debug, Clone)]
+pub struct FeedForward {
+    /// `net.0.proj`
+    proj: LoraLinear,
+    /// `net.2` (`net.1` is dropout)
+    out: LoraLinear,
+}
+
+impl FeedForward {
+    fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        width: usize,
+    ) -> Result<Self, LoadError> {
+        let inner = width * 4;
+        let mut linear = |name: &str, io: [usize; 2]| {
+            LoraLinear::load(
+                &mut weights.at(name),
+                targets,
+                TargetKind::Linear,
+                io,
+                Bias::With,
+            )
+        };
+        Ok(Self {
+            proj: linear("net.0.proj", [width, inner * 2])?,
+            out: linear("net.2", [inner, width])?,
+        })
+    }
+
+    fn forward(&self, hidden_states: &Tensor<3>, lora: &LoraStack<'_>) -> Tensor<3> {
+        let projected = self.proj.forward(hidden_states, lora);
+        let inner = projected.dims()[2] / 2;
+        let values = projected.clone().narrow(2, 0, inner);
+        let gates = projected.narrow(2, inner, inner);
+        self.out.forward(&(values * gelu(gates)), lora)
+    }
+}

@@ -1,0 +1,279 @@
+//! The blocks of the UNet, diffusers `models/unets/unet_2d_blocks.py`.
+//!
+//! diffusers has a class with and one without attention for each way; here a block without
+//! attention is one whose `attentions` is empty.
+
+use burn::tensor::Tensor;
+use mimeo_lora::{LoraStack, TargetKind, Targets};
+
+use crate::config::UNetConfig;
+use crate::load::{LoadError, Weights};
+use crate::unet::attention::{Transformer2dModel, TransformerShape};
+use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
+
+/// What a block needs to know of its place in the model.
+#[derive(Debug)]
+pub struct BlockShape<'a> {
+    /// The whole model.
+    pub config: &'a UNetConfig,
+    /// Level of the block, 0 outermost.
+    pub level: usize,
+    /// Channels that come in (from the previous block).
+    pub in_channels: usize,
+    /// Channels that go out.
+    pub out_channels: usize,
+    /// Whether the block has transformers.
+    pub attention: bool,
+    /// Whether the block ends with a change of size.
+    pub resample: bool,
+}
+
+impl UNetConfig {
+    const fn norm(&self) -> Norm {
+        Norm {
+            groups: self.norm_num_groups,
+            eps: self.norm_eps,
+        }
+    }
+
+    fn transformer(&self, level: usize) -> TransformerShape {
+        TransformerShape {
+            channels: self.block_out_channels[level],
+            heads: self.heads(level),
+            layers: self.transformer_layers_per_block.of(level),
+            cross_attention_dim: self.cross_attention_dim,
+            norm_groups: self.norm_num_groups,
+            projection: if self.use_linear_projection {
+                TargetKind::Linear
+            } else {
+                TargetKind::Conv1x1
+            },
+        }
+    }
+}
+
+/// ResNets and, where `attention` says so, a transformer after each.
+fn load_layers(
+    weights: &mut Weights<'_>,
+    targets: &mut Targets,
+    shape: &BlockShape<'_>,
+    resnet_inputs: &[usize],
+) -> Result<(Vec<ResnetBlock2d>, Vec<Transformer2dModel>), LoadError> {
+    let config = shape.config;
+    let (mut resnets, mut attentions) = (Vec::new(), Vec::new());
+    for (layer, input) in resnet_inputs.iter().enumerate() {
+        let io = [*input, shape.out_channels];
+        let time_dim = Some(config.time_embed_dim());
+        let mut list = weights.at("resnets");
+        resnets.push(ResnetBlock2d::load(
+            &mut list.at(layer),
+            io,
+            time_dim,
+            config.norm(),
+        )?);
+        if shape.attention {
+            let transformer = config.transformer(shape.level);
+            let mut list = weights.at("attentions");
+            attentions.push(Transformer2dModel::load(
+                &mut list.at(layer),
+                targets,
+                &transformer,
+            )?);
+        }
+    }
+    Ok((resnets, attentions))
+}
+
+/// `DownBlock2D` and `CrossAttnDownBlock2D`
+#[derive(Debug)]
+pub struct DownBlock {
+    /// `resnets`
+    pub resnets: Vec<ResnetBlock2d>,
+    /// `attentions`: empty, or one per ResNet.
+    pub attentions: Vec<Transformer2dModel>,
+    /// `downsamplers.0`
+    pub downsampler: Option<Downsample2d>,
+}
+
+impl DownBlock {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        shape: &BlockShape<'_>,
+    ) -> Result<Self, LoadError> {
+        let mut inputs = vec![shape.out_channels; shape.config.layers_per_block];
+        inputs[0] = shape.in_channels;
+        let (resnets, attentions) = load_layers(weights, targets, shape, &inputs)?;
+        let downsampler = if shape.resample {
+            let mut list = weights.at("downsamplers");
+            let (channels, padding) = (shape.out_channels, DownsamplePadding::Around);
+            Some(Downsample2d::load(&mut list.at(0), channels, padding)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            resnets,
+            attentions,
+            downsampler,
+        })
+    }
+
+    /// - `hidden_states`: `[batch, in, height, width]`, `temb`: `[batch, time_embed_dim]`
+    ///
+    /// Answers the new hidden states and every state that the way up needs.
+    #[must_use]
+    pub fn forward(
+        &self,
+        mut hidden_states: Tensor<4>,
+        temb: &Tensor<2>,
+        encoder_hidden_states: &Tensor<3>,
+        lora: &LoraStack<'_>,
+    ) -> (Tensor<4>, Vec<Tensor<4>>) {
+        let mut states = Vec::with_capacity(self.resnets.len() + 1);
+        for (layer, resnet) in self.resnets.iter().enumerate() {
+            hidden_states = resnet.forward(hidden_states, Some(temb));
+            if let Some(attention) = self.attentions.get(layer) {
+                hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
+            }
+            states.push(hidden_states.clone());
+        }
+        if let Some(downsampler) = &self.downsampler {
+            hidden_states = downsampler.forward(hidden_states);
+            states.push(hidden_states.clone());
+        }
+        (hidden_states, states)
+    }
+}
+
+/// `UNetMidBlock2DCrossAttn`
+#[derive(Debug)]
+pub struct UNetMidBlock2DCrossAttn {
+    /// `resnets`: one more than `attentions`.
+    pub resnets: Vec<ResnetBlock2d>,
+    /// `attentions`
+    pub attentions: Vec<Transformer2dModel>,
+}
+
+impl UNetMidBlock2DCrossAttn {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        config: &UNetConfig,
+    ) -> Result<Self, LoadError> {
+        let level = config.block_out_channels.len() - 1;
+        let channels = config.block_out_channels[level];
+        let mut resnet = |layer: usize| {
+            let mut list = weights.at("resnets");
+            let time_dim = Some(config.time_embed_dim());
+            ResnetBlock2d::load(
+                &mut list.at(layer),
+                [channels, channels],
+                time_dim,
+                config.norm(),
+            )
+        };
+        let resnets = vec![resnet(0)?, resnet(1)?];
+        let mut list = weights.at("attentions");
+        let attention =
+            Transformer2dModel::load(&mut list.at(0), targets, &config.transformer(level))?;
+        Ok(Self {
+            resnets,
+            attentions: vec![attention],
+        })
+    }
+
+    /// - `hidden_states`: `[batch, channels, height, width]`, `temb`: `[batch, time_embed_dim]`
+    #[must_use]
+    pub fn forward(
+        &self,
+        hidden_states: Tensor<4>,
+        temb: &Tensor<2>,
+        encoder_hidden_states: &Tensor<3>,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<4> {
+        let mut hidden_states = self.resnets[0].forward(hidden_states, Some(temb));
+        for (attention, resnet) in self.attentions.iter().zip(&self.resnets[1..]) {
+            hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
+            hidden_states = resnet.forward(hidden_states, Some(temb));
+        }
+        hidden_states
+    }
+}
+
+/// `UpBlock2D` and `CrossAttnUpBlock2D`
+#[derive(Debug)]
+pub struct UpBlock {
+    /// `resnets`: one more than on the way down.
+    pub resnets: Vec<ResnetBlock2d>,
+    /// `attentions`: empty, or one per ResNet.
+    pub attentions: Vec<Transformer2dModel>,
+    /// `upsamplers.0`
+    pub upsampler: Option<Upsample2d>,
+}
+
+impl UpBlock {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        shape: &BlockShape<'_>,
+    ) -> Result<Self, LoadError> {
+        let layers = shape.config.layers_per_block + 1;
+        let channels = &shape.config.block_out_channels;
+        // The states of the way down come back last first: those of this level, and at the end
+        // the one that entered it.
+        let inputs: Vec<usize> = (0..layers)
+            .map(|layer| {
+                let own = if layer == 0 {
+                    shape.in_channels
+                } else {
+                    shape.out_channels
+                };
+                let last = layer + 1 == layers;
+                let level = if last {
+                    shape.level.saturating_sub(1)
+                } else {
+                    shape.level
+                };
+                own + channels[level]
+            })
+            .collect();
+        let (resnets, attentions) = load_layers(weights, targets, shape, &inputs)?;
+        let upsampler = if shape.resample {
+            let mut list = weights.at("upsamplers");
+            Some(Upsample2d::load(&mut list.at(0), shape.out_channels)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            resnets,
+            attentions,
+            upsampler,
+        })
+    }
+
+    /// - `hidden_states`: `[batch, in, height, width]`, `temb`: `[batch, time_embed_dim]`
+    /// - `states`: what the way down left for this block, one per ResNet
+    #[must_use]
+    pub fn forward(
+        &self,
+        mut hidden_states: Tensor<4>,
+        mut states: Vec<Tensor<4>>,
+        temb: &Tensor<2>,
+        encoder_hidden_states: &Tensor<3>,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<4> {
+        for (layer, resnet) in self.resnets.iter().enumerate() {
+            if let Some(state) = states.pop() {
+                hidden_states = Tensor::cat(vec![hidden_states, state], 1);
+            }
+            hidden_states = resnet.forward(hidden_states, Some(temb));
+            if let Some(attention) = self.attentions.get(layer) {
+                hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
+            }
+        }
+        match &self.upsampler {
+            Some(upsampler) => upsampler.forward(hidden_states),
+            None => hidden_states,
+        }
+    }
+}
