@@ -1,0 +1,43 @@
+//! The training methods: tensors in, tensors out.
+//!
+//! One file per method shows its loss, read top to bottom ([`plain`], [`copier`], [`addift`]);
+//! [`Trainer`] turns a loss into optimiser steps. There is no file, clock, message or thread here,
+//! and randomness enters as a seed: the same recipe on the same tensors gives the same LoRA.
+
+pub mod addift;
+pub mod copier;
+pub mod loss;
+pub mod lr;
+pub mod noise;
+pub mod optimizer;
+pub mod plain;
+mod trainer;
+
+use burn::tensor::Tensor;
+use mimeo_diffusion::{NoiseSchedule, UNet2DConditionModel};
+
+pub use noise::{Draw, NoiseRng};
+pub use plain::Student;
+pub use trainer::{Objective, StepReport, TrainError, Trainer};
+
+/// The frozen model that is trained upon.
+#[derive(Debug, Clone, Copy)]
+pub struct Model<'a> {
+    /// Predicts the noise.
+    pub unet: &'a UNet2DConditionModel,
+    /// How much noise each timestep has.
+    pub schedule: &'a NoiseSchedule,
+}
+
+/// The two pictures as the model sees them.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// Latent of A: `[1, channels, height, width]`.
+    pub original: Tensor<4>,
+    /// Latent of B: like `original`.
+    pub target: Tensor<4>,
+    /// Where to learn, 0..=1: `[1, 1, height, width]`; all ones where the user painted nothing.
+    pub mask: Tensor<4>,
+    /// The prompt of both: `[1, tokens, width]`.
+    pub conditioning: Tensor<3>,
+}

@@ -1,0 +1,98 @@
+//! Squared errors under a mask.
+
+use burn::tensor::{Tensor, TensorData};
+use mimeo_diffusion::NoiseSchedule;
+use mimeo_protocol::{Gamma, MaskRecipe};
+
+/// Weights of the latent's pixels, in the two roles of `design/method.md`: where to learn, and
+/// where to stay with the model's own answer.
+#[derive(Debug, Clone)]
+pub struct MaskWeights {
+    /// `m / (channels · Σ m)` with `m` the mask raised to `unmasked_weight` outside.
+    learn: Tensor<4>,
+    /// The same for `1 - mask`, times the prior's weight; none when there is nothing outside or
+    /// the prior is switched off.
+    prior: Option<Tensor<4>>,
+}
+
+impl MaskWeights {
+    /// Weights under a mask.
+    ///
+    /// - `mask`: `[1, 1, height, width]` in 0..=1
+    /// - `outside`: Σ (1 - mask), read back once by the caller
+    #[must_use]
+    pub fn new(mask: &Tensor<4>, channels: usize, outside: f64, recipe: &MaskRecipe) -> Self {
+        let unmasked = recipe.unmasked_weight.get();
+        let learn = mask.clone() * (1.0 - unmasked) + unmasked;
+        let prior_weight = recipe.prior_weight.get();
+        let prior = (prior_weight > 0.0 && outside > 0.0)
+            .then(|| (mask.clone().neg() + 1.0) * (prior_weight / (channels as f64 * outside)));
+        Self {
+            learn: normalised(learn, channels),
+            prior,
+        }
+    }
+
+    /// Every pixel counts the same.
+    #[must_use]
+    pub fn everywhere(like: &Tensor<4>, channels: usize) -> Self {
+        Self {
+            learn: normalised(like.ones_like(), channels),
+            prior: None,
+        }
+    }
+
+    /// Whether the model's own answer is needed.
+    #[must_use]
+    pub const fn has_prior(&self) -> bool {
+        self.prior.is_some()
+    }
+
+    /// `Σ m e² / (C Σ m)` of each picture, `[batch, 1]`.
+    ///
+    /// Never a plain mean: with that, a small mask would mean a small learning rate.
+    #[must_use]
+    pub fn learn(&self, error: Tensor<4>) -> Tensor<2> {
+        weighted(error, &self.learn)
+    }
+
+    /// The prior's term of each picture, `[batch, 1]`, weight included; nothing without a prior.
+    #[must_use]
+    pub fn prior(&self, error: impl FnOnce() -> Tensor<4>) -> Option<Tensor<2>> {
+        self.prior
+            .as_ref()
+            .map(|weights| weighted(error(), weights))
+    }
+}
+
+fn normalised(weights: Tensor<4>, channels: usize) -> Tensor<4> {
+    let sum = weights.clone().sum().reshape([1, 1, 1, 1]);
+    weights / (sum * channels as f64)
+}
+
+fn weighted(error: Tensor<4>, weights: &Tensor<4>) -> Tensor<2> {
+    let [batch, channels, height, width] = error.dims();
+    let squares = error.square() * weights.clone();
+    squares
+        .reshape([batch, channels * height * width])
+        .sum_dim(1)
+}
+
+/// Mean over the batch, each picture weighted by min-SNR-γ where the recipe asks for it.
+#[must_use]
+pub fn batch_mean(
+    losses: Tensor<2>,
+    timesteps: &[usize],
+    schedule: &NoiseSchedule,
+    gamma: Option<Gamma>,
+) -> Tensor<1> {
+    let Some(gamma) = gamma else {
+        return losses.mean();
+    };
+    let weights: Vec<f32> = timesteps
+        .iter()
+        .map(|timestep| schedule.min_snr_weight(*timestep, gamma.get()) as f32)
+        .collect();
+    let weights = TensorData::new(weights, [timesteps.len(), 1]);
+    (losses.clone() * Tensor::from_data(weights, &losses.device())).mean()
+}

@@ -1,0 +1,74 @@
+//! Ordinary training (arXiv 2006.11239, eq. 14): draw the picture's noise. Both passes of the
+//! copier use it, and on B alone it is `Method::Plain`, which the other methods must beat.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_protocol::Gamma;
+
+use crate::loss::{MaskWeights, batch_mean};
+use crate::{Draw, Model};
+
+/// What is trained: a LoRA on top of adapters that stay as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Student<'a> {
+    /// The frozen adapters below, such as a copier.
+    pub below: &'a LoraStack<'a>,
+    /// The LoRA that is trained.
+    pub lora: &'a LoraNetwork,
+}
+
+/// `mean w_t · (‖target - student‖² inside + prior · ‖student - own answer‖² outside)`.
+///
+/// The own answer is that of the model without the student's LoRA; outside the mask the student is
+/// held to it.
+///
+/// - `latent`: `[1, channels, height, width]`, `conditioning`: `[1, tokens, width]`
+#[must_use]
+pub fn loss(
+    model: Model<'_>,
+    latent: &Tensor<4>,
+    conditioning: &Tensor<3>,
+    draw: &Draw,
+    student: Student<'_>,
+    weights: &MaskWeights,
+    gamma: Option<Gamma>,
+) -> Tensor<1> {
+    let Student { below, lora } = student;
+    let noisy = model
+        .schedule
+        .add_noise(latent, &draw.noise, &draw.timesteps);
+    let student = predict(
+        model,
+        &noisy,
+        &draw.timesteps,
+        conditioning,
+        &below.clone().with(lora, 1.0),
+    );
+    let target = model.schedule.target(latent, &draw.noise, &draw.timesteps);
+    let mut losses = weights.learn(student.clone() - target);
+    let held =
+        weights.prior(|| student - predict(model, &noisy, &draw.timesteps, conditioning, below));
+    if let Some(held) = held {
+        losses = losses + held;
+    }
+    batch_mean(losses, &draw.timesteps, model.schedule, gamma)
+}
+
+/// The model's answer, the conditioning repeated over the batch.
+pub(crate) fn predict(
+    model: Model<'_>,
+    noisy: &Tensor<4>,
+    timesteps: &[usize],
+    conditioning: &Tensor<3>,
+    lora: &LoraStack<'_>,
+) -> Tensor<4> {
+    let [_, tokens, width] = conditioning.dims();
+    let batch = timesteps.len();
+    let values: Vec<i32> = timesteps.iter().map(|timestep| *timestep as i32).collect();
+    let timesteps = TensorData::new(values, [batch]);
+    let timesteps = Tensor::<1, Int>::from_data(timesteps, &noisy.device());
+    let conditioning = conditioning.clone().expand([batch, tokens, width]);
+    model
+        .unet
+        .forward(noisy.clone(), timesteps, &conditioning, lora)
+}

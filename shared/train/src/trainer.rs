@@ -1,0 +1,347 @@
+//! From a loss to optimiser steps.
+
+use burn::tensor::Tensor;
+use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_protocol::{AddiftRecipe, Pass};
+
+use crate::addift::{self, Direction};
+use crate::loss::MaskWeights;
+use crate::noise::{Draw, NoiseRng};
+use crate::optimizer::{AdamW, clip};
+use crate::plain::{self, Student};
+use crate::{Model, Pair, copier, lr};
+
+/// What the trained LoRA is to learn.
+#[derive(Debug, Clone, Copy)]
+pub enum Objective<'a> {
+    /// All of the original: the copier itself.
+    Copy,
+    /// What the target adds to what a finished copier draws.
+    Difference {
+        /// The copier, frozen.
+        copier: &'a LoraNetwork,
+    },
+    /// The target as it is.
+    Plain,
+    /// The teacher's difference.
+    Addift(&'a AddiftRecipe),
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Number of the step, from 1.
+    pub step: u32,
+    /// Loss before the update.
+    pub loss: f32,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f32,
+    /// Learning rate of the update.
+    pub learning_rate: f64,
+}
+
+/// Why a pass cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The loss is no number any more, or grew beyond recovery.
+    #[error(
+        "the loss {what} at step {step}, so training stopped; the weights of step {good_step} are kept. Lower the learning rate."
+    )]
+    Diverged {
+        /// What happened to the loss.
+        what: &'static str,
+        /// Step at which it was seen.
+        step: u32,
+        /// Step whose weights the trainer now holds.
+        good_step: u32,
+    },
+    /// The device failed while computing.
+    #[error(
+        "the device failed while training ({reason}). Free memory on it or choose another device."
+    )]
+    Device {
+        /// What the device said.
+        reason: String,
+    },
+}
+
+/// One pass over one LoRA.
+pub struct Trainer<'a> {
+    model: Model<'a>,
+    pair: &'a Pair,
+    objective: Objective<'a>,
+    pass: &'a Pass,
+    weights: MaskWeights,
+    network: LoraNetwork,
+    values: Tensor<1>,
+    optimizer: AdamW,
+    rng: NoiseRng,
+    /// Timesteps of the last forward direction, which the reverse direction shares.
+    forward_timesteps: Vec<usize>,
+    step: u32,
+    health: Health,
+}
+
+impl<'a> Trainer<'a> {
+    /// A pass that starts from `network`.
+    #[must_use]
+    pub fn new(
+        model: Model<'a>,
+        pair: &'a Pair,
+        objective: Objective<'a>,
+        pass: &'a Pass,
+        weights: MaskWeights,
+        network: LoraNetwork,
+        rng: NoiseRng,
+    ) -> Self {
+        let values = network.frozen().flatten();
+        Self {
+            model,
+            pair,
+            objective,
+            pass,
+            weights,
+            optimizer: AdamW::new(pass.weight_decay.get()),
+            rng,
+            forward_timesteps: Vec::new(),
+            step: 0,
+            health: Health::new(values.clone()),
+            network,
+            values,
+        }
+    }
+
+    /// The LoRA as trained so far.
+    #[must_use]
+    pub fn network(&self) -> LoraNetwork {
+        self.network.with_values(&self.values)
+    }
+
+    /// One optimiser update.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`], after which [`Self::network`] is the last good one.
+    pub async fn step(&mut self) -> Result<StepReport, TrainError> {
+        let learning_rate = lr::learning_rate(self.pass, self.step);
+        self.step += 1;
+
+        let lora = self.network.with_values(&self.values).trainable();
+        let passes = self.pass.accumulation.get();
+        let mut sum: Option<(Tensor<1>, Tensor<1>)> = None;
+        for _ in 0..passes {
+            let (direction, draw) = self.draw();
+            let loss = self.loss(&draw, direction, &lora);
+            let gradient = lora.flatten_gradients(&loss.backward());
+            let loss = loss.inner();
+            sum = Some(match sum {
+                Some((losses, gradients)) => (losses + loss, gradients + gradient),
+                None => (loss, gradient),
+            });
+        }
+        let Some((loss, gradient)) = sum else {
+            unreachable!("accumulation is at least 1")
+        };
+        let share = f64::from(passes).recip();
+        let (gradient, norm) = clip(gradient * share, self.pass.clip_norm);
+
+        // The step's one readback.
+        let numbers = Tensor::cat(vec![loss * share, norm], 0)
+            .into_data_async()
+            .await;
+        let device_error = |reason: String| TrainError::Device { reason };
+        let numbers = numbers.map_err(|error| device_error(error.to_string()))?;
+        let numbers = numbers
+            .try_to_vec::<f32>()
+            .map_err(|error| device_error(format!("{error:?}")))?;
+        let [loss, grad_norm] = numbers[..] else {
+            return Err(device_error("two numbers were expected".to_owned()));
+        };
+        if let Some(what) = self.health.check(self.step, loss, grad_norm, &self.values) {
+            let (good_step, values) = self.health.last_good();
+            self.values = values;
+            return Err(TrainError::Diverged {
+                what,
+                step: self.step,
+                good_step,
+            });
+        }
+
+        self.values = self
+            .optimizer
+            .step(learning_rate, self.values.clone(), gradient);
+        Ok(StepReport {
+            step: self.step,
+            loss,
+            grad_norm,
+            learning_rate,
+        })
+    }
+
+    fn draw(&mut self) -> (Direction, Draw) {
+        let batch = self.pass.batch_size.get() as usize;
+        let [_, channels, height, width] = self.pair.original.dims();
+        let shape = [batch, channels, height, width];
+        let noise = self.rng.normal(shape, &self.pair.original.device());
+        let reverse = self.step.is_multiple_of(2)
+            && matches!(self.objective, Objective::Addift(recipe) if recipe.antisymmetric);
+        if reverse {
+            let timesteps = self.forward_timesteps.clone();
+            return (Direction::Reverse, Draw { noise, timesteps });
+        }
+        let timesteps = self.rng.timesteps(self.pass.timesteps, batch);
+        self.forward_timesteps.clone_from(&timesteps);
+        (Direction::Forward, Draw { noise, timesteps })
+    }
+
+    fn loss(&self, draw: &Draw, direction: Direction, lora: &LoraNetwork) -> Tensor<1> {
+        let (model, pair, weights) = (self.model, self.pair, &self.weights);
+        let gamma = self.pass.min_snr_gamma;
+        let student = Student {
+            below: &LoraStack::none(),
+            lora,
+        };
+        match self.objective {
+            Objective::Copy => copier::copy_loss(model, pair, draw, lora, gamma),
+            Objective::Difference { copier } => {
+                copier::difference_loss(model, pair, draw, copier, lora, weights, gamma)
+            }
+            Objective::Plain => {
+                let (latent, prompt) = (&pair.target, &pair.conditioning);
+                plain::loss(model, latent, prompt, draw, student, weights, gamma)
+            }
+            Objective::Addift(recipe) => {
+                addift::loss(model, pair, draw, direction, student, weights, recipe)
+            }
+        }
+    }
+}
+
+/// Watches the loss, and keeps weights to go back to.
+///
+/// Noise and answers have unit variance, so a loss of 1 means "knows nothing" for every method.
+struct Health {
+    /// Running mean of the loss over about five steps.
+    mean: f32,
+    good_step: u32,
+    good_values: Tensor<1>,
+}
+
+impl Health {
+    /// Above this the weights are beyond recovery.
+    const EXPLODED: f32 = 10.0;
+    /// Below this they are worth going back to.
+    const HEALTHY: f32 = 2.0;
+    /// Weights are kept every so many steps.
+    const KEEP_EVERY: u32 = 10;
+
+    const fn new(values: Tensor<1>) -> Self {
+        Self {
+            mean: 0.0,
+            good_step: 0,
+            good_values: values,
+        }
+    }
+
+    /// What is wrong, if anything; `values` are the weights that gave this loss.
+    fn check(
+        &mut self,
+        step: u32,
+        loss: f32,
+        norm: f32,
+        values: &Tensor<1>,
+    ) -> Option<&'static str> {
+        if !(loss.is_finite() && norm.is_finite()) {
+            return Some("became no number");
+        }
+        self.mean = if step == 1 {
+            loss
+        } else {
+            self.mean + (loss - self.mean) * 0.2
+        };
+        if self.mean > Self::EXPLODED {
+            return Some("exploded");
+        }
+        if step % Self::KEEP_EVERY == 1 && self.mean < Self::HEALTHY {
+            self.good_step = step - 1;
+            self.good_values = values.clone();
+        }
+        None
+    }
+
+    fn last_good(&self) -> (u32, Tensor<1>) {
+        (self.good_step, self.good_values.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn weights(value: f32) -> Tensor<1> {
+        Tensor::from_floats([value], &Device::flex())
+    }
+
+    fn kept(health: &Health) -> (u32, f32) {
+        let (step, values) = health.last_good();
+        (step, values.into_scalar())
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_goes_back_to_the_last_good_weights() {
+        let mut health = Health::new(weights(0.0));
+        for step in 1..=25 {
+            assert_eq!(
+                health.check(step, 0.1, 1.0, &weights(step as f32)),
+                None,
+                "step {step}"
+            );
+        }
+        let wrong = health.check(26, f32::NAN, 1.0, &weights(26.0));
+        assert_eq!(wrong, Some("became no number"), "the loss is NaN");
+        assert_eq!(
+            kept(&health),
+            (20, 21.0),
+            "the weights that step 21 was computed with"
+        );
+    }
+
+    #[test]
+    fn a_gradient_that_is_no_number_counts_as_well() {
+        let mut health = Health::new(weights(0.0));
+        let wrong = health.check(1, 0.1, f32::INFINITY, &weights(1.0));
+        assert_eq!(
+            wrong,
+            Some("became no number"),
+            "the update would have ruined the weights"
+        );
+    }
+
+    #[test]
+    fn a_loss_that_stays_high_explodes_but_a_single_spike_does_not() {
+        let mut health = Health::new(weights(0.0));
+        for step in 1..=9 {
+            assert_eq!(
+                health.check(step, 0.1, 1.0, &weights(1.0)),
+                None,
+                "step {step}"
+            );
+        }
+        assert_eq!(
+            health.check(10, 20.0, 1.0, &weights(2.0)),
+            None,
+            "one bad draw is no explosion"
+        );
+        let wrong = (11..20).find_map(|step| health.check(step, 20.0, 1.0, &weights(3.0)));
+        assert_eq!(
+            wrong,
+            Some("exploded"),
+            "knowing nothing costs 1, this costs 20"
+        );
+        assert_eq!(
+            kept(&health),
+            (0, 1.0),
+            "weights of a bad loss are never kept"
+        );
+    }
+}
