@@ -1,0 +1,193 @@
+//! Between a LoRA on the device and a LoRA file.
+
+use burn::tensor::{Tensor, TensorData};
+use mimeo_checkpoint::family::lora_architecture;
+use mimeo_checkpoint::names::Component;
+use mimeo_checkpoint::{Array, LoraFile, LoraModule, PredictionType, TrainingMetadata, printable};
+use mimeo_lora::{LoraLayer, LoraNetwork, Target, TargetKind};
+use mimeo_protocol::{Pass, Recipe};
+
+use crate::base::{Base, read_back};
+use crate::error::EngineError;
+use crate::event::Phase;
+use crate::score::Scores;
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// As planned.
+    Finished,
+    /// By the user; what was trained until then is kept.
+    Stopped {
+        /// The pass that was running.
+        phase: Phase,
+        /// Steps done in it.
+        step: u32,
+    },
+    /// Because the loss broke down; the last good weights are kept.
+    Diverged {
+        /// What happened and what to do.
+        reason: String,
+    },
+}
+
+/// What a job leaves behind.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// The LoRA; none if the job ended before its first step.
+    pub lora: Option<LoraFile>,
+    /// The copier, if this job trained one.
+    pub copier: Option<LoraFile>,
+    /// What the LoRA does, if it was measured.
+    pub scores: Option<Scores>,
+    /// How the job ended.
+    pub outcome: Outcome,
+}
+
+/// A LoRA file on the device of a base.
+#[derive(Debug)]
+pub struct LoadedLora {
+    /// The adapters.
+    pub network: LoraNetwork,
+    /// Modules of the file that the base has.
+    pub matched: usize,
+    /// Modules of the file that are for the text encoder, which Mimeo does not adapt.
+    pub text_encoder: usize,
+}
+
+impl LoadedLora {
+    /// Puts a file's modules beside a base's.
+    ///
+    /// # Errors
+    /// [`EngineError::LoraMismatch`] unless every UNet module of the file fits.
+    pub fn new(base: &Base, file: &LoraFile, name: &str) -> Result<Self, EngineError> {
+        let mut matched = 0;
+        let network = LoraNetwork::from_layers(base.unet.targets(), |target| {
+            let module = file
+                .modules
+                .get(&Component::Unet.kohya_name(&target.path))?;
+            let layer = layer_from_module(module, target, base)?;
+            matched += 1;
+            Some(layer)
+        });
+        let is_text = |name: &&String| !name.starts_with("lora_unet_");
+        let text_encoder = file.modules.keys().filter(is_text).count();
+        let total = file.modules.len();
+        if matched + text_encoder < total || matched == 0 {
+            let architecture = lora_architecture(file);
+            let found = match architecture {
+                Some(architecture) if architecture != base.family.architecture => {
+                    architecture.title().to_owned()
+                }
+                _ => "another model of this kind".to_owned(),
+            };
+            return Err(EngineError::LoraMismatch {
+                matched,
+                total,
+                found,
+                base: base.name.clone(),
+                file: printable(name, 200),
+            });
+        }
+        Ok(Self {
+            network,
+            matched,
+            text_encoder,
+        })
+    }
+}
+
+fn layer_from_module(module: &LoraModule, target: &Target, base: &Base) -> Option<LoraLayer> {
+    let rank = module.rank();
+    let fits = module.down.data.len() == rank * target.in_features
+        && module.up.data.len() == rank * target.out_features;
+    let transposed = |array: &Array, shape: [usize; 2]| {
+        let data = TensorData::new(array.data.clone(), shape);
+        Tensor::<2>::from_data(data, base.device()).transpose()
+    };
+    fits.then(|| LoraLayer {
+        down: transposed(&module.down, [rank, target.in_features]),
+        up: transposed(&module.up, [target.out_features, rank]),
+        alpha: f64::from(module.alpha),
+    })
+}
+
+/// A network as a file, without metadata.
+///
+/// # Errors
+/// [`EngineError::Readback`] when the device fails.
+pub async fn file_from_network(
+    base: &Base,
+    network: &LoraNetwork,
+) -> Result<LoraFile, EngineError> {
+    let mut file = LoraFile::default();
+    for (id, target) in base.unet.targets().iter() {
+        let Some(layer) = network.layer(id) else {
+            continue;
+        };
+        let rank = layer.rank();
+        let shape = |out: usize, input: usize| match target.kind {
+            TargetKind::Linear => vec![out, input],
+            TargetKind::Conv1x1 => vec![out, input, 1, 1],
+        };
+        let module = LoraModule {
+            down: Array {
+                shape: shape(rank, target.in_features),
+                data: read_back(layer.down.clone().transpose()).await?,
+            },
+            up: Array {
+                shape: shape(target.out_features, rank),
+                data: read_back(layer.up.clone().transpose()).await?,
+            },
+            alpha: layer.alpha as f32,
+        };
+        file.modules
+            .insert(Component::Unet.kohya_name(&target.path), module);
+    }
+    Ok(file)
+}
+
+/// What the metadata says about a finished pass.
+pub(crate) struct Provenance<'a> {
+    pub name: &'a str,
+    pub recipe: &'a Recipe,
+    pub pass: &'a Pass,
+    pub steps: u32,
+    pub size: (u32, u32),
+    pub scores: Option<&'a Scores>,
+}
+
+/// Writes the metadata. No date: the same job gives the same file, bit for bit.
+pub(crate) fn describe(file: &mut LoraFile, base: &Base, what: &Provenance<'_>) {
+    let range = what.pass.timesteps;
+    file.metadata = TrainingMetadata {
+        output_name: what.name.to_owned(),
+        architecture: base.family.architecture,
+        rank: what.pass.rank.get() as usize,
+        alpha: what.pass.alpha.get() as f32,
+        seed: what.recipe.seed,
+        steps: what.steps,
+        max_steps: what.pass.steps.get(),
+        learning_rate: what.pass.learning_rate.get(),
+        optimizer: "AdamW".to_owned(),
+        prediction_type: match base.schedule.prediction_type() {
+            mimeo_diffusion::PredictionType::Epsilon => PredictionType::Epsilon,
+            mimeo_diffusion::PredictionType::VPrediction => PredictionType::VPrediction,
+        },
+        resolution: what.size,
+        timestep_range: (range.min(), range.max()),
+        recipe: json(what.recipe),
+        scores: what.scores.map(json),
+        base_hash: base.hash.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        date: None,
+        started_at_secs: None,
+        finished_at_secs: None,
+    }
+    .to_map();
+}
+
+/// Recipes and scores are plain data, which JSON can always hold.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

@@ -1,0 +1,89 @@
+//! Why a job cannot be done.
+
+use mimeo_checkpoint::{CheckpointError, LoraFileError};
+use mimeo_diffusion::tokenizer::TokenizerError;
+use mimeo_diffusion::{ConfigError, LoadError};
+use mimeo_image::ImageError;
+use mimeo_train::TrainError;
+
+use crate::runtime::DeviceError;
+
+/// Why a job cannot be done: one sentence that says what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No such device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A file of the base is missing or damaged.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The base is configured in a way that Mimeo cannot compute.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The base's weights do not fit its configuration.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The base's vocabulary is not CLIP's.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The base is of a kind that cannot be trained yet.
+    #[error(
+        "this checkpoint is {found}, and Mimeo trains Stable Diffusion 1.x so far. Choose another folder: {folder}"
+    )]
+    UnsupportedFamily {
+        /// What it is.
+        found: String,
+        /// The folder.
+        folder: String,
+    },
+    /// A picture or mask cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A LoRA file is damaged.
+    #[error(transparent)]
+    LoraFile(#[from] LoraFileError),
+    /// A LoRA file is for another model.
+    #[error(
+        "this LoRA is for {found}: {matched} of its {total} modules fit the base ({base}). Choose a LoRA trained on that base, or its base: {file}"
+    )]
+    LoraMismatch {
+        /// Modules whose name and shape the base has.
+        matched: usize,
+        /// Modules in the file.
+        total: usize,
+        /// What the LoRA is for.
+        found: String,
+        /// The base in use.
+        base: String,
+        /// The LoRA.
+        file: String,
+    },
+    /// Training cannot go on, and nothing worth keeping was trained.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The job was stopped before anything was trained.
+    #[error("stopped before the first step, so there is nothing to keep.")]
+    StoppedBeforeTraining,
+    /// A picture size that the base cannot draw.
+    #[error(
+        "{width}x{height} cannot be drawn by this base. Use multiples of {multiple}, at most {limit}."
+    )]
+    Size {
+        /// Asked width.
+        width: u32,
+        /// Asked height.
+        height: u32,
+        /// Sides must be multiples of this.
+        multiple: u32,
+        /// Longest side allowed.
+        limit: u32,
+    },
+    /// The device could not hand out its numbers.
+    #[error(
+        "the device failed while computing ({reason}). Free memory on it or choose another device with --device."
+    )]
+    Readback {
+        /// What it said.
+        reason: String,
+    },
+}

@@ -1,0 +1,24 @@
+//! What is to be trained.
+
+use mimeo_checkpoint::LoraFile;
+use mimeo_image::{Mask, Rgb};
+use mimeo_protocol::Recipe;
+
+/// One training job: two pictures that differ in one thing, where, and how to learn it.
+#[derive(Debug, Clone)]
+pub struct TrainJob {
+    /// Name of the LoRA; other programs offer it under this name.
+    pub name: String,
+    /// A: what to start from.
+    pub original: Rgb,
+    /// B: what to become.
+    pub target: Rgb,
+    /// Where to learn; nothing painted means everywhere.
+    pub mask: Option<Mask>,
+    /// The method and its numbers.
+    pub recipe: Recipe,
+    /// A finished copier of the original, used instead of training one.
+    pub copier: Option<LoraFile>,
+    /// Prompts that the job is not trained on, for the held-out score; none: no scores.
+    pub held_out_prompts: Vec<String>,
+}

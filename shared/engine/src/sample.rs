@@ -1,0 +1,204 @@
+//! From prompts and seeds to pictures.
+
+use burn::tensor::Tensor;
+use mimeo_diffusion::{Ddim, Euler, Guidance};
+use mimeo_image::Rgb;
+use mimeo_lora::LoraStack;
+use mimeo_train::NoiseRng;
+
+use crate::base::Base;
+use crate::error::EngineError;
+use crate::runtime;
+
+/// Stream of a seed from which pictures start, apart from those that training uses.
+const STREAM: u64 = 0x5a;
+/// Longest side that is drawn; beyond it a typing error is likelier than a wish.
+const MAX_SIDE: u32 = 2048;
+/// Pictures per forward pass: more only takes more memory.
+const BATCH: usize = 8;
+
+/// Which sampler draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SamplerKind {
+    /// Deterministic DDIM.
+    #[default]
+    Ddim,
+    /// Euler.
+    Euler,
+}
+
+/// What to draw: one picture per prompt and seed.
+#[derive(Debug, Clone)]
+pub struct SampleRequest {
+    /// Prompt and seed of every picture.
+    pub pictures: Vec<(String, u64)>,
+    /// What to keep away from; empty for nothing.
+    pub negative_prompt: String,
+    /// Denoising steps.
+    pub steps: usize,
+    /// Classifier-free guidance; 1 switches it off.
+    pub guidance: f64,
+    /// Which sampler.
+    pub sampler: SamplerKind,
+    /// Width and height in pixels.
+    pub size: (u32, u32),
+}
+
+impl SampleRequest {
+    /// Pictures of a base's own size with the settings that suit the bundled base.
+    #[must_use]
+    pub fn new(base: &Base, pictures: Vec<(String, u64)>) -> Self {
+        let side = base.native_side();
+        Self {
+            pictures,
+            negative_prompt: String::new(),
+            steps: 20,
+            guidance: 3.0,
+            sampler: SamplerKind::Ddim,
+            size: (side, side),
+        }
+    }
+}
+
+/// Draws the pictures; `progress` is called with the number of denoising steps done, of
+/// [`total_steps`].
+///
+/// # Errors
+/// [`EngineError::Size`] for a size the base cannot draw; [`EngineError::Readback`].
+pub async fn sample(
+    base: &Base,
+    request: &SampleRequest,
+    lora: &LoraStack<'_>,
+    mut progress: impl FnMut(u32),
+) -> Result<Vec<Rgb>, EngineError> {
+    let latents = sample_latents(base, request, lora, &mut progress).await?;
+    base.decode(latents).await
+}
+
+/// How many steps [`sample`] reports.
+#[must_use]
+pub fn total_steps(request: &SampleRequest) -> u32 {
+    (request.pictures.len().div_ceil(BATCH) * request.steps) as u32
+}
+
+async fn sample_latents(
+    base: &Base,
+    request: &SampleRequest,
+    lora: &LoraStack<'_>,
+    progress: &mut impl FnMut(u32),
+) -> Result<Tensor<4>, EngineError> {
+    let (width, height) = request.size;
+    let multiple = base.side_multiple();
+    let fits = |side: u32| side > 0 && side <= MAX_SIDE && side.is_multiple_of(multiple);
+    if !fits(width) || !fits(height) {
+        return Err(EngineError::Size {
+            width,
+            height,
+            multiple,
+            limit: MAX_SIDE,
+        });
+    }
+    let shape = base.latent_shape(width, height);
+    let unconditional = base.encode_prompts(&[&request.negative_prompt])?;
+    let mut done = 0;
+    let mut latents = Vec::new();
+    for batch in request.pictures.chunks(BATCH) {
+        let prompts: Vec<&str> = batch.iter().map(|(prompt, _)| prompt.as_str()).collect();
+        let guidance = Guidance {
+            conditional: base.encode_prompts(&prompts)?,
+            unconditional: unconditional.clone(),
+            scale: request.guidance,
+        };
+        let noise = batch
+            .iter()
+            .map(|(_, seed)| NoiseRng::new(*seed, STREAM).normal(shape, base.device()))
+            .collect();
+        let mut tick = || {
+            done += 1;
+            progress(done);
+        };
+        let noise = Tensor::cat(noise, 0);
+        latents.push(match request.sampler {
+            SamplerKind::Ddim => {
+                denoise(base, &guidance, noise, request.steps, lora, &mut tick).await
+            }
+            SamplerKind::Euler => {
+                denoise_euler(base, &guidance, noise, request.steps, lora, &mut tick).await
+            }
+        });
+    }
+    Ok(Tensor::cat(latents, 0))
+}
+
+/// DDIM from noise to latents.
+pub(crate) async fn denoise(
+    base: &Base,
+    guidance: &Guidance,
+    noise: Tensor<4>,
+    steps: usize,
+    lora: &LoraStack<'_>,
+    tick: &mut impl FnMut(),
+) -> Tensor<4> {
+    let ddim = Ddim::new(&base.schedule, steps);
+    denoise_over(base, guidance, &ddim, ddim.timesteps(), noise, lora, tick).await
+}
+
+/// DDIM over the last of its timesteps, from a latent as noisy as the first of them.
+pub(crate) async fn denoise_over(
+    base: &Base,
+    guidance: &Guidance,
+    ddim: &Ddim<'_>,
+    timesteps: &[usize],
+    noisy: Tensor<4>,
+    lora: &LoraStack<'_>,
+    tick: &mut impl FnMut(),
+) -> Tensor<4> {
+    let mut sample = noisy;
+    for timestep in timesteps {
+        let noise_pred = guidance.noise_pred(&base.unet, sample.clone(), *timestep, lora);
+        sample = ddim.step(*timestep, noise_pred, sample);
+        tick();
+        runtime::yield_now().await;
+    }
+    sample
+}
+
+async fn denoise_euler(
+    base: &Base,
+    guidance: &Guidance,
+    noise: Tensor<4>,
+    steps: usize,
+    lora: &LoraStack<'_>,
+    tick: &mut impl FnMut(),
+) -> Tensor<4> {
+    let euler = Euler::new(&base.schedule, steps);
+    let mut sample = noise * euler.init_noise_sigma();
+    for (index, timestep) in euler.timesteps().iter().enumerate() {
+        let input = euler.scale_model_input(index, sample.clone());
+        let noise_pred = guidance.noise_pred(&base.unet, input, *timestep, lora);
+        sample = euler.step(index, noise_pred, sample);
+        tick();
+        runtime::yield_now().await;
+    }
+    sample
+}
+
+/// DDIM from latents back to the noise that draws them.
+pub(crate) async fn invert(
+    base: &Base,
+    guidance: &Guidance,
+    latents: Tensor<4>,
+    steps: usize,
+    tick: &mut impl FnMut(),
+) -> Tensor<4> {
+    let ddim = Ddim::new(&base.schedule, steps);
+    let mut sample = latents;
+    for timestep in ddim.timesteps().iter().rev() {
+        let own = LoraStack::none();
+        let noise_pred = guidance.noise_pred(&base.unet, sample.clone(), *timestep, &own);
+        sample = ddim.invert_step(*timestep, noise_pred, sample);
+        tick();
+        runtime::yield_now().await;
+    }
+    sample
+}

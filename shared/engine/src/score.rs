@@ -1,0 +1,336 @@
+//! What a LoRA does, in numbers (`design/method.md`).
+//!
+//! The round trip inverts A with DDIM under the base and an empty prompt, and draws it again with
+//! the LoRA at a strength: what comes out is compared with B where the change was meant, and with
+//! the redrawn A everywhere else. Held-out pictures are drawn from prompts never trained on, with
+//! and without the LoRA, from the same noise.
+
+use burn::tensor::Tensor;
+use mimeo_diffusion::Guidance;
+use mimeo_image::{Mask, Rgb, mae, mae_weighted};
+use mimeo_lora::{LoraNetwork, LoraStack};
+use serde::{Deserialize, Serialize};
+
+use crate::base::Base;
+use crate::error::EngineError;
+use crate::sample::{SampleRequest, denoise, invert, sample};
+
+/// Steps of inversion and of every redrawing.
+const STEPS: usize = 20;
+/// Strengths at which linearity is measured.
+pub const STRENGTHS: [f64; 7] = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0];
+/// A held-out picture gained the change when it went this far from A towards B.
+const GAINED: f64 = 0.25;
+
+/// Everything that is measured after training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// How much of the change the round trip makes: 1 all of it, 0 nothing, < 0 damage.
+    pub edit_gain: f64,
+    /// Change outside the mask, relative to the change that was meant.
+    pub spill: f64,
+    /// What happens to pictures of other prompts.
+    pub held_out: HeldOut,
+    /// What other strengths do.
+    pub linearity: Linearity,
+    /// How well the copier copied, for `Method::Copier`.
+    pub copy_fidelity: Option<f64>,
+    /// The multiplier that calibration folded into the weights.
+    pub calibrated_strength: f64,
+}
+
+/// Pictures never trained on, the same noise with and without the LoRA.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// Pictures compared.
+    pub pictures: usize,
+    /// Share that gained the change.
+    pub gained: f64,
+    /// How far they went from A towards B where the change was meant, on average; 1 is as far
+    /// as the pair.
+    pub progress: f64,
+    /// Mean change outside the mask, of 255.
+    pub elsewhere: f64,
+}
+
+/// The round trip over [`STRENGTHS`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Linearity {
+    /// Edit gain at each strength.
+    pub edit_gain: Vec<f64>,
+    /// How far each strength goes from A (0) towards B (1): unlike the gain, it goes on growing
+    /// beyond strength 1.
+    pub progress: Vec<f64>,
+    /// Whether `progress` rises with every strength.
+    pub monotone: bool,
+    /// Correlation of `progress` with strength: 1 is a straight line.
+    pub correlation: f64,
+}
+
+/// The round trip of one pair, ready to be redrawn at any strength.
+pub struct RoundTrip<'a> {
+    base: &'a Base,
+    noise: Tensor<4>,
+    guidance: Guidance,
+    original: &'a Rgb,
+    target: &'a Rgb,
+    inside: Vec<f32>,
+    outside: Vec<f32>,
+    redrawn: Rgb,
+}
+
+impl<'a> RoundTrip<'a> {
+    /// Inverts the original.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the device fails.
+    pub async fn new(
+        base: &'a Base,
+        original: &'a Rgb,
+        target: &'a Rgb,
+        mask: &Mask,
+        tick: &mut impl FnMut(),
+    ) -> Result<Self, EngineError> {
+        let empty = base.encode_prompts(&[""])?;
+        let guidance = Guidance {
+            conditional: empty.clone(),
+            unconditional: empty,
+            scale: 1.0,
+        };
+        let latent = base.encode_picture(original);
+        let noise = invert(base, &guidance, latent, STEPS, tick).await;
+        let mut trip = Self {
+            base,
+            noise,
+            guidance,
+            original,
+            target,
+            inside: mask.inside_weights(),
+            outside: mask.outside_weights(),
+            redrawn: original.clone(),
+        };
+        trip.redrawn = trip.redraw(&LoraStack::none(), tick).await?;
+        Ok(trip)
+    }
+
+    /// The original, redrawn with adapters.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the device fails.
+    pub async fn redraw(
+        &self,
+        lora: &LoraStack<'_>,
+        tick: &mut impl FnMut(),
+    ) -> Result<Rgb, EngineError> {
+        let noise = self.noise.clone();
+        let latent = denoise(self.base, &self.guidance, noise, STEPS, lora, tick).await;
+        let mut pictures = self.base.decode(latent).await?;
+        Ok(pictures.swap_remove(0))
+    }
+
+    /// `1 - MAE_in(G_s, B) / MAE_in(G_0, B)`
+    ///
+    /// # Errors
+    /// [`EngineError::Image`] when the mask has no inside.
+    pub fn edit_gain(&self, redrawn: &Rgb) -> Result<f64, EngineError> {
+        let missed = mae_weighted(redrawn.pixels(), self.target.pixels(), &self.inside)?;
+        let whole = mae_weighted(self.redrawn.pixels(), self.target.pixels(), &self.inside)?;
+        Ok(1.0 - missed / whole)
+    }
+
+    /// `MAE_out(G_s, G_0) / MAE_in(A, B)`
+    ///
+    /// # Errors
+    /// [`EngineError::Image`] when the mask has no inside.
+    pub fn spill(&self, redrawn: &Rgb) -> Result<f64, EngineError> {
+        let meant = mae_weighted(self.original.pixels(), self.target.pixels(), &self.inside)?;
+        if self.outside.iter().all(|weight| *weight == 0.0) {
+            return Ok(0.0);
+        }
+        let spilt = mae_weighted(redrawn.pixels(), self.redrawn.pixels(), &self.outside)?;
+        Ok(spilt / meant)
+    }
+
+    /// How far `redrawn` went from the redrawn A (0) to B (1) inside the mask.
+    #[must_use]
+    pub fn progress(&self, redrawn: &Rgb) -> f64 {
+        progress(
+            redrawn,
+            &self.redrawn,
+            self.target,
+            &self.redrawn,
+            &self.inside,
+        )
+    }
+
+    /// The round trip over [`STRENGTHS`].
+    ///
+    /// # Errors
+    /// [`EngineError`] when the device fails.
+    pub async fn linearity(
+        &self,
+        network: &LoraNetwork,
+        tick: &mut impl FnMut(),
+    ) -> Result<Linearity, EngineError> {
+        let (mut edit_gain, mut progress) = (Vec::new(), Vec::new());
+        for strength in STRENGTHS {
+            let redrawn = self
+                .redraw(&LoraStack::none().with(network, strength), tick)
+                .await?;
+            edit_gain.push(self.edit_gain(&redrawn)?);
+            progress.push(self.progress(&redrawn));
+        }
+        let monotone = progress.windows(2).all(|pair| pair[0] < pair[1]);
+        let correlation = correlation(&STRENGTHS, &progress);
+        Ok(Linearity {
+            edit_gain,
+            progress,
+            monotone,
+            correlation,
+        })
+    }
+}
+
+/// Denoising steps that inversion with the first redrawing and linearity take.
+pub(crate) const ROUND_TRIP_STEPS: u32 = (2 * STEPS) as u32;
+pub(crate) const LINEARITY_STEPS: u32 = (STRENGTHS.len() * STEPS) as u32;
+
+/// Draws the held-out pictures with and without the LoRA.
+///
+/// # Errors
+/// [`EngineError`] when the device fails.
+pub async fn held_out(
+    base: &Base,
+    request: &SampleRequest,
+    network: &LoraNetwork,
+    pair: (&Rgb, &Rgb),
+    mask: &Mask,
+    mut tick: impl FnMut(),
+) -> Result<HeldOut, EngineError> {
+    let (original, target) = pair;
+    let with = LoraStack::none().with(network, 1.0);
+    let before = sample(base, request, &LoraStack::none(), |_| tick()).await?;
+    let after = sample(base, request, &with, |_| tick()).await?;
+    let (inside, outside) = (mask.inside_weights(), mask.outside_weights());
+    let (mut gained, mut sum, mut elsewhere) = (0, 0.0, 0.0);
+    for (before, after) in before.iter().zip(&after) {
+        let progress = progress(after, before, target, original, &inside);
+        gained += usize::from(progress >= GAINED);
+        sum += progress;
+        if outside.iter().any(|weight| *weight > 0.0) {
+            elsewhere += mae_weighted(after.pixels(), before.pixels(), &outside)?;
+        }
+    }
+    let count = before.len().max(1) as f64;
+    Ok(HeldOut {
+        pictures: before.len(),
+        gained: gained as f64 / count,
+        progress: sum / count,
+        elsewhere: elsewhere / count,
+    })
+}
+
+/// Measures how well a copier copies: `1 - MAE(sample, A) / MAE(base sample, A)`, mean over
+/// pictures of prompts that have nothing to do with A.
+pub(crate) struct CopyFidelity<'a> {
+    base: &'a Base,
+    original: &'a Rgb,
+    request: SampleRequest,
+    /// MAE of every picture without a copier.
+    without: Vec<f64>,
+}
+
+impl<'a> CopyFidelity<'a> {
+    pub async fn new(
+        base: &'a Base,
+        original: &'a Rgb,
+        request: SampleRequest,
+    ) -> Result<Self, EngineError> {
+        let pictures = sample(base, &request, &LoraStack::none(), |_| ()).await?;
+        let without = pictures
+            .iter()
+            .map(|picture| mae(picture.pixels(), original.pixels()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            base,
+            original,
+            request,
+            without,
+        })
+    }
+
+    pub async fn of(&self, copier: &LoraNetwork) -> Result<f64, EngineError> {
+        let stack = LoraStack::none().with(copier, 1.0);
+        let pictures = sample(self.base, &self.request, &stack, |_| ()).await?;
+        let mut sum = 0.0;
+        for (picture, without) in pictures.iter().zip(&self.without) {
+            sum += 1.0 - mae(picture.pixels(), self.original.pixels())? / without;
+        }
+        Ok(sum / pictures.len() as f64)
+    }
+}
+
+/// `⟨now - before, goal - start⟩ / ‖goal - start‖²` over weighted pixels: the part of the change
+/// from `start` to `goal` that lies between `before` and `now`.
+fn progress(now: &Rgb, before: &Rgb, goal: &Rgb, start: &Rgb, weights: &[f32]) -> f64 {
+    let channels = now.pixels().len() / weights.len().max(1);
+    let (mut along, mut whole) = (0.0, 0.0);
+    for (index, (((now, before), goal), start)) in now
+        .pixels()
+        .iter()
+        .zip(before.pixels())
+        .zip(goal.pixels())
+        .zip(start.pixels())
+        .enumerate()
+    {
+        let weight = f64::from(weights[index / channels]);
+        let meant = f64::from(*goal) - f64::from(*start);
+        along += weight * (f64::from(*now) - f64::from(*before)) * meant;
+        whole += weight * meant * meant;
+    }
+    if whole > 0.0 { along / whole } else { 0.0 }
+}
+
+/// Pearson's correlation; 0 where either side does not vary.
+fn correlation(x: &[f64], y: &[f64]) -> f64 {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (mean_x, mean_y) = (mean(x), mean(y));
+    let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
+    for (x, y) in x.iter().zip(y) {
+        xy += (x - mean_x) * (y - mean_y);
+        xx += (x - mean_x).powi(2);
+        yy += (y - mean_y).powi(2);
+    }
+    if xx * yy > 0.0 {
+        xy / (xx * yy).sqrt()
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_0_at_the_start_1_at_the_goal_and_grows_beyond() {
+        let grey = |value| Rgb::filled(2, 2, [value; 3]);
+        let (start, goal) = (grey(100), grey(140));
+        let at = |value| progress(&grey(value), &start, &goal, &start, &[1.0; 4]);
+        assert_eq!(
+            [at(100), at(120), at(140), at(180), at(60)],
+            [0.0, 0.5, 1.0, 2.0, -1.0],
+            "a line"
+        );
+    }
+
+    #[test]
+    fn correlation_tells_a_line_from_a_flat_curve() {
+        let line: Vec<f64> = STRENGTHS.iter().map(|s| 3.0 * s + 1.0).collect();
+        assert!(
+            (correlation(&STRENGTHS, &line) - 1.0).abs() < 1e-12,
+            "a line"
+        );
+        assert_eq!(correlation(&STRENGTHS, &[2.0; 7]), 0.0, "no change at all");
+    }
+}
