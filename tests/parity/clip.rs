@@ -1,0 +1,48 @@
+//! `ClipTextModel` beside transformers' `CLIPTextModel`.
+
+use mimeo_checkpoint::Folder;
+
+use crate::support::close::{Tolerance, assert_close};
+use crate::support::fixture::Fixture;
+use crate::support::models::{base, bundled, cpu, sd1x, text_encoder};
+
+/// Sums in another order: 2.9e-6 measured, on a state of 5.
+const TOLERANCE: Tolerance = Tolerance::abs(1.2e-5);
+
+fn assert_encodes(folder: &dyn Folder, file: &'static str) {
+    let fixture = Fixture::read(file);
+    let tokens = fixture.shape("ids")[1];
+    let ids: Vec<u32> = fixture
+        .integers("ids")
+        .iter()
+        .map(|id| id.unsigned_abs())
+        .collect();
+    let ids: Vec<Vec<u32>> = ids.chunks(tokens).map(<[u32]>::to_vec).collect();
+    let ours = text_encoder(folder).forward(&ids);
+    assert_close(
+        file,
+        ours,
+        fixture.tensor("last_hidden_state", &cpu()),
+        TOLERANCE,
+    );
+}
+
+#[test]
+fn the_bundled_text_encoder_matches_transformers() {
+    assert_encodes(&bundled(), "clip_text.safetensors");
+}
+
+#[test]
+fn a_text_encoder_with_exact_gelu_and_unprefixed_keys_matches_transformers() {
+    assert_encodes(&sd1x(), "sd1x_text.safetensors");
+}
+
+#[test]
+fn the_base_encodes_prompts_as_the_reference_does() {
+    let fixture = Fixture::read("clip_text.safetensors");
+    let theirs = fixture
+        .tensor::<3>("last_hidden_state", &cpu())
+        .narrow(0, 0, 2);
+    let ours = base().encode_prompts(&["", "glasses, smile"]).unwrap();
+    assert_close("prompts", ours, theirs, TOLERANCE);
+}

@@ -1,0 +1,64 @@
+//! The same seed on the same device gives the same bits.
+
+use mimeo_lora::LoraNetwork;
+use mimeo_protocol::BatchSize;
+use mimeo_train::{NoiseRng, Objective, Trainer};
+use pollster::block_on;
+
+use crate::support::close::values;
+use crate::support::models::{base, cpu};
+use crate::support::scene::{Scene, masked_with_prior, pass};
+
+/// Losses and, at the end, the LoRA of three steps.
+fn train(seed: u64) -> (Vec<u32>, Vec<u32>) {
+    let scene = Scene::new(&cpu());
+    let (pair, pass, mask) = (
+        scene.pair_of_one_prompt(),
+        pass(BatchSize::constant(2)),
+        masked_with_prior(),
+    );
+    let mut weights = NoiseRng::new(seed, 0);
+    let network = LoraNetwork::new(base().unet.targets(), 4, 4.0, weights.rng(), &cpu());
+    let mut trainer = Trainer::new(
+        base().model(),
+        &pair,
+        Objective::Plain,
+        &pass,
+        scene.weights(&mask),
+        network,
+        NoiseRng::new(seed, 1),
+    );
+    let losses = (0..3)
+        .map(|_| block_on(trainer.step()).unwrap().loss.to_bits())
+        .collect();
+    let lora = values(trainer.network().flatten())
+        .into_iter()
+        .map(f32::to_bits)
+        .collect();
+    (losses, lora)
+}
+
+#[test]
+fn two_runs_with_one_seed_are_the_same_bit_for_bit() {
+    let (first, second) = (train(3), train(3));
+    assert_eq!(first.0, second.0, "losses");
+    let differing = first
+        .1
+        .iter()
+        .zip(&second.1)
+        .filter(|(a, b)| a != b)
+        .count();
+    assert_eq!(
+        differing,
+        0,
+        "values of the LoRA that differ, of {}",
+        first.1.len()
+    );
+}
+
+#[test]
+fn another_seed_is_another_run() {
+    let (first, second) = (train(3), train(4));
+    assert_ne!(first.0, second.0, "losses");
+    assert_ne!(first.1, second.1, "values of the LoRA");
+}

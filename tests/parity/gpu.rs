@@ -1,0 +1,103 @@
+//! Training through wgpu beside training on the CPU.
+//!
+//! Mesa's llvmpipe runs the same WGSL as a real driver, slowly: about half a minute of pipeline
+//! compilation, then a second or two per step. So there is one test, with every step in it.
+
+use std::io::Write as _;
+
+use burn::tensor::Device;
+use mimeo_engine::{Base, Compute, DeviceChoice};
+use mimeo_protocol::BatchSize;
+use mimeo_train::{NoiseRng, Objective, StepReport, Trainer};
+use pollster::block_on;
+
+use crate::support::close::{Tolerance, assert_together, assert_values_close, values};
+use crate::support::models::{base, cpu, load_base};
+use crate::support::scene::{Scene, addift, masked_with_prior, pass};
+
+/// The adapter to test on; any part of its name.
+const ADAPTER: &str = "llvmpipe";
+/// Without this, a machine without the adapter skips the test.
+const REQUIRE_GPU: &str = "MIMEO_REQUIRE_GPU";
+
+/// Sums in another order, and WGSL's own exp and sqrt: 7.1e-6 measured.
+const LOSS: Tolerance = Tolerance::rel(3e-5);
+/// As the loss: 2.3e-5 measured.
+const GRAD_NORM: Tolerance = Tolerance::rel(9e-5);
+/// Distance of the two LoRAs as a share of the way that they were trained: 2.5e-3 measured.
+///
+/// Value by value would say nothing: Adam moves a value by the learning rate even where its
+/// gradient is hardly more than rounding, in the direction of that rounding.
+const MOVED: f64 = 1e-2;
+
+/// Steps of an objective from the fixtures' LoRA, and how far they moved its values.
+fn train(
+    base: &Base,
+    device: &Device,
+    objective: Objective<'_>,
+    steps: usize,
+) -> (Vec<StepReport>, Vec<f32>) {
+    let scene = Scene::new(device);
+    let (pair, pass, mask) = (
+        scene.pair_of_one_prompt(),
+        pass(BatchSize::constant(1)),
+        masked_with_prior(),
+    );
+    let start = scene.difference(base.unet.targets());
+    let mut trainer = Trainer::new(
+        base.model(),
+        &pair,
+        objective,
+        &pass,
+        scene.weights(&mask),
+        start.clone(),
+        NoiseRng::new(17, 0),
+    );
+    let reports = (0..steps)
+        .map(|_| block_on(trainer.step()).unwrap())
+        .collect();
+    (
+        reports,
+        values(trainer.network().flatten() - start.flatten()),
+    )
+}
+
+#[test]
+fn training_on_wgpu_equals_training_on_the_cpu() {
+    let choice = DeviceChoice::Named(ADAPTER.to_owned());
+    let gpu = match block_on(Compute::choose(&choice)) {
+        Ok(compute) => compute.device,
+        Err(error) => {
+            let required = std::env::var(REQUIRE_GPU).is_ok_and(|value| value == "1");
+            assert!(!required, "{REQUIRE_GPU} is 1, but {error}");
+            // Not captured by the test harness, unlike `eprintln!`.
+            let line = format!("\nSKIPPED: training on wgpu was not tested: {error}\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            return;
+        }
+    };
+    let gpu_base = load_base(&gpu);
+
+    let recipe = addift();
+    for (name, objective, steps) in [
+        ("plain", Objective::Plain, 3),
+        ("addift", Objective::Addift(&recipe), 1),
+    ] {
+        let (ours, our_way) = train(&gpu_base, &gpu, objective, steps);
+        let (theirs, their_way) = train(base(), &cpu(), objective, steps);
+        let column = |reports: &[StepReport], value: fn(&StepReport) -> f32| {
+            reports.iter().map(value).collect::<Vec<_>>()
+        };
+        let label = |part: &str| format!("{part} of {name} on wgpu");
+        let loss = |reports| column(reports, |report| report.loss);
+        assert_values_close(&label("losses"), &loss(&ours), &loss(&theirs), LOSS);
+        let norm = |reports| column(reports, |report| report.grad_norm);
+        assert_values_close(
+            &label("gradient norms"),
+            &norm(&ours),
+            &norm(&theirs),
+            GRAD_NORM,
+        );
+        assert_together(&label("LoRA"), &our_way, &their_way, MOVED);
+    }
+}

@@ -1,0 +1,29 @@
+//! Mimeo's arithmetic beside the reference's.
+//!
+//! What torch, diffusers, transformers and peft answer lies in `tests/fixtures`, whose README says
+//! what each file holds and which Python function made it. One module per topic; `gpu` compares
+//! two of Burn's backends instead. `cargo test --workspace --test parity -- --nocapture` prints how
+//! far apart the two sides are, comparison by comparison. Each tolerance is about four times the
+//! largest distance measured on x86-64 with AVX2, because another processor sums in another order,
+//! and says where that distance comes from.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test that cannot go on has nothing better to do than to stop"
+)]
+
+mod clip;
+mod determinism;
+mod gpu;
+mod invariants;
+mod lora;
+mod names;
+mod ops;
+mod optimizer;
+mod samplers;
+mod schedule;
+mod support;
+mod tokenizer;
+mod train;
+mod unet;
+mod vae;

@@ -1,0 +1,119 @@
+//! Reading `tests/fixtures`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors};
+use serde::de::DeserializeOwned;
+
+/// A safetensors fixture.
+///
+/// Read with the format's own crate, so that no test depends on the reader that Mimeo has.
+pub struct Fixture {
+    file: &'static str,
+    tensors: BTreeMap<String, (Vec<usize>, Numbers)>,
+}
+
+enum Numbers {
+    Float(Vec<f32>),
+    Int(Vec<i32>),
+}
+
+impl Fixture {
+    /// Reads a file of `tests/fixtures`.
+    pub fn read(file: &'static str) -> Self {
+        let bytes = std::fs::read(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let tensors = SafeTensors::deserialize(&bytes)
+            .unwrap_or_else(|error| panic!("{file}: {error}"))
+            .iter()
+            .map(|(name, view)| {
+                let words = view.data().as_chunks::<4>().0.iter().copied();
+                let numbers = match view.dtype() {
+                    Dtype::F32 => Numbers::Float(words.map(f32::from_le_bytes).collect()),
+                    Dtype::I32 => Numbers::Int(words.map(i32::from_le_bytes).collect()),
+                    other => panic!("{file}: {name} is {other:?}, which no fixture is"),
+                };
+                (name.to_owned(), (view.shape().to_vec(), numbers))
+            })
+            .collect();
+        Self { file, tensors }
+    }
+
+    /// A tensor on a device.
+    pub fn tensor<const D: usize>(&self, name: &str, device: &Device) -> Tensor<D> {
+        Tensor::from_data(
+            TensorData::new(self.floats(name).to_vec(), self.shape(name).to_vec()),
+            device,
+        )
+    }
+
+    /// Whole numbers on a device.
+    pub fn int_tensor(&self, name: &str, device: &Device) -> Tensor<1, Int> {
+        let values = self.integers(name);
+        let count = values.len();
+        Tensor::from_data(TensorData::new(values, [count]), device)
+    }
+
+    /// The numbers of a tensor, row-major.
+    pub fn floats(&self, name: &str) -> &[f32] {
+        match &self.entry(name).1 {
+            Numbers::Float(values) => values,
+            Numbers::Int(_) => panic!("{}: {name} holds whole numbers", self.file),
+        }
+    }
+
+    /// The only number of a tensor.
+    pub fn scalar(&self, name: &str) -> f32 {
+        let [value] = self.floats(name) else {
+            panic!("{}: {name} is no single number", self.file)
+        };
+        *value
+    }
+
+    /// Whole numbers.
+    pub fn integers(&self, name: &str) -> Vec<i32> {
+        match &self.entry(name).1 {
+            Numbers::Int(values) => values.clone(),
+            Numbers::Float(_) => panic!("{}: {name} holds no whole numbers", self.file),
+        }
+    }
+
+    /// Timesteps, as the schedule indexes them.
+    pub fn timesteps(&self, name: &str) -> Vec<usize> {
+        self.integers(name)
+            .into_iter()
+            .map(|timestep| usize::try_from(timestep).unwrap())
+            .collect()
+    }
+
+    /// Sizes of a tensor.
+    pub fn shape(&self, name: &str) -> &[usize] {
+        &self.entry(name).0
+    }
+
+    /// Whether there is such a tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    fn entry(&self, name: &str) -> &(Vec<usize>, Numbers) {
+        self.tensors
+            .get(name)
+            .unwrap_or_else(|| panic!("{} has no tensor {name}", self.file))
+    }
+}
+
+/// Reads a JSON fixture.
+pub fn read_json<T: DeserializeOwned>(file: &str) -> T {
+    let text =
+        std::fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Where a fixture lies.
+pub fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(file)
+}

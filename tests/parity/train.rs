@@ -1,0 +1,349 @@
+//! One whole training step of each method beside torch and peft: loss, every gradient, its norm,
+//! the LoRA after the update. Then: that the trainer takes exactly these steps.
+
+use burn::tensor::Tensor;
+use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_protocol::{Accumulation, BatchSize, Pass};
+use mimeo_train::addift::{self, Direction};
+use mimeo_train::copier::{copy_loss, difference_loss};
+use mimeo_train::loss::{MaskWeights, batch_mean};
+use mimeo_train::optimizer::{AdamW, clip};
+use mimeo_train::{Draw, NoiseRng, Objective, Student, Trainer, plain};
+use pollster::block_on;
+
+use crate::support::close::{
+    Comparison, Tolerance, assert_all_close, assert_close, assert_values_close, values,
+};
+use crate::support::fixture::Fixture;
+use crate::support::lora::{as_stored, compare_factors, compare_gradients};
+use crate::support::models::{base, cpu};
+use crate::support::scene::{
+    CLIP_NORM, GAMMA, LEARNING_RATE, Scene, WEIGHT_DECAY, addift, masked, masked_with_prior, pass,
+};
+
+/// The UNet's error, and torch's min-SNR weights, which come from f32 alphas: 1.3e-6 measured.
+const LOSS: Tolerance = Tolerance::rel(6e-6);
+/// As the loss: 2.1e-6 measured.
+const GRAD_NORM: Tolerance = Tolerance::rel(8e-6);
+/// In units of each gradient's largest element: 9.2e-5 measured.
+const GRADIENT: f32 = 4e-4;
+/// Adam's first step is the learning rate, 1e-3, times the gradient's sign, where there is a
+/// gradient: 9.5e-7 measured.
+const AFTER: Tolerance = Tolerance::abs(4e-6);
+/// Below this share of the largest element, a gradient's sign may be rounding.
+const TINY: f32 = 1e-3;
+
+/// Takes a step from the difference LoRA and compares everything with the fixture.
+fn assert_step(
+    file: &'static str,
+    scene: &Scene,
+    weights: &MaskWeights,
+    loss: impl FnOnce(&LoraNetwork, &MaskWeights) -> Tensor<1>,
+) {
+    let fixture = Fixture::read(file);
+    let label = |part: &str| format!("{part} of {file}");
+    let targets = base().unet.targets();
+    let network = scene.difference(targets).trainable();
+
+    let loss = loss(&network, weights);
+    let ours = values(loss.clone().inner());
+    assert_values_close(&label("loss"), &ours, fixture.floats("loss"), LOSS);
+
+    let gradients = loss.backward();
+    let comparisons = compare_gradients(targets, &network, &gradients, &fixture, GRADIENT);
+    assert_all_close(&label("gradients"), &comparisons);
+
+    let (gradient, norm) = clip(network.flatten_gradients(&gradients), Some(CLIP_NORM));
+    let theirs = fixture.floats("grad_norm");
+    assert_values_close(&label("grad_norm"), &values(norm), theirs, GRAD_NORM);
+
+    let start = network.frozen().flatten();
+    let after = AdamW::new(WEIGHT_DECAY).step(LEARNING_RATE, start, gradient);
+    let after = network.with_values(&after);
+    let compare = |key: &str, factor: &Tensor<2>| {
+        let theirs = fixture.floats(key);
+        let gradient = fixture.floats(&key.replacen("after.", "grad.", 1));
+        let largest = gradient
+            .iter()
+            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let has_gradient = |index: &usize| gradient[*index].abs() > TINY * largest;
+        let kept: Vec<usize> = (0..theirs.len()).filter(has_gradient).collect();
+        assert!(
+            kept.len() * 10 > theirs.len() * 9,
+            "{key} has hardly any gradient"
+        );
+        let keep = |values: &[f32]| kept.iter().map(|index| values[*index]).collect::<Vec<_>>();
+        Comparison::new(key, &keep(&as_stored(factor.clone())), &keep(theirs), AFTER)
+    };
+    assert_all_close(
+        &label("LoRA after"),
+        &compare_factors(targets, &after, compare, "after."),
+    );
+}
+
+#[test]
+fn a_step_of_plain_matches_the_reference() {
+    let scene = Scene::new(&cpu());
+    let Scene { pair, draw, .. } = &scene;
+    let weights = scene.weights(&masked_with_prior());
+    assert_step(
+        "train_plain.safetensors",
+        &scene,
+        &weights,
+        |lora, weights| {
+            let (latent, prompt, below) = (&pair.target, &pair.conditioning, LoraStack::none());
+            let student = Student {
+                below: &below,
+                lora,
+            };
+            let model = base().model();
+            plain::loss(model, latent, prompt, draw, student, weights, Some(GAMMA))
+        },
+    );
+}
+
+#[test]
+fn a_step_of_the_copier_s_first_pass_matches_the_reference() {
+    let scene = Scene::new(&cpu());
+    let weights = scene.weights(&masked_with_prior());
+    assert_step("train_copier_1.safetensors", &scene, &weights, |lora, _| {
+        copy_loss(base().model(), &scene.pair, &scene.draw, lora, Some(GAMMA))
+    });
+}
+
+#[test]
+fn a_step_of_the_copier_s_second_pass_matches_the_reference() {
+    let scene = Scene::new(&cpu());
+    let Scene { pair, draw, .. } = &scene;
+    let copier = scene.copier(base().unet.targets());
+    let weights = scene.weights(&masked_with_prior());
+    assert_step(
+        "train_copier_2.safetensors",
+        &scene,
+        &weights,
+        |lora, weights| {
+            difference_loss(
+                base().model(),
+                pair,
+                draw,
+                &copier,
+                lora,
+                weights,
+                Some(GAMMA),
+            )
+        },
+    );
+}
+
+fn assert_addift_step(file: &'static str, direction: Direction, with_copier: bool) {
+    let scene = Scene::new(&cpu());
+    let copier = scene.copier(base().unet.targets());
+    let below = match with_copier {
+        true => LoraStack::none().with(&copier, 1.0),
+        false => LoraStack::none(),
+    };
+    let weights = scene.weights(&masked());
+    assert_step(file, &scene, &weights, |lora, weights| {
+        let (model, pair, recipe) = (base().model(), &scene.pair, addift());
+        let student = Student {
+            below: &below,
+            lora,
+        };
+        addift::loss(
+            model,
+            pair,
+            &scene.draw,
+            direction,
+            student,
+            weights,
+            &recipe,
+        )
+    });
+}
+
+#[test]
+fn a_forward_step_of_addift_matches_the_reference() {
+    assert_addift_step(
+        "train_addift_forward.safetensors",
+        Direction::Forward,
+        false,
+    );
+}
+
+#[test]
+fn a_reverse_step_of_addift_matches_the_reference() {
+    assert_addift_step(
+        "train_addift_reverse.safetensors",
+        Direction::Reverse,
+        false,
+    );
+}
+
+#[test]
+fn a_step_of_addift_on_top_of_a_copier_matches_the_reference() {
+    assert_addift_step("train_addift_copier.safetensors", Direction::Forward, true);
+}
+
+/// Only the min-SNR weights differ, which torch derives from f32 alphas: 2.6e-6 measured.
+const FORMULA: Tolerance = Tolerance::rel(1e-5);
+
+#[test]
+fn the_masked_loss_and_its_prior_match_the_reference_on_its_own_predictions() {
+    let scene = Scene::new(&cpu());
+    let weights = scene.weights(&masked_with_prior());
+    let fixture = Fixture::read("train_plain.safetensors");
+    let student: Tensor<4> = fixture.tensor("noise_pred", &cpu());
+    let frozen: Tensor<4> = fixture.tensor("frozen_noise_pred", &cpu());
+    let mean = |losses| {
+        let (timesteps, schedule) = (&scene.draw.timesteps, &base().schedule);
+        values(batch_mean(losses, timesteps, schedule, Some(GAMMA)))
+    };
+    let learn = weights.learn(student.clone() - scene.draw.noise.clone());
+    let prior = weights
+        .prior(|| student - frozen)
+        .expect("the mask has an outside");
+    let loss = mean(learn + prior.clone());
+    assert_values_close("loss", &loss, fixture.floats("loss"), FORMULA);
+    // Its weight in the recipe is a half.
+    let prior = mean(prior * 2.0);
+    assert_values_close("prior_loss", &prior, fixture.floats("prior_loss"), FORMULA);
+}
+
+/// Seed and stream of the trainer's draws and of their repetition here.
+const DRAWS: (u64, u64) = (11, 4);
+
+/// A method's loss, as a function of what changes from step to step.
+type Loss<'a> = &'a dyn Fn(&Draw, &LoraNetwork, &MaskWeights) -> Tensor<1>;
+
+/// Takes steps with a trainer, and the same steps with the parts that the fixtures prove.
+fn assert_trainer_composes(
+    name: &str,
+    objective: Objective<'_>,
+    steps: &[Loss<'_>],
+    shares_timesteps: bool,
+) {
+    let scene = Scene::new(&cpu());
+    let pair = scene.pair_of_one_prompt();
+    let (pass, mask) = (pass(BatchSize::constant(2)), masked_with_prior());
+    let start = scene.difference(base().unet.targets());
+    let rng = NoiseRng::new(DRAWS.0, DRAWS.1);
+    let mut trainer = Trainer::new(
+        base().model(),
+        &pair,
+        objective,
+        &pass,
+        scene.weights(&mask),
+        start.clone(),
+        rng.clone(),
+    );
+
+    let weights = scene.weights(&mask);
+    let (mut rng, mut optimizer) = (rng, AdamW::new(WEIGHT_DECAY));
+    let mut parameters = start.flatten();
+    let mut timesteps = Vec::new();
+    for (index, loss) in steps.iter().enumerate() {
+        let report = block_on(trainer.step()).unwrap();
+
+        let noise = rng.normal([2, 4, 16, 16], &cpu());
+        if index == 0 || !shares_timesteps {
+            timesteps = rng.timesteps(pass.timesteps, 2);
+        }
+        let draw = Draw {
+            noise,
+            timesteps: timesteps.clone(),
+        };
+        let lora = start.with_values(&parameters).trainable();
+        let loss = loss(&draw, &lora, &weights);
+        let gradient = lora.flatten_gradients(&loss.backward());
+        let (gradient, norm) = clip(gradient, pass.clip_norm);
+        parameters = optimizer.step(LEARNING_RATE, parameters, gradient);
+
+        let label = |part: &str| format!("{part} of the trainer's {name}, step {}", index + 1);
+        let loss = values(loss.inner());
+        assert_values_close(&label("loss"), &[report.loss], &loss, Tolerance::EXACT);
+        assert_values_close(
+            &label("norm"),
+            &[report.grad_norm],
+            &values(norm),
+            Tolerance::EXACT,
+        );
+        let ours = trainer.network().flatten();
+        assert_close(&label("values"), ours, parameters.clone(), Tolerance::EXACT);
+    }
+}
+
+#[test]
+fn the_trainer_takes_these_steps_for_every_objective() {
+    let scene = Scene::new(&cpu());
+    let copier = scene.copier(base().unet.targets());
+    let (pair, model, recipe) = (scene.pair_of_one_prompt(), base().model(), addift());
+    let (gamma, nothing) = (Some(GAMMA), LoraStack::none());
+
+    let copy = |draw: &Draw, lora: &LoraNetwork, _: &MaskWeights| {
+        copy_loss(model, &pair, draw, lora, gamma)
+    };
+    assert_trainer_composes("copier", Objective::Copy, &[&copy, &copy], false);
+
+    let difference = |draw: &Draw, lora: &LoraNetwork, weights: &MaskWeights| {
+        difference_loss(model, &pair, draw, &copier, lora, weights, gamma)
+    };
+    let objective = Objective::Difference { copier: &copier };
+    assert_trainer_composes("difference", objective, &[&difference], false);
+
+    let plain = |draw: &Draw, lora: &LoraNetwork, weights: &MaskWeights| {
+        let (latent, prompt) = (&pair.target, &pair.conditioning);
+        let student = Student {
+            below: &nothing,
+            lora,
+        };
+        plain::loss(model, latent, prompt, draw, student, weights, gamma)
+    };
+    assert_trainer_composes("plain", Objective::Plain, &[&plain], false);
+
+    let towards = |direction| {
+        let (pair, recipe, nothing) = (&pair, &recipe, &nothing);
+        move |draw: &Draw, lora: &LoraNetwork, weights: &MaskWeights| {
+            let student = Student {
+                below: nothing,
+                lora,
+            };
+            addift::loss(model, pair, draw, direction, student, weights, recipe)
+        }
+    };
+    let (forward, reverse) = (towards(Direction::Forward), towards(Direction::Reverse));
+    assert_trainer_composes(
+        "addift",
+        Objective::Addift(&recipe),
+        &[&forward, &reverse],
+        true,
+    );
+}
+
+/// The same sums in another order, a few roundings: 7e-8, one of them, measured.
+const ACCUMULATED: Tolerance = Tolerance::rel(1e-6);
+
+#[test]
+fn two_accumulated_passes_are_one_batch_of_two() {
+    let scene = Scene::new(&cpu());
+    let pair = scene.pair_of_one_prompt();
+    let one_batch = pass(BatchSize::constant(2));
+    let accumulated = Pass {
+        accumulation: Accumulation::constant(2),
+        ..pass(BatchSize::constant(1))
+    };
+    let mask = masked_with_prior();
+    let [whole, parts] = [&one_batch, &accumulated].map(|pass| {
+        let mut trainer = Trainer::new(
+            base().model(),
+            &pair,
+            Objective::Plain,
+            pass,
+            scene.weights(&mask),
+            scene.difference(base().unet.targets()),
+            NoiseRng::new(DRAWS.0, DRAWS.1),
+        );
+        let report = block_on(trainer.step()).unwrap();
+        [report.loss, report.grad_norm]
+    });
+    assert_values_close("loss and norm of the gradient", &parts, &whole, ACCUMULATED);
+}

@@ -1,0 +1,180 @@
+"""One whole training step of each method on the bundled UNet, for `tests/parity/train.rs`.
+
+Every step: forward, loss, backward, clip the global norm at 1, one AdamW step (lr 1e-3, betas 0.9
+0.999, eps 1e-8, decay 1e-2). Adam's first step is nearly the sign of the gradient, so the gradients
+(`grad.*`, before clipping) are the sharper witness, and `after.*` is compared where they are not tiny.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from parity.base import Base
+from parity.loss import masked
+from parity.peft_lora import adapter_parameters, inject, random_lora, set_multipliers
+from parity.registry import fixture, normal
+from parity.schedule import GAMMA, signal_to_noise
+
+RANK = 2
+ALPHA = 2.0
+DIFFERENCE_UP_STD = 0.1
+COPIER_UP_STD = 0.1
+LEARNING_RATE = 1e-3
+MAX_GRAD_NORM = 1.0
+UNMASKED_WEIGHT = 0.1
+PRIOR_WEIGHT = 0.5
+ADDIFT_MULTIPLIER = 0.5
+# SNR 16 and 0.13: min-SNR 5 weakens the first and leaves the second.
+TIMESTEPS = [60, 650]
+PROMPTS = ["", "glasses, smile"]
+
+
+class Step:
+    """The inputs all methods share, and the UNet with the adapters they train or keep frozen."""
+
+    def __init__(self, base: Base):
+        self.base = base
+        self.original_latent = base.encode(base.picture("glasses/00_A.png"))
+        self.target_latent = base.encode(base.picture("glasses/00_B.png"))
+        self.latent_mask = base.latent_mask("glasses/00_mask.png")
+        self.mask = UNMASKED_WEIGHT + (1.0 - UNMASKED_WEIGHT) * self.latent_mask
+        self.noise = normal("train.noise", (2, 4, 16, 16))
+        self.timesteps = torch.tensor(TIMESTEPS)
+        self.encoder_hidden_states = base.embed(PROMPTS)
+        self.difference = random_lora(base.unet, "train.difference", RANK, DIFFERENCE_UP_STD)
+        self.copier = random_lora(base.unet, "train.copier", RANK, COPIER_UP_STD)
+        snr = signal_to_noise(base, self.timesteps)
+        self.min_snr_weight = snr.clamp(max=GAMMA) / snr
+
+    def noisy(self, latent: torch.Tensor) -> torch.Tensor:
+        """`x_t = a z + s n`, `[2, 4, 16, 16]`."""
+        return self.base.scheduler.add_noise(latent.expand_as(self.noise), self.noise, self.timesteps)
+
+    def unet(self, with_copier: bool) -> TrainedUnet:
+        unet = self.base.fresh_unet()
+        inject(unet, "difference", self.difference, ALPHA)
+        if with_copier:
+            inject(unet, "copier", self.copier, ALPHA)
+        return TrainedUnet(unet, with_copier, self)
+
+
+class TrainedUnet:
+    """The UNet with a difference LoRA that learns and, where asked, a frozen copier at multiplier 1."""
+
+    def __init__(self, unet, with_copier: bool, step: Step):
+        self.unet, self.with_copier, self.step = unet, with_copier, step
+        self.parameters = adapter_parameters(unet, "difference")
+
+    def predict(self, noisy: torch.Tensor, multiplier: float) -> torch.Tensor:
+        """The prediction with the difference LoRA at `multiplier`, 0 for the frozen model alone."""
+        adapters = {"difference": multiplier} | ({"copier": 1.0} if self.with_copier else {})
+        set_multipliers(self.unet, adapters, trained="difference")
+        return self.unet(noisy, self.step.timesteps, self.step.encoder_hidden_states).sample
+
+    @torch.no_grad()
+    def predict_frozen(self, noisy: torch.Tensor) -> torch.Tensor:
+        return self.predict(noisy, 0.0)
+
+    def update(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Backward, clip, one AdamW step; what a Rust test compares."""
+        loss.backward()
+        gradients = {f"grad.{name}": parameter.grad.clone() for name, parameter in self.parameters.items()}
+        optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
+        )
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), MAX_GRAD_NORM)
+        optimizer.step()
+        after = {f"after.{name}": parameter for name, parameter in self.parameters.items()}
+        return {"loss": loss, "grad_norm": norm, **gradients, **after}
+
+
+@fixture({"train_inputs.safetensors": "what all `train_*` start from: pair glasses/00, noise, LoRAs (rank 2, alpha 2)"})
+def train_inputs(base: Base):
+    """For `train.rs`: `difference.*` is trained, `copier.*` frozen; `latent_mask` is before `unmasked_weight`."""
+    step = Step(base)
+    return {
+        "train_inputs.safetensors": {
+            "original_latent": step.original_latent,
+            "target_latent": step.target_latent,
+            "latent_mask": step.latent_mask,
+            "noise": step.noise,
+            "timesteps": step.timesteps,
+            "encoder_hidden_states": step.encoder_hidden_states,
+            **{f"difference.{name}": tensor for name, tensor in step.difference.items()},
+            **{f"copier.{name}": tensor for name, tensor in step.copier.items()},
+        }
+    }
+
+
+@fixture({"train_plain.safetensors": "method plain: mask (unmasked weight 0.1), min-SNR 5, prior outside at 0.5"})
+def train_plain(base: Base):
+    """For `train.rs`: an ordinary LoRA on the target picture."""
+    return {"train_plain.safetensors": _towards_target(Step(base), with_copier=False)}
+
+
+@fixture({"train_copier_1.safetensors": "method copier, first pass: original picture, min-SNR 5, no mask, no prior"})
+def train_copier_1(base: Base):
+    """For `train.rs`: the LoRA in training is the copier itself, started from `difference.*`."""
+    step = Step(base)
+    trained = step.unet(with_copier=False)
+    student = trained.predict(step.noisy(step.original_latent), 1.0)
+    loss = (step.min_snr_weight * masked(student - step.noise, torch.ones_like(step.latent_mask))).mean()
+    return {"train_copier_1.safetensors": {"noise_pred": student, **trained.update(loss)}}
+
+
+@fixture({"train_copier_2.safetensors": "method copier, second pass: as plain, on the base with the frozen copier"})
+def train_copier_2(base: Base):
+    """For `train.rs`: the difference LoRA on top of the copier, which also makes the prior's answer."""
+    return {"train_copier_2.safetensors": _towards_target(Step(base), with_copier=True)}
+
+
+@fixture({"train_addift_forward.safetensors": "method addift: student at +0.5 on B copies the teacher on A; mask 0.1"})
+def train_addift_forward(base: Base):
+    """For `train.rs`: the forward direction."""
+    step = Step(base)
+    return {
+        "train_addift_forward.safetensors": _towards_teacher(
+            step, step.target_latent, step.original_latent, ADDIFT_MULTIPLIER, with_copier=False
+        )
+    }
+
+
+@fixture({"train_addift_reverse.safetensors": "method addift: student at -0.5 on A copies the teacher on B"})
+def train_addift_reverse(base: Base):
+    """For `train.rs`: the reverse direction, pictures swapped and the multiplier negative."""
+    step = Step(base)
+    return {
+        "train_addift_reverse.safetensors": _towards_teacher(
+            step, step.original_latent, step.target_latent, -ADDIFT_MULTIPLIER, with_copier=False
+        )
+    }
+
+
+@fixture({"train_addift_copier.safetensors": "method addift, forward, student and teacher with the frozen copier"})
+def train_addift_copier(base: Base):
+    """For `train.rs`: one code path with and without a copier."""
+    step = Step(base)
+    return {
+        "train_addift_copier.safetensors": _towards_teacher(
+            step, step.target_latent, step.original_latent, ADDIFT_MULTIPLIER, with_copier=True
+        )
+    }
+
+
+def _towards_target(step: Step, with_copier: bool) -> dict[str, torch.Tensor]:
+    trained = step.unet(with_copier)
+    noisy = step.noisy(step.target_latent)
+    frozen = trained.predict_frozen(noisy)
+    student = trained.predict(noisy, 1.0)
+    learn = (step.min_snr_weight * masked(student - step.noise, step.mask)).mean()
+    prior = (step.min_snr_weight * masked(student - frozen, 1.0 - step.latent_mask)).mean()
+    updated = trained.update(learn + PRIOR_WEIGHT * prior)
+    return {"noise_pred": student, "frozen_noise_pred": frozen, "prior_loss": prior, **updated}
+
+
+def _towards_teacher(step: Step, shown, taught, multiplier: float, with_copier: bool) -> dict[str, torch.Tensor]:
+    trained = step.unet(with_copier)
+    teacher = trained.predict_frozen(step.noisy(taught))
+    student = trained.predict(step.noisy(shown), multiplier)
+    loss = masked(student - teacher, step.mask).mean()
+    return {"noise_pred": student, "teacher_noise_pred": teacher, **trained.update(loss)}

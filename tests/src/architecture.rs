@@ -1,0 +1,210 @@
+//! What must be true of the workspace itself: which crate knows which, under which licences we
+//! build, what no file may contain. The numbered tests are the invariants of the README's code map.
+//!
+//! Every rule is a function that lists its violations, with a test beside it that shows it finding
+//! one, so that a rule cannot rot into something that always passes.
+
+mod graph;
+mod licence;
+mod manifest;
+mod text;
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use cargo_metadata::{Metadata, MetadataCommand};
+
+use graph::{Graph, Purpose};
+use text::SourceFile;
+
+/// The lowest layer first. An arrow only ever points to a lower one.
+const LAYERS: [&[&str]; 5] = [
+    &[
+        "mimeo-base",
+        "mimeo-checkpoint",
+        "mimeo-image",
+        "mimeo-lora",
+        "mimeo-protocol",
+    ],
+    &["mimeo-diffusion"],
+    &["mimeo-train"],
+    &["mimeo-engine"],
+    &PROGRAMS,
+];
+
+/// Where arrows start and none ends.
+const PROGRAMS: [&str; 3] = ["mimeo-companion", "mimeo-tests", "xtask"];
+
+/// What computes on tensors, by the names that everything of the kind is built on.
+const TENSORS: [&str; 2] = ["burn", "wgpu"];
+
+/// The crates that compute and do nothing else.
+const NUMERIC: [&str; 3] = ["lora", "diffusion", "train"];
+
+#[test]
+fn dependencies_point_to_lower_layers() {
+    let metadata = metadata();
+    let crates: Vec<_> = metadata
+        .workspace_packages()
+        .into_iter()
+        .map(|package| package.name.to_string())
+        .collect();
+    assert_none(&graph::misplaced(&crates, &LAYERS));
+    assert_none(&graph::upward_arrows(&Graph::new(metadata), &LAYERS));
+}
+
+#[test]
+fn invariant_1_protocol_depends_on_serde_and_nothing_of_ours() {
+    assert_eq!(
+        graph().dependencies("mimeo-protocol", Purpose::Build),
+        ["serde", "thiserror"],
+        "the protocol is the one crate that everybody compiles"
+    );
+}
+
+#[test]
+fn invariant_2_what_the_page_will_share_reaches_no_tensors() {
+    let graph = graph();
+    for name in ["mimeo-protocol", "mimeo-image"] {
+        assert_none(&graph.ways(name, &TENSORS));
+    }
+}
+
+#[test]
+fn invariant_3_the_models_know_no_protocol() {
+    let graph = graph();
+    for name in ["mimeo-lora", "mimeo-diffusion"] {
+        assert_none(&graph.ways(name, &["mimeo-protocol"]));
+    }
+}
+
+#[test]
+fn invariant_3_the_numeric_core_knows_no_files_threads_or_clock() {
+    let forbidden = [
+        "std::fs",
+        "std::env",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "std::time",
+    ];
+    for name in NUMERIC {
+        assert_none(&text::code_with(&sources_of(name), &forbidden));
+    }
+}
+
+#[test]
+fn invariant_4_checkpoint_and_base_know_bytes_and_no_tensors() {
+    let graph = graph();
+    for name in ["mimeo-checkpoint", "mimeo-base"] {
+        assert_none(&graph.ways(name, &TENSORS));
+    }
+}
+
+#[test]
+fn invariant_5_platforms_differ_in_two_files() {
+    let allowed = [
+        "shared/engine/src/runtime.rs",
+        "shared/checkpoint/src/read_at.rs",
+    ];
+    let others: Vec<_> = text::source_files(&root().join("shared"), "rs")
+        .into_iter()
+        .filter(|file| !allowed.iter().any(|path| file.path.ends_with(path)))
+        .collect();
+    assert_none(&text::code_with(
+        &others,
+        &["target_family", "target_arch", "target_os"],
+    ));
+}
+
+#[test]
+fn invariant_6_nobody_depends_on_a_program() {
+    assert_none(&graph::arrows_to(&graph(), &PROGRAMS));
+}
+
+#[test]
+fn invariant_7_only_programs_use_anyhow() {
+    assert_none(&graph::libraries_with(metadata(), "anyhow"));
+}
+
+#[test]
+fn invariant_8_randomness_is_seeded_by_the_caller() {
+    let unseeded = [
+        "Tensor::random",
+        "rand::rng",
+        "thread_rng",
+        "from_os_rng",
+        "ThreadRng",
+        "OsRng",
+        "SysRng",
+    ];
+    for name in NUMERIC {
+        assert_none(&text::code_with(&sources_of(name), &unseeded));
+    }
+}
+
+#[test]
+fn invariant_9_every_crate_inherits_the_lints_that_forbid_unsafe_code() {
+    let workspace = manifest::read(&root().join("Cargo.toml"));
+    assert_eq!(
+        workspace["workspace"]["lints"]["rust"]["unsafe_code"].as_str(),
+        Some("forbid"),
+        "the table that every crate inherits"
+    );
+    for package in metadata().workspace_packages() {
+        let member = manifest::read(package.manifest_path.as_std_path());
+        assert_none(&manifest::deviations(&package.name, &member));
+    }
+}
+
+#[test]
+fn all_that_is_built_is_freely_licensed() {
+    assert_none(&licence::refused(&licence::of_all_that_is_built(root())));
+}
+
+#[test]
+fn all_sources_are_ours_or_from_crates_io() {
+    assert_none(&graph::foreign_sources(metadata()));
+}
+
+#[test]
+fn no_file_names_a_machine_of_whoever_wrote_it() {
+    let files = text::committed_files(root());
+    assert!(
+        files.len() > 100,
+        "the repository has more than {} files; the search is broken",
+        files.len()
+    );
+    assert_none(&text::machine_traces(&files));
+}
+
+/// Fails with the list, which says what is wrong where.
+fn assert_none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the repository")
+}
+
+fn graph() -> Graph {
+    Graph::new(metadata())
+}
+
+fn metadata() -> &'static Metadata {
+    static METADATA: LazyLock<Metadata> = LazyLock::new(|| {
+        MetadataCommand::new()
+            .current_dir(root())
+            .exec()
+            .expect("cargo knows its own workspace")
+    });
+    &METADATA
+}
+
+fn sources_of(name: &str) -> Vec<SourceFile> {
+    let files = text::source_files(&root().join("shared").join(name).join("src"), "rs");
+    assert!(!files.is_empty(), "shared/{name} has no sources");
+    files
+}
