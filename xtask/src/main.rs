@@ -1,0 +1,62 @@
+//! The two commands of the README, `cargo xtask run` and `cargo xtask test`, and three for work on
+//! the numbers: `fixtures`, `check-lora` and `bench`, which make their own Python environment.
+
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a program that talks to whoever started it"
+)]
+
+mod bench;
+mod checks;
+mod install;
+mod python;
+mod run;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Runs and checks Mimeo.")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Train a bundled example pair and show the LoRA on people it never saw.
+    Run(run::Arguments),
+    /// Run every check, the same for people and CI.
+    Test(checks::Arguments),
+    /// Write the fixtures of the parity tests again, with torch and diffusers.
+    Fixtures(python::FixturesArguments),
+    /// Load a LoRA that Mimeo wrote in diffusers.
+    CheckLora(python::CheckLoraArguments),
+    /// Compare the speed of training with torch + diffusers + peft.
+    Bench(bench::Arguments),
+}
+
+fn main() -> ExitCode {
+    perform(Arguments::parse().task).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn perform(task: Task) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Run(arguments) => run::run(&workspace, &arguments)?,
+        Task::Test(arguments) => return checks::run(&workspace, &arguments),
+        Task::Fixtures(arguments) => python::fixtures(&workspace, &arguments)?,
+        Task::CheckLora(arguments) => python::check_lora(&workspace, &arguments)?,
+        Task::Bench(arguments) => bench::run(&workspace, &arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,143 @@
+//! The Python environment of the reference scripts, and the two commands that only run a script.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::workspace::{Workspace, finish, succeeds};
+
+const SCRIPTS: &str = "tests/reference";
+
+/// The oldest Python that the pinned torch runs on.
+const OLDEST_PYTHON: &str = "3.11";
+
+#[derive(clap::Args)]
+pub struct FixturesArguments {
+    #[command(flatten)]
+    environment: Environment,
+    /// Arguments for tests/reference/generate.py, such as `--only vae`.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(clap::Args)]
+pub struct CheckLoraArguments {
+    #[command(flatten)]
+    environment: Environment,
+    /// A LoRA of the bundled base.
+    file: PathBuf,
+    /// More arguments for tests/reference/check_lora.py.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// Which Python runs the scripts.
+#[derive(clap::Args)]
+pub struct Environment {
+    /// A Python that has tests/reference/requirements.txt; without it one is set up (several GB).
+    #[arg(long, value_name = "FILE")]
+    python: Option<PathBuf>,
+}
+
+/// `cargo xtask fixtures`.
+pub fn fixtures(workspace: &Workspace, arguments: &FixturesArguments) -> Result<()> {
+    let mut script = arguments.environment.script(workspace, "generate.py")?;
+    finish(script.args(&arguments.arguments))
+}
+
+/// `cargo xtask check-lora`.
+pub fn check_lora(workspace: &Workspace, arguments: &CheckLoraArguments) -> Result<()> {
+    // The script runs in the root of the repository; the path is relative to where the user is.
+    let file = fs::canonicalize(&arguments.file)
+        .with_context(|| format!("there is no such LoRA: {}", arguments.file.display()))?;
+    let mut script = arguments.environment.script(workspace, "check_lora.py")?;
+    finish(script.arg(file).args(&arguments.arguments))
+}
+
+impl Environment {
+    /// A script of `tests/reference`, ready to run.
+    pub fn script(&self, workspace: &Workspace, name: &str) -> Result<Command> {
+        let python = match &self.python {
+            Some(python) => std::path::absolute(python)?,
+            None => set_up(workspace)?,
+        };
+        let mut command = workspace.command(python);
+        command.arg(workspace.path(SCRIPTS).join(name));
+        Ok(command)
+    }
+}
+
+/// Makes or updates the virtual environment among the build outputs, and says where its Python is.
+fn set_up(workspace: &Workspace) -> Result<PathBuf> {
+    let folder = workspace.target_path("reference-venv");
+    let python = folder.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
+    let requirements = workspace.path(SCRIPTS).join("requirements.txt");
+    // Written last, so an interrupted installation is taken up again.
+    let installed = folder.join("installed.txt");
+    if same_contents(&requirements, &installed) {
+        return Ok(python);
+    }
+
+    println!(
+        "Setting up torch and diffusers (several GB) in {} …",
+        folder.display()
+    );
+    if !succeeds(Command::new(&python).arg("--version")) {
+        let system = system_python()?;
+        finish(Command::new(system).args(["-m", "venv"]).arg(&folder))
+            .context("Python cannot make an environment; on Debian, install python3-venv")?;
+    }
+    finish(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(&requirements),
+    )?;
+    fs::copy(&requirements, &installed)
+        .with_context(|| format!("this file cannot be written: {}", installed.display()))?;
+    Ok(python)
+}
+
+fn system_python() -> Result<&'static str> {
+    let recent_enough = format!(
+        "import sys; sys.exit(sys.version_info < tuple(map(int, '{OLDEST_PYTHON}'.split('.'))))"
+    );
+    for name in ["python3", "python", "py"] {
+        if succeeds(Command::new(name).args(["-c", &recent_enough])) {
+            return Ok(name);
+        }
+    }
+    bail!(
+        "the reference scripts need Python {OLDEST_PYTHON} or newer; install it, or name one with --python"
+    )
+}
+
+fn same_contents(left: &Path, right: &Path) -> bool {
+    matches!((fs::read(left), fs::read(right)), (Ok(left), Ok(right)) if left == right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_is_current_only_with_exactly_these_requirements() {
+        let folder = tempfile::tempdir().unwrap();
+        let [requirements, installed] =
+            ["requirements.txt", "installed.txt"].map(|name| folder.path().join(name));
+        fs::write(&requirements, "torch==2\n").unwrap();
+        assert!(
+            !same_contents(&requirements, &installed),
+            "nothing is installed yet"
+        );
+        fs::write(&installed, "torch==1\n").unwrap();
+        assert!(!same_contents(&requirements, &installed), "an older torch");
+        fs::write(&installed, "torch==2\n").unwrap();
+        assert!(same_contents(&requirements, &installed), "the same torch");
+    }
+}

@@ -1,0 +1,139 @@
+//! Where the repository is, and how the programs in it are built and called.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use cargo_metadata::{Message, MetadataCommand};
+
+/// The checkout that this program was compiled in.
+pub struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// Asks cargo, which knows about `CARGO_TARGET_DIR` and the user's configuration.
+    pub fn find() -> Result<Self> {
+        let metadata = MetadataCommand::new()
+            .cargo_path(cargo_path())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .no_deps()
+            .exec()
+            .context("cargo cannot read this workspace; see its reason below")?;
+        Ok(Self {
+            root: metadata.workspace_root.into(),
+            target: metadata.target_directory.into(),
+        })
+    }
+
+    /// A path in the repository.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// A path among the build outputs.
+    pub fn target_path(&self, relative: &str) -> PathBuf {
+        self.target.join(relative)
+    }
+
+    /// A program that will run in the root of the repository.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// The cargo that runs this program.
+    pub fn cargo(&self) -> Command {
+        self.command(cargo_path())
+    }
+
+    /// Builds the binary `mimeo` and says where it is.
+    pub fn build_mimeo(&self) -> Result<PathBuf> {
+        println!("Building mimeo (the first time takes several minutes) …");
+        let output = self
+            .cargo()
+            .args(["build", "--package", "mimeo-companion", "--bin", "mimeo"])
+            .arg("--message-format=json-render-diagnostics")
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo does not start; install Rust from https://rustup.rs")?;
+        if !output.status.success() {
+            bail!("mimeo does not build; cargo says above what is wrong");
+        }
+        for message in Message::parse_stream(output.stdout.as_slice()) {
+            if let Message::CompilerArtifact(artifact) = message?
+                && let Some(executable) = artifact.executable
+            {
+                return Ok(executable.into());
+            }
+        }
+        bail!("cargo built no binary `mimeo`; it belongs to companion/Cargo.toml")
+    }
+}
+
+/// Runs a program to its end, with its output on this terminal.
+pub fn finish(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("`{}` does not start; is it installed?", short(command)))?;
+    if !status.success() {
+        bail!("`{}` failed and says above why ({status})", short(command));
+    }
+    Ok(())
+}
+
+/// A program as one would say it: its name and its first argument, such as `cargo fmt`.
+pub fn short(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let words = [name].into_iter().chain(command.get_args().take(1));
+    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
+    words.join(" ")
+}
+
+/// Runs a program for its answer: whether it started and succeeded. Its output is not shown.
+pub fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+fn cargo_path() -> PathBuf {
+    env::var_os("CARGO")
+        .unwrap_or_else(|| OsString::from("cargo"))
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_is_found_from_any_folder() {
+        let workspace = Workspace::find().unwrap();
+        assert!(
+            workspace.path("xtask/Cargo.toml").is_file(),
+            "the root is the folder above xtask"
+        );
+    }
+
+    #[test]
+    fn a_program_that_fails_is_an_error_that_names_it() {
+        let workspace = Workspace::find().unwrap();
+        let mut command = workspace.cargo();
+        command.arg("no-such-subcommand").stderr(Stdio::null());
+        let error = finish(&mut command).unwrap_err().to_string();
+        assert!(
+            error.contains("`cargo no-such-subcommand` failed"),
+            "the sentence names it: {error}"
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_does_not_succeed() {
+        let mut command = Command::new("mimeo-no-such-program");
+        assert!(!succeeds(&mut command), "nothing can have run");
+    }
+}
