@@ -122,6 +122,11 @@ pub struct TimestepRange {
 impl TimestepRange {
     /// Every timestep of the schedule.
     pub const ALL: Self = Self { min: 0, max: 1000 };
+    /// Where the model decides about shapes: the published window of the teacher difference.
+    pub const SHAPE: Self = Self {
+        min: 500,
+        max: 1000,
+    };
 
     /// First timestep trained.
     #[must_use]
