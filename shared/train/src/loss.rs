@@ -13,6 +13,8 @@ pub struct MaskWeights {
     /// The same for `1 - mask`, times the prior's weight; none when there is nothing outside or
     /// the prior is switched off.
     prior: Option<Tensor<4>>,
+    /// What both weigh together, where a term that knows nothing costs 1.
+    total: f32,
 }
 
 impl MaskWeights {
@@ -27,9 +29,15 @@ impl MaskWeights {
         let prior_weight = recipe.prior_weight.get();
         let prior = (prior_weight > 0.0 && outside > 0.0)
             .then(|| (mask.clone().neg() + 1.0) * (prior_weight / (channels as f64 * outside)));
+        let total = if prior.is_some() {
+            1.0 + prior_weight as f32
+        } else {
+            1.0
+        };
         Self {
             learn: normalised(learn, channels),
             prior,
+            total,
         }
     }
 
@@ -39,13 +47,14 @@ impl MaskWeights {
         Self {
             learn: normalised(like.ones_like(), channels),
             prior: None,
+            total: 1.0,
         }
     }
 
-    /// Whether the model's own answer is needed.
+    /// The loss of a model that knows nothing.
     #[must_use]
-    pub const fn has_prior(&self) -> bool {
-        self.prior.is_some()
+    pub const fn total(&self) -> f32 {
+        self.total
     }
 
     /// `Σ m e² / (C Σ m)` of each picture, `[batch, 1]`.

@@ -156,7 +156,12 @@ impl<'a> Trainer<'a> {
         let [loss, grad_norm] = numbers[..] else {
             return Err(device_error("two numbers were expected".to_owned()));
         };
-        if let Some(what) = self.health.check(self.step, loss, grad_norm, &self.values) {
+        if let Some(what) = self.health.check(
+            self.step,
+            loss / self.weights.total(),
+            grad_norm,
+            &self.values,
+        ) {
             let (good_step, values) = self.health.last_good();
             self.values = values;
             return Err(TrainError::Diverged {
@@ -218,25 +223,33 @@ impl<'a> Trainer<'a> {
 
 /// Watches the loss, and keeps weights to go back to.
 ///
-/// Noise and answers have unit variance, so a loss of 1 means "knows nothing" for every method.
+/// Noise and answers have unit variance, so a loss of 1 means "knows nothing" for every method. A
+/// wrecked model stays there: its group norms bound what it can answer, so the loss never runs away.
 struct Health {
     /// Running mean of the loss over about five steps.
     mean: f32,
+    /// Lowest running mean so far.
+    lowest: f32,
     good_step: u32,
     good_values: Tensor<1>,
 }
 
 impl Health {
-    /// Above this the weights are beyond recovery.
-    const EXPLODED: f32 = 10.0;
-    /// Below this they are worth going back to.
-    const HEALTHY: f32 = 2.0;
+    /// A running mean above this is that of a model that knows nothing, ...
+    const KNOWS_NOTHING: f32 = 0.8;
+    /// ... unless it never was much better: the lowest timesteps cost nearly 1 by nature.
+    const WORSE: f32 = 3.0;
+    /// Below this, weights are worth going back to.
+    const HEALTHY: f32 = 0.5;
+    /// No single loss counts for more, so that one bad draw is not taken for an explosion.
+    const WORST: f32 = 2.0;
     /// Weights are kept every so many steps.
     const KEEP_EVERY: u32 = 10;
 
     const fn new(values: Tensor<1>) -> Self {
         Self {
             mean: 0.0,
+            lowest: f32::INFINITY,
             good_step: 0,
             good_values: values,
         }
@@ -253,15 +266,17 @@ impl Health {
         if !(loss.is_finite() && norm.is_finite()) {
             return Some("became no number");
         }
+        let loss = loss.min(Self::WORST);
         self.mean = if step == 1 {
             loss
         } else {
             self.mean + (loss - self.mean) * 0.2
         };
-        if self.mean > Self::EXPLODED {
+        self.lowest = self.lowest.min(self.mean);
+        if self.mean > Self::KNOWS_NOTHING && self.mean > self.lowest * Self::WORSE {
             return Some("exploded");
         }
-        if step % Self::KEEP_EVERY == 1 && self.mean < Self::HEALTHY {
+        if step % Self::KEEP_EVERY == 1 && self.mean < Self::HEALTHY.max(self.lowest * 2.0) {
             self.good_step = step - 1;
             self.good_values = values.clone();
         }
@@ -332,11 +347,11 @@ mod tests {
             None,
             "one bad draw is no explosion"
         );
-        let wrong = (11..20).find_map(|step| health.check(step, 20.0, 1.0, &weights(3.0)));
+        let wrong = (11..20).find_map(|step| health.check(step, 1.5, 1.0, &weights(3.0)));
         assert_eq!(
             wrong,
             Some("exploded"),
-            "knowing nothing costs 1, this costs 20"
+            "knowing nothing costs 1, this more"
         );
         assert_eq!(
             kept(&health),

@@ -86,7 +86,7 @@ impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Au
                 let gradient = gradients.consume::<B>(&ops.node);
                 let (inputs, answer) = ops.state;
                 let inputs = inputs.map(|node| checkpointer.retrieve_node_output(node));
-                let [dq, dk, dv] = attention_backward::<B>(inputs, answer, gradient, self.tile);
+                let [dq, dk, dv] = attention_backward::<B>(inputs, answer, &gradient, self.tile);
                 for (parent, gradient) in ops.parents.into_iter().zip([dq, dk, dv]) {
                     if let Some(parent) = parent {
                         gradients.register::<B>(parent.id, gradient);
@@ -120,7 +120,7 @@ impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Au
 fn attention_backward<B: Backend>(
     [q, k, v]: [FloatTensor<B>; 3],
     answer: FloatTensor<B>,
-    gradient: FloatTensor<B>,
+    gradient: &FloatTensor<B>,
     tile: usize,
 ) -> [FloatTensor<B>; 3] {
     let [batch, heads, queries, width] = q.shape().dims::<4>();
@@ -144,7 +144,7 @@ fn attention_backward<B: Backend>(
             let rows = [0..batch, 0..heads, start..end, 0..width].map(Slice::from);
             B::float_slice(tensor.clone(), &rows)
         };
-        let (q, gradient, row_sums) = (rows_of(&q), rows_of(&gradient), rows_of(&row_sums));
+        let (q, gradient, row_sums) = (rows_of(&q), rows_of(gradient), rows_of(&row_sums));
 
         let p = B::softmax(B::float_matmul(q.clone(), k_transposed.clone()), 3);
         let p_transposed = B::float_swap_dims(p.clone(), 2, 3);

@@ -1,0 +1,85 @@
+//! The command line: one file per subcommand, each a few lines over the engine.
+
+mod base;
+mod bench;
+mod grid;
+mod inspect;
+mod lora;
+mod pictures;
+mod recipe_flags;
+mod sample;
+mod score;
+mod score_table;
+mod train;
+
+use clap::{Parser, Subcommand};
+use mimeo_checkpoint::BoxFuture;
+
+use crate::exit::Exit;
+use crate::progress::Report;
+
+/// Two pictures that differ in one thing become a LoRA that makes that change.
+#[derive(Debug, Parser)]
+// The last of several equal flags counts, so that scripts can append to a command line.
+#[command(name = "mimeo", version, args_override_self = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// One JSON object per line on stdout, for programs
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a LoRA from two pictures
+    Train(Box<train::Train>),
+    /// Draw pictures, with or without LoRAs
+    Sample(sample::Sample),
+    /// Draw prompts × strengths of a LoRA on one sheet
+    Grid(grid::Grid),
+    /// Measure what a LoRA does to a pair
+    Score(score::Score),
+    /// Tell what a file is and what is in it
+    Inspect(inspect::Inspect),
+    /// Compare the methods
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Every method on every bundled pair, as a table
+    Methods(bench::Methods),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// One sentence for the user; [`crate::exit::of_error`] gives its exit code.
+    pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        // Boxed, because a command holds a whole base.
+        let run: BoxFuture<'_, anyhow::Result<Exit>> = match self.command {
+            Command::Train(command) => Box::pin(command.run(report)),
+            Command::Sample(command) => Box::pin(command.run(report)),
+            Command::Grid(command) => Box::pin(command.run(report)),
+            Command::Score(command) => Box::pin(command.run(report)),
+            Command::Inspect(command) => Box::pin(command.run(report)),
+            Command::Bench(Bench::Methods(command)) => Box::pin(command.run(report)),
+        };
+        run.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,240 @@
+//! `mimeo bench methods`: every method on every bundled pair.
+
+mod row;
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, value_parser};
+use mimeo_base::ExamplePair;
+use mimeo_checkpoint::LoraFile;
+use mimeo_engine::sample::sample;
+use mimeo_engine::{
+    Base, EngineError, Event, LoadedLora, LoraStack, Outcome, Phase, SampleRequest, Scores,
+    TrainJob,
+};
+use mimeo_image::{Sheet, decode, decode_mask};
+use mimeo_protocol::{Method, Recipe};
+
+use super::base::ComputeArgs;
+use super::grid::rows;
+use super::pictures::{claim_png, save_png};
+use crate::exit::{BadInput, Exit};
+use crate::interrupt;
+use crate::output::{Existing, OutFile};
+use crate::progress::Report;
+use row::{HEAD, Measured, Row};
+
+/// Seed of a sheet's first row; training counts from 0.
+const SHEET_SEED: u64 = 7000;
+const SHEET_SCALE: u32 = 2;
+
+/// Compare the methods on the bundled pairs, each with its preset.
+#[derive(Debug, Args)]
+pub struct Methods {
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// Pairs, by edit (glasses) or one by one (glasses/00) [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "EDIT,…")]
+    pairs: Vec<String>,
+    /// Methods [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "METHOD,…",
+          value_parser = PossibleValuesParser::new(Method::ALL.map(Method::name)))]
+    methods: Vec<String>,
+    /// Training seeds per pair and method; the table shows their mean
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=100))]
+    seeds: u32,
+    /// A folder for one sheet per pair: the base and each method, unseen prompts, the same seeds
+    #[arg(long, value_name = "FOLDER")]
+    sheets: Option<PathBuf>,
+    /// Replace sheets that exist
+    #[arg(long)]
+    overwrite: bool,
+}
+
+impl Methods {
+    /// Trains, measures and tells.
+    ///
+    /// # Errors
+    /// One sentence for the user.
+    pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        let pairs = self.chosen_pairs()?;
+        let methods: Vec<Method> = Method::ALL
+            .into_iter()
+            .filter(|method| self.wants(*method))
+            .collect();
+        let sheets = self.claim_sheets(&pairs)?;
+        let base = self.compute.load(report).await?;
+
+        let mut table = Vec::new();
+        let mut exit = Exit::Done;
+        report.answer("columns", &HEAD.columns(), &HEAD.line());
+        'pairs: for (index, pair) in pairs.iter().enumerate() {
+            let mut loras = Vec::new();
+            for method in &methods {
+                let Some((row, lora)) = self.measure(&base, pair, *method, report).await? else {
+                    exit = Exit::Stopped;
+                    break 'pairs;
+                };
+                report.answer("row", &row, &row.line());
+                table.push(row);
+                loras.push((*method, lora));
+            }
+            if let Some(out) = sheets.get(index) {
+                self.draw_sheet(&base, pair, &loras, out).await?;
+            }
+        }
+        for method in &methods {
+            if let Some(mean) = Row::mean(*method, &table) {
+                report.answer("mean", &mean, &mean.line());
+            }
+        }
+        Ok(exit)
+    }
+
+    fn chosen_pairs(&self) -> Result<Vec<&'static ExamplePair>, BadInput> {
+        let all = mimeo_base::pairs();
+        let is = |pair: &ExamplePair, name: &str| name == pair.edit || name == pair_name(pair);
+        if let Some(name) = self
+            .pairs
+            .iter()
+            .find(|name| !all.iter().any(|pair| is(pair, name)))
+        {
+            let mut edits: Vec<&str> = all.iter().map(|pair| pair.edit).collect();
+            edits.dedup();
+            let edits = edits.join(", ");
+            return Err(BadInput(format!(
+                "there is no bundled pair named {name:?}; choose among {edits}."
+            )));
+        }
+        let chosen = |pair: &&ExamplePair| {
+            self.pairs.is_empty() || self.pairs.iter().any(|name| is(pair, name))
+        };
+        Ok(all.iter().filter(chosen).collect())
+    }
+
+    fn wants(&self, method: Method) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|name| name == method.name())
+    }
+
+    fn claim_sheets(&self, pairs: &[&ExamplePair]) -> Result<Vec<OutFile>, BadInput> {
+        let Some(folder) = &self.sheets else {
+            return Ok(Vec::new());
+        };
+        let existing = Existing::from(self.overwrite);
+        let name = |pair: &ExamplePair| folder.join(format!("{}-{}.png", pair.edit, pair.id));
+        pairs
+            .iter()
+            .map(|pair| claim_png(&name(pair), existing))
+            .collect()
+    }
+
+    /// One row: the mean over the seeds, and the LoRA of the first. None if the user stopped.
+    async fn measure(
+        &self,
+        base: &Base,
+        pair: &ExamplePair,
+        method: Method,
+        report: &mut Report,
+    ) -> anyhow::Result<Option<(Row, LoraFile)>> {
+        let mut measured = Vec::new();
+        let mut first = None;
+        for seed in 0..u64::from(self.seeds) {
+            let recipe = Recipe {
+                seed,
+                ..Recipe::preset(method, base.model_size())
+            };
+            let job = self.job(pair, recipe)?;
+            let Some((lora, scores, secs)) = train(base, &job, report).await? else {
+                return Ok(None);
+            };
+            measured.push(Measured::new(&scores, secs));
+            first.get_or_insert(lora);
+        }
+        let row = Row::of_pair(&pair_name(pair), method, &measured);
+        Ok(first.map(|lora| (row, lora)))
+    }
+
+    fn job(&self, pair: &ExamplePair, recipe: Recipe) -> Result<TrainJob, EngineError> {
+        Ok(TrainJob {
+            name: pair_name(pair),
+            original: decode(pair.original_png)?.picture,
+            target: decode(pair.target_png)?.picture,
+            mask: Some(decode_mask(pair.mask_png)?),
+            recipe,
+            copier: None,
+            held_out_prompts: self.compute.unseen_prompts(),
+        })
+    }
+
+    async fn draw_sheet(
+        &self,
+        base: &Base,
+        pair: &ExamplePair,
+        loras: &[(Method, LoraFile)],
+        out: &OutFile,
+    ) -> anyhow::Result<()> {
+        let prompts = self.compute.unseen_prompts();
+        let pictures = prompts.iter().cloned().zip(SHEET_SEED..).collect();
+        let request = SampleRequest::new(base, pictures);
+        let mut labels = vec!["base".to_owned()];
+        let mut columns = vec![sample(base, &request, &LoraStack::none(), |_| ()).await?];
+        for (method, file) in loras {
+            let lora = LoadedLora::new(base, file, method.name())?;
+            let stack = LoraStack::none().with(&lora.network, 1.0);
+            labels.push(method.name().to_owned());
+            columns.push(sample(base, &request, &stack, |_| ()).await?);
+        }
+        let sheet = Sheet {
+            title: pair_name(pair),
+            columns: labels,
+            rows: rows(prompts, &columns),
+            scale: SHEET_SCALE,
+        };
+        save_png(out, &sheet.render()?)
+    }
+}
+
+fn pair_name(pair: &ExamplePair) -> String {
+    format!("{}/{}", pair.edit, pair.id)
+}
+
+/// Trains one job: the LoRA, its scores, and the seconds that its passes took. None if the user
+/// stopped.
+async fn train(
+    base: &Base,
+    job: &TrainJob,
+    report: &mut Report,
+) -> anyhow::Result<Option<(LoraFile, Scores, f64)>> {
+    let mut secs = 0.0;
+    let mut passes_since = None;
+    let mut emit = |event: Event| {
+        if let Event::Phase { phase, .. } = event {
+            match phase {
+                Phase::Copier | Phase::Training => {
+                    passes_since.get_or_insert_with(std::time::Instant::now);
+                }
+                _ => {
+                    if let Some(since) = passes_since.take() {
+                        secs = since.elapsed().as_secs_f64();
+                    }
+                }
+            }
+        }
+        mimeo_engine::Emit::emit(report, event);
+    };
+    let run = mimeo_engine::run(base, job, interrupt::listen(), &mut emit);
+    let artifact = match Box::pin(run).await {
+        Err(EngineError::StoppedBeforeTraining) => return Ok(None),
+        artifact => artifact?,
+    };
+    match (artifact.outcome, artifact.lora, artifact.scores) {
+        (Outcome::Stopped { .. }, ..) => Ok(None),
+        (Outcome::Finished, Some(lora), Some(scores)) => Ok(Some((lora, scores, secs))),
+        (Outcome::Diverged { reason }, ..) => anyhow::bail!("{} ({reason})", job.name),
+        _ => anyhow::bail!(
+            "{} was not measured; run it with `mimeo train` to see why.",
+            job.name
+        ),
+    }
+}

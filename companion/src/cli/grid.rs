@@ -1,0 +1,124 @@
+//! `mimeo grid`: prompts × strengths on one sheet.
+
+use std::path::PathBuf;
+
+use clap::{Args, value_parser};
+use mimeo_engine::LoraStack;
+use mimeo_engine::sample::{sample, total_steps};
+use mimeo_image::{Rgb, Sheet, SheetRow};
+use mimeo_protocol::Multiplier;
+use serde::Serialize;
+
+use super::base::ComputeArgs;
+use super::lora;
+use super::pictures::{claim_png, save_png};
+use super::sample::DrawArgs;
+use crate::exit::Exit;
+use crate::output::Existing;
+use crate::progress::Report;
+
+/// Draw prompts × strengths of a LoRA on one sheet.
+#[derive(Debug, Args)]
+pub struct Grid {
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// The LoRA
+    #[arg(long, value_name = "FILE")]
+    lora: PathBuf,
+    /// A row of the sheet; may be repeated [default: eight prompts the base knows]
+    #[arg(long)]
+    prompt: Vec<String>,
+    /// The columns; 0 is the base alone
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "-1,0,1",
+        allow_hyphen_values = true
+    )]
+    strengths: Vec<Multiplier>,
+    /// Seed of every picture
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    draw: DrawArgs,
+    /// Each pixel becomes a square of this side
+    #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..=16))]
+    scale: u32,
+    /// Where to write the sheet
+    #[arg(long, value_name = "sheet.png")]
+    out: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    overwrite: bool,
+}
+
+#[derive(Serialize)]
+struct GridResult {
+    out: String,
+}
+
+impl Grid {
+    /// Draws and saves.
+    ///
+    /// # Errors
+    /// One sentence for the user.
+    pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        let out = claim_png(&self.out, Existing::from(self.overwrite))?;
+        let file = lora::read(&self.lora).await?;
+        let prompts = if self.prompt.is_empty() {
+            self.compute.unseen_prompts()
+        } else {
+            self.prompt.clone()
+        };
+        let base = self.compute.load(report).await?;
+        let lora = lora::load(&base, &file, &self.lora, report)?;
+
+        let pictures = prompts
+            .iter()
+            .map(|prompt| (prompt.clone(), self.seed))
+            .collect();
+        let request = self.draw.request(&base, pictures);
+        let total = total_steps(&request);
+        report.begin("Drawing", total * self.strengths.len() as u32);
+        let mut columns = Vec::new();
+        for (before, strength) in (0..).zip(&self.strengths) {
+            let stack = LoraStack::none().with(&lora.network, strength.get());
+            let progress = |done| report.advance(before * total + done);
+            columns.push(sample(&base, &request, &stack, progress).await?);
+        }
+
+        let sheet = Sheet {
+            title: self
+                .lora
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            columns: self
+                .strengths
+                .iter()
+                .map(|strength| format!("strength {strength}"))
+                .collect(),
+            rows: rows(prompts, &columns),
+            scale: self.scale,
+        };
+        save_png(&out, &sheet.render()?)?;
+        let out = out.name();
+        let text = format!("Saved {out:?}");
+        report.result(&GridResult { out }, &text);
+        Ok(Exit::Done)
+    }
+}
+
+/// The rows of a sheet, from pictures by column.
+pub fn rows(labels: Vec<String>, columns: &[Vec<Rgb>]) -> Vec<SheetRow> {
+    let row = |(index, label): (usize, String)| SheetRow {
+        label,
+        pictures: columns
+            .iter()
+            .filter_map(|column| column.get(index))
+            .cloned()
+            .collect(),
+    };
+    labels.into_iter().enumerate().map(row).collect()
+}

@@ -1,0 +1,165 @@
+//! `mimeo inspect`: what a file is and what is in it.
+
+mod norm;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use mimeo_checkpoint::family::lora_architecture;
+use mimeo_checkpoint::metadata::{RECIPE, SCORES};
+use mimeo_checkpoint::{
+    CheckpointError, DiskFile, DiskFolder, Family, LoraFile, LoraFileError, PredictionType,
+    SafetensorsFile,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::exit::Exit;
+use crate::progress::Report;
+
+/// Tell what a file is and what is in it.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A LoRA, a checkpoint, or a diffusers folder
+    #[arg(value_name = "file.safetensors")]
+    path: PathBuf,
+}
+
+/// What is known about a file.
+#[derive(Debug, Serialize)]
+struct Findings {
+    file: String,
+    #[serde(flatten)]
+    kind: Kind,
+    /// Mimeo's own recipe, parsed.
+    recipe: Option<Value>,
+    /// Mimeo's own scores, parsed.
+    scores: Option<Value>,
+    /// Everything else that the file says about itself.
+    metadata: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Kind {
+    Lora {
+        /// The kind of base it is for, if its shapes tell.
+        base: Option<&'static str>,
+        ranks: BTreeSet<usize>,
+        /// As text, which sorts and compares; as numbers they could not.
+        alphas: BTreeSet<String>,
+        /// The strongest first.
+        modules: Vec<ModuleFindings>,
+    },
+    Checkpoint {
+        family: &'static str,
+        prediction: &'static str,
+        inpainting: bool,
+        tensors: Option<usize>,
+    },
+    /// A sound safetensors file of another kind.
+    Other { what: String, tensors: usize },
+}
+
+#[derive(Debug, Serialize)]
+struct ModuleFindings {
+    name: String,
+    rank: usize,
+    alpha: f32,
+    /// Frobenius norm of the change at strength 1.
+    norm: f64,
+}
+
+impl Inspect {
+    /// Looks and tells.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is damaged, or is a pickle.
+    pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        let findings = if self.path.is_dir() {
+            look_at_folder(&self.path).await?
+        } else {
+            look_at_file(&self.path).await?
+        };
+        report.result(&findings, &text::of(&findings));
+        Ok(Exit::Done)
+    }
+}
+
+async fn look_at_folder(path: &Path) -> anyhow::Result<Findings> {
+    let family = Family::of_folder(&DiskFolder::new(path)?).await?;
+    Ok(Findings {
+        file: path.display().to_string(),
+        kind: checkpoint(family, None),
+        recipe: None,
+        scores: None,
+        metadata: BTreeMap::new(),
+    })
+}
+
+async fn look_at_file(path: &Path) -> anyhow::Result<Findings> {
+    let file = SafetensorsFile::open(Box::new(DiskFile::open(path)?)).await?;
+    let tensors = file.tensors().len();
+    let kind = match LoraFile::from_tensors(&file).await {
+        Ok(lora) => of_lora(&lora),
+        Err(LoraFileError::NotALora { .. }) => match Family::of_file(&file).await {
+            Ok(family) => checkpoint(family, Some(tensors)),
+            Err(CheckpointError::UnknownFamily { found, .. }) => Kind::Other {
+                what: found,
+                tensors,
+            },
+            Err(error) => return Err(error.into()),
+        },
+        Err(error) => return Err(error.into()),
+    };
+    let mut metadata = file.metadata().clone();
+    let mut take = |key| {
+        let value = serde_json::from_str(metadata.get(key)?).ok()?;
+        metadata.remove(key);
+        Some(value)
+    };
+    Ok(Findings {
+        file: path.display().to_string(),
+        kind,
+        recipe: take(RECIPE),
+        scores: take(SCORES),
+        metadata,
+    })
+}
+
+fn of_lora(lora: &LoraFile) -> Kind {
+    let mut modules: Vec<ModuleFindings> = lora
+        .modules
+        .iter()
+        .map(|(name, module)| ModuleFindings {
+            name: name.clone(),
+            rank: module.rank(),
+            alpha: module.alpha,
+            norm: norm::of_change(module),
+        })
+        .collect();
+    modules.sort_by(|a, b| b.norm.total_cmp(&a.norm));
+    Kind::Lora {
+        base: lora_architecture(lora).map(|architecture| architecture.title()),
+        ranks: modules.iter().map(|module| module.rank).collect(),
+        alphas: modules
+            .iter()
+            .map(|module| module.alpha.to_string())
+            .collect(),
+        modules,
+    }
+}
+
+fn checkpoint(family: Family, tensors: Option<usize>) -> Kind {
+    Kind::Checkpoint {
+        family: family.architecture.title(),
+        prediction: match family.prediction_type {
+            PredictionType::Epsilon => "epsilon",
+            PredictionType::VPrediction => "v",
+        },
+        inpainting: family.is_inpainting(),
+        tensors,
+    }
+}

@@ -1,0 +1,148 @@
+//! Findings as people read them. Everything that comes from the file is made printable.
+
+use mimeo_checkpoint::printable;
+use serde_json::Value;
+
+use super::{Findings, Kind, ModuleFindings};
+
+/// Modules listed; `--json` lists all.
+const SHOWN_MODULES: usize = 8;
+/// Characters of a metadata value; thumbnails are far longer.
+const VALUE_CHARS: usize = 200;
+/// Characters of a module's name or a metadata key.
+const NAME_CHARS: usize = 120;
+
+/// The findings as lines.
+pub fn of(findings: &Findings) -> String {
+    let mut lines = match &findings.kind {
+        Kind::Lora {
+            base,
+            ranks,
+            alphas,
+            modules,
+        } => {
+            let base = base.unwrap_or("a base that its shapes do not tell");
+            let mut lines = vec![
+                format!("LoRA for {base}"),
+                format!("Modules  {}", modules.len()),
+                format!("Rank     {}", join(ranks)),
+                format!("Alpha    {}", join(alphas)),
+            ];
+            lines.extend(norms(modules));
+            lines
+        }
+        Kind::Checkpoint {
+            family,
+            prediction,
+            inpainting,
+            tensors,
+        } => {
+            let inpainting = if *inpainting { ", for inpainting" } else { "" };
+            let mut lines = vec![
+                format!("Checkpoint: {family}{inpainting}"),
+                format!("Predicts {prediction}"),
+            ];
+            lines.extend(tensors.map(|tensors| format!("Tensors  {tensors}")));
+            lines
+        }
+        Kind::Other { what, tensors } => vec![
+            format!("Neither a LoRA nor a checkpoint that Mimeo knows: this is {what}"),
+            format!("Tensors  {tensors}"),
+        ],
+    };
+    for (title, json) in [("Recipe", &findings.recipe), ("Scores", &findings.scores)] {
+        if let Some(json) = json {
+            lines.push(String::new());
+            lines.push(title.to_owned());
+            push_json(json, 1, &mut lines);
+        }
+    }
+    if !findings.metadata.is_empty() {
+        lines.push(String::new());
+        lines.push("Metadata".to_owned());
+        for (key, value) in &findings.metadata {
+            let (key, value) = (printable(key, NAME_CHARS), printable(value, VALUE_CHARS));
+            lines.push(format!("  {key} = {value}"));
+        }
+    }
+    lines.join("\n")
+}
+
+fn norms(modules: &[ModuleFindings]) -> Vec<String> {
+    let whole = modules
+        .iter()
+        .map(|module| module.norm * module.norm)
+        .sum::<f64>()
+        .sqrt();
+    let mut lines = vec![
+        format!("Norm     {whole:.4}  (Frobenius norm of the change at strength 1)"),
+        String::new(),
+        "Strongest modules".to_owned(),
+    ];
+    lines.extend(modules.iter().take(SHOWN_MODULES).map(|module| {
+        format!(
+            "  {:>8.4}  {}",
+            module.norm,
+            printable(&module.name, NAME_CHARS)
+        )
+    }));
+    if let Some(more @ 1..) = modules.len().checked_sub(SHOWN_MODULES) {
+        lines.push(format!("  and {more} more; --json lists all"));
+    }
+    lines
+}
+
+/// `key = value` lines, tables indented.
+fn push_json(json: &Value, depth: usize, lines: &mut Vec<String>) {
+    let Value::Object(table) = json else {
+        lines.push(format!(
+            "{}{}",
+            "  ".repeat(depth),
+            printable(&json.to_string(), VALUE_CHARS)
+        ));
+        return;
+    };
+    for (key, value) in table {
+        let key = printable(key, NAME_CHARS);
+        let indent = "  ".repeat(depth);
+        if value.is_object() {
+            lines.push(format!("{indent}{key}"));
+            push_json(value, depth + 1, lines);
+        } else {
+            lines.push(format!(
+                "{indent}{key} = {}",
+                printable(&value.to_string(), VALUE_CHARS)
+            ));
+        }
+    }
+}
+
+fn join(values: impl IntoIterator<Item = impl ToString>) -> String {
+    let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+    values.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn hostile_metadata_cannot_steer_the_terminal() {
+        let evil = "\u{1b}[2J\u{202e}".to_owned();
+        let findings = Findings {
+            file: "x".into(),
+            kind: Kind::Other {
+                what: "a test".to_owned(),
+                tensors: 0,
+            },
+            recipe: Some(serde_json::json!({ evil.clone(): [evil.clone()] })),
+            scores: None,
+            metadata: BTreeMap::from([(evil.clone(), evil)]),
+        };
+        let text = of(&findings);
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(steers), "{text:?}");
+    }
+}

@@ -1,0 +1,88 @@
+//! LoRA files named on the command line.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use mimeo_checkpoint::{DiskFile, LoraFile};
+use mimeo_engine::{Base, LoadedLora};
+
+use crate::progress::Report;
+
+/// `x.safetensors`, or `x.safetensors:0.5`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraArg {
+    /// The file.
+    pub path: PathBuf,
+    /// How strongly it acts.
+    pub strength: f64,
+}
+
+impl FromStr for LoraArg {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        // What is no number belongs to the path, such as the colon after a drive's letter.
+        let split = text.rsplit_once(':');
+        let strength = split.and_then(|(path, strength)| Some((path, strength.parse().ok()?)));
+        let (path, strength) = match strength {
+            Some((path, strength)) if f64::is_finite(strength) => (path, strength),
+            _ => (text, 1.0),
+        };
+        Ok(Self {
+            path: PathBuf::from(path),
+            strength,
+        })
+    }
+}
+
+/// Reads a LoRA file.
+///
+/// # Errors
+/// When it is missing, damaged, or no LoRA.
+pub async fn read(path: &Path) -> anyhow::Result<LoraFile> {
+    Ok(LoraFile::read(Box::new(DiskFile::open(path)?)).await?)
+}
+
+/// Puts a LoRA file beside the base.
+///
+/// # Errors
+/// When it is for another base.
+pub fn load(
+    base: &Base,
+    file: &LoraFile,
+    path: &Path,
+    report: &mut Report,
+) -> anyhow::Result<LoadedLora> {
+    let loaded = LoadedLora::new(base, file, &path.display().to_string())?;
+    if loaded.text_encoder > 0 {
+        report.note(format!(
+            "{} of the LoRA's modules are for the text encoder, which Mimeo leaves as it is.",
+            loaded.text_encoder
+        ));
+    }
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strength_may_follow_the_path() {
+        for (text, path, strength) in [
+            ("x.safetensors", "x.safetensors", 1.0),
+            ("x.safetensors:-0.5", "x.safetensors", -0.5),
+            ("C:\\x.safetensors", "C:\\x.safetensors", 1.0),
+            ("C:\\x.safetensors:2", "C:\\x.safetensors", 2.0),
+            ("a:nan", "a:nan", 1.0),
+        ] {
+            let Ok(lora) = text.parse::<LoraArg>();
+            assert_eq!(
+                (lora.path, lora.strength),
+                (path.into(), strength),
+                "{text}"
+            );
+        }
+    }
+}

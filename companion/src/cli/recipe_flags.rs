@@ -1,0 +1,284 @@
+//! The recipe on the command line: a flag for every number that is often tuned.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use mimeo_protocol::{
+    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, LrSchedule, Method,
+    ModelSize, Multiplier, OutOfRange, Pass, Precision, Rank, Recipe, Share, Steps, TimestepRange,
+    Warmup, Weight,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::exit::BadInput;
+use crate::recipe::RecipeFile;
+
+/// Everything that changes the recipe. What is not given comes from the recipe file, then from the
+/// preset for the method and the base.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recipe")]
+pub struct RecipeFlags {
+    /// A recipe to start from: TOML or JSON with what is to differ from the preset, or a LoRA that
+    /// Mimeo trained
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// How the pair becomes a LoRA [default: copier]
+    #[arg(long, value_parser = words::<Method>(&["copier", "addift", "plain"]))]
+    method: Option<Method>,
+    /// Inner size of the LoRA
+    #[arg(long)]
+    rank: Option<Rank>,
+    /// Scaling numerator [default: in the preset's proportion to the rank]
+    #[arg(long)]
+    alpha: Option<Alpha>,
+    /// Optimiser updates
+    #[arg(long)]
+    steps: Option<Steps>,
+    /// Peak learning rate
+    #[arg(long)]
+    lr: Option<LearningRate>,
+    /// Noise and timestep draws per forward pass
+    #[arg(long)]
+    batch_size: Option<BatchSize>,
+    /// Forward passes per update
+    #[arg(long)]
+    accumulation: Option<Accumulation>,
+    /// Seed of every random draw: the same seed gives the same file
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Prompt under which both pictures are trained
+    #[arg(long)]
+    prompt: Option<String>,
+    /// Course of the learning rate
+    #[arg(long, value_parser = words::<LrSchedule>(&["cosine", "constant"]))]
+    schedule: Option<LrSchedule>,
+    /// Steps over which the learning rate rises
+    #[arg(long)]
+    warmup: Option<Warmup>,
+    /// min-SNR gamma, or "off"
+    #[arg(long, value_name = "GAMMA|off")]
+    min_snr: Option<OrOff<Gamma>>,
+    /// Timesteps trained, such as 500-1000
+    #[arg(long, value_name = "FROM-TO", value_parser = timesteps)]
+    timesteps: Option<TimestepRange>,
+    /// Largest gradient norm, or "off"
+    #[arg(long, value_name = "NORM|off")]
+    clip: Option<OrOff<ClipNorm>>,
+    /// Leave the strength as it was trained
+    #[arg(long)]
+    no_calibrate: bool,
+    /// Number format of the saved file
+    #[arg(long, value_parser = words::<Precision>(&["f16", "f32"]))]
+    precision: Option<Precision>,
+
+    /// Method copier: updates of the copier
+    #[arg(long, value_name = "STEPS")]
+    copier_steps: Option<Steps>,
+    /// Method copier: rank of the copier
+    #[arg(long, value_name = "RANK")]
+    copier_rank: Option<Rank>,
+    /// Method copier: peak learning rate of the copier
+    #[arg(long, value_name = "LR")]
+    copier_lr: Option<LearningRate>,
+    /// Method copier: the copier is ready once it copies this well
+    #[arg(long, value_name = "SHARE")]
+    fidelity_goal: Option<Share>,
+    /// Method addift: strength of the LoRA while it is trained
+    #[arg(long, allow_negative_numbers = true)]
+    multiplier: Option<Multiplier>,
+
+    /// Train the whole of B, not only what the mask covers
+    #[arg(long)]
+    no_composite: bool,
+    /// Soft edge of the mask, in pixels
+    #[arg(long, value_name = "PIXELS")]
+    feather: Option<Feather>,
+    /// Loss weight outside the mask
+    #[arg(long, value_name = "SHARE")]
+    unmasked_weight: Option<Share>,
+    /// Weight of holding on to the base's own answer outside the mask
+    #[arg(long, value_name = "WEIGHT")]
+    prior_weight: Option<Weight>,
+}
+
+impl RecipeFlags {
+    /// Reads the recipe file, if one is named.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub async fn read_file(&self) -> anyhow::Result<Option<RecipeFile>> {
+        Ok(match &self.recipe {
+            Some(path) => Some(RecipeFile::read(path).await?),
+            None => None,
+        })
+    }
+
+    /// The recipe: preset, file, flags.
+    ///
+    /// # Errors
+    /// When the file asks for something that does not exist.
+    pub fn build(&self, file: Option<&RecipeFile>, size: ModelSize) -> Result<Recipe, BadInput> {
+        let asked = self.method.or_else(|| file.and_then(RecipeFile::method));
+        let method = asked.unwrap_or(Method::Copier);
+        let mut recipe = match file {
+            Some(file) => file.over(method, size)?,
+            None => Recipe::preset(method, size),
+        };
+        self.apply(&mut recipe);
+        Ok(recipe)
+    }
+
+    fn apply(&self, recipe: &mut Recipe) {
+        set(&mut recipe.method, self.method);
+        set(&mut recipe.seed, self.seed);
+        set(&mut recipe.prompt, self.prompt.clone());
+        set(&mut recipe.precision, self.precision);
+        recipe.calibrate &= !self.no_calibrate;
+
+        let pass = &mut recipe.pass;
+        set_rank(pass, self.rank);
+        set(&mut pass.alpha, self.alpha);
+        set(&mut pass.steps, self.steps);
+        set(&mut pass.learning_rate, self.lr);
+        set(&mut pass.batch_size, self.batch_size);
+        set(&mut pass.accumulation, self.accumulation);
+        set(&mut pass.schedule, self.schedule);
+        set(&mut pass.warmup, self.warmup);
+        set(&mut pass.timesteps, self.timesteps);
+        set(&mut pass.min_snr_gamma, self.min_snr.map(|gamma| gamma.0));
+        set(&mut pass.clip_norm, self.clip.map(|norm| norm.0));
+
+        let copier = &mut recipe.copier;
+        set_rank(&mut copier.pass, self.copier_rank);
+        set(&mut copier.pass.steps, self.copier_steps);
+        set(&mut copier.pass.learning_rate, self.copier_lr);
+        set(&mut copier.fidelity_goal, self.fidelity_goal);
+        set(&mut recipe.addift.multiplier, self.multiplier);
+
+        let mask = &mut recipe.mask;
+        mask.composite &= !self.no_composite;
+        set(&mut mask.feather, self.feather);
+        set(&mut mask.unmasked_weight, self.unmasked_weight);
+        set(&mut mask.prior_weight, self.prior_weight);
+    }
+}
+
+fn set<T>(place: &mut T, flag: Option<T>) {
+    if let Some(value) = flag {
+        *place = value;
+    }
+}
+
+/// Another rank keeps alpha / rank, and with it the learning rate that suits the base.
+fn set_rank(pass: &mut Pass, flag: Option<Rank>) {
+    let Some(rank) = flag else { return };
+    let scale = pass.alpha.get() / f64::from(pass.rank.get());
+    pass.rank = rank;
+    set(
+        &mut pass.alpha,
+        Alpha::try_from(scale * f64::from(rank.get())).ok(),
+    );
+}
+
+/// A number, or "off".
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct OrOff<T>(Option<T>);
+
+impl<T: FromStr> FromStr for OrOff<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        match text {
+            "off" => Ok(Self(None)),
+            number => number.parse().map(|number| Self(Some(number))),
+        }
+    }
+}
+
+/// One of some words, as recipe files spell them.
+fn words<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words)
+        .try_map(|word| serde_json::from_value::<T>(Value::String(word)))
+}
+
+fn timesteps(text: &str) -> Result<TimestepRange, String> {
+    let numbers = text.split_once('-').and_then(|(min, max)| {
+        let number = |text: &str| text.trim().parse::<u32>().ok();
+        Some((number(min)?, number(max)?))
+    });
+    let (min, max) = numbers.ok_or("write two whole numbers, such as 500-1000.")?;
+    TimestepRange::new(min, max).map_err(|error: OutOfRange| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        flags: RecipeFlags,
+    }
+
+    fn build(flags: &str) -> Recipe {
+        let words = std::iter::once("test").chain(flags.split_whitespace());
+        let only = Only::try_parse_from(words).unwrap();
+        only.flags.build(None, ModelSize::Small).unwrap()
+    }
+
+    #[test]
+    fn without_flags_the_copier_preset_is_used() {
+        let preset = Recipe::preset(Method::Copier, ModelSize::Small);
+        assert_eq!(build(""), preset, "two pictures and nothing else");
+    }
+
+    #[test]
+    fn flags_change_what_they_name() {
+        let recipe = build("--method addift --steps 3 --clip off --min-snr 5 --timesteps 500-1000");
+        assert_eq!(recipe.method, Method::Addift, "the method");
+        assert_eq!(recipe.pass.steps.get(), 3, "the steps");
+        assert_eq!(recipe.pass.clip_norm, None, "switched off");
+        assert_eq!(
+            recipe.pass.min_snr_gamma.map(Gamma::get),
+            Some(5.0),
+            "switched on"
+        );
+        assert_eq!(
+            recipe.pass.timesteps,
+            TimestepRange::new(500, 1000).unwrap(),
+            "the window"
+        );
+    }
+
+    #[test]
+    fn another_rank_keeps_the_scale_unless_alpha_is_given() {
+        let scale = |pass: &Pass| pass.alpha.get() / f64::from(pass.rank.get());
+        assert_eq!(scale(&build("--rank 4").pass), 1.0, "alpha follows");
+        assert_eq!(
+            build("--rank 4 --alpha 1").pass.alpha.get(),
+            1.0,
+            "as asked"
+        );
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_by_the_parser() {
+        for flags in [
+            "--rank=0",
+            "--steps=0",
+            "--lr=2",
+            "--timesteps=5-5",
+            "--clip=-1",
+        ] {
+            assert!(Only::try_parse_from(["test", flags]).is_err(), "{flags}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! `mimeo score`: what a LoRA does to a pair, in numbers.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mimeo_checkpoint::LoraFile;
+use mimeo_checkpoint::metadata::RECIPE;
+use mimeo_engine::{Base, Scores, TrainJob, score_file};
+use mimeo_protocol::{Method, Recipe};
+use serde::Serialize;
+
+use super::base::ComputeArgs;
+use super::pictures::PairArgs;
+use super::{lora, score_table};
+use crate::exit::Exit;
+use crate::progress::Report;
+
+/// Measure what a LoRA does to a pair: edit gain, spill, held-out change, linearity.
+#[derive(Debug, Args)]
+pub struct Score {
+    /// The LoRA
+    #[arg(value_name = "x.safetensors")]
+    lora: PathBuf,
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+}
+
+#[derive(Serialize)]
+struct ScoreResult<'a> {
+    scores: &'a Scores,
+}
+
+impl Score {
+    /// Measures and tells.
+    ///
+    /// # Errors
+    /// One sentence for the user.
+    pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        let pair = self.pair.read(report)?;
+        let file = lora::read(&self.lora).await?;
+        let base = self.compute.load(report).await?;
+        let lora = lora::load(&base, &file, &self.lora, report)?;
+        let job = TrainJob {
+            name: String::new(),
+            original: pair.original,
+            target: pair.target,
+            mask: pair.mask,
+            recipe: recipe_of(&file, &base),
+            copier: None,
+            held_out_prompts: self.compute.unseen_prompts(),
+        };
+        let scores = Box::pin(score_file(&base, &job, &lora.network, report)).await?;
+        report.result(
+            &ScoreResult { scores: &scores },
+            &score_table::table(&scores),
+        );
+        Ok(Exit::Done)
+    }
+}
+
+/// What the LoRA was trained with decides which B it is compared with (see `MaskRecipe`); a LoRA
+/// that does not say is measured as the preset would train it.
+fn recipe_of(file: &LoraFile, base: &Base) -> Recipe {
+    let stored = file.metadata.get(RECIPE);
+    let stored = stored.and_then(|recipe| serde_json::from_str(recipe).ok());
+    stored.unwrap_or_else(|| Recipe::preset(Method::Copier, base.model_size()))
+}

@@ -1,0 +1,130 @@
+//! Scores as people read them: a number, and a line of words.
+
+use std::fmt::Write as _;
+
+use mimeo_engine::Scores;
+
+/// The scores as lines of a table.
+pub fn table(scores: &Scores) -> String {
+    let mut text = String::new();
+    for (name, value, words) in rows(scores) {
+        // Writing to a String cannot fail.
+        _ = writeln!(text, "{name:<15} {value:>7}   {words}");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn rows(scores: &Scores) -> Vec<(&'static str, String, String)> {
+    let held_out = &scores.held_out;
+    let linearity = &scores.linearity;
+    let mut rows = vec![
+        (
+            "Edit gain",
+            percent(scores.edit_gain),
+            gain_words(scores.edit_gain),
+        ),
+        (
+            "Spill",
+            percent(scores.spill),
+            format!("{} of the change spills elsewhere", percent(scores.spill)),
+        ),
+        (
+            "Held-out",
+            percent(held_out.gained),
+            format!(
+                "{} of {} unseen pictures gained it, on average {} of the change; elsewhere they changed by {:.1} of 255",
+                (held_out.gained * held_out.pictures as f64).round(),
+                held_out.pictures,
+                percent(held_out.progress),
+                held_out.elsewhere
+            ),
+        ),
+        (
+            "Linearity",
+            format!("{:.2}", linearity.correlation),
+            if linearity.monotone {
+                "more strength is more change, from -2 to 2".to_owned()
+            } else {
+                "not every higher strength from -2 to 2 is more change".to_owned()
+            },
+        ),
+    ];
+    if let Some(fidelity) = scores.copy_fidelity {
+        let words = format!("the copier drew the original to {}", percent(fidelity));
+        rows.push(("Copy fidelity", percent(fidelity), words));
+    }
+    if scores.calibrated_strength != 1.0 {
+        rows.push((
+            "Calibration",
+            format!("{:.2}", scores.calibrated_strength),
+            "folded into the weights, so that strength 1 is the change you showed".to_owned(),
+        ));
+    }
+    rows
+}
+
+fn gain_words(gain: f64) -> String {
+    match gain {
+        ..0.0 => "it damages the picture instead of making the change".to_owned(),
+        0.0..0.05 => "it makes next to nothing of the change".to_owned(),
+        _ => format!("makes {} of the change", percent(gain)),
+    }
+}
+
+/// `86 %`
+pub fn percent(share: f64) -> String {
+    // Adding zero turns -0 into 0.
+    format!("{:.0} %", (share * 100.0).round() + 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_engine::{HeldOut, Linearity};
+
+    use super::*;
+
+    fn scores() -> Scores {
+        Scores {
+            edit_gain: 0.861,
+            spill: 0.03,
+            held_out: HeldOut {
+                pictures: 8,
+                gained: 0.75,
+                progress: 0.5,
+                elsewhere: 4.83,
+            },
+            linearity: Linearity {
+                edit_gain: Vec::new(),
+                progress: Vec::new(),
+                monotone: true,
+                correlation: 0.987,
+            },
+            copy_fidelity: None,
+            calibrated_strength: 1.0,
+        }
+    }
+
+    #[test]
+    fn every_number_comes_with_words() {
+        let text = table(&scores());
+        for words in [
+            "makes 86 % of the change",
+            "3 % of the change spills",
+            "6 of 8 unseen",
+        ] {
+            assert!(text.contains(words), "{words} in:\n{text}");
+        }
+        assert_eq!(
+            text.lines().count(),
+            4,
+            "no copier and no calibration to tell:\n{text}"
+        );
+    }
+
+    #[test]
+    fn damage_is_called_damage() {
+        assert!(gain_words(-0.2).contains("damages"), "a negative gain");
+        assert_eq!(percent(-0.001), "0 %", "no minus before a zero");
+    }
+}

@@ -1,0 +1,267 @@
+//! `mimeo train`: two pictures in, one LoRA out.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use mimeo_checkpoint::{LoraFile, LoraFileError, Precision};
+use mimeo_engine::{Artifact, Outcome, Phase, Scores, TrainJob};
+use mimeo_protocol::{Method, Recipe};
+use serde::Serialize;
+
+use super::base::ComputeArgs;
+use super::pictures::PairArgs;
+use super::recipe_flags::RecipeFlags;
+use super::{lora, score_table};
+use crate::exit::{BadInput, Exit};
+use crate::interrupt;
+use crate::output::{Existing, OutFile};
+use crate::progress::{Report, duration};
+
+/// Train a LoRA from two pictures.
+#[derive(Debug, Args)]
+pub struct Train {
+    #[command(flatten)]
+    pair: PairArgs,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// Where to write the LoRA
+    #[arg(long, value_name = "x.safetensors")]
+    out: PathBuf,
+    /// Replace files that exist
+    #[arg(long)]
+    overwrite: bool,
+    /// Skip measuring what the LoRA does
+    #[arg(long)]
+    no_score: bool,
+    /// Method copier: use this finished copier of the original instead of training one
+    #[arg(long, value_name = "FILE", conflicts_with = "save_copier")]
+    copier: Option<PathBuf>,
+    /// Method copier: write the copier as well
+    #[arg(long, value_name = "FILE")]
+    save_copier: Option<PathBuf>,
+    #[command(flatten)]
+    recipe: RecipeFlags,
+}
+
+/// Where the results go.
+struct Places {
+    lora: OutFile,
+    copier: Option<OutFile>,
+}
+
+/// Files that were written.
+#[derive(Default)]
+struct Written {
+    lora: Option<String>,
+    copier: Option<String>,
+}
+
+impl Train {
+    /// Trains, saves and tells.
+    ///
+    /// # Errors
+    /// One sentence for the user. A run that was stopped or diverged is no error: it is saved.
+    pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        let places = self.claim_places()?;
+        let pair = self.pair.read(report)?;
+        let recipe_file = self.recipe.read_file().await?;
+        let copier = match &self.copier {
+            Some(path) => Some(lora::read(path).await?),
+            None => None,
+        };
+
+        let started = Instant::now();
+        let base = self.compute.load(report).await?;
+        let recipe = self.recipe.build(recipe_file.as_ref(), base.model_size())?;
+        self.check_copier_flags(&recipe)?;
+        if let (Some(file), Some(path)) = (&copier, &self.copier) {
+            // Here rather than in the engine, which does not know the path.
+            lora::load(&base, file, path, report)?;
+        }
+        let held_out_prompts = if self.no_score {
+            Vec::new()
+        } else {
+            self.compute.unseen_prompts()
+        };
+        let job = TrainJob {
+            name: self
+                .out
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            original: pair.original,
+            target: pair.target,
+            mask: pair.mask,
+            recipe,
+            copier,
+            held_out_prompts,
+        };
+        let run = mimeo_engine::run(&base, &job, interrupt::listen(), report);
+        let artifact = Box::pin(run).await?;
+        let written = places.save(&artifact, &job.recipe, report)?;
+        Ok(tell(
+            &artifact,
+            &job.recipe,
+            &written,
+            started.elapsed().as_secs_f64(),
+            report,
+        ))
+    }
+
+    fn claim_places(&self) -> Result<Places, BadInput> {
+        let existing = Existing::from(self.overwrite);
+        if self.save_copier.as_ref() == Some(&self.out) {
+            let why = "the LoRA and the copier cannot be one file; choose two names";
+            return Err(BadInput::file(why, &self.out));
+        }
+        let copier = self
+            .save_copier
+            .as_ref()
+            .map(|path| OutFile::claim(path, existing));
+        Ok(Places {
+            lora: OutFile::claim(&self.out, existing)?,
+            copier: copier.transpose()?,
+        })
+    }
+
+    fn check_copier_flags(&self, recipe: &Recipe) -> Result<(), BadInput> {
+        let flag = match (&self.copier, &self.save_copier) {
+            (Some(_), _) => "--copier",
+            (_, Some(_)) => "--save-copier",
+            _ => return Ok(()),
+        };
+        match recipe.method {
+            Method::Copier => Ok(()),
+            other => Err(BadInput(format!(
+                "{flag} belongs to method copier, and the method is {other}; leave one of them out."
+            ))),
+        }
+    }
+}
+
+impl Places {
+    fn save(
+        self,
+        artifact: &Artifact,
+        recipe: &Recipe,
+        report: &mut Report,
+    ) -> anyhow::Result<Written> {
+        let mut written = Written::default();
+        if let Some(lora) = &artifact.lora {
+            self.lora.save(&encode(lora, recipe, report)?)?;
+            written.lora = Some(self.lora.name());
+        }
+        if let Some(copier) = &artifact.copier {
+            let place = match self.copier {
+                Some(place) => Some(place),
+                // Nobody asked for it, but without it an interrupted run starts from nothing.
+                None if artifact.outcome != Outcome::Finished => {
+                    Some(OutFile::beside(self.lora.path(), "_copy")?)
+                }
+                None => None,
+            };
+            if let Some(place) = place {
+                place.save(&encode(copier, recipe, report)?)?;
+                written.copier = Some(place.name());
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// The file's bytes; in full precision where half cannot hold the numbers, so that nothing is lost.
+fn encode(file: &LoraFile, recipe: &Recipe, report: &mut Report) -> anyhow::Result<Vec<u8>> {
+    let precision = match recipe.precision {
+        mimeo_protocol::Precision::F16 => Precision::F16,
+        mimeo_protocol::Precision::F32 => Precision::F32,
+    };
+    match file.write(precision) {
+        Err(LoraFileError::F16Overflow { .. }) => {
+            report.note("Half precision cannot hold these weights, so they are saved as f32.");
+            Ok(file.write(Precision::F32)?)
+        }
+        written => Ok(written?),
+    }
+}
+
+/// What `--json` prints last.
+#[derive(Serialize)]
+struct TrainResult<'a> {
+    out: Option<&'a str>,
+    copier: Option<&'a str>,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_in: Option<Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_after_step: Option<u32>,
+    scores: Option<&'a Scores>,
+    secs: f64,
+}
+
+fn tell(
+    artifact: &Artifact,
+    recipe: &Recipe,
+    written: &Written,
+    secs: f64,
+    report: &mut Report,
+) -> Exit {
+    let mut result = TrainResult {
+        out: written.lora.as_deref(),
+        copier: written.copier.as_deref(),
+        outcome: "finished",
+        reason: None,
+        stopped_in: None,
+        stopped_after_step: None,
+        scores: artifact.scores.as_ref(),
+        secs,
+    };
+    let files = file_lines(written);
+    match &artifact.outcome {
+        Outcome::Finished => {
+            let scores = artifact.scores.as_ref().map(score_table::table);
+            let scores = scores.map(|table| format!("{table}\n")).unwrap_or_default();
+            report.result(&result, &format!("{scores}{files} in {}", duration(secs)));
+            Exit::Done
+        }
+        Outcome::Stopped { phase, step } => {
+            result.outcome = "stopped";
+            result.stopped_in = Some(*phase);
+            result.stopped_after_step = Some(*step);
+            let (pass, what) = match phase {
+                Phase::Copier => (&recipe.copier.pass, "the copier's "),
+                _ => (&recipe.pass, ""),
+            };
+            let stop = format!("Stopped after {what}step {step} of {}", pass.steps);
+            report.result(&result, &format!("{stop}\n{files}{}", hint(written)));
+            Exit::Stopped
+        }
+        Outcome::Diverged { reason } => {
+            result.outcome = "diverged";
+            result.reason = Some(reason);
+            report.result(&result, &files);
+            report.error_sentence(reason);
+            Exit::Failure
+        }
+    }
+}
+
+fn file_lines(written: &Written) -> String {
+    let line = |what: &str, path: &Option<String>| {
+        path.as_ref()
+            .map(|path| format!("Saved the {what} to {path:?}"))
+    };
+    let lines = [line("LoRA", &written.lora), line("copier", &written.copier)];
+    lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
+/// How a stopped run can be taken up again.
+fn hint(written: &Written) -> &'static str {
+    match written.copier {
+        Some(_) => "; --copier uses it next time",
+        None => "",
+    }
+}

@@ -1,0 +1,47 @@
+//! `mimeo`: the native program. Trains, samples, scores and inspects; each subcommand is a few
+//! lines over `mimeo-engine`.
+
+mod cli;
+mod console;
+mod exit;
+mod interrupt;
+mod output;
+mod progress;
+mod recipe;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::Cli;
+use exit::Exit;
+use progress::Report;
+
+/// Every step allocates and frees the same few megabytes of tensors; the system's allocator hands
+/// them back to the kernel in between and pays for it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    exit::report_faults_in_one_sentence();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error).into(),
+    };
+    let mut report = Report::new(cli.json);
+    // The hook has told the user about a panic; what is left is the exit code.
+    let ran = catch_unwind(AssertUnwindSafe(|| run(cli, &mut report)));
+    ran.unwrap_or(Exit::Failure).into()
+}
+
+fn run(cli: Cli, report: &mut Report) -> Exit {
+    let done = interrupt::install()
+        .map_err(anyhow::Error::from)
+        .and_then(|()| mimeo_engine::runtime::block_on(cli.run(report)));
+    report.finish();
+    done.unwrap_or_else(|error| {
+        report.error(&error);
+        exit::of_error(&error)
+    })
+}

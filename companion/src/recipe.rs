@@ -1,0 +1,250 @@
+//! A recipe in layers: the preset for the method and the base, a recipe file over it.
+//!
+//! A file may be TOML or JSON with only what is to differ, or a LoRA that Mimeo trained, whose
+//! metadata holds its whole recipe. Flags come on top (`cli::recipe_flags`).
+
+use std::path::Path;
+
+use mimeo_checkpoint::metadata::RECIPE;
+use mimeo_checkpoint::{DiskFile, SafetensorsFile, printable};
+use mimeo_protocol::{Method, ModelSize, Recipe};
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+
+use crate::exit::BadInput;
+
+/// Far above any recipe.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Numbers that can be switched off. TOML has no null, so `"off"` says it as well.
+const OPTIONAL: [&str; 2] = ["clip_norm", "min_snr_gamma"];
+
+/// A recipe file that was read.
+#[derive(Debug)]
+pub struct RecipeFile {
+    json: Value,
+    name: String,
+}
+
+impl RecipeFile {
+    /// Reads a recipe file of any of the three kinds.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood; what it says is checked by [`Self::over`].
+    pub async fn read(path: &Path) -> anyhow::Result<Self> {
+        let name = path.display().to_string();
+        let json = if path
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+        {
+            from_lora(path).await?
+        } else {
+            from_text(&read_text(path)?).map_err(|reason| {
+                let why = format!("the recipe cannot be understood ({reason}); correct it");
+                BadInput::file(why, path)
+            })?
+        };
+        Ok(Self { json, name })
+    }
+
+    /// The method it asks for, if any.
+    pub fn method(&self) -> Option<Method> {
+        self.json
+            .get("method")
+            .and_then(|method| Method::deserialize(method).ok())
+    }
+
+    /// What the file asks for, over the preset of `method` for what it does not mention.
+    ///
+    /// A file with a whole recipe stands for itself: what it leaves out is off, not preset.
+    ///
+    /// # Errors
+    /// The first key that does not exist or whose value is out of range, by name.
+    pub fn over(&self, method: Method, size: ModelSize) -> Result<Recipe, BadInput> {
+        if let Ok(whole) = Recipe::deserialize(&self.json) {
+            return Ok(whole);
+        }
+        let mut recipe = Recipe::preset(method, size);
+        let mut leaves = Vec::new();
+        collect_leaves(&self.json, &mut Vec::new(), &mut leaves);
+        // One at a time, so that the key that is refused is the key that is wrong.
+        for (path, value) in leaves {
+            recipe = with_value(&recipe, &path, value).map_err(|reason| {
+                let key = printable(&path.join("."), 80);
+                let reason = printable(reason.trim_end_matches('.'), 400);
+                let why = format!("the recipe's {key:?} cannot be used ({reason})");
+                BadInput::file(
+                    format!("{why}; correct or remove it"),
+                    Path::new(&self.name),
+                )
+            })?;
+        }
+        Ok(recipe)
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, BadInput> {
+    let unreadable = |error: std::io::Error| {
+        BadInput::file(
+            format!("the recipe cannot be read ({error}); check the path"),
+            path,
+        )
+    };
+    let info = std::fs::metadata(path).map_err(unreadable)?;
+    if !info.is_file() || info.len() > MAX_BYTES {
+        return Err(BadInput::file(
+            "this is no recipe file; choose another one",
+            path,
+        ));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
+/// JSON begins with a brace, TOML never does.
+fn from_text(text: &str) -> Result<Value, String> {
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| error.to_string());
+    }
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().and_then(|span| text.get(..span.start));
+        let line = line.map_or(1, |before| before.matches('\n').count() + 1);
+        let reason = crate::console::one_line(error.message());
+        format!("{reason}, in line {line}")
+    })
+}
+
+async fn from_lora(path: &Path) -> anyhow::Result<Value> {
+    let file = SafetensorsFile::open(Box::new(DiskFile::open(path)?)).await?;
+    let found = file
+        .metadata()
+        .get(RECIPE)
+        .and_then(|recipe| serde_json::from_str(recipe).ok());
+    let why = "this file holds no recipe; only LoRAs trained by Mimeo do, so choose one of these";
+    found.ok_or_else(|| BadInput::file(why, path).into())
+}
+
+/// Every value that is no table, with the keys that lead to it.
+fn collect_leaves<'a>(
+    json: &'a Value,
+    path: &mut Vec<&'a str>,
+    leaves: &mut Vec<(Vec<&'a str>, &'a Value)>,
+) {
+    let Value::Object(table) = json else {
+        leaves.push((path.clone(), json));
+        return;
+    };
+    for (key, value) in table {
+        path.push(key);
+        collect_leaves(value, path, leaves);
+        path.pop();
+    }
+}
+
+fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recipe, String> {
+    let Some((last, tables)) = path.split_last() else {
+        return Err("a recipe is a table of keys and values".to_owned());
+    };
+    let mut json = serde_json::to_value(recipe).map_err(|error| error.to_string())?;
+    let mut place = &mut json;
+    for key in tables {
+        let Value::Object(table) = place else {
+            return Err("it is inside of something that is no table".to_owned());
+        };
+        place = table
+            .entry((*key).to_owned())
+            .or_insert_with(|| Value::Object(Map::new()));
+    }
+    let Value::Object(table) = place else {
+        return Err("it is inside of something that is no table".to_owned());
+    };
+    let off = value.is_null() || value.as_str() == Some("off");
+    if off && OPTIONAL.contains(last) {
+        table.remove(*last);
+    } else {
+        table.insert((*last).to_owned(), value.clone());
+    }
+    serde_json::from_value(json).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> RecipeFile {
+        RecipeFile {
+            json: from_text(text).unwrap(),
+            name: "r.toml".to_owned(),
+        }
+    }
+
+    fn over(text: &str) -> Result<Recipe, BadInput> {
+        file(text).over(Method::Plain, ModelSize::Small)
+    }
+
+    #[test]
+    fn a_partial_file_changes_only_what_it_names() {
+        let recipe = over("seed = 7\n[pass]\nsteps = 3\nmin_snr_gamma = 5\n").unwrap();
+        let preset = Recipe::preset(Method::Plain, ModelSize::Small);
+        assert_eq!((recipe.seed, recipe.pass.steps.get()), (7, 3), "named");
+        assert_eq!(
+            recipe.pass.min_snr_gamma.map(|gamma| gamma.get()),
+            Some(5.0),
+            "switched on"
+        );
+        assert_eq!(recipe.pass.rank, preset.pass.rank, "not named");
+        assert_eq!(recipe.copier, preset.copier, "a table not named");
+    }
+
+    #[test]
+    fn optional_numbers_can_be_switched_off() {
+        for text in [
+            "[pass]\nclip_norm = \"off\"",
+            r#"{"pass": {"clip_norm": null}}"#,
+        ] {
+            assert_eq!(over(text).unwrap().pass.clip_norm, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_whole_recipe_stands_for_itself() {
+        let mut whole = Recipe::preset(Method::Addift, ModelSize::Full);
+        whole.pass.clip_norm = None;
+        let text = serde_json::to_string(&whole).unwrap();
+        assert_eq!(
+            over(&text).unwrap(),
+            whole,
+            "nothing of the preset is mixed in"
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        for (text, key) in [
+            ("[pass]\nstepz = 3", "pass.stepz"),
+            ("[passs]\nsteps = 3", "passs.steps"),
+            ("pass = 3", "pass"),
+            ("[prompt]\na = 3", "prompt.a"),
+        ] {
+            let error = over(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("{key:?}")), "{key} in: {error}");
+            assert!(error.ends_with(": \"r.toml\""), "the file last: {error}");
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_by_name() {
+        let error = over("[copier.pass]\nrank = 0").unwrap_err().to_string();
+        assert!(error.contains("copier.pass.rank"), "the key: {error}");
+        assert!(
+            error.contains("between 1 and 128, not 0"),
+            "the range: {error}"
+        );
+    }
+
+    #[test]
+    fn a_typing_error_is_told_with_its_line() {
+        let error = from_text("seed = 1\nsteps = = 3\n").unwrap_err();
+        assert!(error.contains("line 2"), "{error}");
+        assert!(!error.contains('\n'), "one line: {error}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The real binary, as a user or a script runs it.
+
+mod checkpoints;
+mod desk;
+mod interrupt;
+mod outputs;
+mod pictures;
+mod recipes;
+mod results;
