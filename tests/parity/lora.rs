@@ -178,3 +178,30 @@ fn gradients_end_to_end_are_the_gradients_of_the_factors() {
     let twice = values(network.frozen().flatten() * 2.0);
     assert_values_close("gradients", &ours, &twice, Tolerance::EXACT);
 }
+
+/// `trained_lora.safetensors` was trained by `mimeo train` on glasses/00; `check_lora.py --out`
+/// loaded it with diffusers' `load_lora_weights`, and wrote down what the UNet then predicts.
+#[test]
+fn a_lora_that_mimeo_trained_predicts_what_diffusers_predicts_with_it() {
+    let fixture = Fixture::read("trained_lora_diffusers.safetensors");
+    let source = DiskFile::open(path("trained_lora.safetensors")).unwrap();
+    let file = block_on(LoraFile::read(Box::new(source))).unwrap();
+    let lora = LoadedLora::new(base(), &file, "trained_lora").unwrap();
+    assert_eq!(lora.matched, 84, "every module of the bundled base");
+
+    let predict = |stack: &LoraStack<'_>| {
+        base().unet.forward(
+            fixture.tensor("sample", &cpu()),
+            fixture.int_tensor("timesteps", &cpu()),
+            &fixture.tensor("encoder_hidden_states", &cpu()),
+            stack,
+        )
+    };
+    for (name, stack) in [
+        ("noise_pred_base", LoraStack::none()),
+        ("noise_pred", LoraStack::none().with(&lora.network, 1.0)),
+    ] {
+        let theirs = fixture.tensor(name, &cpu());
+        assert_close(name, predict(&stack), theirs, PREDICTION);
+    }
+}

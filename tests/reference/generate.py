@@ -93,6 +93,10 @@ def _readme() -> str:
             "|---|---|---|---|",
             *rows,
             "",
+            "Two files are made by hand, after the base or the LoRA format changed: `trained_lora.safetensors` by",
+            "`mimeo train` on the pair glasses/00, and `trained_lora_diffusers.safetensors` from it by",
+            "`cargo xtask check-lora tests/fixtures/trained_lora.safetensors -- --out FILE`.",
+            "",
         ]
     )
 

@@ -331,6 +331,8 @@ fn fidelity_request(base: &Base, job: &TrainJob, scene: &Scene) -> SampleRequest
         .map(|(prompt, seed)| (prompt.to_owned(), seed));
     SampleRequest {
         size: scene.size(),
+        // The copier is trained without guidance, which would exaggerate what prompts still change.
+        guidance: 1.0,
         ..SampleRequest::new(base, pictures.collect())
     }
 }
