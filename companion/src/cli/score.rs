@@ -13,6 +13,7 @@ use super::base::ComputeArgs;
 use super::pictures::PairArgs;
 use super::{lora, score_table};
 use crate::exit::Exit;
+use crate::interrupt;
 use crate::progress::Report;
 
 /// Measure what a LoRA does to a pair: edit gain, spill, held-out change, linearity.
@@ -51,7 +52,11 @@ impl Score {
             copier: None,
             held_out_prompts: self.compute.unseen_prompts(),
         };
-        let scores = Box::pin(score_file(&base, &job, &lora.network, report)).await?;
+        let stop = interrupt::listen();
+        let scores = Box::pin(score_file(&base, &job, &lora.network, stop, report)).await?;
+        let Some(scores) = scores else {
+            return Ok(Exit::Stopped);
+        };
         report.result(
             &ScoreResult { scores: &scores },
             &score_table::table(&scores),

@@ -18,8 +18,12 @@ struct Running {
 
 impl Running {
     fn start(desk: &Desk, more: &str) -> Self {
+        Self::start_steps(desk, 99_999, more)
+    }
+
+    fn start_steps(desk: &Desk, steps: u32, more: &str) -> Self {
         let arguments = format!(
-            "train --json --original a.png --target b.png --steps 99999 --device cpu \
+            "train --json --original a.png --target b.png --steps {steps} --device cpu \
              --out x.safetensors {more}"
         );
         let mut child = desk
@@ -99,12 +103,27 @@ fn an_interrupted_copier_is_kept_beside_the_place_of_the_lora() {
 }
 
 #[test]
+fn an_interrupt_while_scoring_keeps_the_finished_lora() {
+    let desk = Desk::new();
+    let mut running = Running::start_steps(&desk, 2, "--method plain --batch-size 1");
+    running.wait_for(|event| event["phase"] == "scoring");
+    running.interrupt();
+    let (last, ran) = running.end();
+    let result = last.expect("a result");
+    assert_eq!(result["outcome"], "finished", "{result} {}", ran.stderr);
+    assert_eq!(result["scores"], Value::Null, "not measured to the end");
+    read_lora(&desk.path("x.safetensors"));
+}
+
+#[test]
 fn a_second_interrupt_aborts_and_leaves_nothing() {
     let desk = Desk::new();
     let before = desk.files();
     // Steps of seconds, so that the second signal comes within the same step.
     let mut running = Running::start(&desk, "--method plain --batch-size 64 --accumulation 4");
     running.wait_for(|event| event["phase"] == "training");
+    // The phase is told just before the first step asks whether to stop.
+    thread::sleep(Duration::from_millis(500));
     running.interrupt();
     thread::sleep(Duration::from_millis(300));
     running.interrupt();

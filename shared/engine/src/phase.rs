@@ -427,29 +427,32 @@ async fn measure(
         calibrated_strength = variations.best_strength(&network, &mut tick).await?;
         network = network.scaled(calibrated_strength);
     }
-    // A user who stops here has a finished LoRA and does not want to wait for its scores.
-    if !wants_scores || control.stop_requested() {
+    if !wants_scores {
         return Ok((network, None));
     }
-    let scores = score(base, job, scene, &network, emit).await?;
-    Ok((
-        network,
-        Some(Scores {
-            copy_fidelity,
-            calibrated_strength,
-            ..scores
-        }),
-    ))
+    let scores = score(base, job, scene, &network, control, emit).await?;
+    let scores = scores.map(|scores| Scores {
+        copy_fidelity,
+        calibrated_strength,
+        ..scores
+    });
+    Ok((network, scores))
 }
 
 /// Measures a network at strength 1.
+///
+/// None when the user stopped: whoever does has a finished LoRA and does not want to wait.
 async fn score(
     base: &Base,
     job: &TrainJob,
     scene: &Scene,
     network: &LoraNetwork,
+    control: &impl Control,
     emit: &mut impl Emit,
-) -> Result<Scores, EngineError> {
+) -> Result<Option<Scores>, EngineError> {
+    if control.stop_requested() {
+        return Ok(None);
+    }
     let prompts = job.held_out_prompts.iter().cloned().zip(SCORE_SEED..);
     let request = SampleRequest {
         size: scene.size(),
@@ -468,20 +471,26 @@ async fn score(
         ..
     } = scene;
     let trip = RoundTrip::new(base, original, target, mask, &mut tick).await?;
+    if control.stop_requested() {
+        return Ok(None);
+    }
     let linearity = trip.linearity(network, &mut tick).await?;
     let stack = mimeo_lora::LoraStack::none().with(network, 1.0);
     let redrawn = trip.redraw(&stack, &mut || ()).await?;
-    Ok(Scores {
+    if control.stop_requested() {
+        return Ok(None);
+    }
+    Ok(Some(Scores {
         edit_gain: trip.edit_gain(&redrawn)?,
         spill: trip.spill(&redrawn)?,
         held_out: held_out(base, &request, network, (original, target), mask, tick).await?,
         linearity,
         copy_fidelity: None,
         calibrated_strength: 1.0,
-    })
+    }))
 }
 
-/// Measures a finished LoRA on a pair, for `mimeo score`.
+/// Measures a finished LoRA on a pair, for `mimeo score`; none when the user stopped.
 ///
 /// # Errors
 /// [`EngineError`] when the LoRA does not fit the base or the pictures cannot be used.
@@ -489,10 +498,11 @@ pub async fn score_file(
     base: &Base,
     job: &TrainJob,
     network: &LoraNetwork,
+    control: &impl Control,
     emit: &mut impl Emit,
-) -> Result<Scores, EngineError> {
+) -> Result<Option<Scores>, EngineError> {
     let scene = encode(base, job, emit)?;
-    score(base, job, &scene, network, emit).await
+    score(base, job, &scene, network, control, emit).await
 }
 
 /// Reports one more unit of the phase's progress at every call.
