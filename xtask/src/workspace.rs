@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{Message, MetadataCommand};
 
-/// The checkout that this program was compiled in.
+/// The checkout that this program was started in.
 pub struct Workspace {
     root: PathBuf,
     target: PathBuf,
@@ -17,9 +17,12 @@ pub struct Workspace {
 impl Workspace {
     /// Asks cargo, which knows about `CARGO_TARGET_DIR` and the user's configuration.
     pub fn find() -> Result<Self> {
+        // Asked of cargo as it runs this program: checkouts that share a target folder share the
+        // compiled program too, which must not remember the one that it was compiled in.
+        let here = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| ".".into());
         let metadata = MetadataCommand::new()
             .cargo_path(cargo_path())
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .current_dir(here)
             .no_deps()
             .exec()
             .context("cargo cannot read this workspace; see its reason below")?;
@@ -56,7 +59,9 @@ impl Workspace {
         println!("Building mimeo (the first time takes several minutes) …");
         let output = self
             .cargo()
-            .args(["build", "--package", "mimeo-companion", "--bin", "mimeo"])
+            // The whole workspace, as the tests build it: a package by itself would resolve other
+            // features for Burn's dependencies and compile all of it a second time.
+            .args(["build", "--workspace", "--bins"])
             .arg("--message-format=json-render-diagnostics")
             .stderr(Stdio::inherit())
             .output()
@@ -66,6 +71,7 @@ impl Workspace {
         }
         for message in Message::parse_stream(output.stdout.as_slice()) {
             if let Message::CompilerArtifact(artifact) = message?
+                && artifact.target.name == "mimeo"
                 && let Some(executable) = artifact.executable
             {
                 return Ok(executable.into());
