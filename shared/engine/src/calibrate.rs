@@ -17,8 +17,8 @@ use crate::sample::denoise_over;
 
 /// DDIM steps of the whole schedule; a variation takes those below its noise.
 const DDIM_STEPS: usize = 10;
-/// DDIM steps left out at the noisy end: A is drowned to timestep 801 of 1000.
-const SKIPPED: usize = 1;
+/// DDIM steps left out at the noisy end: A is drowned to timestep 901 of 1000.
+const SKIPPED: usize = 0;
 /// Variations drawn in one batch.
 const COUNT: usize = 4;
 /// Rounds of the search: 6 leave the strength known to 8 %.
