@@ -1,6 +1,6 @@
 //! The strength at which a LoRA makes the change that the pair shows.
 //!
-//! Measured on variations of A, not on A itself: A half drowned in fresh noise and drawn again,
+//! Measured on variations of A, not on A itself: A nearly drowned in fresh noise and drawn again,
 //! which keeps its composition and changes who is in it. A alone needs less strength than any
 //! other picture, because it is what the LoRA was trained on; calibrated on it, the LoRA is too
 //! weak for everything else.
@@ -13,12 +13,10 @@ use mimeo_train::NoiseRng;
 
 use crate::base::Base;
 use crate::error::EngineError;
-use crate::sample::denoise_over;
+use crate::sample::denoise;
 
-/// DDIM steps of the whole schedule; a variation takes those below its noise.
+/// DDIM steps of a drawing. The first is at timestep 901 of 1000: that far A is drowned.
 const DDIM_STEPS: usize = 10;
-/// DDIM steps left out at the noisy end: A is drowned to timestep 901 of 1000.
-const SKIPPED: usize = 0;
 /// Variations drawn in one batch.
 const COUNT: usize = 4;
 /// Rounds of the search: 6 leave the strength known to 8 %.
@@ -41,7 +39,7 @@ pub(crate) struct Variations<'a> {
 
 impl<'a> Variations<'a> {
     /// Denoising steps of [`Self::new`] and [`Self::best_strength`].
-    pub const STEPS: u32 = ((ROUNDS + 3) * (DDIM_STEPS - SKIPPED)) as u32;
+    pub const STEPS: u32 = ((ROUNDS + 3) * DDIM_STEPS) as u32;
 
     pub async fn new(
         base: &'a Base,
@@ -56,7 +54,7 @@ impl<'a> Variations<'a> {
             conditional: prompts,
             scale: 1.0,
         };
-        let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[SKIPPED];
+        let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[0];
         let latent = base.encode_picture(original);
         let [_, channels, height, width] = latent.dims();
         let noise =
@@ -132,19 +130,8 @@ impl<'a> Variations<'a> {
         lora: &LoraStack<'_>,
         tick: &mut impl FnMut(),
     ) -> Result<Vec<Rgb>, EngineError> {
-        let ddim = Ddim::new(&self.base.schedule, DDIM_STEPS);
-        let timesteps = &ddim.timesteps()[SKIPPED..];
         let noisy = self.noisy.clone();
-        let latents = denoise_over(
-            self.base,
-            &self.guidance,
-            &ddim,
-            timesteps,
-            noisy,
-            lora,
-            tick,
-        )
-        .await;
+        let latents = denoise(self.base, &self.guidance, noisy, DDIM_STEPS, lora, tick).await;
         self.base.decode(latents).await
     }
 

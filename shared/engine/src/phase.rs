@@ -17,7 +17,9 @@ use crate::event::{Control, Emit, Event, Phase};
 use crate::job::TrainJob;
 use crate::runtime::{self, Stopwatch};
 use crate::sample::{SampleRequest, total_steps};
-use crate::score::{CopyFidelity, LINEARITY_STEPS, ROUND_TRIP_STEPS, RoundTrip, Scores, held_out};
+use crate::score::{
+    AT_ONE, CopyFidelity, LINEARITY_STEPS, ROUND_TRIP_STEPS, RoundTrip, Scores, held_out,
+};
 
 /// Streams of the seed, so that no part of a job disturbs another's draws.
 mod stream {
@@ -474,17 +476,15 @@ async fn score(
     if control.stop_requested() {
         return Ok(None);
     }
-    let linearity = trip.linearity(network, &mut tick).await?;
-    let stack = mimeo_lora::LoraStack::none().with(network, 1.0);
-    let redrawn = trip.redraw(&stack, &mut || ()).await?;
+    let redrawn = trip.redraw_strengths(network, &mut tick).await?;
     if control.stop_requested() {
         return Ok(None);
     }
     Ok(Some(Scores {
-        edit_gain: trip.edit_gain(&redrawn)?,
-        spill: trip.spill(&redrawn)?,
+        edit_gain: trip.edit_gain(&redrawn[AT_ONE])?,
+        spill: trip.spill(&redrawn[AT_ONE])?,
         held_out: held_out(base, &request, network, (original, target), mask, tick).await?,
-        linearity,
+        linearity: trip.linearity(&redrawn)?,
         copy_fidelity: None,
         calibrated_strength: 1.0,
     }))

@@ -140,21 +140,8 @@ pub(crate) async fn denoise(
     tick: &mut impl FnMut(),
 ) -> Tensor<4> {
     let ddim = Ddim::new(&base.schedule, steps);
-    denoise_over(base, guidance, &ddim, ddim.timesteps(), noise, lora, tick).await
-}
-
-/// DDIM over the last of its timesteps, from a latent as noisy as the first of them.
-pub(crate) async fn denoise_over(
-    base: &Base,
-    guidance: &Guidance,
-    ddim: &Ddim<'_>,
-    timesteps: &[usize],
-    noisy: Tensor<4>,
-    lora: &LoraStack<'_>,
-    tick: &mut impl FnMut(),
-) -> Tensor<4> {
-    let mut sample = noisy;
-    for timestep in timesteps {
+    let mut sample = noise;
+    for timestep in ddim.timesteps() {
         let noise_pred = guidance.noise_pred(&base.unet, sample.clone(), *timestep, lora);
         sample = ddim.step(*timestep, noise_pred, sample);
         tick();

@@ -19,6 +19,8 @@ use crate::sample::{SampleRequest, denoise, invert, sample};
 const STEPS: usize = 20;
 /// Strengths at which linearity is measured.
 pub const STRENGTHS: [f64; 7] = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0];
+/// Where strength 1 is among [`STRENGTHS`].
+pub(crate) const AT_ONE: usize = 5;
 /// A held-out picture gained the change when it went this far from A towards B.
 const GAINED: f64 = 0.25;
 
@@ -163,37 +165,52 @@ impl<'a> RoundTrip<'a> {
         )
     }
 
-    /// The round trip over [`STRENGTHS`].
+    /// The original, redrawn at each of [`STRENGTHS`].
     ///
     /// # Errors
     /// [`EngineError`] when the device fails.
-    pub async fn linearity(
+    pub async fn redraw_strengths(
         &self,
         network: &LoraNetwork,
         tick: &mut impl FnMut(),
-    ) -> Result<Linearity, EngineError> {
-        let (mut edit_gain, mut progress) = (Vec::new(), Vec::new());
+    ) -> Result<Vec<Rgb>, EngineError> {
+        let mut pictures = Vec::with_capacity(STRENGTHS.len());
         for strength in STRENGTHS {
-            let redrawn = self
-                .redraw(&LoraStack::none().with(network, strength), tick)
-                .await?;
-            edit_gain.push(self.edit_gain(&redrawn)?);
-            progress.push(self.progress(&redrawn));
+            pictures.push(if strength == 0.0 {
+                self.redrawn.clone()
+            } else {
+                let stack = LoraStack::none().with(network, strength);
+                self.redraw(&stack, tick).await?
+            });
         }
-        let monotone = progress.windows(2).all(|pair| pair[0] < pair[1]);
-        let correlation = correlation(&STRENGTHS, &progress);
+        Ok(pictures)
+    }
+
+    /// How the pictures of [`Self::redraw_strengths`] follow the strength.
+    ///
+    /// # Errors
+    /// [`EngineError::Image`] when the mask has no inside.
+    pub fn linearity(&self, pictures: &[Rgb]) -> Result<Linearity, EngineError> {
+        let edit_gain = pictures
+            .iter()
+            .map(|picture| self.edit_gain(picture))
+            .collect::<Result<_, _>>()?;
+        let progress: Vec<f64> = pictures
+            .iter()
+            .map(|picture| self.progress(picture))
+            .collect();
         Ok(Linearity {
             edit_gain,
+            monotone: progress.windows(2).all(|pair| pair[0] < pair[1]),
+            correlation: correlation(&STRENGTHS, &progress),
             progress,
-            monotone,
-            correlation,
         })
     }
 }
 
-/// Denoising steps that inversion with the first redrawing and linearity take.
+/// Denoising steps that inversion with the first redrawing, and then the other strengths, take.
 pub(crate) const ROUND_TRIP_STEPS: u32 = (2 * STEPS) as u32;
-pub(crate) const LINEARITY_STEPS: u32 = (STRENGTHS.len() * STEPS) as u32;
+pub(crate) const LINEARITY_STEPS: u32 = ((STRENGTHS.len() - 1) * STEPS) as u32;
 
 /// Draws the held-out pictures with and without the LoRA.
 ///
@@ -321,6 +338,14 @@ mod tests {
             [at(100), at(120), at(140), at(180), at(60)],
             [0.0, 0.5, 1.0, 2.0, -1.0],
             "a line"
+        );
+    }
+
+    #[test]
+    fn strength_1_is_where_the_scores_look_for_it() {
+        assert_eq!(
+            STRENGTHS[AT_ONE], 1.0,
+            "gain and spill are those of strength 1"
         );
     }
 
