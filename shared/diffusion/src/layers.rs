@@ -1,10 +1,10 @@
 //! The frozen layers that the models are made of, with their weights under PyTorch's names.
 
-use burn::tensor::{Tensor, module::layer_norm};
+use burn::tensor::Tensor;
 use mimeo_lora::{LoraStack, TargetId, TargetKind, Targets};
 
 use crate::load::{LoadError, Weights};
-use crate::ops::{frozen_conv2d, frozen_linear};
+use crate::ops::{Activation, frozen_conv2d, frozen_linear, group_norm, layer_norm};
 
 /// Whether a layer has a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +110,8 @@ impl LoraLinear {
 pub struct Conv2d {
     /// `[out, in, kernel, kernel]`
     weight: Tensor<4>,
-    /// `[1, out, 1, 1]`
-    bias: Tensor<4>,
+    /// `[out]`
+    bias: Tensor<1>,
     stride: usize,
     padding: usize,
 }
@@ -136,7 +136,7 @@ impl Conv2d {
         let [input, output] = io;
         Ok(Self {
             weight: weights.tensor("weight", [output, input, kernel, kernel])?,
-            bias: weights.tensor("bias", [output])?.reshape([1, output, 1, 1]),
+            bias: weights.tensor("bias", [output])?,
             stride,
             padding,
         })
@@ -145,17 +145,18 @@ impl Conv2d {
     /// - `x`: `[batch, in, height, width]`; answer: `[batch, out, height/stride, width/stride]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        frozen_conv2d(x, self.weight.clone(), self.stride, self.padding) + self.bias.clone()
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        frozen_conv2d(x, weight, bias, self.stride, self.padding)
     }
 }
 
 /// `torch.nn.GroupNorm`.
 #[derive(Debug, Clone)]
 pub struct GroupNorm {
-    /// `[1, channels, 1, 1]`
-    weight: Tensor<4>,
-    /// `[1, channels, 1, 1]`
-    bias: Tensor<4>,
+    /// `[channels]`
+    weight: Tensor<1>,
+    /// `[channels]`
+    bias: Tensor<1>,
     groups: usize,
     eps: f64,
 }
@@ -168,12 +169,8 @@ impl GroupNorm {
         eps: f64,
     ) -> Result<Self, LoadError> {
         Ok(Self {
-            weight: weights
-                .tensor("weight", [channels])?
-                .reshape([1, channels, 1, 1]),
-            bias: weights
-                .tensor("bias", [channels])?
-                .reshape([1, channels, 1, 1]),
+            weight: weights.tensor("weight", [channels])?,
+            bias: weights.tensor("bias", [channels])?,
             groups,
             eps,
         })
@@ -182,12 +179,20 @@ impl GroupNorm {
     /// - `x`: `[batch, channels, height, width]`
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
-        let x = x.reshape([batch, self.groups, channels / self.groups * height * width]);
-        let x = x.clone() - x.mean_dim(2);
-        let variance = x.clone().square().mean_dim(2);
-        let x = x * (variance + self.eps).sqrt().recip();
-        x.reshape([batch, channels, height, width]) * self.weight.clone() + self.bias.clone()
+        self.forward_then(x, Activation::None)
+    }
+
+    /// The norm and the SiLU that follows it.
+    ///
+    /// - `x`: `[batch, channels, height, width]`
+    #[must_use]
+    pub fn forward_silu(&self, x: Tensor<4>) -> Tensor<4> {
+        self.forward_then(x, Activation::Silu)
+    }
+
+    fn forward_then(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        group_norm(x, weight, bias, self.groups, self.eps, activation)
     }
 }
 
@@ -217,6 +222,6 @@ impl LayerNorm {
     /// - `x`: `[batch, tokens, width]`
     #[must_use]
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        layer_norm(x, self.weight.clone(), Some(self.bias.clone()), self.eps)
+        layer_norm(x, self.weight.clone(), self.bias.clone(), self.eps)
     }
 }

@@ -1,12 +1,29 @@
 //! Operations that a frozen diffusion model wants and Burn's stock set lacks: attention whose
-//! backward pass does not keep the score matrix, and products with frozen weights that keep
-//! neither the input nor a widened copy of the weight.
+//! backward pass does not keep the score matrix, products with frozen weights that keep neither
+//! the input nor a widened copy of the weight, and norms and gates that are one pass over memory.
 //!
-//! Both are Burn backend extensions: one trait, an implementation per backend, and a hand-written
-//! backward pass for its autodiff wrapper.
+//! Each is a Burn backend extension: a trait with a portable body made of the backend's own
+//! operations, the CPU's own kernels ([`cpu`]), and a hand-written backward pass for the autodiff
+//! wrapper.
 
 mod attention;
+mod cpu;
 mod frozen;
+mod gate;
+mod norm;
 
-pub use attention::{CPU_TILE, scaled_dot_product_attention};
+pub use attention::scaled_dot_product_attention;
 pub use frozen::{frozen_conv2d, frozen_linear};
+pub use gate::geglu;
+pub use norm::{Activation, group_norm, layer_norm};
+
+use burn::backend::{Backend, tensor::FloatTensor};
+use burn::tensor::Shape;
+
+/// `tensor` in another shape of the same size.
+fn reshape<B: Backend, const D: usize>(
+    tensor: FloatTensor<B>,
+    shape: [usize; D],
+) -> FloatTensor<B> {
+    B::float_reshape(tensor, Shape::new(shape))
+}

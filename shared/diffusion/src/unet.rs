@@ -5,7 +5,7 @@ pub mod blocks;
 pub mod embeddings;
 pub mod resnet;
 
-use burn::tensor::{Int, Tensor, activation::silu};
+use burn::tensor::{Int, Tensor};
 use mimeo_lora::{LoraStack, Targets};
 
 use crate::config::{DownBlockType, UNetConfig, UpBlockType};
@@ -167,6 +167,6 @@ impl UNet2DConditionModel {
 
         // 6. post-process
         self.conv_out
-            .forward(silu(self.conv_norm_out.forward(sample)))
+            .forward(self.conv_norm_out.forward_silu(sample))
     }
 }

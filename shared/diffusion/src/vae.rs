@@ -1,6 +1,6 @@
 //! `AutoencoderKL`, diffusers `models/autoencoders/autoencoder_kl.py` and `vae.py`.
 
-use burn::tensor::{Tensor, activation::silu};
+use burn::tensor::Tensor;
 
 use crate::config::VaeConfig;
 use crate::layers::{Bias, Conv2d, GroupNorm, Linear};
@@ -144,7 +144,7 @@ impl Encoder {
         }
         let sample = self.mid_block.forward(sample);
         self.conv_out
-            .forward(silu(self.conv_norm_out.forward(sample)))
+            .forward(self.conv_norm_out.forward_silu(sample))
     }
 }
 
@@ -246,7 +246,7 @@ impl Decoder {
             sample = block.forward(sample);
         }
         self.conv_out
-            .forward(silu(self.conv_norm_out.forward(sample)))
+            .forward(self.conv_norm_out.forward_silu(sample))
     }
 }
 
@@ -376,13 +376,13 @@ impl Attention {
                 .forward(sample.clone())
                 .reshape([batch, channels, height * width]);
         let tokens = tokens.swap_dims(1, 2);
-        let one_head = |tokens: Tensor<3>| tokens.unsqueeze_dim::<4>(1);
         let attended = scaled_dot_product_attention(
-            one_head(self.to_q.forward(tokens.clone())),
-            one_head(self.to_k.forward(tokens.clone())),
-            one_head(self.to_v.forward(tokens)),
+            self.to_q.forward(tokens.clone()),
+            self.to_k.forward(tokens.clone()),
+            self.to_v.forward(tokens),
+            1,
         );
-        let attended = self.to_out.forward(attended.squeeze_dim::<3>(1));
+        let attended = self.to_out.forward(attended);
         attended
             .swap_dims(1, 2)
             .reshape([batch, channels, height, width])

@@ -1,8 +1,9 @@
 //! The training methods: tensors in, tensors out.
 //!
 //! One file per method shows its loss, read top to bottom ([`plain`], [`copier`], [`addift`]);
-//! [`Trainer`] turns a loss into optimiser steps. There is no file, clock, message or thread here,
-//! and randomness enters as a seed: the same recipe on the same tensors gives the same LoRA.
+//! [`Trainer`] turns a loss into optimiser steps. There is no file, clock or message here, and
+//! randomness enters as a seed: the same recipe on the same tensors gives the same LoRA, on however
+//! many cores.
 
 pub mod addift;
 pub mod copier;

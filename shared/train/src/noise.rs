@@ -20,6 +20,21 @@ pub struct Draw {
     pub timesteps: Vec<usize>,
 }
 
+impl Draw {
+    /// The same rows in parts of at most `rows`.
+    #[must_use]
+    pub fn split(&self, rows: usize) -> Vec<Self> {
+        let starts = (0..self.timesteps.len()).step_by(rows);
+        let parts = starts.zip(self.timesteps.chunks(rows));
+        parts
+            .map(|(start, timesteps)| Self {
+                noise: self.noise.clone().narrow(0, start, timesteps.len()),
+                timesteps: timesteps.to_vec(),
+            })
+            .collect()
+    }
+}
+
 /// The generator of a run.
 #[derive(Debug, Clone)]
 pub struct NoiseRng {

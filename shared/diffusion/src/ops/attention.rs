@@ -17,31 +17,31 @@ use burn::backend::{
     backend_extension,
     tensor::FloatTensor,
 };
-use burn::tensor::{Device, Slice, Tensor, ops::AttentionModuleOptions};
+use burn::tensor::{Slice, Tensor, ops::AttentionModuleOptions};
 
-/// Scores (over batch and heads) that the backward pass holds at once on a GPU, where few large
-/// kernels win: 64 MiB in f32.
-const GPU_TILE: usize = 16 << 20;
-/// The same on a CPU, where a tile that stays in a core's cache wins: 1 MiB in f32.
-pub const CPU_TILE: usize = 1 << 18;
+use super::{cpu, reshape};
 
-/// `softmax(q kᵀ / √d) v`.
+/// Scores (over batch and heads) that the portable backward pass holds at once: 64 MiB in f32. On a
+/// GPU few large kernels win.
+const TILE: usize = 16 << 20;
+
+/// `softmax(q kᵀ / √d) v` in every head, the heads lying side by side in the channels.
 ///
 /// # Shapes
-/// - `q`: `[batch, heads, queries, d]`, `k` and `v`: `[batch, heads, keys, d]`
-/// - answer: `[batch, heads, queries, d]`
+/// - `q`: `[batch, queries, channels]`, `k` and `v`: `[batch, keys, channels]`
+/// - answer: `[batch, queries, channels]`
 #[must_use]
-pub fn scaled_dot_product_attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
-    let tile = if q.device().without_autodiff() == Device::flex() {
-        CPU_TILE
-    } else {
-        GPU_TILE
-    };
+pub fn scaled_dot_product_attention(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    heads: usize,
+) -> Tensor<3> {
     Tensor::from_dispatch(Dispatch::recomputing_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
-        tile,
+        heads,
     ))
 }
 
@@ -52,28 +52,80 @@ pub(crate) trait RecomputingAttention: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        _tile: usize,
+        heads: usize,
     ) -> FloatTensor<Self> {
-        Self::attention(q, k, v, None, None, AttentionModuleOptions::default())
+        portable::<Self>(q, k, v, heads)
+    }
+
+    /// Gradients of `q`, `k` and `v` from that of the answer.
+    #[fusion(default)]
+    fn recomputing_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        answer: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        heads: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        portable_backward::<Self>([q, k, v], answer, gradient, heads)
     }
 }
 
-impl RecomputingAttention for burn::backend::Flex {}
 impl RecomputingAttention for burn_cubecl::CubeBackend {}
+
+impl RecomputingAttention for burn::backend::Flex {
+    fn recomputing_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&q, &k, &v]) {
+            return cpu::attention::attention(&q, &k, &v, sizes(&q, &k, heads));
+        }
+        portable::<Self>(q, k, v, heads)
+    }
+
+    fn recomputing_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        answer: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        heads: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if cpu::all_f32(&[&q, &k, &v, &answer, &gradient]) {
+            let sizes = sizes(&q, &k, heads);
+            return cpu::attention::attention_backward([&q, &k, &v], &answer, &gradient, sizes);
+        }
+        portable_backward::<Self>([q, k, v], answer, gradient, heads)
+    }
+}
+
+fn sizes(q: &cpu::CpuTensor, k: &cpu::CpuTensor, heads: usize) -> cpu::attention::Sizes {
+    let ([batch, queries, channels], [_, keys, _]) = (q.shape().dims(), k.shape().dims());
+    cpu::attention::Sizes {
+        batch,
+        queries,
+        keys,
+        heads,
+        head_width: channels / heads,
+    }
+}
 
 impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Autodiff<B, C> {
     fn recomputing_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        tile: usize,
+        heads: usize,
     ) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct AttentionBackward {
-            tile: usize,
+            heads: usize,
         }
 
-        impl<B: Backend> Backward<B, 3> for AttentionBackward {
+        impl<B: RecomputingAttention> Backward<B, 3> for AttentionBackward {
             /// The inputs, and what the forward pass answered.
             type State = ([NodeId; 3], FloatTensor<B>);
 
@@ -85,8 +137,9 @@ impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Au
             ) {
                 let gradient = gradients.consume::<B>(&ops.node);
                 let (inputs, answer) = ops.state;
-                let inputs = inputs.map(|node| checkpointer.retrieve_node_output(node));
-                let [dq, dk, dv] = attention_backward::<B>(inputs, answer, &gradient, self.tile);
+                let [q, k, v] = inputs.map(|node| checkpointer.retrieve_node_output(node));
+                let (dq, dk, dv) =
+                    B::recomputing_attention_backward(q, k, v, answer, gradient, self.heads);
                 for (parent, gradient) in ops.parents.into_iter().zip([dq, dk, dv]) {
                     if let Some(parent) = parent {
                         gradients.register::<B>(parent.id, gradient);
@@ -96,28 +149,62 @@ impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Au
         }
 
         let nodes = [q.node(), k.node(), v.node()];
-        let backward = AttentionBackward { tile };
+        let backward = AttentionBackward { heads };
         match backward.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(mut graph) => {
-                let state = [
-                    graph.checkpoint(&q),
-                    graph.checkpoint(&k),
-                    graph.checkpoint(&v),
-                ];
-                let (q, k, v) = (q.into_primitive(), k.into_primitive(), v.into_primitive());
-                let answer = B::recomputing_attention(q, k, v, tile);
+                let state = [&q, &k, &v].map(|tensor| graph.checkpoint(tensor));
+                let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
+                let answer = B::recomputing_attention(q, k, v, heads);
                 graph.finish((state, answer.clone()), answer)
             }
             OpsKind::UnTracked(graph) => {
-                let (q, k, v) = (q.into_primitive(), k.into_primitive(), v.into_primitive());
-                graph.finish(B::recomputing_attention(q, k, v, tile))
+                let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
+                graph.finish(B::recomputing_attention(q, k, v, heads))
             }
         }
     }
 }
 
+/// `[batch, tokens, channels]` as `[batch, heads, tokens, channels / heads]`.
+fn split_heads<B: Backend>(tensor: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
+    let [batch, tokens, channels] = tensor.shape().dims();
+    let tensor = reshape::<B, 4>(tensor, [batch, tokens, heads, channels / heads]);
+    B::float_swap_dims(tensor, 1, 2)
+}
+
+/// The reverse of [`split_heads`].
+fn join_heads<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+    let [batch, heads, tokens, width] = tensor.shape().dims();
+    let tensor = B::float_swap_dims(tensor, 1, 2);
+    reshape::<B, 3>(tensor, [batch, tokens, heads * width])
+}
+
+fn portable<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    heads: usize,
+) -> FloatTensor<B> {
+    let [q, k, v] = [q, k, v].map(|tensor| split_heads::<B>(tensor, heads));
+    let options = AttentionModuleOptions::default();
+    join_heads::<B>(B::attention(q, k, v, None, None, options))
+}
+
+fn portable_backward<B: Backend>(
+    inputs: [FloatTensor<B>; 3],
+    answer: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    heads: usize,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let split = |tensor| split_heads::<B>(tensor, heads);
+    let gradient = split(gradient);
+    let [dq, dk, dv] =
+        tiled_backward::<B>(inputs.map(split), split(answer), &gradient, TILE).map(join_heads::<B>);
+    (dq, dk, dv)
+}
+
 /// Gradients of `q`, `k` and `v` from that of the answer, a tile of queries at a time.
-fn attention_backward<B: Backend>(
+fn tiled_backward<B: Backend>(
     [q, k, v]: [FloatTensor<B>; 3],
     answer: FloatTensor<B>,
     gradient: &FloatTensor<B>,

@@ -17,6 +17,8 @@ use burn::backend::{
 };
 use burn::tensor::{FloatDType, Shape, Tensor, ops::ConvOptions};
 
+use super::cpu;
+
 /// `x · weight`, in the number format of `x`.
 ///
 /// # Shapes
@@ -29,15 +31,22 @@ pub fn frozen_linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<
     ))
 }
 
-/// 2-D convolution without bias, in the number format of `x`.
+/// 2-D convolution, in the number format of `x`.
 ///
 /// # Shapes
-/// - `x`: `[batch, in, height, width]`, `weight`: `[out, in, kernel, kernel]`
+/// - `x`: `[batch, in, height, width]`, `weight`: `[out, in, kernel, kernel]`, `bias`: `[out]`
 #[must_use]
-pub fn frozen_conv2d(x: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
+pub fn frozen_conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    stride: usize,
+    padding: usize,
+) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::frozen_conv2d(
         x.into_dispatch(),
         weight.into_dispatch(),
+        bias.into_dispatch(),
         stride,
         padding,
     ))
@@ -55,16 +64,61 @@ pub(crate) trait FrozenOps: Backend {
     fn frozen_conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         stride: usize,
         padding: usize,
     ) -> FloatTensor<Self> {
-        let weight = cast_like::<Self>(weight, &x);
-        Self::conv2d(x, weight, None, square(stride, padding))
+        portable_conv2d::<Self>(x, weight, bias, stride, padding)
+    }
+
+    /// The gradient of the input, whose shape is `input`, from that of the answer.
+    #[fusion(default)]
+    fn frozen_conv2d_backward(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        input: Shape,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        portable_conv2d_backward::<Self>(gradient, weight, input, stride, padding)
     }
 }
 
-impl FrozenOps for burn::backend::Flex {}
 impl FrozenOps for burn_cubecl::CubeBackend {}
+
+impl FrozenOps for burn::backend::Flex {
+    fn frozen_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let (weight, bias) = (cast_like::<Self>(weight, &x), cast_like::<Self>(bias, &x));
+        if stride == 1 && cpu::all_f32(&[&x]) {
+            let (dims, [out, _, side, _]) = (x.shape().dims(), weight.shape().dims());
+            let kernel = cpu::conv::Kernel { side, padding };
+            return cpu::conv::conv2d(&x, &weight, Some(&bias), dims, out, kernel);
+        }
+        portable_conv2d::<Self>(x, weight, bias, stride, padding)
+    }
+
+    fn frozen_conv2d_backward(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        input: Shape,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let weight = cast_like::<Self>(weight, &gradient);
+        if stride == 1 && cpu::all_f32(&[&gradient]) {
+            let (dims, [_, input, side, _]) = (gradient.shape().dims(), weight.shape().dims());
+            let kernel = cpu::conv::Kernel { side, padding };
+            return cpu::conv::conv2d_backward(&gradient, &weight, dims, input, kernel);
+        }
+        portable_conv2d_backward::<Self>(gradient, weight, input, stride, padding)
+    }
+}
 
 impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
     fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -111,6 +165,7 @@ impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
     fn frozen_conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         stride: usize,
         padding: usize,
     ) -> FloatTensor<Self> {
@@ -129,16 +184,12 @@ impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
                 gradients: &mut Gradients,
                 checkpointer: &mut Checkpointer,
             ) {
-                let answer = gradients.consume::<B>(&ops.node);
-                let (weight, input_shape) = ops.state;
-                let weight: FloatTensor<B> = checkpointer.retrieve_node_output(weight);
+                let gradient = gradients.consume::<B>(&ops.node);
+                let (weight, input) = ops.state;
+                let weight = checkpointer.retrieve_node_output(weight);
                 if let [Some(parent)] = ops.parents {
-                    // Only its shape is read.
-                    let input =
-                        B::float_empty(input_shape, &answer.device(), answer.dtype().into());
-                    let weight = cast_like::<B>(weight, &answer);
-                    let options = square(self.stride, self.padding);
-                    let dx = B::conv2d_x_backward(input, weight, answer, options);
+                    let (stride, padding) = (self.stride, self.padding);
+                    let dx = B::frozen_conv2d_backward(gradient, weight, input, stride, padding);
                     gradients.register::<B>(parent.id, dx);
                 }
             }
@@ -148,15 +199,39 @@ impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
         match backward.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut graph) => {
                 let state = (graph.checkpoint(&weight), x.primitive().shape());
-                let (x, weight) = (x.into_primitive(), weight.into_primitive());
-                graph.finish(state, B::frozen_conv2d(x, weight, stride, padding))
+                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+                graph.finish(state, B::frozen_conv2d(x, weight, bias, stride, padding))
             }
             OpsKind::UnTracked(graph) => {
-                let (x, weight) = (x.into_primitive(), weight.into_primitive());
-                graph.finish(B::frozen_conv2d(x, weight, stride, padding))
+                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+                graph.finish(B::frozen_conv2d(x, weight, bias, stride, padding))
             }
         }
     }
+}
+
+fn portable_conv2d<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    stride: usize,
+    padding: usize,
+) -> FloatTensor<B> {
+    let (weight, bias) = (cast_like::<B>(weight, &x), cast_like::<B>(bias, &x));
+    B::conv2d(x, weight, Some(bias), square(stride, padding))
+}
+
+fn portable_conv2d_backward<B: Backend>(
+    gradient: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    input: Shape,
+    stride: usize,
+    padding: usize,
+) -> FloatTensor<B> {
+    // Only its shape is read.
+    let input = B::float_empty(input, &gradient.device(), gradient.dtype().into());
+    let weight = cast_like::<B>(weight, &gradient);
+    B::conv2d_x_backward(input, weight, gradient, square(stride, padding))
 }
 
 fn cast_like<B: Backend>(tensor: FloatTensor<B>, like: &FloatTensor<B>) -> FloatTensor<B> {

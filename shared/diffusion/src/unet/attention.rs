@@ -1,12 +1,12 @@
 //! Transformers, diffusers `models/transformers/transformer_2d.py`, `models/attention.py` and
 //! `models/attention_processor.py` (`AttnProcessor2_0`).
 
-use burn::tensor::{Tensor, activation::gelu};
+use burn::tensor::Tensor;
 use mimeo_lora::{LoraStack, TargetKind, Targets};
 
 use crate::layers::{Bias, GroupNorm, LayerNorm, LoraLinear};
 use crate::load::{LoadError, Weights};
-use crate::ops::scaled_dot_product_attention;
+use crate::ops::{geglu, scaled_dot_product_attention};
 
 /// ε of a transformer's group norm: not the ResNets' `norm_eps`.
 const TRANSFORMER_NORM_EPS: f64 = 1e-6;
@@ -207,20 +207,11 @@ impl Attention {
         context: &Tensor<3>,
         lora: &LoraStack<'_>,
     ) -> Tensor<3> {
-        let [batch, queries, channels] = hidden_states.dims();
-        let head_width = channels / self.heads;
-        let split_heads = |tokens: Tensor<3>| {
-            let [batch, count, _] = tokens.dims();
-            tokens
-                .reshape([batch, count, self.heads, head_width])
-                .swap_dims(1, 2)
-        };
-        let q = split_heads(self.to_q.forward(hidden_states, lora));
-        let k = split_heads(self.to_k.forward(context, lora));
-        let v = split_heads(self.to_v.forward(context, lora));
-        let attended = scaled_dot_product_attention(q, k, v).swap_dims(1, 2);
-        self.to_out
-            .forward(&attended.reshape([batch, queries, channels]), lora)
+        let q = self.to_q.forward(hidden_states, lora);
+        let k = self.to_k.forward(context, lora);
+        let v = self.to_v.forward(context, lora);
+        let attended = scaled_dot_product_attention(q, k, v, self.heads);
+        self.to_out.forward(&attended, lora)
     }
 }
 
@@ -257,9 +248,6 @@ impl FeedForward {
 
     fn forward(&self, hidden_states: &Tensor<3>, lora: &LoraStack<'_>) -> Tensor<3> {
         let projected = self.proj.forward(hidden_states, lora);
-        let inner = projected.dims()[2] / 2;
-        let values = projected.clone().narrow(2, 0, inner);
-        let gates = projected.narrow(2, inner, inner);
-        self.out.forward(&(values * gelu(gates)), lora)
+        self.out.forward(&geglu(projected), lora)
     }
 }

@@ -65,13 +65,13 @@ impl ResnetBlock2d {
     /// - answer: `[batch, out, height, width]`
     #[must_use]
     pub fn forward(&self, input: Tensor<4>, temb: Option<&Tensor<2>>) -> Tensor<4> {
-        let mut hidden = self.conv1.forward(silu(self.norm1.forward(input.clone())));
+        let mut hidden = self.conv1.forward(self.norm1.forward_silu(input.clone()));
         if let (Some(projection), Some(temb)) = (&self.time_emb_proj, temb) {
             let temb = projection.forward(silu(temb.clone()));
             let [batch, channels] = temb.dims();
             hidden = hidden + temb.reshape([batch, channels, 1, 1]);
         }
-        let hidden = self.conv2.forward(silu(self.norm2.forward(hidden)));
+        let hidden = self.conv2.forward(self.norm2.forward_silu(hidden));
         let shortcut = match &self.conv_shortcut {
             Some(shortcut) => shortcut.forward(input),
             None => input,

@@ -1,0 +1,262 @@
+//! The matrix product from which convolution and attention are made.
+
+use std::ops::Index;
+
+use pulp::Simd;
+
+/// A matrix given by its rows.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub values: &'a [f32],
+    /// From the start of one row to that of the next.
+    pub stride: usize,
+    pub rows: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn row(&self, row: usize, depth: usize) -> &'a [f32] {
+        &self.values[row * self.stride..][..depth]
+    }
+}
+
+/// Vectors of numbers that lie anywhere in a slice, even over one another.
+#[derive(Clone, Copy)]
+pub(super) struct Shifts<'a> {
+    pub values: &'a [f32],
+    /// Where each begins; from there to the padded width there must be numbers.
+    pub starts: &'a [usize],
+}
+
+/// What becomes of what was in the place of the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Replace,
+    Add,
+}
+
+/// Rows computed at once. With [`VECTORS`] columns of vectors they fill 16 registers (AVX2,
+/// WebAssembly), twice as many fill 32 (AVX-512, NEON).
+const ROWS: usize = 4;
+/// Vectors computed at once in every row.
+const VECTORS: usize = 3;
+
+/// Terms added per turn of the inner loop.
+const UNROLL: usize = 4;
+
+/// Columns in whole vectors.
+pub(super) const fn padded<S: Simd>(columns: usize) -> usize {
+    columns.next_multiple_of(S::F32_LANES)
+}
+
+/// `out[r] = Σ_k left[r][k] · right[k]`, for `columns` columns rounded up to whole vectors.
+///
+/// - `out`: rows of `stride` numbers, at least the padded number of columns
+#[inline(always)]
+pub(super) fn product<S: Simd>(
+    simd: S,
+    left: Rows<'_>,
+    right: Shifts<'_>,
+    columns: usize,
+    out: &mut [f32],
+    stride: usize,
+    answer: Answer,
+) {
+    let vectors = columns.div_ceil(S::F32_LANES);
+    let mut vector = 0;
+    while vector < vectors {
+        let column = vector * S::F32_LANES;
+        let width = match vectors - vector {
+            1 => 1,
+            // Four vectors are better two and two than three and one.
+            2 | 4 => 2,
+            _ => VECTORS,
+        };
+        match width {
+            1 => strip::<S, 1>(simd, left, right, column, out, stride, answer),
+            2 => strip::<S, 2>(simd, left, right, column, out, stride, answer),
+            _ => strip::<S, VECTORS>(simd, left, right, column, out, stride, answer),
+        }
+        vector += width;
+    }
+}
+
+/// All rows of a few columns.
+#[inline(always)]
+fn strip<S: Simd, const V: usize>(
+    simd: S,
+    left: Rows<'_>,
+    right: Shifts<'_>,
+    column: usize,
+    out: &mut [f32],
+    stride: usize,
+    answer: Answer,
+) {
+    let mut row = 0;
+    while S::REGISTER_COUNT >= 32 && row + 2 * ROWS <= left.rows {
+        tile::<S, { 2 * ROWS }, V>(simd, left, right, [row, column], out, stride, answer);
+        row += 2 * ROWS;
+    }
+    while row + ROWS <= left.rows {
+        tile::<S, ROWS, V>(simd, left, right, [row, column], out, stride, answer);
+        row += ROWS;
+    }
+    while row < left.rows {
+        tile::<S, 1, V>(simd, left, right, [row, column], out, stride, answer);
+        row += 1;
+    }
+}
+
+#[inline(always)]
+fn tile<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    left: Rows<'_>,
+    right: Shifts<'_>,
+    [row, column]: [usize; 2],
+    out: &mut [f32],
+    stride: usize,
+    answer: Answer,
+) {
+    let depth = right.starts.len();
+    let rows: [_; R] = std::array::from_fn(|r| left.row(row + r, depth).as_chunks::<UNROLL>());
+    let width = V * S::F32_LANES;
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    // Several at a time, so that the bounds are checked once for all of them.
+    let (several, last) = right.starts.as_chunks::<UNROLL>();
+    for (block, starts) in several.iter().enumerate() {
+        let mut weights = [&[0.0; UNROLL]; R];
+        for r in 0..R {
+            weights[r] = &rows[r].0[block];
+        }
+        for (k, start) in starts.iter().enumerate() {
+            let x = &right.values[start + column..][..width];
+            accumulate(simd, &mut sums, &weights, k, x);
+        }
+    }
+    for (k, start) in last.iter().enumerate() {
+        let x = &right.values[start + column..][..width];
+        for r in 0..R {
+            accumulate(simd, std::array::from_mut(&mut sums[r]), &[rows[r].1], k, x);
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        let start = (row + r) * stride + column;
+        let (out, _) = S::as_mut_simd_f32s(&mut out[start..][..width]);
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out = match answer {
+                Answer::Replace => *sum,
+                Answer::Add => simd.add_f32s(*out, *sum),
+            };
+        }
+    }
+}
+
+/// `sums[r] += weights[r][k] x`
+#[inline(always)]
+fn accumulate<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    sums: &mut [[S::f32s; V]; R],
+    weights: &[&(impl Index<usize, Output = f32> + ?Sized); R],
+    k: usize,
+    x: &[f32],
+) {
+    let (x, _) = S::as_simd_f32s(x);
+    // A reference: a copy of the array would go through the stack.
+    let Ok(x) = <&[S::f32s; V]>::try_from(x) else {
+        unreachable!("the slice has this length")
+    };
+    for r in 0..R {
+        let weight = simd.splat_f32s(weights[r][k]);
+        for v in 0..V {
+            sums[r][v] = simd.mul_add_e_f32s(weight, x[v], sums[r][v]);
+        }
+    }
+}
+
+/// Starts of vectors that lie one after another.
+pub(super) fn every(stride: usize, count: usize) -> Vec<usize> {
+    (0..count).map(|index| index * stride).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulp::{Arch, WithSimd};
+
+    struct Multiply<'a> {
+        left: Rows<'a>,
+        right: &'a [Vec<f32>],
+        columns: usize,
+    }
+
+    impl WithSimd for Multiply<'_> {
+        type Output = Vec<Vec<f32>>;
+
+        fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+            let width = padded::<S>(self.columns);
+            let mut values = Vec::new();
+            for row in self.right {
+                values.extend(row);
+                values.resize(values.len().next_multiple_of(width), 0.0);
+            }
+            let starts = every(width, self.right.len());
+            let right = Shifts {
+                values: &values,
+                starts: &starts,
+            };
+            let mut out = vec![f32::NAN; self.left.rows * width];
+            for answer in [Answer::Replace, Answer::Add] {
+                product(
+                    simd,
+                    self.left,
+                    right,
+                    self.columns,
+                    &mut out,
+                    width,
+                    answer,
+                );
+            }
+            out.chunks(width)
+                .map(|row| row[..self.columns].to_vec())
+                .collect()
+        }
+    }
+
+    #[test]
+    fn every_size_is_multiplied_whole() {
+        for (rows, depth, columns) in [
+            (1, 1, 1),
+            (4, 3, 16),
+            (5, 7, 33),
+            (9, 2, 64),
+            (3, 5, 200),
+            (2, 1100, 20),
+        ] {
+            let value = |index: usize| ((index * 37) % 19) as f32 - 9.0;
+            let left: Vec<f32> = (0..rows * depth).map(value).collect();
+            let right: Vec<Vec<f32>> = (0..depth)
+                .map(|k| (0..columns).map(|column| value(k * 5 + column)).collect())
+                .collect();
+            let answer = Arch::new().dispatch(Multiply {
+                left: Rows {
+                    values: &left,
+                    stride: depth,
+                    rows,
+                },
+                right: &right,
+                columns,
+            });
+            for row in 0..rows {
+                for column in 0..columns {
+                    let expected: f32 = (0..depth)
+                        .map(|k| left[row * depth + k] * right[k][column])
+                        .sum();
+                    assert_eq!(
+                        answer[row][column],
+                        2.0 * expected,
+                        "{rows}x{depth}x{columns} at {row}, {column}: set, then added"
+                    );
+                }
+            }
+        }
+    }
+}

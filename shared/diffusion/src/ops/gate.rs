@@ -1,0 +1,130 @@
+//! GEGLU (arXiv 2002.05202): one half of the tokens, gated by the GELU of the other.
+
+use burn::backend::{
+    Backend, Dispatch, TensorMetadata as _,
+    autodiff::{
+        Autodiff, NodeId,
+        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+        grads::Gradients,
+        ops::{Backward, Ops, OpsKind},
+    },
+    backend_extension,
+    tensor::FloatTensor,
+};
+use burn::tensor::{Slice, Tensor};
+
+use super::cpu;
+
+/// `values · gelu(gates)`, the values being the first half of the last axis.
+///
+/// - `projected`: `[batch, tokens, 2 width]`; answer: `[batch, tokens, width]`
+#[must_use]
+pub fn geglu(projected: Tensor<3>) -> Tensor<3> {
+    Tensor::from_dispatch(Dispatch::geglu(projected.into_dispatch()))
+}
+
+#[backend_extension(Cube, Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
+pub(crate) trait Gate: Backend {
+    #[fusion(default)]
+    fn geglu(projected: FloatTensor<Self>) -> FloatTensor<Self> {
+        portable::<Self>(&projected)
+    }
+
+    #[fusion(default)]
+    fn geglu_backward(
+        projected: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        portable_backward::<Self>(&projected, gradient)
+    }
+}
+
+impl Gate for burn_cubecl::CubeBackend {}
+
+impl Gate for burn::backend::Flex {
+    fn geglu(projected: FloatTensor<Self>) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&projected]) {
+            let dims = projected.shape().dims();
+            return cpu::gate::geglu(&projected, dims);
+        }
+        portable::<Self>(&projected)
+    }
+
+    fn geglu_backward(
+        projected: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&projected, &gradient]) {
+            let dims = projected.shape().dims();
+            return cpu::gate::geglu_backward(&projected, &gradient, dims);
+        }
+        portable_backward::<Self>(&projected, gradient)
+    }
+}
+
+impl<B: Gate, C: CheckpointStrategy> Gate for Autodiff<B, C> {
+    fn geglu(projected: FloatTensor<Self>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct GegluBackward;
+
+        impl<B: Gate> Backward<B, 1> for GegluBackward {
+            type State = NodeId;
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                checkpointer: &mut Checkpointer,
+            ) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                let projected = checkpointer.retrieve_node_output(ops.state);
+                if let [Some(parent)] = ops.parents {
+                    gradients.register::<B>(parent.id, B::geglu_backward(projected, gradient));
+                }
+            }
+        }
+
+        match GegluBackward
+            .prepare::<C>([projected.node()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(mut graph) => {
+                let state = graph.checkpoint(&projected);
+                graph.finish(state, B::geglu(projected.into_primitive()))
+            }
+            OpsKind::UnTracked(graph) => graph.finish(B::geglu(projected.into_primitive())),
+        }
+    }
+}
+
+fn portable<B: Backend>(projected: &FloatTensor<B>) -> FloatTensor<B> {
+    let [values, gates] = halves::<B>(projected);
+    B::float_mul(values, B::gelu(gates))
+}
+
+fn portable_backward<B: Backend>(
+    projected: &FloatTensor<B>,
+    gradient: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let [values, gates] = halves::<B>(projected);
+    // Φ and φ of the normal distribution: gelu(x) = x Φ(x), with slope Φ(x) + x φ(x).
+    let z = B::float_mul_scalar(gates.clone(), std::f64::consts::FRAC_1_SQRT_2.into());
+    let below = B::float_add_scalar(B::float_erf(z), 1.0.into());
+    let below = B::float_mul_scalar(below, 0.5.into());
+    let squares = B::float_mul(gates.clone(), gates.clone());
+    let density = B::float_exp(B::float_mul_scalar(squares, (-0.5).into()));
+    let density = B::float_mul_scalar(density, (2.0 * std::f64::consts::PI).sqrt().recip().into());
+    let slope = B::float_add(below.clone(), B::float_mul(gates.clone(), density));
+    let of_values = B::float_mul(gradient.clone(), B::float_mul(gates, below));
+    let of_gates = B::float_mul(gradient, B::float_mul(values, slope));
+    B::float_cat(vec![of_values, of_gates], 2)
+}
+
+fn halves<B: Backend>(projected: &FloatTensor<B>) -> [FloatTensor<B>; 2] {
+    let [batch, tokens, both] = projected.shape().dims();
+    [0..both / 2, both / 2..both].map(|half| {
+        let slices = [0..batch, 0..tokens, half].map(Slice::from);
+        B::float_slice(projected.clone(), &slices)
+    })
+}

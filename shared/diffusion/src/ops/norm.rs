@@ -1,0 +1,374 @@
+//! Group and layer norm with frozen weights. The backward pass keeps the input alone, and takes the
+//! moments again.
+
+use burn::backend::{
+    Backend, Dispatch, TensorMetadata as _,
+    autodiff::{
+        Autodiff, NodeId,
+        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+        grads::Gradients,
+        ops::{Backward, Ops, OpsKind},
+    },
+    backend_extension,
+    tensor::FloatTensor,
+};
+use burn::tensor::Tensor;
+
+use super::{cpu, reshape};
+
+/// What follows a norm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// `x · sigmoid(x)` (arXiv 1606.08415).
+    Silu,
+}
+
+/// Numbers of one group norm.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupNormShape {
+    pub groups: usize,
+    pub eps: f64,
+    pub activation: Activation,
+}
+
+/// Group norm (arXiv 1803.08494) and what follows it.
+///
+/// - `x`: `[batch, channels, height, width]`, `weight`, `bias`: `[channels]`
+#[must_use]
+pub fn group_norm(
+    x: Tensor<4>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    groups: usize,
+    eps: f64,
+    activation: Activation,
+) -> Tensor<4> {
+    let shape = GroupNormShape {
+        groups,
+        eps,
+        activation,
+    };
+    Tensor::from_dispatch(Dispatch::group_norm(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        shape,
+    ))
+}
+
+/// Layer norm (arXiv 1607.06450) over the last axis.
+///
+/// - `x`: `[batch, tokens, width]`, `weight`, `bias`: `[width]`
+#[must_use]
+pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<3> {
+    Tensor::from_dispatch(Dispatch::frozen_layer_norm(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        eps,
+    ))
+}
+
+#[backend_extension(Cube, Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
+pub(crate) trait NormOps: Backend {
+    #[fusion(default)]
+    fn group_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<Self> {
+        portable::group_norm::<Self>(x, weight, bias, shape)
+    }
+
+    #[fusion(default)]
+    fn group_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<Self> {
+        portable::group_norm_backward::<Self>(x, weight, bias, gradient, shape)
+    }
+
+    #[fusion(default)]
+    fn frozen_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        Self::layer_norm(x, weight, Some(bias), eps)
+    }
+
+    #[fusion(default)]
+    fn frozen_layer_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        portable::layer_norm_backward::<Self>(x, weight, gradient, eps)
+    }
+}
+
+impl NormOps for burn_cubecl::CubeBackend {}
+
+impl NormOps for burn::backend::Flex {
+    fn group_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&x, &weight, &bias]) {
+            let dims = x.shape().dims();
+            return cpu::norm::group_norm(&x, &weight, &bias, shape, dims);
+        }
+        portable::group_norm::<Self>(x, weight, bias, shape)
+    }
+
+    fn group_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&x, &weight, &bias, &gradient]) {
+            let dims = x.shape().dims();
+            return cpu::norm::group_norm_backward(&x, &weight, &bias, &gradient, shape, dims);
+        }
+        portable::group_norm_backward::<Self>(x, weight, bias, gradient, shape)
+    }
+
+    fn frozen_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&x, &weight, &bias]) {
+            let dims = x.shape().dims();
+            return cpu::norm::layer_norm(&x, &weight, &bias, eps, dims);
+        }
+        <Self as burn::backend::ops::ModuleOps<Self>>::layer_norm(x, weight, Some(bias), eps)
+    }
+
+    fn frozen_layer_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&x, &weight, &gradient]) {
+            let dims = x.shape().dims();
+            return cpu::norm::layer_norm_backward(&x, &weight, &gradient, eps, dims);
+        }
+        portable::layer_norm_backward::<Self>(x, weight, gradient, eps)
+    }
+}
+
+impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
+    fn group_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct GroupNormBackward {
+            shape: GroupNormShape,
+        }
+
+        impl<B: NormOps> Backward<B, 1> for GroupNormBackward {
+            /// Input, weight and bias.
+            type State = [NodeId; 3];
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                checkpointer: &mut Checkpointer,
+            ) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                let [x, weight, bias] = ops
+                    .state
+                    .map(|node| checkpointer.retrieve_node_output(node));
+                if let [Some(parent)] = ops.parents {
+                    let dx = B::group_norm_backward(x, weight, bias, gradient, self.shape);
+                    gradients.register::<B>(parent.id, dx);
+                }
+            }
+        }
+
+        let backward = GroupNormBackward { shape };
+        match backward.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut graph) => {
+                let state = [&x, &weight, &bias].map(|tensor| graph.checkpoint(tensor));
+                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+                graph.finish(state, B::group_norm(x, weight, bias, shape))
+            }
+            OpsKind::UnTracked(graph) => {
+                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+                graph.finish(B::group_norm(x, weight, bias, shape))
+            }
+        }
+    }
+
+    fn frozen_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct LayerNormBackward {
+            eps: f64,
+        }
+
+        impl<B: NormOps> Backward<B, 1> for LayerNormBackward {
+            /// Input and weight.
+            type State = [NodeId; 2];
+
+            fn backward(
+                self,
+                ops: Ops<Self::State, 1>,
+                gradients: &mut Gradients,
+                checkpointer: &mut Checkpointer,
+            ) {
+                let gradient = gradients.consume::<B>(&ops.node);
+                let [x, weight] = ops
+                    .state
+                    .map(|node| checkpointer.retrieve_node_output(node));
+                if let [Some(parent)] = ops.parents {
+                    let dx = B::frozen_layer_norm_backward(x, weight, gradient, self.eps);
+                    gradients.register::<B>(parent.id, dx);
+                }
+            }
+        }
+
+        let backward = LayerNormBackward { eps };
+        match backward.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut graph) => {
+                let state = [&x, &weight].map(|tensor| graph.checkpoint(tensor));
+                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+                graph.finish(state, B::frozen_layer_norm(x, weight, bias, eps))
+            }
+            OpsKind::UnTracked(graph) => {
+                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
+                graph.finish(B::frozen_layer_norm(x, weight, bias, eps))
+            }
+        }
+    }
+}
+
+/// The same of a backend's own operations.
+mod portable {
+    use burn::backend::{Backend, TensorMetadata as _, tensor::FloatTensor};
+
+    use super::{Activation, GroupNormShape, reshape};
+
+    /// A tensor whose last axis is to have mean 0 and variance 1, and what does it.
+    struct Normed<B: Backend> {
+        /// `(x - mean) / deviation`
+        values: FloatTensor<B>,
+        /// 1 / deviation, the last axis being 1.
+        inverse_deviation: FloatTensor<B>,
+    }
+
+    fn normed<B: Backend>(x: FloatTensor<B>, axis: usize, eps: f64) -> Normed<B> {
+        let centred = B::float_sub(x.clone(), B::float_mean_dim(x, axis));
+        let variance = B::float_mean_dim(B::float_mul(centred.clone(), centred.clone()), axis);
+        let variance = B::float_add_scalar(variance, eps.into());
+        let inverse_deviation = B::float_recip(B::float_sqrt(variance));
+        Normed {
+            values: B::float_mul(centred, inverse_deviation.clone()),
+            inverse_deviation,
+        }
+    }
+
+    /// `(g - mean g - x̂ mean(g x̂)) / deviation` (arXiv 1502.03167, section 3).
+    fn normed_backward<B: Backend>(
+        normed: Normed<B>,
+        g: FloatTensor<B>,
+        axis: usize,
+    ) -> FloatTensor<B> {
+        let Normed {
+            values,
+            inverse_deviation,
+        } = normed;
+        let mean = B::float_mean_dim(g.clone(), axis);
+        let along = B::float_mean_dim(B::float_mul(g.clone(), values.clone()), axis);
+        let dx = B::float_sub(B::float_sub(g, mean), B::float_mul(values, along));
+        B::float_mul(dx, inverse_deviation)
+    }
+
+    fn per_channel<B: Backend>(values: FloatTensor<B>) -> FloatTensor<B> {
+        let channels = values.shape().num_elements();
+        reshape::<B, 4>(values, [1, channels, 1, 1])
+    }
+
+    fn grouped<B: Backend>(x: FloatTensor<B>, groups: usize) -> FloatTensor<B> {
+        let [batch, channels, height, width] = x.shape().dims();
+        reshape::<B, 3>(x, [batch, groups, channels / groups * height * width])
+    }
+
+    pub fn group_norm<B: Backend>(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        bias: FloatTensor<B>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<B> {
+        let dims: [usize; 4] = x.shape().dims();
+        let normed = normed::<B>(grouped::<B>(x, shape.groups), 2, shape.eps);
+        let y = reshape::<B, 4>(normed.values, dims);
+        let y = B::float_mul(y, per_channel::<B>(weight));
+        let y = B::float_add(y, per_channel::<B>(bias));
+        match shape.activation {
+            Activation::None => y,
+            Activation::Silu => B::float_mul(y.clone(), B::sigmoid(y)),
+        }
+    }
+
+    pub fn group_norm_backward<B: Backend>(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        bias: FloatTensor<B>,
+        gradient: FloatTensor<B>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<B> {
+        let dims: [usize; 4] = x.shape().dims();
+        let weight = per_channel::<B>(weight);
+        let normed = normed::<B>(grouped::<B>(x, shape.groups), 2, shape.eps);
+        let gradient = match shape.activation {
+            Activation::None => gradient,
+            Activation::Silu => {
+                let y = reshape::<B, 4>(normed.values.clone(), dims);
+                let y = B::float_mul(y, weight.clone());
+                let y = B::float_add(y, per_channel::<B>(bias));
+                // silu' = s + s y (1 - s)
+                let s = B::sigmoid(y.clone());
+                let rest = B::float_sub(s.clone(), B::float_mul(s.clone(), s.clone()));
+                let slope = B::float_add(s, B::float_mul(y, rest));
+                B::float_mul(gradient, slope)
+            }
+        };
+        let g = grouped::<B>(B::float_mul(gradient, weight), shape.groups);
+        reshape::<B, 4>(normed_backward::<B>(normed, g, 2), dims)
+    }
+
+    pub fn layer_norm_backward<B: Backend>(
+        x: FloatTensor<B>,
+        weight: FloatTensor<B>,
+        gradient: FloatTensor<B>,
+        eps: f64,
+    ) -> FloatTensor<B> {
+        let width = weight.shape().num_elements();
+        let weight = reshape::<B, 3>(weight, [1, 1, width]);
+        normed_backward::<B>(normed::<B>(x, 2, eps), B::float_mul(gradient, weight), 2)
+    }
+}
