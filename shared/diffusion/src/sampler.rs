@@ -1,6 +1,6 @@
 //! Samplers: from noise to a latent and, for DDIM, back.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 use mimeo_lora::LoraStack;
 
 use crate::config::PredictionType;
@@ -176,19 +176,14 @@ impl Guidance {
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
         let [batch, ..] = sample.dims();
-        let device = sample.device();
-        let times = |count: usize| {
-            let values = vec![timestep as i32; count];
-            Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &device)
-        };
         if self.scale == 1.0 {
-            return unet.forward(sample, times(batch), &self.conditional, lora);
+            return unet.forward_in_tasks(&sample, timestep, &self.conditional, lora);
         }
         let [_, tokens, width] = self.unconditional.dims();
         let unconditional = self.unconditional.clone().expand([batch, tokens, width]);
         let both = Tensor::cat(vec![unconditional, self.conditional.clone()], 0);
         let samples = Tensor::cat(vec![sample.clone(), sample], 0);
-        let answer = unet.forward(samples, times(2 * batch), &both, lora);
+        let answer = unet.forward_in_tasks(&samples, timestep, &both, lora);
         let unconditional = answer.clone().narrow(0, 0, batch);
         let conditional = answer.narrow(0, batch, batch);
         unconditional.clone() + (conditional - unconditional) * self.scale

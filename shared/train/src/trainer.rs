@@ -1,6 +1,7 @@
 //! From a loss to optimiser steps.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
+use mimeo_diffusion::UNet2DConditionModel;
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{AddiftRecipe, Pass};
 use rayon::prelude::*;
@@ -11,10 +12,6 @@ use crate::noise::{Draw, NoiseRng};
 use crate::optimizer::{AdamW, clip};
 use crate::plain::{self, Student};
 use crate::{Model, Pair, copier, lr};
-
-/// Rows of a batch that one task of a CPU computes. One would leave too little work between the
-/// operations' own cost, more would leave cores idle at the usual batch of 4.
-const ROWS_PER_TASK: usize = 2;
 
 /// What the trained LoRA is to learn.
 #[derive(Debug, Clone, Copy)]
@@ -200,16 +197,10 @@ impl<'a> Trainer<'a> {
         (Direction::Forward, Draw { noise, timesteps })
     }
 
-    /// Loss and gradient, the mean over the draw.
-    ///
-    /// On a CPU every few rows of the batch are a task of their own: at these sizes a core does
-    /// nearly twice as much with half of the batch to itself as it does helping with every single
-    /// operation. How the batch is cut does not depend on the number of cores, so neither does the
-    /// sum's rounding.
+    /// Loss and gradient, the mean over the draw, on all cores of a CPU.
     fn loss_and_gradient(&self, direction: Direction, draw: &Draw) -> (Tensor<1>, Tensor<1>) {
         let rows = draw.timesteps.len();
-        let on_cpu = draw.noise.device() == Device::flex();
-        let parts = draw.split(if on_cpu { ROWS_PER_TASK } else { rows });
+        let parts = draw.split(UNet2DConditionModel::rows_per_task(&draw.noise.device()));
         let part = |part: &Draw| {
             let lora = self.network.with_values(&self.values).trainable();
             let share = part.timesteps.len() as f64 / rows as f64;
@@ -320,6 +311,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
 
     fn weights(value: f32) -> Tensor<1> {
         Tensor::from_floats([value], &Device::flex())
