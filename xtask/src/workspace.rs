@@ -46,6 +46,10 @@ impl Workspace {
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.current_dir(&self.root);
+        if env::var_os("XDG_RUNTIME_DIR").is_none() {
+            // Without a desktop, Mesa's choice among adapters complains on every start.
+            command.env("NODEVICE_SELECT", "1");
+        }
         command
     }
 

@@ -1,128 +1,112 @@
 //! The strength at which a LoRA makes the change that the pair shows.
 //!
-//! Measured on variations of A, not on A itself: A nearly drowned in fresh noise and drawn again,
-//! which keeps its composition and changes who is in it. A alone needs less strength than any
-//! other picture, because it is what the LoRA was trained on; calibrated on it, the LoRA is too
-//! weak for everything else.
+//! Measured on pictures that it was not trained on: A nearly drowned in fresh noise and drawn
+//! again, which keeps its composition and changes who is in it, and pictures of the pair's prompt
+//! that have nothing of A. A itself needs less strength than any other picture; calibrated on it, a
+//! LoRA is too weak for everything else. A LoRA does little up to some strength, then quickly all
+//! of the change, and beyond that only damage: wanted is the end of the rise.
 
 use burn::tensor::Tensor;
 use mimeo_diffusion::{Ddim, Guidance};
-use mimeo_image::{Mask, Rgb, mae_weighted};
+use mimeo_image::{Mask, Rgb};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_train::NoiseRng;
 
 use crate::base::Base;
 use crate::error::EngineError;
 use crate::sample::denoise;
+use crate::score::progress;
 
 /// DDIM steps of a drawing. The first is at timestep 901 of 1000: that far A is drowned.
 const DDIM_STEPS: usize = 10;
-/// Variations drawn in one batch.
+/// Pictures of each kind, all drawn in one batch.
 const COUNT: usize = 4;
-/// Rounds of the search: 6 leave the strength known to 8 %.
-const ROUNDS: usize = 6;
-/// Strengths searched.
-const RANGE: (f64, f64) = (0.25, 4.0);
+/// Strengths tried, √2 apart.
+const STRENGTHS: [f64; 8] = [
+    0.25,
+    0.5 * std::f64::consts::FRAC_1_SQRT_2,
+    0.5,
+    std::f64::consts::FRAC_1_SQRT_2,
+    1.0,
+    std::f64::consts::SQRT_2,
+    2.0,
+    2.0 * std::f64::consts::SQRT_2,
+];
+/// The rise is over where this share of the largest progress is reached. The rest would take twice
+/// the strength, and with it twice the spill (measured on the bundled pairs).
+const RISEN: f64 = 0.95;
+/// Below this progress, a LoRA makes none of the change at any strength.
+const NOTHING: f64 = 0.05;
 const SEED: u64 = 8000;
 const STREAM: u64 = 5;
 
-/// Variations of A, and what each would be with B's change.
-pub(crate) struct Variations<'a> {
+/// Pictures to calibrate on, and what each would be with B's change.
+pub(crate) struct Calibration<'a> {
     base: &'a Base,
     guidance: Guidance,
     noisy: Tensor<4>,
+    without: Vec<Rgb>,
     goals: Vec<Rgb>,
     inside: Vec<f32>,
-    /// Σ MAE_in of the variations as they are.
-    missing: f64,
 }
 
-impl<'a> Variations<'a> {
+impl<'a> Calibration<'a> {
     /// Denoising steps of [`Self::new`] and [`Self::best_strength`].
-    pub const STEPS: u32 = ((ROUNDS + 3) * DDIM_STEPS) as u32;
+    pub const STEPS: u32 = ((STRENGTHS.len() + 1) * DDIM_STEPS) as u32;
 
+    /// - `prompt`: that of the pair
     pub async fn new(
         base: &'a Base,
-        original: &Rgb,
-        target: &Rgb,
+        (original, target): (&Rgb, &Rgb),
         mask: &Mask,
+        prompt: &str,
         tick: &mut impl FnMut(),
     ) -> Result<Self, EngineError> {
-        let prompts = base.encode_prompts(&[""; COUNT])?;
+        let prompts = base.encode_prompts(&[prompt; 2 * COUNT])?;
         let guidance = Guidance {
             unconditional: prompts.clone(),
             conditional: prompts,
             scale: 1.0,
         };
-        let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[0];
         let latent = base.encode_picture(original);
         let [_, channels, height, width] = latent.dims();
         let noise =
-            NoiseRng::new(SEED, STREAM).normal([COUNT, channels, height, width], base.device());
-        let noisy = base.schedule.add_noise(&latent, &noise, &[timestep; COUNT]);
-        let mut variations = Self {
+            NoiseRng::new(SEED, STREAM).normal([2 * COUNT, channels, height, width], base.device());
+        let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[0];
+        let drowned = noise.clone().narrow(0, 0, COUNT);
+        let drowned = base
+            .schedule
+            .add_noise(&latent, &drowned, &[timestep; COUNT]);
+        let mut calibration = Self {
             base,
             guidance,
-            noisy,
+            noisy: Tensor::cat(vec![drowned, noise.narrow(0, COUNT, COUNT)], 0),
+            without: Vec::new(),
             goals: Vec::new(),
             inside: mask.inside_weights(),
-            missing: 0.0,
         };
-        let plain = variations.draw(&LoraStack::none(), tick).await?;
-        variations.goals = plain
+        calibration.without = calibration.draw(&LoraStack::none(), tick).await?;
+        calibration.goals = calibration
+            .without
             .iter()
             .map(|picture| moved(picture, original, target))
             .collect::<Result<_, _>>()?;
-        variations.missing = variations.distance(&plain)?;
-        Ok(variations)
+        Ok(calibration)
     }
 
-    /// The multiplier at which the variations come closest to having B's change: golden-section
-    /// search over the logarithm of [`RANGE`].
+    /// The multiplier at which the change is nearly as large as it gets.
     pub async fn best_strength(
         &self,
         network: &LoraNetwork,
         tick: &mut impl FnMut(),
     ) -> Result<f64, EngineError> {
-        const GOLDEN: f64 = 0.618_033_988_749_894_9;
-        let (mut low, mut high) = (RANGE.0.ln(), RANGE.1.ln());
-        let mut inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
-        let mut distance = [
-            self.distance_at(network, inner[0].exp(), tick).await?,
-            self.distance_at(network, inner[1].exp(), tick).await?,
-        ];
-        for _ in 0..ROUNDS {
-            if distance[0] < distance[1] {
-                high = inner[1];
-                (inner[1], distance[1]) = (inner[0], distance[0]);
-                inner[0] = high - GOLDEN * (high - low);
-                distance[0] = self.distance_at(network, inner[0].exp(), tick).await?;
-            } else {
-                low = inner[0];
-                (inner[0], distance[0]) = (inner[1], distance[1]);
-                inner[1] = low + GOLDEN * (high - low);
-                distance[1] = self.distance_at(network, inner[1].exp(), tick).await?;
-            }
+        let mut progress = [0.0; STRENGTHS.len()];
+        for (progress, strength) in progress.iter_mut().zip(STRENGTHS) {
+            let stack = LoraStack::none().with(network, strength);
+            let drawn = self.draw(&stack, tick).await?;
+            *progress = self.progress(&drawn);
         }
-        let best = usize::from(distance[1] < distance[0]);
-        // Where no strength makes any of the change, strength means nothing: leave it alone.
-        Ok(if distance[best] < self.missing {
-            inner[best].exp()
-        } else {
-            1.0
-        })
-    }
-
-    async fn distance_at(
-        &self,
-        network: &LoraNetwork,
-        strength: f64,
-        tick: &mut impl FnMut(),
-    ) -> Result<f64, EngineError> {
-        let drawn = self
-            .draw(&LoraStack::none().with(network, strength), tick)
-            .await?;
-        self.distance(&drawn)
+        Ok(end_of_rise(&progress))
     }
 
     async fn draw(
@@ -135,12 +119,33 @@ impl<'a> Variations<'a> {
         self.base.decode(latents).await
     }
 
-    fn distance(&self, pictures: &[Rgb]) -> Result<f64, EngineError> {
-        let mut sum = 0.0;
-        for (picture, goal) in pictures.iter().zip(&self.goals) {
-            sum += mae_weighted(picture.pixels(), goal.pixels(), &self.inside)?;
+    /// How far the pictures went towards B's change, on average.
+    fn progress(&self, drawn: &[Rgb]) -> f64 {
+        let pictures = drawn.iter().zip(&self.without).zip(&self.goals);
+        let sum: f64 = pictures
+            .map(|((now, without), goal)| progress(now, without, goal, without, &self.inside))
+            .sum();
+        sum / drawn.len() as f64
+    }
+}
+
+/// The strength, between two of [`STRENGTHS`], at which progress first reaches [`RISEN`] of its
+/// largest; 1 where no strength makes any of the change: then strength means nothing.
+fn end_of_rise(progress: &[f64; STRENGTHS.len()]) -> f64 {
+    let largest = progress.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if largest < NOTHING {
+        return 1.0;
+    }
+    let enough = RISEN * largest;
+    let end = progress.iter().position(|progress| *progress >= enough);
+    match end.unwrap_or_default() {
+        0 => STRENGTHS[0],
+        end => {
+            let (from, to) = (progress[end - 1], progress[end]);
+            let share = (enough - from) / (to - from);
+            let (low, high) = (STRENGTHS[end - 1].ln(), STRENGTHS[end].ln());
+            (low + share * (high - low)).exp()
         }
-        Ok(sum)
     }
 }
 
@@ -161,6 +166,34 @@ fn moved(picture: &Rgb, original: &Rgb, target: &Rgb) -> Result<Rgb, EngineError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_strength_is_where_the_rise_ends() {
+        let rise = end_of_rise(&[0.0, 0.0, 0.1, 0.4, 0.76, 0.78, 0.8, 0.7]);
+        assert!((rise - 1.0).abs() < 1e-9, "0.76 is 95 % of 0.8: {rise}");
+        let between = end_of_rise(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.95, 1.0]);
+        assert!(
+            (between - 2.0).abs() < 1e-9,
+            "the largest may be the last: {between}"
+        );
+        let half_way = end_of_rise(&[0.0, 0.0, 0.0, 0.0, 0.90, 1.0, 0.9, 0.8]);
+        let expected = 2.0_f64.powf(0.25);
+        assert!(
+            (half_way - expected).abs() < 1e-9,
+            "between 1 and √2: {half_way}"
+        );
+        let at_once = end_of_rise(&[0.9; 8]);
+        assert!(
+            (at_once - 0.25).abs() < 1e-9,
+            "nothing weaker was tried: {at_once}"
+        );
+    }
+
+    #[test]
+    fn a_lora_that_changes_nothing_keeps_its_strength() {
+        let nothing = end_of_rise(&[0.0, 0.01, 0.02, 0.01, 0.0, -0.1, -0.2, -0.3]);
+        assert!((nothing - 1.0).abs() < 1e-12, "left alone: {nothing}");
+    }
 
     #[test]
     fn moving_adds_the_change_and_stays_a_picture() {

@@ -11,7 +11,7 @@ use mimeo_train::{NoiseRng, Objective, Pair, TrainError, Trainer};
 
 use crate::artifact::{Artifact, LoadedLora, Outcome, Provenance, describe, file_from_network};
 use crate::base::Base;
-use crate::calibrate::Variations;
+use crate::calibrate::Calibration;
 use crate::error::EngineError;
 use crate::event::{Control, Emit, Event, Phase};
 use crate::job::TrainJob;
@@ -29,7 +29,7 @@ mod stream {
     pub const NOISE: u64 = 4;
 }
 
-/// Prompts under which copy fidelity is measured when the job brings none.
+/// Prompts under which copy fidelity is measured: a copier draws A whatever it is asked for.
 const UNRELATED_PROMPTS: [&str; 4] = ["a landscape", "a red car", "an old man", "a bowl of fruit"];
 /// Seed of the first picture of every measurement; users start at 0.
 const SCORE_SEED: u64 = 7000;
@@ -271,8 +271,7 @@ async fn train_copier(
         phase: Phase::Copier,
         total: Some(steps),
     });
-    let measure =
-        CopyFidelity::new(base, &scene.original, fidelity_request(base, job, scene)).await?;
+    let measure = CopyFidelity::new(base, &scene.original, fidelity_request(base, scene)).await?;
 
     let goal: Share = recipe.copier.fidelity_goal;
     let mut above = 0;
@@ -321,16 +320,9 @@ async fn train_copier(
     unreachable!("the last step returns")
 }
 
-fn fidelity_request(base: &Base, job: &TrainJob, scene: &Scene) -> SampleRequest {
-    let prompts = job
-        .held_out_prompts
-        .iter()
-        .map(String::as_str)
-        .chain(UNRELATED_PROMPTS);
-    let pictures = prompts
-        .take(4)
-        .zip(SCORE_SEED..)
-        .map(|(prompt, seed)| (prompt.to_owned(), seed));
+fn fidelity_request(base: &Base, scene: &Scene) -> SampleRequest {
+    let pictures = UNRELATED_PROMPTS.iter().zip(SCORE_SEED..);
+    let pictures = pictures.map(|(prompt, seed)| ((*prompt).to_owned(), seed));
     SampleRequest {
         size: scene.size(),
         // The copier is trained without guidance, which would exaggerate what prompts still change.
@@ -419,14 +411,15 @@ async fn measure(
     } = scene;
     let mut calibrated_strength = 1.0;
     if job.recipe.calibrate {
-        let total = Some(Variations::STEPS);
+        let total = Some(Calibration::STEPS);
         emit.emit(Event::Phase {
             phase: Phase::Calibrating,
             total,
         });
         let mut tick = counter(emit);
-        let variations = Variations::new(base, original, target, mask, &mut tick).await?;
-        calibrated_strength = variations.best_strength(&network, &mut tick).await?;
+        let (pair, prompt) = ((original, target), &job.recipe.prompt);
+        let calibration = Calibration::new(base, pair, mask, prompt, &mut tick).await?;
+        calibrated_strength = calibration.best_strength(&network, &mut tick).await?;
         network = network.scaled(calibrated_strength);
     }
     if !wants_scores {

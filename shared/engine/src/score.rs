@@ -21,6 +21,9 @@ const STEPS: usize = 20;
 pub const STRENGTHS: [f64; 7] = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0];
 /// Where strength 1 is among [`STRENGTHS`].
 pub(crate) const AT_ONE: usize = 5;
+/// Where all of the change is made, or none can be taken away, drawing again moves progress by so
+/// much.
+pub const STANDSTILL: f64 = 0.02;
 /// A held-out picture gained the change when it went this far from A towards B.
 const GAINED: f64 = 0.25;
 
@@ -63,7 +66,7 @@ pub struct Linearity {
     /// How far each strength goes from A (0) towards B (1): unlike the gain, it goes on growing
     /// beyond strength 1.
     pub progress: Vec<f64>,
-    /// Whether `progress` rises with every strength.
+    /// Whether `progress` never falls by more than [`STANDSTILL`] as the strength rises.
     pub monotone: bool,
     /// Correlation of `progress` with strength: 1 is a straight line.
     pub correlation: f64,
@@ -201,7 +204,9 @@ impl<'a> RoundTrip<'a> {
             .collect();
         Ok(Linearity {
             edit_gain,
-            monotone: progress.windows(2).all(|pair| pair[0] < pair[1]),
+            monotone: progress
+                .windows(2)
+                .all(|pair| pair[1] > pair[0] - STANDSTILL),
             correlation: correlation(&STRENGTHS, &progress),
             progress,
         })
@@ -289,7 +294,7 @@ impl<'a> CopyFidelity<'a> {
 
 /// `⟨now - before, goal - start⟩ / ‖goal - start‖²` over weighted pixels: the part of the change
 /// from `start` to `goal` that lies between `before` and `now`.
-fn progress(now: &Rgb, before: &Rgb, goal: &Rgb, start: &Rgb, weights: &[f32]) -> f64 {
+pub(crate) fn progress(now: &Rgb, before: &Rgb, goal: &Rgb, start: &Rgb, weights: &[f32]) -> f64 {
     let channels = now.pixels().len() / weights.len().max(1);
     let (mut along, mut whole) = (0.0, 0.0);
     for (index, (((now, before), goal), start)) in now

@@ -4,7 +4,7 @@
 //! model answers on A. As `x̂0 = (x_t - s ε)/a`, the student's clean picture is then the teacher's
 //! plus Δz exactly; where the pictures agree, the target is the model's own answer.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use mimeo_diffusion::{NoiseSchedule, PredictionType};
 use mimeo_protocol::AddiftRecipe;
 
@@ -43,13 +43,21 @@ pub fn loss(
     let (schedule, conditioning) = (model.schedule, &pair.conditioning);
 
     // Without the LoRA, and so without a graph: nothing here depends on what is trained.
-    let seen = schedule.add_noise(from, noise, timesteps);
-    let teacher = predict(model, &seen, timesteps, conditioning, below);
-    let teacher = teacher_target(schedule, teacher, timesteps, to.clone() - from.clone());
-
-    let seen = schedule.add_noise(to, noise, timesteps);
+    let teacher = || {
+        let seen = schedule.add_noise(from, noise, timesteps);
+        let teacher = predict(model, &seen, timesteps, conditioning, below);
+        teacher_target(schedule, teacher, timesteps, to.clone() - from.clone())
+    };
     let with_lora = below.clone().with(lora, multiplier);
-    let student = predict(model, &seen, timesteps, conditioning, &with_lora);
+    let student = || {
+        let seen = schedule.add_noise(to, noise, timesteps);
+        predict(model, &seen, timesteps, conditioning, &with_lora)
+    };
+    let (teacher, student) = if noise.device() == Device::flex() {
+        rayon::join(teacher, student)
+    } else {
+        (teacher(), student())
+    };
     let error = student - teacher;
     let mut losses = weights.learn(error.clone());
     if let Some(held) = weights.prior(|| error) {

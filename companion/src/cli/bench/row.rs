@@ -17,6 +17,8 @@ pub struct Measured {
     pub spill: f64,
     /// Share of unseen pictures that gained the change.
     pub held_out_gained: f64,
+    /// How far unseen pictures went towards the change.
+    pub held_out_progress: f64,
     /// Mean change elsewhere in unseen pictures, of 255.
     pub held_out_elsewhere: f64,
     /// Share of runs in which more strength is more change.
@@ -35,6 +37,7 @@ impl Measured {
             edit_gain: scores.edit_gain,
             spill: scores.spill,
             held_out_gained: scores.held_out.gained,
+            held_out_progress: scores.held_out.progress,
             held_out_elsewhere: scores.held_out.elsewhere,
             monotone: f64::from(u8::from(scores.linearity.monotone)),
             correlation: scores.linearity.correlation,
@@ -52,6 +55,7 @@ impl Measured {
             edit_gain: mean(|one| one.edit_gain),
             spill: mean(|one| one.spill),
             held_out_gained: mean(|one| one.held_out_gained),
+            held_out_progress: mean(|one| one.held_out_progress),
             held_out_elsewhere: mean(|one| one.held_out_elsewhere),
             monotone: mean(|one| one.monotone),
             correlation: mean(|one| one.correlation),
@@ -96,6 +100,7 @@ impl Row {
             edit_gain,
             spill,
             held_out_gained,
+            held_out_progress,
             held_out_elsewhere,
             monotone,
             correlation,
@@ -109,6 +114,7 @@ impl Row {
             &percent(edit_gain),
             &percent(spill),
             &percent(held_out_gained),
+            &percent(held_out_progress),
             &format!("{held_out_elsewhere:.1}"),
             &percent(monotone),
             &format!("{correlation:.2}"),
@@ -124,7 +130,8 @@ pub const HEAD: Head = Head([
     "copy",
     "gain",
     "spill",
-    "held-out",
+    "gained",
+    "progress",
     "elsewhere",
     "monotone",
     "r",
@@ -132,7 +139,7 @@ pub const HEAD: Head = Head([
 ]);
 
 /// The names of the columns.
-pub struct Head([&'static str; 10]);
+pub struct Head([&'static str; 11]);
 
 impl Head {
     /// The head as it stands above the table.
@@ -144,14 +151,14 @@ impl Head {
     pub fn columns(&self) -> impl Serialize + use<> {
         #[derive(Serialize)]
         struct Columns {
-            columns: [&'static str; 10],
+            columns: [&'static str; 11],
         }
         Columns { columns: self.0 }
     }
 }
 
-fn laid_out(cells: &[&str; 10]) -> String {
-    const WIDTHS: [usize; 10] = [15, 7, 6, 6, 6, 8, 9, 8, 5, 6];
+fn laid_out(cells: &[&str; 11]) -> String {
+    const WIDTHS: [usize; 11] = [15, 7, 6, 6, 6, 6, 8, 9, 8, 5, 6];
     let cell = |(index, (text, width)): (usize, (&&str, usize))| match index {
         0 | 1 => format!("{text:<width$}"),
         _ => format!("{text:>width$}"),
@@ -170,6 +177,7 @@ mod tests {
             edit_gain,
             spill: 0.0,
             held_out_gained: 0.0,
+            held_out_progress: 0.0,
             held_out_elsewhere: 0.0,
             monotone: 1.0,
             correlation: 1.0,
