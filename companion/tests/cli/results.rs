@@ -5,7 +5,7 @@ use std::fs;
 use mimeo_image::decode;
 use serde_json::Value;
 
-use crate::desk::{Desk, read_lora, trained};
+use crate::desk::{Desk, QUICK, Ran, read_lora, trained};
 
 #[test]
 fn the_same_seed_gives_the_same_file_bit_for_bit() {
@@ -18,6 +18,20 @@ fn the_same_seed_gives_the_same_file_bit_for_bit() {
     let first = train("x.safetensors", 1);
     assert!(first == train("again/x.safetensors", 1), "the same seed");
     assert!(first != train("y.safetensors", 2), "another seed");
+}
+
+#[test]
+fn the_number_of_cores_changes_no_bit() {
+    let desk = Desk::new();
+    let train = |cores: &str| {
+        // Three rows, so that the last task of a batch has fewer than the others.
+        let quick = QUICK.replace("--batch-size 1", "--batch-size 3");
+        let mut command = desk.mimeo(&format!("train {quick} --overwrite --out x.safetensors"));
+        let command = command.env("RAYON_NUM_THREADS", cores);
+        Ran::from(command.output().expect("the program starts")).done();
+        fs::read(desk.path("x.safetensors")).expect("the LoRA")
+    };
+    assert!(train("1") == train("3"), "one core and three");
 }
 
 #[test]

@@ -4,11 +4,12 @@
 //! again, which keeps its composition and changes who is in it, and pictures of the pair's prompt
 //! that have nothing of A. A itself needs less strength than any other picture; calibrated on it, a
 //! LoRA is too weak for everything else. A LoRA does little up to some strength, then quickly all
-//! of the change, and beyond that only damage: wanted is the end of the rise.
+//! of the change, and beyond that only damage: wanted is the end of the rise, where the change made
+//! less the change made elsewhere is largest.
 
 use burn::tensor::Tensor;
 use mimeo_diffusion::{Ddim, Guidance};
-use mimeo_image::{Mask, Rgb};
+use mimeo_image::{Mask, Rgb, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_train::NoiseRng;
 
@@ -32,11 +33,11 @@ const STRENGTHS: [f64; 8] = [
     2.0,
     2.0 * std::f64::consts::SQRT_2,
 ];
-/// The rise is over where this share of the largest progress is reached. The rest would take twice
-/// the strength, and with it twice the spill (measured on the bundled pairs).
-const RISEN: f64 = 0.95;
-/// Below this progress, a LoRA makes none of the change at any strength.
-const NOTHING: f64 = 0.05;
+/// Worth this much less is as good, and the weaker LoRA is taken: around its largest value the
+/// worth hardly changes over a factor of two in strength, but what it weighs up does.
+const AS_GOOD: f64 = 0.01;
+/// Below this worth, a LoRA makes none of the change at any strength.
+const NOTHING: f64 = 0.03;
 const SEED: u64 = 8000;
 const STREAM: u64 = 5;
 
@@ -48,6 +49,8 @@ pub(crate) struct Calibration<'a> {
     without: Vec<Rgb>,
     goals: Vec<Rgb>,
     inside: Vec<f32>,
+    outside: Vec<f32>,
+    has_outside: bool,
 }
 
 impl<'a> Calibration<'a> {
@@ -77,6 +80,7 @@ impl<'a> Calibration<'a> {
         let drowned = base
             .schedule
             .add_noise(&latent, &drowned, &[timestep; COUNT]);
+        let outside = mask.outside_weights();
         let mut calibration = Self {
             base,
             guidance,
@@ -84,6 +88,8 @@ impl<'a> Calibration<'a> {
             without: Vec::new(),
             goals: Vec::new(),
             inside: mask.inside_weights(),
+            has_outside: outside.iter().any(|weight| *weight > 0.0),
+            outside,
         };
         calibration.without = calibration.draw(&LoraStack::none(), tick).await?;
         calibration.goals = calibration
@@ -94,19 +100,19 @@ impl<'a> Calibration<'a> {
         Ok(calibration)
     }
 
-    /// The multiplier at which the change is nearly as large as it gets.
+    /// The multiplier at which the LoRA is worth most.
     pub async fn best_strength(
         &self,
         network: &LoraNetwork,
         tick: &mut impl FnMut(),
     ) -> Result<f64, EngineError> {
-        let mut progress = [0.0; STRENGTHS.len()];
-        for (progress, strength) in progress.iter_mut().zip(STRENGTHS) {
+        let mut worth = [0.0; STRENGTHS.len()];
+        for (worth, strength) in worth.iter_mut().zip(STRENGTHS) {
             let stack = LoraStack::none().with(network, strength);
             let drawn = self.draw(&stack, tick).await?;
-            *progress = self.progress(&drawn);
+            *worth = self.worth(&drawn)?;
         }
-        Ok(end_of_rise(&progress))
+        Ok(end_of_rise(&worth))
     }
 
     async fn draw(
@@ -119,29 +125,37 @@ impl<'a> Calibration<'a> {
         self.base.decode(latents).await
     }
 
-    /// How far the pictures went towards B's change, on average.
-    fn progress(&self, drawn: &[Rgb]) -> f64 {
-        let pictures = drawn.iter().zip(&self.without).zip(&self.goals);
-        let sum: f64 = pictures
-            .map(|((now, without), goal)| progress(now, without, goal, without, &self.inside))
-            .sum();
-        sum / drawn.len() as f64
+    /// How far the pictures went towards B's change, less what changed elsewhere in units of the
+    /// change that was meant; the mean over the pictures.
+    fn worth(&self, drawn: &[Rgb]) -> Result<f64, EngineError> {
+        let mut sum = 0.0;
+        for ((now, without), goal) in drawn.iter().zip(&self.without).zip(&self.goals) {
+            // Farther than all of the change is damage, and counts for no more.
+            sum += progress(now, without, goal, without, &self.inside).min(1.0);
+            if self.has_outside {
+                let meant = mae_weighted(goal.pixels(), without.pixels(), &self.inside)?;
+                let elsewhere = mae_weighted(now.pixels(), without.pixels(), &self.outside)?;
+                // A picture that B's change cannot change has no unit to measure in.
+                sum -= elsewhere / meant.max(1.0);
+            }
+        }
+        Ok(sum / drawn.len() as f64)
     }
 }
 
-/// The strength, between two of [`STRENGTHS`], at which progress first reaches [`RISEN`] of its
-/// largest; 1 where no strength makes any of the change: then strength means nothing.
-fn end_of_rise(progress: &[f64; STRENGTHS.len()]) -> f64 {
-    let largest = progress.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+/// The least strength, between two of [`STRENGTHS`], at which the worth comes within [`AS_GOOD`] of
+/// its largest; 1 where no strength makes any of the change: then strength means nothing.
+fn end_of_rise(worth: &[f64; STRENGTHS.len()]) -> f64 {
+    let largest = worth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest < NOTHING {
         return 1.0;
     }
-    let enough = RISEN * largest;
-    let end = progress.iter().position(|progress| *progress >= enough);
+    let enough = largest - AS_GOOD;
+    let end = worth.iter().position(|worth| *worth >= enough);
     match end.unwrap_or_default() {
         0 => STRENGTHS[0],
         end => {
-            let (from, to) = (progress[end - 1], progress[end]);
+            let (from, to) = (worth[end - 1], worth[end]);
             let share = (enough - from) / (to - from);
             let (low, high) = (STRENGTHS[end - 1].ln(), STRENGTHS[end].ln());
             (low + share * (high - low)).exp()
@@ -169,14 +183,14 @@ mod tests {
 
     #[test]
     fn the_strength_is_where_the_rise_ends() {
-        let rise = end_of_rise(&[0.0, 0.0, 0.1, 0.4, 0.76, 0.78, 0.8, 0.7]);
-        assert!((rise - 1.0).abs() < 1e-9, "0.76 is 95 % of 0.8: {rise}");
-        let between = end_of_rise(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.95, 1.0]);
+        let rise = end_of_rise(&[0.0, 0.0, 0.1, 0.4, 0.79, 0.79, 0.8, 0.7]);
+        assert!((rise - 1.0).abs() < 1e-9, "0.79 is as good as 0.8: {rise}");
+        let between = end_of_rise(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.99, 1.0]);
         assert!(
             (between - 2.0).abs() < 1e-9,
             "the largest may be the last: {between}"
         );
-        let half_way = end_of_rise(&[0.0, 0.0, 0.0, 0.0, 0.90, 1.0, 0.9, 0.8]);
+        let half_way = end_of_rise(&[0.0, 0.0, 0.0, 0.0, 0.98, 1.0, 0.9, 0.8]);
         let expected = 2.0_f64.powf(0.25);
         assert!(
             (half_way - expected).abs() < 1e-9,

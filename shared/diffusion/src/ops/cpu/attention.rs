@@ -124,11 +124,7 @@ impl Head {
     fn rows<'a>(&self, tensor: &'a CpuTensor, rows: usize) -> Rows<'a> {
         let stride = self.sizes.channels();
         let first = self.batch * rows * stride + self.head * self.sizes.head_width;
-        Rows {
-            values: &values(tensor)[first..],
-            stride,
-            rows,
-        }
+        Rows::new(&values(tensor)[first..], stride, rows)
     }
 
     fn scale(&self) -> f32 {
@@ -146,6 +142,18 @@ fn columns(rows: Rows<'_>, width: usize, first: usize, factor: f32) -> Vec<f32> 
         }
     }
     out
+}
+
+/// The reverse of [`columns`]: as many rows as there are in `out` and in a block, each times its
+/// factor.
+fn write_rows(block: &[f32], factors: &[f32; BLOCK], out: &mut [f32]) {
+    let width = block.len() / BLOCK;
+    let rows = out.chunks_exact_mut(width).zip(factors);
+    for (column, (row, factor)) in rows.enumerate() {
+        for (channel, value) in row.iter_mut().enumerate() {
+            *value = block[channel * BLOCK + column] * factor;
+        }
+    }
 }
 
 /// Rows side by side, each filled up with zeros to `padded` numbers, and `count` of them.
@@ -174,11 +182,7 @@ fn transposed(rows: Rows<'_>, width: usize) -> Vec<f32> {
 
 /// The scores of a block, `[keys, BLOCK]`, as rows.
 const fn block_rows(scores: &[f32]) -> Rows<'_> {
-    Rows {
-        values: scores,
-        stride: BLOCK,
-        rows: scores.len() / BLOCK,
-    }
+    Rows::new(scores, BLOCK, scores.len() / BLOCK)
 }
 
 /// `eˢ` of the scores of a block, and what each column adds up to.
@@ -237,10 +241,7 @@ fn sum_over_keys<S: Simd>(
             values: &columns.values[part * PART..],
             ..columns
         };
-        let right = Shifts {
-            values: scores,
-            starts: &by_key[..scores.len() / BLOCK],
-        };
+        let right = Shifts::new(scores, &by_key[..scores.len() / BLOCK]);
         let answer = if part == 0 {
             Answer::Replace
         } else {
@@ -265,11 +266,7 @@ impl WithSimd for Forward<'_> {
         let Self { head, q, k, v } = self;
         let (width, keys) = (head.sizes.head_width, k.rows);
         let v_columns = transposed(v, width);
-        let v_columns = Rows {
-            values: &v_columns,
-            stride: keys,
-            rows: width,
-        };
+        let v_columns = Rows::new(&v_columns, keys, width);
         let (by_channel, by_key) = (every(BLOCK, width), every(BLOCK, keys.min(PART)));
         let mut scores = vec![0.0; keys * BLOCK];
         let mut totals = [0.0; BLOCK];
@@ -277,23 +274,11 @@ impl WithSimd for Forward<'_> {
         let mut out = vec![0.0; q.rows * width];
         for first in (0..q.rows).step_by(BLOCK) {
             let queries = columns(q, width, first, head.scale());
-            let queries = Shifts {
-                values: &queries,
-                starts: &by_channel,
-            };
+            let queries = Shifts::new(&queries, &by_channel);
             product(simd, k, queries, BLOCK, &mut scores, BLOCK, Answer::Replace);
             exponentials(simd, &mut scores, &mut totals);
             sum_over_keys(simd, v_columns, &scores, &by_key, &mut block);
-            for (column, out) in out[first * width..]
-                .chunks_exact_mut(width)
-                .take(BLOCK)
-                .enumerate()
-            {
-                let share = totals[column].recip();
-                for (channel, out) in out.iter_mut().enumerate() {
-                    *out = block[channel * BLOCK + column] * share;
-                }
-            }
+            write_rows(&block, &totals.map(f32::recip), &mut out[first * width..]);
         }
         out
     }
@@ -327,11 +312,7 @@ impl WithSimd for Backward<'_> {
         let (width, keys, scale) = (head.sizes.head_width, k.rows, head.scale());
         let padded_width = padded::<S>(width);
         let k_columns = transposed(k, width);
-        let k_columns = Rows {
-            values: &k_columns,
-            stride: keys,
-            rows: width,
-        };
+        let k_columns = Rows::new(&k_columns, keys, width);
         let (by_channel, by_key) = (every(BLOCK, width), every(BLOCK, keys.min(PART)));
         let by_query = every(padded_width, BLOCK);
         let mut p = vec![0.0; keys * BLOCK];
@@ -344,10 +325,7 @@ impl WithSimd for Backward<'_> {
         for first in (0..q.rows).step_by(BLOCK) {
             // 1. P again
             let queries = columns(q, width, first, scale);
-            let queries = Shifts {
-                values: &queries,
-                starts: &by_channel,
-            };
+            let queries = Shifts::new(&queries, &by_channel);
             product(simd, k, queries, BLOCK, &mut p, BLOCK, Answer::Replace);
             exponentials(simd, &mut p, &mut totals);
             let shares = totals.map(f32::recip);
@@ -364,10 +342,7 @@ impl WithSimd for Backward<'_> {
             // 2. dV
             let rows_of = |rows, factor| packed(rows, width, padded_width, [first, BLOCK], factor);
             let gradient_rows = rows_of(gradient, 1.0);
-            let right = Shifts {
-                values: &gradient_rows,
-                starts: &by_query,
-            };
+            let right = Shifts::new(&gradient_rows, &by_query);
             product(
                 simd,
                 block_rows(&p),
@@ -389,10 +364,7 @@ impl WithSimd for Backward<'_> {
                     *sum += gradient * answer;
                 }
             }
-            let right = Shifts {
-                values: &gradient,
-                starts: &by_channel,
-            };
+            let right = Shifts::new(&gradient, &by_channel);
             product(simd, v, right, BLOCK, &mut ds, BLOCK, Answer::Replace);
             for (p, ds) in p.chunks_exact(BLOCK).zip(ds.chunks_exact_mut(BLOCK)) {
                 update(
@@ -413,20 +385,9 @@ impl WithSimd for Backward<'_> {
 
             // 4. dQ and dK
             sum_over_keys(simd, k_columns, &ds, &by_key, &mut block);
-            for (column, dq) in dq[first * width..]
-                .chunks_exact_mut(width)
-                .take(BLOCK)
-                .enumerate()
-            {
-                for (channel, dq) in dq.iter_mut().enumerate() {
-                    *dq = block[channel * BLOCK + column] * scale;
-                }
-            }
+            write_rows(&block, &[scale; BLOCK], &mut dq[first * width..]);
             let query_rows = rows_of(q, scale);
-            let right = Shifts {
-                values: &query_rows,
-                starts: &by_query,
-            };
+            let right = Shifts::new(&query_rows, &by_query);
             product(
                 simd,
                 block_rows(&ds),

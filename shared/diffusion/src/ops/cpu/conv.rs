@@ -143,15 +143,8 @@ impl WithSimd for Band<'_> {
             .flat_map(|channel| (0..side).map(move |y| channel * plane + y * padded_width))
             .flat_map(|row| (0..side).map(move |x| row + x))
             .collect();
-        let left = Rows {
-            values: self.weight,
-            stride: starts.len(),
-            rows: self.out_channels,
-        };
-        let right = Shifts {
-            values: &picture,
-            starts: &starts,
-        };
+        let left = Rows::new(self.weight, starts.len(), self.out_channels);
+        let right = Shifts::new(&picture, &starts);
         let mut drawn = vec![0.0; self.out_channels * stride];
         product(
             simd,

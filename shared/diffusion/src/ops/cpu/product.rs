@@ -14,6 +14,14 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    pub const fn new(values: &'a [f32], stride: usize, rows: usize) -> Self {
+        Self {
+            values,
+            stride,
+            rows,
+        }
+    }
+
     fn row(&self, row: usize, depth: usize) -> &'a [f32] {
         &self.values[row * self.stride..][..depth]
     }
@@ -25,6 +33,12 @@ pub(super) struct Shifts<'a> {
     pub values: &'a [f32],
     /// Where each begins; from there to the padded width there must be numbers.
     pub starts: &'a [usize],
+}
+
+impl<'a> Shifts<'a> {
+    pub const fn new(values: &'a [f32], starts: &'a [usize]) -> Self {
+        Self { values, starts }
+    }
 }
 
 /// What becomes of what was in the place of the answer.
