@@ -3,7 +3,7 @@
 //! the input nor a widened copy of the weight, and norms and gates that are one pass over memory.
 //!
 //! Each is a Burn backend extension: a trait with a portable body made of the backend's own
-//! operations, the CPU's own kernels ([`cpu`]), and a hand-written backward pass for the autodiff
+//! operations, the CPU's own kernels (`ops/cpu`), and a hand-written backward pass for the autodiff
 //! wrapper.
 
 mod attention;

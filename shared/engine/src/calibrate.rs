@@ -16,12 +16,14 @@ use mimeo_train::NoiseRng;
 use crate::base::Base;
 use crate::error::EngineError;
 use crate::sample::denoise;
-use crate::score::progress;
+use crate::score::{GAINED, progress};
 
 /// DDIM steps of a drawing. The first is at timestep 901 of 1000: that far A is drowned.
 const DDIM_STEPS: usize = 10;
-/// Pictures of each kind, all drawn in one batch.
-const COUNT: usize = 4;
+/// Pictures drawn, all in one batch.
+const COUNT: usize = 8;
+/// How many of them begin as A: few, because they take to the change nearly as easily as A itself.
+const DROWNED: usize = 2;
 /// Strengths tried, √2 apart.
 const STRENGTHS: [f64; 8] = [
     0.25,
@@ -36,8 +38,6 @@ const STRENGTHS: [f64; 8] = [
 /// Worth this much less is as good, and the weaker LoRA is taken: around its largest value the
 /// worth hardly changes over a factor of two in strength, but what it weighs up does.
 const AS_GOOD: f64 = 0.01;
-/// Below this worth, a LoRA makes none of the change at any strength.
-const NOTHING: f64 = 0.03;
 const SEED: u64 = 8000;
 const STREAM: u64 = 5;
 
@@ -65,7 +65,7 @@ impl<'a> Calibration<'a> {
         prompt: &str,
         tick: &mut impl FnMut(),
     ) -> Result<Self, EngineError> {
-        let prompts = base.encode_prompts(&[prompt; 2 * COUNT])?;
+        let prompts = base.encode_prompts(&[prompt; COUNT])?;
         let guidance = Guidance {
             unconditional: prompts.clone(),
             conditional: prompts,
@@ -74,17 +74,17 @@ impl<'a> Calibration<'a> {
         let latent = base.encode_picture(original);
         let [_, channels, height, width] = latent.dims();
         let noise =
-            NoiseRng::new(SEED, STREAM).normal([2 * COUNT, channels, height, width], base.device());
+            NoiseRng::new(SEED, STREAM).normal([COUNT, channels, height, width], base.device());
         let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[0];
-        let drowned = noise.clone().narrow(0, 0, COUNT);
+        let drowned = noise.clone().narrow(0, 0, DROWNED);
         let drowned = base
             .schedule
-            .add_noise(&latent, &drowned, &[timestep; COUNT]);
+            .add_noise(&latent, &drowned, &[timestep; DROWNED]);
         let outside = mask.outside_weights();
         let mut calibration = Self {
             base,
             guidance,
-            noisy: Tensor::cat(vec![drowned, noise.narrow(0, COUNT, COUNT)], 0),
+            noisy: Tensor::cat(vec![drowned, noise.narrow(0, DROWNED, COUNT - DROWNED)], 0),
             without: Vec::new(),
             goals: Vec::new(),
             inside: mask.inside_weights(),
@@ -100,19 +100,20 @@ impl<'a> Calibration<'a> {
         Ok(calibration)
     }
 
-    /// The multiplier at which the LoRA is worth most.
+    /// The multiplier at which the LoRA is worth most; 1 where no picture takes to the change at any
+    /// strength, so that strength means nothing.
     pub async fn best_strength(
         &self,
         network: &LoraNetwork,
         tick: &mut impl FnMut(),
     ) -> Result<f64, EngineError> {
-        let mut worth = [0.0; STRENGTHS.len()];
-        for (worth, strength) in worth.iter_mut().zip(STRENGTHS) {
+        let mut made = Vec::with_capacity(STRENGTHS.len());
+        for strength in STRENGTHS {
             let stack = LoraStack::none().with(network, strength);
             let drawn = self.draw(&stack, tick).await?;
-            *worth = self.worth(&drawn)?;
+            made.push(self.made(&drawn)?);
         }
-        Ok(end_of_rise(&worth))
+        Ok(worth(&made).map_or(1.0, |worth| end_of_rise(&worth)))
     }
 
     async fn draw(
@@ -125,31 +126,61 @@ impl<'a> Calibration<'a> {
         self.base.decode(latents).await
     }
 
-    /// How far the pictures went towards B's change, less what changed elsewhere in units of the
-    /// change that was meant; the mean over the pictures.
-    fn worth(&self, drawn: &[Rgb]) -> Result<f64, EngineError> {
-        let mut sum = 0.0;
-        for ((now, without), goal) in drawn.iter().zip(&self.without).zip(&self.goals) {
-            // Farther than all of the change is damage, and counts for no more.
-            sum += progress(now, without, goal, without, &self.inside).min(1.0);
-            if self.has_outside {
+    /// What a LoRA made of each picture.
+    fn made(&self, drawn: &[Rgb]) -> Result<Vec<Made>, EngineError> {
+        let pictures = drawn.iter().zip(&self.without).zip(&self.goals);
+        let made = pictures.map(|((now, without), goal)| {
+            let elsewhere = if self.has_outside {
                 let meant = mae_weighted(goal.pixels(), without.pixels(), &self.inside)?;
                 let elsewhere = mae_weighted(now.pixels(), without.pixels(), &self.outside)?;
-                // A picture that B's change cannot change has no unit to measure in.
-                sum -= elsewhere / meant.max(1.0);
-            }
-        }
-        Ok(sum / drawn.len() as f64)
+                // Where B's change cannot be seen there is no unit to measure in.
+                elsewhere / meant.max(1.0)
+            } else {
+                0.0
+            };
+            Ok(Made {
+                // Farther than all of the change is damage, and counts for no more.
+                progress: progress(now, without, goal, without, &self.inside).min(1.0),
+                elsewhere,
+            })
+        });
+        made.collect()
     }
 }
 
+/// What a LoRA made of one picture.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    /// How far it went towards B's change, at most 1.
+    progress: f64,
+    /// Change outside the mask, in units of the change that was meant.
+    elsewhere: f64,
+}
+
+/// Progress less change elsewhere at each of [`STRENGTHS`], the mean over the pictures that take to
+/// the change at all: one that has it already would only ever speak for less strength. None without
+/// any.
+fn worth(made: &[Vec<Made>]) -> Option<[f64; STRENGTHS.len()]> {
+    let takes = |picture: usize| made.iter().any(|made| made[picture].progress >= GAINED);
+    let pictures: Vec<usize> = (0..COUNT).filter(|picture| takes(*picture)).collect();
+    if pictures.is_empty() {
+        return None;
+    }
+    let mut worth = [0.0; STRENGTHS.len()];
+    for (worth, made) in worth.iter_mut().zip(made) {
+        let sum: f64 = pictures
+            .iter()
+            .map(|picture| made[*picture].progress - made[*picture].elsewhere)
+            .sum();
+        *worth = sum / pictures.len() as f64;
+    }
+    Some(worth)
+}
+
 /// The least strength, between two of [`STRENGTHS`], at which the worth comes within [`AS_GOOD`] of
-/// its largest; 1 where no strength makes any of the change: then strength means nothing.
+/// its largest.
 fn end_of_rise(worth: &[f64; STRENGTHS.len()]) -> f64 {
     let largest = worth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if largest < NOTHING {
-        return 1.0;
-    }
     let enough = largest - AS_GOOD;
     let end = worth.iter().position(|worth| *worth >= enough);
     match end.unwrap_or_default() {
@@ -204,9 +235,24 @@ mod tests {
     }
 
     #[test]
-    fn a_lora_that_changes_nothing_keeps_its_strength() {
-        let nothing = end_of_rise(&[0.0, 0.01, 0.02, 0.01, 0.0, -0.1, -0.2, -0.3]);
-        assert!((nothing - 1.0).abs() < 1e-12, "left alone: {nothing}");
+    fn only_pictures_that_take_to_the_change_count() {
+        let made = |progress| Made {
+            progress,
+            elsewhere: 0.1,
+        };
+        let at = |progress: f64| {
+            let mut pictures = vec![made(0.0); COUNT];
+            pictures[1] = made(progress);
+            pictures
+        };
+        let rise = STRENGTHS.map(|strength| at(strength / 4.0)).to_vec();
+        let worth = worth(&rise).expect("one picture gains it");
+        for (worth, strength) in worth.iter().zip(STRENGTHS) {
+            let expected = strength / 4.0 - 0.1;
+            assert!((worth - expected).abs() < 1e-12, "{worth} at {strength}");
+        }
+        let nothing = vec![at(0.1); STRENGTHS.len()];
+        assert_eq!(super::worth(&nothing), None, "no picture gains it");
     }
 
     #[test]

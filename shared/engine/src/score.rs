@@ -24,8 +24,8 @@ pub(crate) const AT_ONE: usize = 5;
 /// Where all of the change is made, or none can be taken away, drawing again moves progress by so
 /// much.
 pub const STANDSTILL: f64 = 0.02;
-/// A held-out picture gained the change when it went this far from A towards B.
-const GAINED: f64 = 0.25;
+/// A picture gained the change when it went this far from A towards B.
+pub(crate) const GAINED: f64 = 0.25;
 
 /// Everything that is measured after training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
