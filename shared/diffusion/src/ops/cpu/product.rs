@@ -131,7 +131,10 @@ fn tile<S: Simd, const R: usize, const V: usize>(
     answer: Answer,
 ) {
     let depth = right.starts.len();
-    let rows: [_; R] = std::array::from_fn(|r| left.row(row + r, depth).as_chunks::<UNROLL>());
+    let mut rows = [(&[][..], &[][..]); R];
+    for r in 0..R {
+        rows[r] = left.row(row + r, depth).as_chunks::<UNROLL>();
+    }
     let width = V * S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     // Several at a time, so that the bounds are checked once for all of them.
