@@ -132,8 +132,8 @@ fn tile<S: Simd, const R: usize, const V: usize>(
 ) {
     let depth = right.starts.len();
     let mut rows = [(&[][..], &[][..]); R];
-    for r in 0..R {
-        rows[r] = left.row(row + r, depth).as_chunks::<UNROLL>();
+    for (row, out) in (row..).zip(&mut rows) {
+        *out = left.row(row, depth).as_chunks::<UNROLL>();
     }
     let width = V * S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
