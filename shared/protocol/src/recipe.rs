@@ -224,7 +224,6 @@ fn small_copier_pass() -> Pass {
 }
 
 fn small_pass(method: Method) -> Pass {
-    let copier = small_copier_pass();
     match method {
         // Longer than `shared/base/README.md`: large changes (hat, beard) then reach unseen
         // pictures at a lower strength, and with a quarter less change elsewhere.
@@ -233,20 +232,17 @@ fn small_pass(method: Method) -> Pass {
             alpha: Alpha::constant(8.0),
             steps: Steps::constant(300),
             learning_rate: LearningRate::constant(2e-3),
-            ..copier
+            ..small_copier_pass()
         },
         Method::Plain => Pass {
             steps: Steps::constant(120),
             ..small_pass(Method::Copier)
         },
         Method::Addift => Pass {
-            rank: Rank::constant(8),
-            alpha: Alpha::constant(8.0),
             steps: Steps::constant(120),
             batch_size: BatchSize::constant(1),
-            learning_rate: LearningRate::constant(2e-3),
             timesteps: TimestepRange::SHAPE,
-            ..copier
+            ..small_pass(Method::Copier)
         },
     }
 }
