@@ -191,6 +191,7 @@ impl Emit for Report {
             Event::CopyFidelity { step, fidelity } => {
                 self.line(&format!("Copy fidelity {fidelity:.2} after {step} steps"));
             }
+            Event::Resumed { step, .. } => self.line(&format!("Going on after step {step}")),
             Event::Note { text } => self.line(&format!("Note: {text}")),
         }
     }

@@ -20,6 +20,7 @@ mod lora;
 mod names;
 mod ops;
 mod optimizer;
+mod resume;
 mod samplers;
 mod schedule;
 mod support;

@@ -11,7 +11,7 @@ use mimeo_checkpoint::LoraFile;
 use mimeo_engine::sample::sample;
 use mimeo_engine::{
     Base, EngineError, Event, LoadedLora, LoraStack, Outcome, Phase, SampleRequest, Scores,
-    TrainJob,
+    PreparedJob,
 };
 use mimeo_image::{Sheet, decode, decode_mask};
 use mimeo_protocol::{Method, Recipe};
@@ -155,8 +155,8 @@ impl Methods {
         Ok(first.map(|lora| (row, lora)))
     }
 
-    fn job(&self, pair: &ExamplePair, recipe: Recipe) -> Result<TrainJob, EngineError> {
-        Ok(TrainJob {
+    fn job(&self, pair: &ExamplePair, recipe: Recipe) -> Result<PreparedJob, EngineError> {
+        Ok(PreparedJob {
             name: pair_name(pair),
             original: decode(pair.original_png)?.picture,
             target: decode(pair.target_png)?.picture,
@@ -203,7 +203,7 @@ fn pair_name(pair: &ExamplePair) -> String {
 /// stopped.
 async fn train(
     base: &Base,
-    job: &TrainJob,
+    job: &PreparedJob,
     report: &mut Report,
 ) -> anyhow::Result<Option<(LoraFile, Scores, f64)>> {
     let mut secs = 0.0;
@@ -223,7 +223,8 @@ async fn train(
         }
         mimeo_engine::Emit::emit(report, event);
     };
-    let run = mimeo_engine::run(base, job, interrupt::listen(), &mut emit);
+    let mut control = interrupt::listen();
+    let run = mimeo_engine::run(base, job, None, &mut control, &mut emit);
     let artifact = match Box::pin(run).await {
         Err(EngineError::StoppedBeforeTraining) => return Ok(None),
         artifact => artifact?,

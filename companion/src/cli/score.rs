@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::RECIPE;
-use mimeo_engine::{Base, Scores, TrainJob, score_file};
+use mimeo_engine::{Base, Scores, PreparedJob, score_file};
 use mimeo_protocol::{Method, Recipe};
 use serde::Serialize;
 
@@ -43,7 +43,7 @@ impl Score {
         let file = lora::read(&self.lora).await?;
         let base = self.compute.load(report).await?;
         let lora = lora::load(&base, &file, &self.lora, report)?;
-        let job = TrainJob {
+        let job = PreparedJob {
             name: String::new(),
             original: pair.original,
             target: pair.target,
@@ -53,7 +53,7 @@ impl Score {
             held_out_prompts: self.compute.unseen_prompts(),
         };
         let stop = interrupt::listen();
-        let scores = Box::pin(score_file(&base, &job, &lora.network, stop, report)).await?;
+        let scores = Box::pin(score_file(&base, &job, &lora.network, &stop, report)).await?;
         let Some(scores) = scores else {
             return Ok(Exit::Stopped);
         };

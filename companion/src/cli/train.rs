@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 use mimeo_checkpoint::{LoraFile, LoraFileError, Precision};
-use mimeo_engine::{Artifact, Outcome, Phase, Scores, TrainJob};
+use mimeo_engine::{Artifact, FinishedCopier, Outcome, Phase, Scores, PreparedJob};
 use mimeo_protocol::{Method, Recipe};
 use serde::Serialize;
 
@@ -67,7 +67,11 @@ impl Train {
         let pair = self.pair.read(report)?;
         let recipe_file = self.recipe.read_file().await?;
         let copier = match &self.copier {
-            Some(path) => Some(lora::read(path).await?),
+            Some(path) => Some(FinishedCopier {
+                file: lora::read(path).await?,
+                steps: 0,
+                fidelity: None,
+            }),
             None => None,
         };
 
@@ -75,16 +79,16 @@ impl Train {
         let base = self.compute.load(report).await?;
         let recipe = self.recipe.build(recipe_file.as_ref(), base.model_size())?;
         self.check_copier_flags(&recipe)?;
-        if let (Some(file), Some(path)) = (&copier, &self.copier) {
+        if let (Some(copier), Some(path)) = (&copier, &self.copier) {
             // Here rather than in the engine, which does not know the path.
-            lora::load(&base, file, path, report)?;
+            lora::load(&base, &copier.file, path, report)?;
         }
         let held_out_prompts = if self.no_score {
             Vec::new()
         } else {
             self.compute.unseen_prompts()
         };
-        let job = TrainJob {
+        let job = PreparedJob {
             name: self
                 .out
                 .file_stem()
@@ -98,7 +102,8 @@ impl Train {
             copier,
             held_out_prompts,
         };
-        let run = mimeo_engine::run(&base, &job, interrupt::listen(), report);
+        let mut control = interrupt::listen();
+        let run = mimeo_engine::run(&base, &job, None, &mut control, report);
         let artifact = Box::pin(run).await?;
         let written = places.save(&artifact, &job.recipe, report)?;
         Ok(tell(

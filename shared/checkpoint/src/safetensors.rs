@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use half::{bf16, f16};
 
 pub use ::safetensors::Dtype;
+pub use write::write_f32;
 
 use crate::{Array, AsyncReadAt, CheckpointError, text};
 

@@ -5,12 +5,11 @@ use mimeo_checkpoint::family::lora_architecture;
 use mimeo_checkpoint::names::Component;
 use mimeo_checkpoint::{Array, LoraFile, LoraModule, PredictionType, TrainingMetadata, printable};
 use mimeo_lora::{LoraLayer, LoraNetwork, Target, TargetKind};
-use mimeo_protocol::{Pass, Recipe};
+use mimeo_protocol::{Pass, Recipe, Scores};
 
 use crate::base::{Base, read_back};
 use crate::error::EngineError;
 use crate::event::Phase;
-use crate::score::Scores;
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,12 +1,13 @@
 //! What is to be trained.
 
-use mimeo_checkpoint::LoraFile;
 use mimeo_image::{Mask, Rgb};
 use mimeo_protocol::Recipe;
 
-/// One training job: two pictures that differ in one thing, where, and how to learn it.
+use crate::event::FinishedCopier;
+
+/// A `TrainJob` whose pictures are here: two that differ in one thing, where, and how to learn it.
 #[derive(Debug, Clone)]
-pub struct TrainJob {
+pub struct PreparedJob {
     /// Name of the LoRA; other programs offer it under this name.
     pub name: String,
     /// A: what to start from.
@@ -18,7 +19,7 @@ pub struct TrainJob {
     /// The method and its numbers.
     pub recipe: Recipe,
     /// A finished copier of the original, used instead of training one.
-    pub copier: Option<LoraFile>,
+    pub copier: Option<FinishedCopier>,
     /// Prompts that the job is not trained on, for the held-out score; none: no scores.
     pub held_out_prompts: Vec<String>,
 }

@@ -1,6 +1,6 @@
 //! A job becomes a file: the one place where a request turns into a result.
 //!
-//! [`Base`] is a loaded checkpoint; [`run`] trains one [`TrainJob`] on it and answers an
+//! [`Base`] is a loaded checkpoint; [`run`] trains one [`PreparedJob`] on it and answers an
 //! [`Artifact`]. Everything is async and reports through [`Emit`]; nothing blocks, prints or
 //! touches a disk, so the same code serves the companion and, later, the browser.
 //!
@@ -14,19 +14,22 @@ mod calibrate;
 pub mod error;
 pub mod event;
 pub mod job;
+mod pass;
 mod phase;
 pub mod runtime;
 pub mod sample;
 pub mod score;
+pub mod state;
 
 pub use artifact::{Artifact, LoadedLora, Outcome};
 pub use base::Base;
 pub use error::EngineError;
-pub use event::{Control, Emit, Event, Phase};
-pub use job::TrainJob;
+pub use event::{Control, Directive, Emit, Event, FinishedCopier, Kept, Phase, Place};
+pub use job::PreparedJob;
 /// Which adapters are active, for [`sample::sample`].
 pub use mimeo_lora::LoraStack;
 pub use phase::{run, score_file};
 pub use runtime::{Compute, DeviceChoice};
 pub use sample::{SampleRequest, SamplerKind};
-pub use score::{HeldOut, Linearity, Scores};
+pub use mimeo_protocol::{HeldOut, Linearity, Scores};
+pub use state::{StateError, TrainingState};

@@ -1,62 +1,59 @@
 //! The phases of a job, in order.
 
 use burn::tensor::{Tensor, TensorData};
+use mimeo_checkpoint::LoraFile;
 use mimeo_image::{
     Difference, FittedPair, LatentMask, Mask, PairWarning, Rgb, composite, fit_pair,
 };
 use mimeo_lora::LoraNetwork;
-use mimeo_protocol::{MaskRecipe, Method, Pass, Recipe, Share};
-use mimeo_train::loss::MaskWeights;
-use mimeo_train::{NoiseRng, Objective, Pair, TrainError, Trainer};
+use mimeo_protocol::{MaskRecipe, Method, Pass, Scores};
+use mimeo_train::{Objective, Pair};
 
 use crate::artifact::{Artifact, LoadedLora, Outcome, Provenance, describe, file_from_network};
 use crate::base::Base;
 use crate::calibrate::Calibration;
 use crate::error::EngineError;
 use crate::event::{Control, Emit, Event, Phase};
-use crate::job::TrainJob;
-use crate::runtime::{self, Stopwatch};
+use crate::job::PreparedJob;
+use crate::pass::{Copier, Streams};
 use crate::sample::{SampleRequest, total_steps};
-use crate::score::{
-    AT_ONE, CopyFidelity, LINEARITY_STEPS, ROUND_TRIP_STEPS, RoundTrip, Scores, held_out,
-};
+use crate::score::{AT_ONE, LINEARITY_STEPS, ROUND_TRIP_STEPS, RoundTrip, held_out};
+use crate::state::TrainingState;
 
-/// Streams of the seed, so that no part of a job disturbs another's draws.
-mod stream {
-    pub const COPIER_WEIGHTS: u64 = 1;
-    pub const COPIER_NOISE: u64 = 2;
-    pub const WEIGHTS: u64 = 3;
-    pub const NOISE: u64 = 4;
-}
-
-/// Prompts under which copy fidelity is measured: a copier draws A whatever it is asked for.
-const UNRELATED_PROMPTS: [&str; 4] = ["a landscape", "a red car", "an old man", "a bowl of fruit"];
 /// Seed of the first picture of every measurement; users start at 0.
-const SCORE_SEED: u64 = 7000;
+pub(crate) const SCORE_SEED: u64 = 7000;
 
 /// Trains one job on a loaded base.
+///
+/// - `saved`: where to go on; a state of another job is ignored with a note
 ///
 /// # Errors
 /// [`EngineError`] when the job cannot be done at all. A run that was stopped, or whose loss broke
 /// down, is an [`Artifact`] with that [`Outcome`] and what was trained until then.
 pub async fn run(
     base: &Base,
-    job: &TrainJob,
-    control: &impl Control,
+    job: &PreparedJob,
+    mut saved: Option<TrainingState>,
+    control: &mut impl Control,
     emit: &mut impl Emit,
 ) -> Result<Artifact, EngineError> {
-    let scene = encode(base, job, emit)?;
+    let session = Session::new(base, job, emit)?;
     let recipe = &job.recipe;
 
     let mut copier = None;
     if recipe.method == Method::Copier {
-        copier = Some(match &job.copier {
-            Some(file) => Copier::reused(LoadedLora::new(base, file, "the copier")?.network),
-            None => match train_copier(base, job, &scene, control, emit).await? {
+        let finished = saved.as_ref().and_then(|saved| session.saved_copier(saved));
+        copier = Some(match (&job.copier, finished) {
+            (Some(given), _) => Copier {
+                network: LoadedLora::new(base, &given.file, "the copier")?.network,
+                steps: given.steps,
+                fidelity: given.fidelity,
+                trained: false,
+            },
+            (None, Some(finished)) => finished,
+            (None, None) => match session.train_copier(saved.take(), control, emit).await? {
                 (copier, None) => copier,
-                (copier, Some(outcome)) => {
-                    return save_copier_only(base, job, &scene, copier, outcome).await;
-                }
+                (copier, Some(outcome)) => return session.save_copier_only(copier, outcome).await,
             },
         });
     }
@@ -68,21 +65,21 @@ pub async fn run(
         (Method::Addift, _) => Objective::Addift(&recipe.addift),
         _ => Objective::Plain,
     };
-    let streams = (stream::WEIGHTS, stream::NOISE);
-    let mut trainer = scene.trainer(base, recipe, objective, &recipe.pass, streams);
-    let outcome = train(&mut trainer, Phase::Training, &recipe.pass, control, emit).await?;
-    let mut network = trainer.network();
-    if outcome.step == 0 {
+    let ended = session
+        .train(objective, copier.as_ref(), saved, control, emit)
+        .await?;
+    let mut network = ended.network;
+    if ended.step == 0 {
         if let Some(copier) = copier.filter(|copier| copier.trained) {
-            return save_copier_only(base, job, &scene, copier, outcome.outcome).await;
+            return session.save_copier_only(copier, ended.outcome).await;
         }
         return Err(EngineError::StoppedBeforeTraining);
     }
 
     let mut scores = None;
-    if outcome.outcome == Outcome::Finished {
+    if ended.outcome == Outcome::Finished {
         let fidelity = copier.as_ref().and_then(|copier| copier.fidelity);
-        let measured = measure(base, job, &scene, network, fidelity, control, emit);
+        let measured = session.measure(network, fidelity, control, emit);
         (network, scores) = Box::pin(measured).await?;
     }
 
@@ -90,72 +87,62 @@ pub async fn run(
         phase: Phase::Saving,
         total: None,
     });
-    let size = scene.size();
-    let mut lora = file_from_network(base, &network).await?;
-    let provenance = Provenance {
-        name: &job.name,
-        recipe,
-        pass: &recipe.pass,
-        steps: outcome.step,
-        size,
-        scores: scores.as_ref(),
-    };
-    describe(&mut lora, base, &provenance);
+    let pass = (&recipe.pass, ended.step);
+    let lora = session
+        .file(&network, &job.name, pass, scores.as_ref())
+        .await?;
     let copier = match copier.filter(|copier| copier.trained) {
-        Some(copier) => Some(copier_file(base, job, &scene, &copier).await?),
+        Some(copier) => Some(session.copier_file(&copier.network, copier.steps).await?),
         None => None,
     };
     Ok(Artifact {
         lora: Some(lora),
         copier,
         scores,
-        outcome: outcome.outcome,
+        outcome: ended.outcome,
     })
 }
 
+/// Measures a finished LoRA on a pair, for `mimeo score`; none when the user stopped.
+///
+/// # Errors
+/// [`EngineError`] when the LoRA does not fit the base or the pictures cannot be used.
+pub async fn score_file(
+    base: &Base,
+    job: &PreparedJob,
+    network: &LoraNetwork,
+    control: &impl Control,
+    emit: &mut impl Emit,
+) -> Result<Option<Scores>, EngineError> {
+    let session = Session::new(base, job, emit)?;
+    session.score(network, control, emit).await
+}
+
+/// A job on its base, with its pictures encoded.
+pub(crate) struct Session<'a> {
+    pub base: &'a Base,
+    pub job: &'a PreparedJob,
+    pub scene: Scene,
+}
+
 /// The job's pictures, ready for training and for measuring.
-struct Scene {
+pub(crate) struct Scene {
     /// A and B at the base's size; B as it is trained, so composited where the recipe says so.
-    original: Rgb,
+    pub original: Rgb,
     target: Rgb,
     mask: Mask,
-    pair: Pair,
+    pub pair: Pair,
     /// Σ (1 - mask) over the latent.
-    outside: f64,
+    pub outside: f64,
 }
 
 impl Scene {
-    fn size(&self) -> (u32, u32) {
+    pub(crate) fn size(&self) -> (u32, u32) {
         (self.original.width(), self.original.height())
-    }
-
-    fn trainer<'a>(
-        &'a self,
-        base: &'a Base,
-        recipe: &Recipe,
-        objective: Objective<'a>,
-        pass: &'a Pass,
-        (weights, noise): (u64, u64),
-    ) -> Trainer<'a> {
-        let mut rng = NoiseRng::new(recipe.seed, weights);
-        let (rank, alpha) = (pass.rank.get() as usize, pass.alpha.get());
-        let network = LoraNetwork::new(base.unet.targets(), rank, alpha, rng.rng(), base.device());
-        let noise = NoiseRng::new(recipe.seed, noise);
-        let [_, channels, ..] = self.pair.original.dims();
-        let weights = MaskWeights::new(&self.pair.mask, channels, self.outside, &recipe.mask);
-        Trainer::new(
-            base.model(),
-            &self.pair,
-            objective,
-            pass,
-            weights,
-            network,
-            noise,
-        )
     }
 }
 
-fn encode(base: &Base, job: &TrainJob, emit: &mut impl Emit) -> Result<Scene, EngineError> {
+fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene, EngineError> {
     emit.emit(Event::Phase {
         phase: Phase::Encoding,
         total: None,
@@ -229,273 +216,170 @@ fn composite_feather(recipe: &MaskRecipe) -> Option<u32> {
         .then(|| recipe.feather.get().round() as u32)
 }
 
-/// A copier, trained by this job or given to it.
-struct Copier {
-    network: LoraNetwork,
-    steps: u32,
-    fidelity: Option<f64>,
-    trained: bool,
-}
-
-impl Copier {
-    const fn reused(network: LoraNetwork) -> Self {
-        Self {
-            network,
-            steps: 0,
-            fidelity: None,
-            trained: false,
-        }
+impl<'a> Session<'a> {
+    fn new(
+        base: &'a Base,
+        job: &'a PreparedJob,
+        emit: &mut impl Emit,
+    ) -> Result<Self, EngineError> {
+        let scene = encode(base, job, emit)?;
+        Ok(Self { base, job, scene })
     }
-}
 
-/// How a pass ended.
-struct Ended {
-    outcome: Outcome,
-    step: u32,
-}
-
-/// Pass 1. The outcome is none when the copier is ready to be used.
-async fn train_copier(
-    base: &Base,
-    job: &TrainJob,
-    scene: &Scene,
-    control: &impl Control,
-    emit: &mut impl Emit,
-) -> Result<(Copier, Option<Outcome>), EngineError> {
-    let recipe = &job.recipe;
-    let pass = &recipe.copier.pass;
-    let steps = pass.steps.get();
-    let streams = (stream::COPIER_WEIGHTS, stream::COPIER_NOISE);
-    let mut trainer = scene.trainer(base, recipe, Objective::Copy, pass, streams);
-    emit.emit(Event::Phase {
-        phase: Phase::Copier,
-        total: Some(steps),
-    });
-    let measure = CopyFidelity::new(base, &scene.original, fidelity_request(base, scene)).await?;
-
-    let goal: Share = recipe.copier.fidelity_goal;
-    let mut above = 0;
-    let mut last = None;
-    for step in 1..=steps {
-        if control.stop_requested() {
-            let outcome = Outcome::Stopped {
-                phase: Phase::Copier,
-                step: step - 1,
-            };
-            let copier = Copier {
-                network: trainer.network(),
-                steps: step - 1,
-                fidelity: last,
-                trained: true,
-            };
-            return Ok((copier, Some(outcome)));
+    /// Calibrates the strength and measures the result.
+    async fn measure(
+        &self,
+        mut network: LoraNetwork,
+        copy_fidelity: Option<f64>,
+        control: &impl Control,
+        emit: &mut impl Emit,
+    ) -> Result<(LoraNetwork, Option<Scores>), EngineError> {
+        let recipe = &self.job.recipe;
+        let wants_scores = !self.job.held_out_prompts.is_empty();
+        if !recipe.calibrate && !wants_scores {
+            return Ok((network, None));
         }
-        if let Some(reason) = one_step(&mut trainer, Phase::Copier, steps, emit).await? {
-            let outcome = Outcome::Diverged { reason };
-            let copier = Copier {
-                network: trainer.network(),
-                steps: step,
-                fidelity: last,
-                trained: true,
-            };
-            return Ok((copier, Some(outcome)));
-        }
-        if step.is_multiple_of(recipe.copier.check_every.get()) || step == steps {
-            let fidelity = measure.of(&trainer.network()).await?;
-            emit.emit(Event::CopyFidelity { step, fidelity });
-            last = Some(fidelity);
-            // Once may be luck; it has to stay there.
-            above = if fidelity >= goal.get() { above + 1 } else { 0 };
-            if above == 2 || step == steps {
-                let copier = Copier {
-                    network: trainer.network(),
-                    steps: step,
-                    fidelity: last,
-                    trained: true,
-                };
-                return Ok((copier, None));
-            }
-        }
-    }
-    unreachable!("the last step returns")
-}
-
-fn fidelity_request(base: &Base, scene: &Scene) -> SampleRequest {
-    let pictures = UNRELATED_PROMPTS.iter().zip(SCORE_SEED..);
-    let pictures = pictures.map(|(prompt, seed)| ((*prompt).to_owned(), seed));
-    SampleRequest {
-        size: scene.size(),
-        // The copier is trained without guidance, which would exaggerate what prompts still change.
-        guidance: 1.0,
-        ..SampleRequest::new(base, pictures.collect())
-    }
-}
-
-async fn train(
-    trainer: &mut Trainer<'_>,
-    phase: Phase,
-    pass: &Pass,
-    control: &impl Control,
-    emit: &mut impl Emit,
-) -> Result<Ended, EngineError> {
-    let steps = pass.steps.get();
-    emit.emit(Event::Phase {
-        phase,
-        total: Some(steps),
-    });
-    for step in 1..=steps {
-        if control.stop_requested() {
-            let step = step - 1;
-            return Ok(Ended {
-                outcome: Outcome::Stopped { phase, step },
-                step,
+        let mut calibrated_strength = 1.0;
+        if recipe.calibrate {
+            let total = Some(Calibration::STEPS);
+            emit.emit(Event::Phase {
+                phase: Phase::Calibrating,
+                total,
             });
+            let mut tick = counter(emit);
+            let Scene {
+                original,
+                target,
+                mask,
+                ..
+            } = &self.scene;
+            let pair = (original, target);
+            let calibration =
+                Calibration::new(self.base, pair, mask, &recipe.prompt, &mut tick).await?;
+            calibrated_strength = calibration.best_strength(&network, &mut tick).await?;
+            network = network.scaled(calibrated_strength);
         }
-        if let Some(reason) = one_step(trainer, phase, steps, emit).await? {
-            return Ok(Ended {
-                outcome: Outcome::Diverged { reason },
-                step,
-            });
+        if !wants_scores {
+            return Ok((network, None));
         }
+        let scores = self.score(&network, control, emit).await?;
+        let scores = scores.map(|scores| Scores {
+            copy_fidelity,
+            calibrated_strength,
+            ..scores
+        });
+        Ok((network, scores))
     }
-    Ok(Ended {
-        outcome: Outcome::Finished,
-        step: steps,
-    })
-}
 
-/// One step; the answer is why the loss broke down, if it did.
-async fn one_step(
-    trainer: &mut Trainer<'_>,
-    phase: Phase,
-    steps: u32,
-    emit: &mut impl Emit,
-) -> Result<Option<String>, EngineError> {
-    let watch = Stopwatch::start();
-    let report = match trainer.step().await {
-        Ok(report) => report,
-        Err(error @ TrainError::Diverged { .. }) => return Ok(Some(error.to_string())),
-        Err(error @ TrainError::Device { .. }) => return Err(error.into()),
-    };
-    let (step, loss) = (report.step, report.loss);
-    emit.emit(Event::Step {
-        phase,
-        step,
-        steps,
-        loss,
-        secs: watch.secs(),
-    });
-    runtime::yield_now().await;
-    Ok(None)
-}
-
-/// Calibrates the strength and measures the result.
-async fn measure(
-    base: &Base,
-    job: &TrainJob,
-    scene: &Scene,
-    mut network: LoraNetwork,
-    copy_fidelity: Option<f64>,
-    control: &impl Control,
-    emit: &mut impl Emit,
-) -> Result<(LoraNetwork, Option<Scores>), EngineError> {
-    let wants_scores = !job.held_out_prompts.is_empty();
-    if !job.recipe.calibrate && !wants_scores {
-        return Ok((network, None));
-    }
-    let Scene {
-        original,
-        target,
-        mask,
-        ..
-    } = scene;
-    let mut calibrated_strength = 1.0;
-    if job.recipe.calibrate {
-        let total = Some(Calibration::STEPS);
+    /// Measures a network at strength 1.
+    ///
+    /// None when the user stopped: whoever does has a finished LoRA and does not want to wait.
+    async fn score(
+        &self,
+        network: &LoraNetwork,
+        control: &impl Control,
+        emit: &mut impl Emit,
+    ) -> Result<Option<Scores>, EngineError> {
+        if control.stop_requested() {
+            return Ok(None);
+        }
+        let (base, scene) = (self.base, &self.scene);
+        let prompts = self.job.held_out_prompts.iter().cloned().zip(SCORE_SEED..);
+        let request = SampleRequest {
+            size: scene.size(),
+            ..SampleRequest::new(base, prompts.collect())
+        };
+        let total = ROUND_TRIP_STEPS + LINEARITY_STEPS + 2 * total_steps(&request);
         emit.emit(Event::Phase {
-            phase: Phase::Calibrating,
-            total,
+            phase: Phase::Scoring,
+            total: Some(total),
         });
         let mut tick = counter(emit);
-        let (pair, prompt) = ((original, target), &job.recipe.prompt);
-        let calibration = Calibration::new(base, pair, mask, prompt, &mut tick).await?;
-        calibrated_strength = calibration.best_strength(&network, &mut tick).await?;
-        network = network.scaled(calibrated_strength);
+        let Scene {
+            original,
+            target,
+            mask,
+            ..
+        } = scene;
+        let trip = RoundTrip::new(base, original, target, mask, &mut tick).await?;
+        if control.stop_requested() {
+            return Ok(None);
+        }
+        let redrawn = trip.redraw_strengths(network, &mut tick).await?;
+        if control.stop_requested() {
+            return Ok(None);
+        }
+        Ok(Some(Scores {
+            edit_gain: trip.edit_gain(&redrawn[AT_ONE])?,
+            spill: trip.spill(&redrawn[AT_ONE])?,
+            held_out: held_out(base, &request, network, (original, target), mask, tick).await?,
+            linearity: trip.linearity(&redrawn)?,
+            copy_fidelity: None,
+            calibrated_strength: 1.0,
+        }))
     }
-    if !wants_scores {
-        return Ok((network, None));
-    }
-    let scores = score(base, job, scene, &network, control, emit).await?;
-    let scores = scores.map(|scores| Scores {
-        copy_fidelity,
-        calibrated_strength,
-        ..scores
-    });
-    Ok((network, scores))
-}
 
-/// Measures a network at strength 1.
-///
-/// None when the user stopped: whoever does has a finished LoRA and does not want to wait.
-async fn score(
-    base: &Base,
-    job: &TrainJob,
-    scene: &Scene,
-    network: &LoraNetwork,
-    control: &impl Control,
-    emit: &mut impl Emit,
-) -> Result<Option<Scores>, EngineError> {
-    if control.stop_requested() {
-        return Ok(None);
+    /// The copier that the job had finished before it was interrupted.
+    fn saved_copier(&self, saved: &TrainingState) -> Option<Copier> {
+        let fresh = self.fresh_network(&self.job.recipe.copier.pass, Streams::COPIER);
+        let (network, steps) = saved.copier(&fresh, self.base.device())?;
+        Some(Copier {
+            network,
+            steps,
+            fidelity: saved.watch().fidelity,
+            trained: true,
+        })
     }
-    let prompts = job.held_out_prompts.iter().cloned().zip(SCORE_SEED..);
-    let request = SampleRequest {
-        size: scene.size(),
-        ..SampleRequest::new(base, prompts.collect())
-    };
-    let total = ROUND_TRIP_STEPS + LINEARITY_STEPS + 2 * total_steps(&request);
-    emit.emit(Event::Phase {
-        phase: Phase::Scoring,
-        total: Some(total),
-    });
-    let mut tick = counter(emit);
-    let Scene {
-        original,
-        target,
-        mask,
-        ..
-    } = scene;
-    let trip = RoundTrip::new(base, original, target, mask, &mut tick).await?;
-    if control.stop_requested() {
-        return Ok(None);
-    }
-    let redrawn = trip.redraw_strengths(network, &mut tick).await?;
-    if control.stop_requested() {
-        return Ok(None);
-    }
-    Ok(Some(Scores {
-        edit_gain: trip.edit_gain(&redrawn[AT_ONE])?,
-        spill: trip.spill(&redrawn[AT_ONE])?,
-        held_out: held_out(base, &request, network, (original, target), mask, tick).await?,
-        linearity: trip.linearity(&redrawn)?,
-        copy_fidelity: None,
-        calibrated_strength: 1.0,
-    }))
-}
 
-/// Measures a finished LoRA on a pair, for `mimeo score`; none when the user stopped.
-///
-/// # Errors
-/// [`EngineError`] when the LoRA does not fit the base or the pictures cannot be used.
-pub async fn score_file(
-    base: &Base,
-    job: &TrainJob,
-    network: &LoraNetwork,
-    control: &impl Control,
-    emit: &mut impl Emit,
-) -> Result<Option<Scores>, EngineError> {
-    let scene = encode(base, job, emit)?;
-    score(base, job, &scene, network, control, emit).await
+    /// A LoRA file with its provenance.
+    ///
+    /// - `pass`: how it was trained, and the steps done
+    pub(crate) async fn file(
+        &self,
+        network: &LoraNetwork,
+        name: &str,
+        (pass, steps): (&Pass, u32),
+        scores: Option<&Scores>,
+    ) -> Result<LoraFile, EngineError> {
+        let mut file = file_from_network(self.base, network).await?;
+        let provenance = Provenance {
+            name,
+            recipe: &self.job.recipe,
+            pass,
+            steps,
+            size: self.scene.size(),
+            scores,
+        };
+        describe(&mut file, self.base, &provenance);
+        Ok(file)
+    }
+
+    pub(crate) async fn copier_file(
+        &self,
+        network: &LoraNetwork,
+        steps: u32,
+    ) -> Result<LoraFile, EngineError> {
+        let name = format!("{}_copy", self.job.name);
+        let pass = (&self.job.recipe.copier.pass, steps);
+        self.file(network, &name, pass, None).await
+    }
+
+    async fn save_copier_only(
+        &self,
+        copier: Copier,
+        outcome: Outcome,
+    ) -> Result<Artifact, EngineError> {
+        if copier.steps == 0 {
+            return Err(EngineError::StoppedBeforeTraining);
+        }
+        let copier = Some(self.copier_file(&copier.network, copier.steps).await?);
+        Ok(Artifact {
+            lora: None,
+            copier,
+            scores: None,
+            outcome,
+        })
+    }
 }
 
 /// Reports one more unit of the phase's progress at every call.
@@ -505,42 +389,4 @@ fn counter(emit: &mut impl Emit) -> impl FnMut() {
         done += 1;
         emit.emit(Event::Progress { done });
     }
-}
-
-async fn copier_file(
-    base: &Base,
-    job: &TrainJob,
-    scene: &Scene,
-    copier: &Copier,
-) -> Result<mimeo_checkpoint::LoraFile, EngineError> {
-    let mut file = file_from_network(base, &copier.network).await?;
-    let provenance = Provenance {
-        name: &format!("{}_copy", job.name),
-        recipe: &job.recipe,
-        pass: &job.recipe.copier.pass,
-        steps: copier.steps,
-        size: scene.size(),
-        scores: None,
-    };
-    describe(&mut file, base, &provenance);
-    Ok(file)
-}
-
-async fn save_copier_only(
-    base: &Base,
-    job: &TrainJob,
-    scene: &Scene,
-    copier: Copier,
-    outcome: Outcome,
-) -> Result<Artifact, EngineError> {
-    if copier.steps == 0 {
-        return Err(EngineError::StoppedBeforeTraining);
-    }
-    let copier = Some(copier_file(base, job, scene, &copier).await?);
-    Ok(Artifact {
-        lora: None,
-        copier,
-        scores: None,
-        outcome,
-    })
 }

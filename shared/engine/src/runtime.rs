@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::str::FromStr;
+use std::task::Poll;
 use std::time::Instant;
 
 use burn::tensor::wgpu::wgpu::{Backends, DeviceType, Instance, InstanceDescriptor};
@@ -230,8 +231,18 @@ impl Stopwatch {
     }
 }
 
-/// Lets other work of this thread run; natively there is none.
-pub async fn yield_now() {}
+/// Gives whoever drives the future a chance to wait before it goes on, or to drop it.
+pub async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
 
 /// Runs a future of the engine to its end on this thread.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -1,15 +1,60 @@
 //! The words that the page, the companion and the training code share.
 //!
-//! For now that is the [`recipe`]: everything that decides what a training run does, as numbers
-//! that are valid by type. Messages join it when the companion gets its WebSocket.
+//! [`recipe`] is everything that decides what a training run does, as numbers that are valid by
+//! type; the training code knows this module only. The rest is the conversation between a
+//! [`client`](client::ClientMessage) (page, command line) and a [`server`](server::ServerMessage)
+//! (companion, or the worker in the browser):
+//!
+//! ```text
+//! client                                    server
+//!   ── Hello {protocol, app, token} ──▶
+//!                          ◀── Welcome {protocol, app, snapshot} ──   (or Rejected, and the end)
+//!   PUT /blobs/<sha256>  (pictures, over HTTP)
+//!   ── Submit {request, job} ─────────▶
+//!                          ◀── Accepted {request, job} ──             (or Rejected)
+//!                          ◀── Event {job, seq: 1, …}, {seq: 2, …} ── (kept, in order, none missing)
+//!                          ◀── Progress {job, …} ──                   (the latest, at most 10 a second)
+//!   ── Control {request, job, Pause} ─▶
+//!                          ◀── Done {request} ──
+//!   ── Resync {job, after: 17} ───────▶                               (after a reconnect, or a gap)
+//!                          ◀── Event {seq: 18, …}, … ──
+//!   GET /files/<id>, /blobs/<sha256>  (results and previews, over HTTP)
+//! ```
+//!
+//! Messages are MessagePack with named fields ([`codec`]); a new field with a default is no new
+//! version, anything else is.
 
+pub mod client;
+pub mod codec;
+pub mod event;
+#[cfg(test)]
+mod golden;
+pub mod id;
+pub mod job;
 pub mod number;
 pub mod recipe;
+pub mod score;
+pub mod server;
+pub mod state;
 
+pub use client::{ClientMessage, JobControl, PreviewRequest};
+pub use codec::{DecodeError, MAX_CLIENT_FRAME, MAX_SERVER_FRAME};
+pub use event::{FileKind, JobEvent, JobEventKind, LossPoint, ResultFile};
+pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId};
+pub use job::{CopierChoice, PreviewPlan, TrainJob};
 pub use number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, OutOfRange,
-    Rank, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+    Rank, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay,
 };
 pub use recipe::{
     AddiftRecipe, CopierRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass, Precision, Recipe,
 };
+pub use score::{HeldOut, Linearity, Scores};
+pub use server::{
+    BaseInfo, CopierInfo, DeviceInfo, JobProgress, JobSummary, MemoryPlan, Rejection,
+    ServerMessage, Snapshot,
+};
+pub use state::{IllegalTransition, JobState, PauseReason, Phase, Transition};
+
+/// Version of the conversation: both sides must speak the same one.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -17,9 +17,12 @@ mod trainer;
 use burn::tensor::Tensor;
 use mimeo_diffusion::{NoiseSchedule, UNet2DConditionModel};
 
-pub use noise::{Draw, NoiseRng};
+pub use noise::{Draw, NoisePosition, NoiseRng};
+pub use optimizer::Moments;
 pub use plain::Student;
-pub use trainer::{Objective, StepReport, TrainError, Trainer};
+pub use trainer::{
+    HealthState, Objective, OtherPass, StepReport, TrainError, Trainer, TrainerState,
+};
 
 /// The frozen model that is trained upon.
 #[derive(Debug, Clone, Copy)]

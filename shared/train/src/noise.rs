@@ -43,6 +43,15 @@ pub struct NoiseRng {
     phase: f64,
 }
 
+/// A place in the draws of a [`NoiseRng`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoisePosition {
+    /// Words drawn from the stream.
+    pub word: u64,
+    /// Position in the unit interval of the next timestep.
+    pub phase: f64,
+}
+
 impl NoiseRng {
     /// A generator of its own for each `stream` of a seed, so that a pass draws the same numbers
     /// whether or not another pass ran before it.
@@ -52,6 +61,21 @@ impl NoiseRng {
         rng.set_stream(stream);
         let phase = rng.random();
         Self { rng, phase }
+    }
+
+    /// Where the generator is in its stream.
+    #[must_use]
+    pub fn position(&self) -> NoisePosition {
+        // A stream repeats after 2^68 words; no run draws 2^64.
+        let word = u64::try_from(self.rng.get_word_pos()).unwrap_or(u64::MAX);
+        let phase = self.phase;
+        NoisePosition { word, phase }
+    }
+
+    /// Goes to where another generator of the same seed and stream was.
+    pub fn seek(&mut self, position: NoisePosition) {
+        self.rng.set_word_pos(position.word.into());
+        self.phase = position.phase;
     }
 
     /// Standard normal numbers.
@@ -99,6 +123,24 @@ mod tests {
             widest < Some(20),
             "a gap of {widest:?} among 20 draws of 200: {timesteps:?}"
         );
+    }
+
+    #[test]
+    fn a_generator_goes_on_where_another_was() {
+        let device = Device::flex();
+        let mut first = NoiseRng::new(3, 1);
+        // An odd number, so that a word is left in the middle of a block.
+        let _: Tensor<4> = first.normal([1, 1, 3, 7], &device);
+        first.timesteps(TimestepRange::ALL, 3);
+        let mut second = NoiseRng::new(3, 1);
+        second.seek(first.position());
+        for round in 0..3 {
+            let draw = |rng: &mut NoiseRng| {
+                let noise = rng.normal([1, 1, 5, 5], &device).into_data();
+                (noise, rng.timesteps(TimestepRange::ALL, 4))
+            };
+            assert_eq!(draw(&mut first), draw(&mut second), "draw {round}");
+        }
     }
 
     #[test]

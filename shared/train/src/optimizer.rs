@@ -1,6 +1,8 @@
 //! AdamW (arXiv 1711.05101) over the one vector of a LoRA's values, and gradient clipping.
 
-use burn::optim::{AdamW as BurnAdamW, AdamWConfig, Optimizer as _};
+use burn::optim::{
+    AdamW as BurnAdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _,
+};
 use burn::tensor::Tensor;
 use mimeo_protocol::ClipNorm;
 
@@ -27,6 +29,28 @@ impl AdamW {
         }
     }
 
+    /// What it remembers; none before the first update.
+    #[must_use]
+    pub fn moments(&self) -> Option<Moments> {
+        self.state.as_ref().map(|state| Moments {
+            updates: state.momentum.time,
+            first: state.momentum.moment_1.clone(),
+            second: state.momentum.moment_2.clone(),
+        })
+    }
+
+    /// Goes on from what another one remembered.
+    pub fn remember(&mut self, moments: Option<Moments>) {
+        self.state = moments.map(|moments| {
+            let Moments {
+                updates,
+                first,
+                second,
+            } = moments;
+            AdamWState::new(AdaptiveMomentumState::new(updates, first, second))
+        });
+    }
+
     /// The values after one update.
     ///
     /// - `values`, `gradient`: `[count]`
@@ -43,6 +67,17 @@ impl AdamW {
         self.state = state;
         values
     }
+}
+
+/// What AdamW remembers between updates.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    /// Updates done.
+    pub updates: usize,
+    /// Running mean of the gradient: `[count]`.
+    pub first: Tensor<1>,
+    /// Running mean of its square: `[count]`.
+    pub second: Tensor<1>,
 }
 
 /// The gradient and its L2 norm before clipping, as `torch.nn.utils.clip_grad_norm_`.

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use crate::addift::{self, Direction};
 use crate::loss::MaskWeights;
-use crate::noise::{Draw, NoiseRng};
-use crate::optimizer::{AdamW, clip};
+use crate::noise::{Draw, NoisePosition, NoiseRng};
+use crate::optimizer::{AdamW, Moments, clip};
 use crate::plain::{self, Student};
 use crate::{Model, Pair, copier, lr};
 
@@ -42,6 +42,16 @@ pub struct StepReport {
     pub learning_rate: f64,
 }
 
+/// A state that is not one of this pass.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this state is that of a LoRA with {found} values, and the job's has {expected}.")]
+pub struct OtherPass {
+    /// Values in the state.
+    pub found: usize,
+    /// Values of the job's LoRA.
+    pub expected: usize,
+}
+
 /// Why a pass cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -67,6 +77,37 @@ pub enum TrainError {
     },
 }
 
+/// All that decides how a pass goes on: a [`Trainer`] that takes it makes the same steps, bit for
+/// bit on the CPU.
+#[derive(Debug, Clone)]
+pub struct TrainerState {
+    /// Steps done.
+    pub step: u32,
+    /// The LoRA: `[values]`.
+    pub values: Tensor<1>,
+    /// What the optimiser remembers.
+    pub moments: Option<Moments>,
+    /// Where the noise is.
+    pub noise: NoisePosition,
+    /// Timesteps of the last forward direction, which the reverse direction shares.
+    pub forward_timesteps: Vec<usize>,
+    /// How the loss went.
+    pub health: HealthState,
+}
+
+/// What watching the loss remembers.
+#[derive(Debug, Clone)]
+pub struct HealthState {
+    /// Running mean of the loss.
+    pub mean: f32,
+    /// Lowest running mean so far.
+    pub lowest: f32,
+    /// Step whose weights are kept.
+    pub good_step: u32,
+    /// The weights to go back to: `[values]`.
+    pub good_values: Tensor<1>,
+}
+
 /// One pass over one LoRA.
 pub struct Trainer<'a> {
     model: Model<'a>,
@@ -81,7 +122,7 @@ pub struct Trainer<'a> {
     /// Timesteps of the last forward direction, which the reverse direction shares.
     forward_timesteps: Vec<usize>,
     step: u32,
-    health: Health,
+    health: HealthState,
 }
 
 impl<'a> Trainer<'a> {
@@ -107,7 +148,7 @@ impl<'a> Trainer<'a> {
             rng,
             forward_timesteps: Vec::new(),
             step: 0,
-            health: Health::new(values.clone()),
+            health: HealthState::new(values.clone()),
             network,
             values,
         }
@@ -117,6 +158,49 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn network(&self) -> LoraNetwork {
         self.network.with_values(&self.values)
+    }
+
+    /// Steps done.
+    #[must_use]
+    pub const fn steps_done(&self) -> u32 {
+        self.step
+    }
+
+    /// What the pass has come to.
+    #[must_use]
+    pub fn state(&self) -> TrainerState {
+        TrainerState {
+            step: self.step,
+            values: self.values.clone(),
+            moments: self.optimizer.moments(),
+            noise: self.rng.position(),
+            forward_timesteps: self.forward_timesteps.clone(),
+            health: self.health.clone(),
+        }
+    }
+
+    /// Goes on from where a pass of the same job had come to.
+    ///
+    /// # Errors
+    /// [`OtherPass`] when the state is that of a LoRA with another number of values.
+    pub fn resume(&mut self, state: TrainerState) -> Result<(), OtherPass> {
+        let expected = self.values.dims();
+        let moments = state.moments.iter();
+        let moments = moments.flat_map(|moments| [&moments.first, &moments.second]);
+        let vectors = [&state.values, &state.health.good_values];
+        for vector in vectors.into_iter().chain(moments) {
+            let ([found], [expected]) = (vector.dims(), expected);
+            if found != expected {
+                return Err(OtherPass { found, expected });
+            }
+        }
+        self.step = state.step;
+        self.values = state.values;
+        self.optimizer.remember(state.moments);
+        self.rng.seek(state.noise);
+        self.forward_timesteps = state.forward_timesteps;
+        self.health = state.health;
+        Ok(())
     }
 
     /// One optimiser update.
@@ -245,16 +329,7 @@ impl<'a> Trainer<'a> {
 ///
 /// Noise and answers have unit variance, so a loss of 1 means "knows nothing" for every method. A
 /// wrecked model stays there: its group norms bound what it can answer, so the loss never runs away.
-struct Health {
-    /// Running mean of the loss over about five steps.
-    mean: f32,
-    /// Lowest running mean so far.
-    lowest: f32,
-    good_step: u32,
-    good_values: Tensor<1>,
-}
-
-impl Health {
+impl HealthState {
     /// A running mean above this is that of a model that knows nothing, ...
     const KNOWS_NOTHING: f32 = 0.8;
     /// ... unless it never was much better: the lowest timesteps cost nearly 1 by nature.
@@ -287,6 +362,7 @@ impl Health {
             return Some("became no number");
         }
         let loss = loss.min(Self::WORST);
+        // About five steps.
         self.mean = if step == 1 {
             loss
         } else {
@@ -317,14 +393,14 @@ mod tests {
         Tensor::from_floats([value], &Device::flex())
     }
 
-    fn kept(health: &Health) -> (u32, f32) {
+    fn kept(health: &HealthState) -> (u32, f32) {
         let (step, values) = health.last_good();
         (step, values.into_scalar())
     }
 
     #[test]
     fn a_loss_that_is_no_number_goes_back_to_the_last_good_weights() {
-        let mut health = Health::new(weights(0.0));
+        let mut health = HealthState::new(weights(0.0));
         for step in 1..=25 {
             assert_eq!(
                 health.check(step, 0.1, 1.0, &weights(step as f32)),
@@ -343,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_gradient_that_is_no_number_counts_as_well() {
-        let mut health = Health::new(weights(0.0));
+        let mut health = HealthState::new(weights(0.0));
         let wrong = health.check(1, 0.1, f32::INFINITY, &weights(1.0));
         assert_eq!(
             wrong,
@@ -354,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_loss_that_stays_high_explodes_but_a_single_spike_does_not() {
-        let mut health = Health::new(weights(0.0));
+        let mut health = HealthState::new(weights(0.0));
         for step in 1..=9 {
             assert_eq!(
                 health.check(step, 0.1, 1.0, &weights(1.0)),

@@ -10,6 +10,7 @@ use ::safetensors::tensor::TensorInfo;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{Dtype, LENGTH_BYTES, header::METADATA_KEY};
+use crate::Array;
 
 /// The tensors of a file to be: end to end, by name.
 ///
@@ -63,6 +64,22 @@ impl TensorData {
         bytes.extend(json);
         bytes
     }
+}
+
+/// A file of single-precision tensors, by name.
+#[must_use]
+pub fn write_f32(
+    tensors: BTreeMap<String, Array>,
+    metadata: &BTreeMap<String, String>,
+) -> Vec<u8> {
+    let bytes = |data: Vec<f32>| data.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let tensors = tensors
+        .into_iter()
+        .map(|(name, Array { shape, data })| (name, (shape, bytes(data))));
+    let data = TensorData::new(Dtype::F32, tensors.collect());
+    let mut file = data.header(metadata);
+    file.extend_from_slice(data.bytes());
+    file
 }
 
 struct HeaderOut<'a> {

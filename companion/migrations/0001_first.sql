@@ -1,0 +1,47 @@
+-- The newest jobs are what a page shows first, and what is asked for most.
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job BLOB NOT NULL,                -- TrainJob
+    state BLOB NOT NULL,              -- JobState
+    is_over INTEGER NOT NULL,         -- whether the state is a last one
+    seq INTEGER NOT NULL,             -- of the last event
+    submitted_millis INTEGER NOT NULL,
+    scores BLOB,                      -- Scores
+    copier INTEGER                    -- the cached copier that it builds upon, once it has begun
+);
+
+CREATE INDEX jobs_under_way ON jobs(is_over) WHERE is_over = 0;
+
+-- `id` orders the events of all jobs, `seq` those of one.
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    at_millis INTEGER NOT NULL,
+    kind BLOB NOT NULL,               -- JobEventKind
+    UNIQUE (job, seq)
+);
+
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job INTEGER REFERENCES jobs(id) ON DELETE CASCADE,  -- none for cached copiers
+    kind BLOB NOT NULL,               -- FileKind
+    name TEXT NOT NULL,               -- for the user
+    path TEXT NOT NULL UNIQUE,        -- below the data folder
+    bytes INTEGER NOT NULL,
+    sha256 TEXT NOT NULL
+);
+
+CREATE INDEX files_of_a_job ON files(job);
+
+CREATE TABLE copiers (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    fingerprint TEXT NOT NULL UNIQUE, -- of base, picture and recipe
+    name TEXT NOT NULL,
+    original TEXT NOT NULL,
+    base TEXT NOT NULL,
+    fidelity REAL,
+    steps INTEGER NOT NULL,
+    file INTEGER NOT NULL REFERENCES files(id),
+    finished_millis INTEGER NOT NULL
+);

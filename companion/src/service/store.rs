@@ -1,0 +1,676 @@
+//! What the service remembers: jobs, their events, their files, and copiers, in SQLite.
+//!
+//! The queue engine keeps its own tables in the same database (`queue.rs`). Every change of a job
+//! goes through [`Store::record`] or [`Store::change_state`], which write the event and its effect
+//! in one transaction: what a client was told is what is stored.
+
+use std::path::Path;
+
+use mimeo_protocol::{
+    BaseId, BlobId, CopierId, CopierInfo, FileId, FileKind, IllegalTransition, JobEvent,
+    JobEventKind, JobId, JobName, JobState, JobSummary, ResultFile, Scores, Snapshot, TrainJob,
+    Transition, codec,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Row as _, SqliteConnection};
+use tokio::sync::watch;
+
+use super::clock::now_millis;
+
+/// Events handed out at once.
+const PAGE: i64 = 256;
+
+/// Something that could not be stored or found.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("the disk is full. Free some space; the job goes on by itself.")]
+    DiskFull,
+    /// The database is damaged.
+    #[error(
+        "the job database is damaged ({reason}). Move it away and start again; the results beside it are untouched: {file:?}"
+    )]
+    Damaged {
+        /// What SQLite says.
+        reason: String,
+        /// The database.
+        file: String,
+    },
+    /// The database was written by a newer Mimeo.
+    #[error(
+        "the job database was written by a newer Mimeo ({reason}). Update Mimeo, or choose another folder with --data: {file:?}"
+    )]
+    Newer {
+        /// What SQLx says.
+        reason: String,
+        /// The database.
+        file: String,
+    },
+    /// Something else.
+    #[error("the job database cannot be used ({source}).")]
+    Database {
+        /// What SQLx says.
+        source: sqlx::Error,
+    },
+    /// There is no such job.
+    #[error("job {job} is not here (any more).")]
+    NoJob {
+        /// Which.
+        job: JobId,
+    },
+    /// The job is in another state.
+    #[error(transparent)]
+    State(#[from] IllegalTransition),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(source: sqlx::Error) -> Self {
+        let code = source.as_database_error().and_then(|error| error.code());
+        // SQLITE_FULL, and SQLITE_IOERR_WRITE and _SHMSIZE, which a full tmpfs gives.
+        match code.as_deref() {
+            Some("13" | "778" | "4874") => Self::DiskFull,
+            _ => Self::Database { source },
+        }
+    }
+}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    /// Number of the newest event of all.
+    newest: watch::Sender<i64>,
+}
+
+/// A job as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredJob {
+    /// Its number.
+    pub id: JobId,
+    /// What was asked for.
+    pub job: TrainJob,
+    /// Where it is.
+    pub state: JobState,
+    /// The cached copier that it builds upon, once it has begun.
+    pub copier: Option<CopierId>,
+}
+
+/// A file that is about to be known.
+#[derive(Debug)]
+pub struct NewFile {
+    /// What it is.
+    pub kind: FileKind,
+    /// For the user.
+    pub name: String,
+    /// Below the data folder.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: BlobId,
+}
+
+/// A copier that is about to be known.
+#[derive(Debug)]
+pub struct NewCopier {
+    /// Of base, picture and recipe.
+    pub fingerprint: String,
+    /// What to call it at first.
+    pub name: JobName,
+    /// The picture that it copies.
+    pub original: BlobId,
+    /// The base that it is for.
+    pub base: BaseId,
+    /// How well it copies, if that was measured.
+    pub fidelity: Option<f64>,
+    /// Steps it was trained for.
+    pub steps: u32,
+    /// Its file.
+    pub file: NewFile,
+}
+
+impl Store {
+    /// Opens the database, checks that it is sound, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError`], one sentence with the file.
+    pub async fn open(file: &Path) -> Result<Self, StoreError> {
+        let name = file.display().to_string();
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // Survives `kill -9` whole, and a power cut but for the last moments.
+            .synchronous(SqliteSynchronous::Normal);
+        let damaged = |reason: String| StoreError::Damaged {
+            reason,
+            file: name.clone(),
+        };
+        let explain = |error: sqlx::Error| match error.as_database_error() {
+            // SQLITE_CORRUPT and SQLITE_NOTADB, with what they extend to.
+            Some(cause) if is_damage(cause.code().as_deref()) => damaged(cause.to_string()),
+            _ => error.into(),
+        };
+        // Few, because SQLite has one writer anyway.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await
+            .map_err(explain)?;
+        let sound: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+            .fetch_one(&pool)
+            .await
+            .map_err(explain)?;
+        if sound != "ok" {
+            return Err(damaged(sound));
+        }
+        migrate(&pool).await.map_err(|error| match error {
+            sqlx::migrate::MigrateError::VersionMissing(_)
+            | sqlx::migrate::MigrateError::VersionMismatch(_)
+            | sqlx::migrate::MigrateError::VersionTooNew(..) => StoreError::Newer {
+                reason: error.to_string(),
+                file: name.clone(),
+            },
+            sqlx::migrate::MigrateError::Execute(error) => explain(error),
+            other => damaged(other.to_string()),
+        })?;
+        let newest = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM events");
+        let newest: i64 = newest.fetch_one(&pool).await.map_err(explain)?;
+        Ok(Self {
+            pool,
+            newest: watch::Sender::new(newest),
+        })
+    }
+
+    /// The connections, for the queue engine.
+    pub const fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// Closes the database in good order.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// Number of the newest event, and whenever it changes.
+    pub fn watch_events(&self) -> watch::Receiver<i64> {
+        self.newest.subscribe()
+    }
+
+    /// A new job, waiting.
+    pub async fn add_job(&self, job: &TrainJob) -> Result<JobId, StoreError> {
+        let state = JobState::Queued;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let id = sqlx::query_scalar(
+            "INSERT INTO jobs (job, state, is_over, seq, submitted_millis)
+             VALUES (?1, ?2, 0, 0, ?3) RETURNING id",
+        )
+        .bind(codec::encode(job))
+        .bind(codec::encode(&state))
+        .bind(now_millis() as i64)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let id = id_from_row(id, JobId);
+        let newest = append(&mut transaction, id, &JobEventKind::State { state }).await?;
+        transaction.commit().await?;
+        self.announce(newest);
+        Ok(id)
+    }
+
+    /// A job, if it is there.
+    pub async fn job(&self, id: JobId) -> Result<Option<StoredJob>, StoreError> {
+        let row = sqlx::query("SELECT job, state, copier FROM jobs WHERE id = ?1")
+            .bind(id.0 as i64)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| {
+            Ok(StoredJob {
+                id,
+                job: from_bytes(row.try_get("job")?)?,
+                state: from_bytes(row.try_get("state")?)?,
+                copier: row
+                    .try_get::<Option<i64>, _>("copier")?
+                    .map(|id| id_from_row(id, CopierId)),
+            })
+        })
+        .transpose()
+    }
+
+    /// The jobs that are not over, in the order of their submission.
+    pub async fn jobs_under_way(&self) -> Result<Vec<JobId>, StoreError> {
+        let ids = sqlx::query_scalar("SELECT id FROM jobs WHERE is_over = 0 ORDER BY id");
+        let ids: Vec<i64> = ids.fetch_all(&self.pool).await?;
+        Ok(ids.into_iter().map(|id| id_from_row(id, JobId)).collect())
+    }
+
+    /// The newest jobs in short, and the number of the newest event that they include.
+    pub async fn summaries(&self) -> Result<(Vec<JobSummary>, i64), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let newest = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM events");
+        let newest: i64 = newest.fetch_one(&mut *transaction).await?;
+        let rows = sqlx::query("SELECT * FROM jobs ORDER BY id DESC LIMIT ?1")
+            .bind(Snapshot::MAX_JOBS as i64)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let mut jobs = rows
+            .iter()
+            .map(summary_from_row)
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(oldest) = jobs.last().map(|job| job.id.0 as i64) {
+            let files = sqlx::query("SELECT * FROM files WHERE job >= ?1 ORDER BY id")
+                .bind(oldest)
+                .fetch_all(&mut *transaction)
+                .await?;
+            for row in files {
+                let owner: i64 = row.try_get("job")?;
+                let job = jobs.iter_mut().find(|job| job.id.0 as i64 == owner);
+                if let Some(job) = job {
+                    job.files.push(file_from_row(&row)?);
+                }
+            }
+        }
+        Ok((jobs, newest))
+    }
+
+    /// One job in short.
+    pub async fn summary(&self, id: JobId) -> Result<Option<JobSummary>, StoreError> {
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = ?1")
+            .bind(id.0 as i64)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let mut job = summary_from_row(&row)?;
+        let files = sqlx::query("SELECT * FROM files WHERE job = ?1 ORDER BY id")
+            .bind(id.0 as i64)
+            .fetch_all(&self.pool)
+            .await?;
+        job.files = files.iter().map(file_from_row).collect::<Result<_, _>>()?;
+        Ok(Some(job))
+    }
+
+    /// Adds a fact about a job.
+    pub async fn record(&self, job: JobId, kind: &JobEventKind) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        if let JobEventKind::Scores { scores } = kind {
+            sqlx::query("UPDATE jobs SET scores = ?2 WHERE id = ?1")
+                .bind(job.0 as i64)
+                .bind(codec::encode(scores))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let newest = append(&mut transaction, job, kind).await?;
+        transaction.commit().await?;
+        self.announce(newest);
+        Ok(())
+    }
+
+    /// Changes a job's state, as the one table of transitions allows.
+    pub async fn change_state(
+        &self,
+        job: JobId,
+        transition: Transition,
+    ) -> Result<JobState, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let state: Option<Vec<u8>> = sqlx::query_scalar("SELECT state FROM jobs WHERE id = ?1")
+            .bind(job.0 as i64)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let state: JobState = from_bytes(state.ok_or(StoreError::NoJob { job })?)?;
+        let state = state.after(transition)?;
+        sqlx::query("UPDATE jobs SET state = ?2, is_over = ?3 WHERE id = ?1")
+            .bind(job.0 as i64)
+            .bind(codec::encode(&state))
+            .bind(state.is_over())
+            .execute(&mut *transaction)
+            .await?;
+        let event = JobEventKind::State {
+            state: state.clone(),
+        };
+        let newest = append(&mut transaction, job, &event).await?;
+        transaction.commit().await?;
+        self.announce(newest);
+        Ok(state)
+    }
+
+    /// Remembers which cached copier a job builds upon: it must find the same one again.
+    pub async fn set_copier(&self, job: JobId, copier: CopierId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE jobs SET copier = ?2 WHERE id = ?1")
+            .bind(job.0 as i64)
+            .bind(copier.0 as i64)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Events of all jobs after this number, in order, with their numbers; the first of many.
+    pub async fn events_after(&self, number: i64) -> Result<Vec<(i64, JobEvent)>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM events WHERE id > ?1 ORDER BY id LIMIT ?2")
+            .bind(number)
+            .bind(PAGE)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(event_from_row).collect()
+    }
+
+    /// Events of one job after `seq` up to the number `newest`, in order; the first of many.
+    pub async fn events_of(
+        &self,
+        job: JobId,
+        seq: u64,
+        newest: i64,
+    ) -> Result<Vec<JobEvent>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM events WHERE job = ?1 AND seq > ?2 AND id <= ?3 ORDER BY seq LIMIT ?4",
+        )
+        .bind(job.0 as i64)
+        .bind(i64::try_from(seq).unwrap_or(i64::MAX))
+        .bind(newest)
+        .bind(PAGE)
+        .fetch_all(&self.pool)
+        .await?;
+        let events = rows.iter().map(|row| Ok(event_from_row(row)?.1));
+        events.collect()
+    }
+
+    /// Makes a job's file known, and tells.
+    ///
+    /// One of the same place is replaced: a job that goes on from an older state writes it again.
+    pub async fn add_file(&self, job: JobId, file: &NewFile) -> Result<ResultFile, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let file = insert_file(&mut transaction, Some(job), file).await?;
+        let event = JobEventKind::File { file: file.clone() };
+        let newest = append(&mut transaction, job, &event).await?;
+        transaction.commit().await?;
+        self.announce(newest);
+        Ok(file)
+    }
+
+    /// A file and its place below the data folder.
+    pub async fn file(&self, id: FileId) -> Result<Option<(ResultFile, String)>, StoreError> {
+        let row = sqlx::query("SELECT * FROM files WHERE id = ?1")
+            .bind(id.0 as i64)
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| Ok((file_from_row(&row)?, row.try_get("path")?)))
+            .transpose()
+    }
+
+    /// The job that made a file.
+    pub async fn owner(&self, file: FileId) -> Result<Option<JobId>, StoreError> {
+        let owner: Option<Option<i64>> = sqlx::query_scalar("SELECT job FROM files WHERE id = ?1")
+            .bind(file.0 as i64)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(owner.flatten().map(|id| id_from_row(id, JobId)))
+    }
+
+    /// Forgets a job that is over, with its events and files.
+    pub async fn delete_job(&self, job: JobId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM jobs WHERE id = ?1")
+            .bind(job.0 as i64)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Every picture that a job, an event or a copier names.
+    pub async fn pictures(&self) -> Result<Vec<BlobId>, StoreError> {
+        let mut pictures = Vec::new();
+        let jobs = sqlx::query_scalar("SELECT job FROM jobs");
+        let jobs: Vec<Vec<u8>> = jobs.fetch_all(&self.pool).await?;
+        for job in jobs {
+            let job: TrainJob = from_bytes(job)?;
+            pictures.extend([job.original, job.target]);
+            pictures.extend(job.mask);
+        }
+        let kinds = sqlx::query_scalar("SELECT kind FROM events");
+        let kinds: Vec<Vec<u8>> = kinds.fetch_all(&self.pool).await?;
+        for kind in kinds {
+            if let JobEventKind::Preview { picture, .. } = from_bytes(kind)? {
+                pictures.push(picture);
+            }
+        }
+        let copiers = self.copiers().await?;
+        pictures.extend(copiers.into_iter().map(|copier| copier.original));
+        Ok(pictures)
+    }
+
+    /// Makes a finished copier known; the one that was there already wins.
+    pub async fn add_copier(&self, copier: &NewCopier) -> Result<CopierId, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let known: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM copiers WHERE fingerprint = ?1")
+                .bind(&copier.fingerprint)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        if let Some(known) = known {
+            return Ok(id_from_row(known, CopierId));
+        }
+        let file = insert_file(&mut transaction, None, &copier.file).await?;
+        let id = sqlx::query_scalar(
+            "INSERT INTO copiers
+             (fingerprint, name, original, base, fidelity, steps, file, finished_millis)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+        )
+        .bind(&copier.fingerprint)
+        .bind(copier.name.as_str())
+        .bind(copier.original.to_string())
+        .bind(copier.base.as_str())
+        .bind(copier.fidelity)
+        .bind(copier.steps)
+        .bind(file.id.0 as i64)
+        .bind(now_millis() as i64)
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(id_from_row(id, CopierId))
+    }
+
+    /// The copier of this fingerprint.
+    pub async fn copier_of(&self, fingerprint: &str) -> Result<Option<CopierId>, StoreError> {
+        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM copiers WHERE fingerprint = ?1")
+            .bind(fingerprint)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(id.map(|id| id_from_row(id, CopierId)))
+    }
+
+    /// Every copier, the newest first.
+    pub async fn copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT copiers.id AS copier_id, copiers.name AS copier_name, original, base, fidelity,
+                    steps, finished_millis, files.*
+             FROM copiers JOIN files ON files.id = copiers.file ORDER BY copiers.id DESC",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(copier_from_row).collect()
+    }
+
+    /// Calls a copier something else; whether it is there.
+    pub async fn rename_copier(&self, id: CopierId, name: &JobName) -> Result<bool, StoreError> {
+        let renamed = sqlx::query("UPDATE copiers SET name = ?2 WHERE id = ?1")
+            .bind(id.0 as i64)
+            .bind(name.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(renamed.rows_affected() > 0)
+    }
+
+    /// A job that is not over and builds upon this copier.
+    pub async fn user_of_copier(&self, id: CopierId) -> Result<Option<JobId>, StoreError> {
+        let job: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM jobs WHERE copier = ?1 AND is_over = 0")
+                .bind(id.0 as i64)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(job.map(|id| id_from_row(id, JobId)))
+    }
+
+    /// Forgets a copier; the place of its file, if it was there.
+    pub async fn delete_copier(&self, id: CopierId) -> Result<Option<String>, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let file: Option<i64> =
+            sqlx::query_scalar("DELETE FROM copiers WHERE id = ?1 RETURNING file")
+                .bind(id.0 as i64)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let Some(file) = file else { return Ok(None) };
+        let path = sqlx::query_scalar("DELETE FROM files WHERE id = ?1 RETURNING path")
+            .bind(file)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(path)
+    }
+
+    fn announce(&self, newest: i64) {
+        self.newest.send_if_modified(|known| {
+            let newer = newest > *known;
+            *known = newest.max(*known);
+            newer
+        });
+    }
+}
+
+/// Our own tables; the queue engine brings up its own beside them, under versions of its own.
+async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
+    let mut ours = sqlx::migrate!("./migrations");
+    ours.set_ignore_missing(true);
+    ours.run(pool).await?;
+    let mut engine = apalis_sqlite::SqliteStorage::migrations();
+    engine.set_ignore_missing(true);
+    engine.run(pool).await
+}
+
+fn is_damage(code: Option<&str>) -> bool {
+    // The low byte is the error, the rest its details.
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    matches!(code.map(|code| code & 0xff), Some(11 | 26))
+}
+
+/// Adds an event; its number among all.
+async fn append(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    kind: &JobEventKind,
+) -> Result<i64, StoreError> {
+    let seq: Option<i64> =
+        sqlx::query_scalar("UPDATE jobs SET seq = seq + 1 WHERE id = ?1 RETURNING seq")
+            .bind(job.0 as i64)
+            .fetch_optional(&mut *connection)
+            .await?;
+    let seq = seq.ok_or(StoreError::NoJob { job })?;
+    let number = sqlx::query_scalar(
+        "INSERT INTO events (job, seq, at_millis, kind) VALUES (?1, ?2, ?3, ?4) RETURNING id",
+    )
+    .bind(job.0 as i64)
+    .bind(seq)
+    .bind(now_millis() as i64)
+    .bind(codec::encode(kind))
+    .fetch_one(connection)
+    .await?;
+    Ok(number)
+}
+
+async fn insert_file(
+    connection: &mut SqliteConnection,
+    job: Option<JobId>,
+    file: &NewFile,
+) -> Result<ResultFile, StoreError> {
+    let id = sqlx::query_scalar(
+        "INSERT INTO files (job, kind, name, path, bytes, sha256) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (path) DO UPDATE SET bytes = excluded.bytes, sha256 = excluded.sha256
+         RETURNING id",
+    )
+    .bind(job.map(|job| job.0 as i64))
+    .bind(codec::encode(&file.kind))
+    .bind(&file.name)
+    .bind(&file.path)
+    .bind(file.bytes as i64)
+    .bind(file.sha256.to_string())
+    .fetch_one(connection)
+    .await?;
+    Ok(ResultFile {
+        id: id_from_row(id, FileId),
+        kind: file.kind,
+        name: file.name.clone(),
+        bytes: file.bytes,
+        sha256: file.sha256,
+    })
+}
+
+fn summary_from_row(row: &SqliteRow) -> Result<JobSummary, StoreError> {
+    let scores: Option<Vec<u8>> = row.try_get("scores")?;
+    Ok(JobSummary {
+        id: id_from_row(row.try_get("id")?, JobId),
+        job: from_bytes(row.try_get("job")?)?,
+        state: from_bytes(row.try_get("state")?)?,
+        seq: row.try_get::<i64, _>("seq")? as u64,
+        submitted_millis: row.try_get::<i64, _>("submitted_millis")? as u64,
+        files: Vec::new(),
+        scores: scores.map(from_bytes::<Scores>).transpose()?,
+        progress: None,
+    })
+}
+
+fn event_from_row(row: &SqliteRow) -> Result<(i64, JobEvent), StoreError> {
+    let event = JobEvent {
+        job: id_from_row(row.try_get("job")?, JobId),
+        seq: row.try_get::<i64, _>("seq")? as u64,
+        at_millis: row.try_get::<i64, _>("at_millis")? as u64,
+        kind: from_bytes(row.try_get("kind")?)?,
+    };
+    Ok((row.try_get("id")?, event))
+}
+
+fn file_from_row(row: &SqliteRow) -> Result<ResultFile, StoreError> {
+    Ok(ResultFile {
+        id: id_from_row(row.try_get("id")?, FileId),
+        kind: from_bytes(row.try_get("kind")?)?,
+        name: row.try_get("name")?,
+        bytes: row.try_get::<i64, _>("bytes")? as u64,
+        sha256: from_text(row, "sha256")?,
+    })
+}
+
+fn copier_from_row(row: &SqliteRow) -> Result<CopierInfo, StoreError> {
+    Ok(CopierInfo {
+        id: id_from_row(row.try_get("copier_id")?, CopierId),
+        name: from_text(row, "copier_name")?,
+        original: from_text(row, "original")?,
+        base: from_text(row, "base")?,
+        fidelity: row.try_get("fidelity")?,
+        steps: row.try_get("steps")?,
+        finished_millis: row.try_get::<i64, _>("finished_millis")? as u64,
+        file: file_from_row(row)?,
+    })
+}
+
+/// SQLite's numbers are signed; ours come from it and are not.
+fn id_from_row<T>(id: i64, wrap: impl Fn(u64) -> T) -> T {
+    wrap(id as u64)
+}
+
+fn from_bytes<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, StoreError> {
+    codec::decode(&bytes, usize::MAX).map_err(|error| sqlx::Error::Decode(error.into()).into())
+}
+
+fn from_text<T: TryFrom<String>>(row: &SqliteRow, column: &str) -> Result<T, StoreError>
+where
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    let text: String = row.try_get(column)?;
+    T::try_from(text).map_err(|error| sqlx::Error::Decode(error.into()).into())
+}
+
+/// A value as it is stored.
+pub fn to_bytes(value: &impl Serialize) -> Vec<u8> {
+    codec::encode(value)
+}

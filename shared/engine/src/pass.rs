@@ -1,0 +1,321 @@
+//! The training passes of a job: the copier, then the LoRA that is kept.
+
+use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_protocol::{Pass, PreviewPlan, Share};
+use mimeo_train::loss::MaskWeights;
+use mimeo_train::{NoiseRng, Objective, TrainError, Trainer};
+
+use crate::artifact::Outcome;
+use crate::error::EngineError;
+use crate::event::{Control, Directive, Emit, Event, FinishedCopier, Kept, Phase, Place};
+use crate::phase::{SCORE_SEED, Session};
+use crate::runtime::{self, Stopwatch};
+use crate::sample::{SampleRequest, sample};
+use crate::score::CopyFidelity;
+use crate::state::{CopierWatch, TrainingState};
+
+/// Streams of the seed for a pass, so that no part of a job disturbs another's draws.
+#[derive(Clone, Copy)]
+pub(crate) struct Streams {
+    /// Of the LoRA's first values.
+    weights: u64,
+    /// Of noise and timesteps.
+    noise: u64,
+}
+
+impl Streams {
+    pub(crate) const COPIER: Self = Self {
+        weights: 1,
+        noise: 2,
+    };
+    const LORA: Self = Self {
+        weights: 3,
+        noise: 4,
+    };
+}
+
+/// Prompts under which copy fidelity is measured: a copier draws A whatever it is asked for.
+const UNRELATED_PROMPTS: [&str; 4] = ["a landscape", "a red car", "an old man", "a bowl of fruit"];
+
+/// Denoising steps of a preview: it is to show where training goes, and training waits for it.
+const PREVIEW_STEPS: usize = 12;
+
+/// A copier, trained by this job or given to it.
+pub(crate) struct Copier {
+    pub network: LoraNetwork,
+    pub steps: u32,
+    pub fidelity: Option<f64>,
+    pub trained: bool,
+}
+
+/// How a pass ended.
+pub(crate) struct Ended {
+    pub outcome: Outcome,
+    pub step: u32,
+    pub network: LoraNetwork,
+}
+
+/// A pass under way.
+struct Running<'a> {
+    phase: Phase,
+    pass: &'a Pass,
+    trainer: Trainer<'a>,
+    watch: CopierWatch,
+    /// The copier below it, if this job trained it.
+    copier: Option<&'a Copier>,
+}
+
+impl Session<'_> {
+    /// A LoRA that changes nothing yet.
+    pub(crate) fn fresh_network(&self, pass: &Pass, streams: Streams) -> LoraNetwork {
+        let mut rng = NoiseRng::new(self.job.recipe.seed, streams.weights);
+        let (rank, alpha) = (pass.rank.get() as usize, pass.alpha.get());
+        let device = self.base.device();
+        LoraNetwork::new(self.base.unet.targets(), rank, alpha, rng.rng(), device)
+    }
+
+    /// Pass 1. The outcome is none when the copier is ready to be used.
+    pub(crate) async fn train_copier(
+        &self,
+        saved: Option<TrainingState>,
+        control: &mut impl Control,
+        emit: &mut impl Emit,
+    ) -> Result<(Copier, Option<Outcome>), EngineError> {
+        let recipe = &self.job.recipe;
+        let (phase, pass) = (Phase::Copier, &recipe.copier.pass);
+        let mut running = Running {
+            phase,
+            pass,
+            trainer: self.trainer(Objective::Copy, pass, Streams::COPIER),
+            watch: CopierWatch::default(),
+            copier: None,
+        };
+        running.begin(self, saved, emit);
+        let request = self.fidelity_request();
+        let measure = CopyFidelity::new(self.base, &self.scene.original, request).await?;
+
+        let steps = pass.steps.get();
+        let goal: Share = recipe.copier.fidelity_goal;
+        let mut outcome = None;
+        while running.watch.above < 2 && running.trainer.steps_done() < steps {
+            outcome = running.step(self, control, emit).await?;
+            if outcome.is_some() {
+                break;
+            }
+            let step = running.trainer.steps_done();
+            if step.is_multiple_of(recipe.copier.check_every.get()) || step == steps {
+                let fidelity = measure.of(&running.trainer.network()).await?;
+                emit.emit(Event::CopyFidelity { step, fidelity });
+                let watch = &mut running.watch;
+                watch.fidelity = Some(fidelity);
+                // Once may be luck; it has to stay there.
+                let reached = fidelity >= goal.get();
+                watch.above = if reached { watch.above + 1 } else { 0 };
+            }
+        }
+        let copier = Copier {
+            network: running.trainer.network(),
+            steps: running.trainer.steps_done(),
+            fidelity: running.watch.fidelity,
+            trained: true,
+        };
+        if outcome.is_none() {
+            control.keep(Kept::State(running.state().await?));
+            control.keep(Kept::Copier(FinishedCopier {
+                file: self.copier_file(&copier.network, copier.steps).await?,
+                steps: copier.steps,
+                fidelity: copier.fidelity,
+            }));
+        }
+        Ok((copier, outcome))
+    }
+
+    /// The pass over the LoRA that is kept.
+    pub(crate) async fn train(
+        &self,
+        objective: Objective<'_>,
+        copier: Option<&Copier>,
+        saved: Option<TrainingState>,
+        control: &mut impl Control,
+        emit: &mut impl Emit,
+    ) -> Result<Ended, EngineError> {
+        let (phase, pass) = (Phase::Training, &self.job.recipe.pass);
+        let mut running = Running {
+            phase,
+            pass,
+            trainer: self.trainer(objective, pass, Streams::LORA),
+            watch: CopierWatch {
+                above: 0,
+                fidelity: copier.and_then(|copier| copier.fidelity),
+            },
+            copier: copier.filter(|copier| copier.trained),
+        };
+        running.begin(self, saved, emit);
+        let mut outcome = None;
+        while outcome.is_none() && running.trainer.steps_done() < pass.steps.get() {
+            outcome = running.step(self, control, emit).await?;
+        }
+        if outcome.is_none() {
+            control.keep(Kept::State(running.state().await?));
+        }
+        Ok(Ended {
+            outcome: outcome.unwrap_or(Outcome::Finished),
+            step: running.trainer.steps_done(),
+            network: running.trainer.network(),
+        })
+    }
+
+    fn trainer<'a>(
+        &'a self,
+        objective: Objective<'a>,
+        pass: &'a Pass,
+        streams: Streams,
+    ) -> Trainer<'a> {
+        let (recipe, scene) = (&self.job.recipe, &self.scene);
+        let [_, channels, ..] = scene.pair.original.dims();
+        let weights = MaskWeights::new(&scene.pair.mask, channels, scene.outside, &recipe.mask);
+        let network = self.fresh_network(pass, streams);
+        let noise = NoiseRng::new(recipe.seed, streams.noise);
+        let model = self.base.model();
+        Trainer::new(model, &scene.pair, objective, pass, weights, network, noise)
+    }
+
+    fn fidelity_request(&self) -> SampleRequest {
+        let pictures = UNRELATED_PROMPTS.iter().zip(SCORE_SEED..);
+        let pictures = pictures.map(|(prompt, seed)| ((*prompt).to_owned(), seed));
+        SampleRequest {
+            size: self.scene.size(),
+            // The copier is trained without guidance, which would exaggerate what prompts still
+            // change.
+            guidance: 1.0,
+            ..SampleRequest::new(self.base, pictures.collect())
+        }
+    }
+
+    /// Draws with a LoRA at the plan's strengths.
+    async fn preview(
+        &self,
+        place: Place,
+        network: &LoraNetwork,
+        plan: PreviewPlan,
+        control: &mut impl Control,
+    ) -> Result<(), EngineError> {
+        let (prompt, seed) = (plan.prompt, plan.seed);
+        let request = SampleRequest {
+            size: self.scene.size(),
+            steps: PREVIEW_STEPS,
+            ..SampleRequest::new(self.base, vec![(prompt.clone(), seed)])
+        };
+        for strength in plan.strengths {
+            let lora = LoraStack::none().with(network, strength.get());
+            for picture in sample(self.base, &request, &lora, |_| ()).await? {
+                control.keep(Kept::Preview {
+                    place,
+                    strength,
+                    prompt: prompt.clone(),
+                    seed,
+                    picture,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Running<'_> {
+    fn place(&self) -> Place {
+        Place {
+            phase: self.phase,
+            step: self.trainer.steps_done(),
+            steps: self.pass.steps.get(),
+        }
+    }
+
+    /// Announces the pass, and goes on from a saved state of it.
+    fn begin(
+        &mut self,
+        session: &Session<'_>,
+        saved: Option<TrainingState>,
+        emit: &mut impl Emit,
+    ) {
+        emit.emit(Event::Phase {
+            phase: self.phase,
+            total: Some(self.pass.steps.get()),
+        });
+        let Some(saved) = saved.filter(|saved| saved.phase() == self.phase) else {
+            return;
+        };
+        let state = saved.trainer(session.base.device());
+        let resumed = state.is_some_and(|state| self.trainer.resume(state).is_ok());
+        if resumed {
+            self.watch = saved.watch();
+            let Place { phase, step, .. } = self.place();
+            emit.emit(Event::Resumed { phase, step });
+        } else {
+            let text = "The saved state is that of another job, so this one starts anew.";
+            emit.emit(Event::Note {
+                text: text.to_owned(),
+            });
+        }
+    }
+
+    async fn state(&self) -> Result<TrainingState, EngineError> {
+        let copier = self.copier.map(|copier| (&copier.network, copier.steps));
+        TrainingState::of(self.phase, self.trainer.state(), self.watch, copier).await
+    }
+
+    /// Does what the user wants, then one step; the answer is how the pass ended, if it did.
+    async fn step(
+        &mut self,
+        session: &Session<'_>,
+        control: &mut impl Control,
+        emit: &mut impl Emit,
+    ) -> Result<Option<Outcome>, EngineError> {
+        loop {
+            let place = self.place();
+            match control.next(place) {
+                Directive::Step => break,
+                Directive::Stop => {
+                    let Place { phase, step, .. } = place;
+                    return Ok(Some(Outcome::Stopped { phase, step }));
+                }
+                Directive::SaveState => control.keep(Kept::State(self.state().await?)),
+                Directive::SaveLora => {
+                    let network = self.trainer.network();
+                    let file = match place.phase {
+                        Phase::Copier => session.copier_file(&network, place.step).await?,
+                        _ => {
+                            let pass = (self.pass, place.step);
+                            session.file(&network, &session.job.name, pass, None).await?
+                        }
+                    };
+                    control.keep(Kept::Lora(place, file));
+                }
+                Directive::Preview(plan) => {
+                    let network = self.trainer.network();
+                    session.preview(place, &network, plan, control).await?;
+                }
+            }
+            runtime::yield_now().await;
+        }
+
+        let watch = Stopwatch::start();
+        let report = match self.trainer.step().await {
+            Ok(report) => report,
+            Err(error @ TrainError::Diverged { .. }) => {
+                let reason = error.to_string();
+                return Ok(Some(Outcome::Diverged { reason }));
+            }
+            Err(error @ TrainError::Device { .. }) => return Err(error.into()),
+        };
+        emit.emit(Event::Step {
+            phase: self.phase,
+            step: report.step,
+            steps: self.pass.steps.get(),
+            loss: report.loss,
+            secs: watch.secs(),
+        });
+        runtime::yield_now().await;
+        Ok(None)
+    }
+}

@@ -1,0 +1,166 @@
+//! What a client says.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CopierId, FileId, JobId, RequestId};
+use crate::job::TrainJob;
+use crate::number::Strength;
+
+/// One message of a client. [`Self::Hello`] is the first; every other one is answered under its
+/// request number.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientMessage {
+    /// Who is there, and may they.
+    Hello {
+        /// Version of the conversation.
+        protocol: u32,
+        /// Version of the program, for people.
+        app: String,
+        /// The secret of this server's start.
+        token: String,
+    },
+    /// Queue a job. Answered by `Accepted`.
+    Submit {
+        /// Number of the request.
+        request: RequestId,
+        /// The job.
+        job: Box<TrainJob>,
+    },
+    /// Steer a job. Answered by `Done`.
+    Control {
+        /// Number of the request.
+        request: RequestId,
+        /// Which job.
+        job: JobId,
+        /// What to do.
+        control: JobControl,
+    },
+    /// Move a waiting job. Answered by `Done`.
+    Reorder {
+        /// Number of the request.
+        request: RequestId,
+        /// Which job.
+        job: JobId,
+        /// It runs just before this one; none: last.
+        before: Option<JobId>,
+    },
+    /// Remove a job that is over, with its results. Answered by `Done`.
+    Delete {
+        /// Number of the request.
+        request: RequestId,
+        /// Which job.
+        job: JobId,
+    },
+    /// Draw a picture. Answered by `Preview`.
+    Preview {
+        /// Number of the request.
+        request: RequestId,
+        /// What to draw.
+        preview: PreviewRequest,
+    },
+    /// Measure a job's LoRA on its pair. Answered by `Scored`.
+    Score {
+        /// Number of the request.
+        request: RequestId,
+        /// A LoRA that a job of this server made.
+        file: FileId,
+    },
+    /// How much memory a job would take. Answered by `Plan`.
+    Plan {
+        /// Number of the request.
+        request: RequestId,
+        /// The job; its pictures need not be uploaded.
+        job: Box<TrainJob>,
+    },
+    /// Which bases there are. Answered by `Checkpoints`.
+    ListCheckpoints {
+        /// Number of the request.
+        request: RequestId,
+    },
+    /// Which devices there are. Answered by `Devices`.
+    Devices {
+        /// Number of the request.
+        request: RequestId,
+    },
+    /// Call a copier something else. Answered by `Done`.
+    RenameCopier {
+        /// Number of the request.
+        request: RequestId,
+        /// Which copier.
+        copier: CopierId,
+        /// The new name.
+        name: crate::id::JobName,
+    },
+    /// Forget a copier. Answered by `Done`.
+    DeleteCopier {
+        /// Number of the request.
+        request: RequestId,
+        /// Which copier.
+        copier: CopierId,
+    },
+    /// Send a job's events again, from after this one. Answered by those events, then `Done`.
+    Resync {
+        /// Number of the request.
+        request: RequestId,
+        /// Which job.
+        job: JobId,
+        /// The last one that the client has; 0 for none.
+        after: u64,
+    },
+}
+
+/// What to do with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobControl {
+    /// Wait after this step.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End and keep what was trained.
+    StopAndKeep,
+    /// End and keep nothing; a waiting job leaves the queue.
+    Discard,
+    /// Write the LoRA as it is now.
+    SaveNow,
+    /// Draw previews now.
+    PreviewNow,
+    /// Do a stopped or failed job after all, from its checkpoint if it has one.
+    Retry,
+}
+
+/// A picture to draw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreviewRequest {
+    /// The job whose base draws, at its pictures' size.
+    pub job: JobId,
+    /// LoRAs that are active, files of this server; none: the base alone.
+    pub loras: Vec<(FileId, Strength)>,
+    /// What to draw.
+    pub prompt: String,
+    /// Which noise it starts from.
+    pub seed: u64,
+}
+
+impl ClientMessage {
+    /// Number of the request; none for `Hello`.
+    #[must_use]
+    pub const fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Hello { .. } => None,
+            Self::Submit { request, .. }
+            | Self::Control { request, .. }
+            | Self::Reorder { request, .. }
+            | Self::Delete { request, .. }
+            | Self::Preview { request, .. }
+            | Self::Score { request, .. }
+            | Self::Plan { request, .. }
+            | Self::ListCheckpoints { request }
+            | Self::Devices { request }
+            | Self::RenameCopier { request, .. }
+            | Self::DeleteCopier { request, .. }
+            | Self::Resync { request, .. } => Some(*request),
+        }
+    }
+}

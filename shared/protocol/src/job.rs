@@ -1,0 +1,74 @@
+//! What is to be trained.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BaseId, BlobId, CopierId, JobName};
+use crate::number::{Steps, Strength};
+use crate::recipe::Recipe;
+
+/// One training job: two pictures that differ in one thing, where, and how to learn it.
+///
+/// Pictures are named by their hash and were uploaded before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainJob {
+    /// Name of the LoRA; other programs offer it under this name.
+    pub name: JobName,
+    /// The checkpoint to train upon.
+    pub base: BaseId,
+    /// A: what to start from.
+    pub original: BlobId,
+    /// B: what to become.
+    pub target: BlobId,
+    /// Where to learn; nothing painted means where the two differ.
+    pub mask: Option<BlobId>,
+    /// The method and its numbers.
+    pub recipe: Recipe,
+    /// Which copier of A to build upon.
+    #[serde(default)]
+    pub copier: CopierChoice,
+    /// Pictures to draw while training; none: no previews.
+    #[serde(default)]
+    pub previews: Option<PreviewPlan>,
+    /// Whether to measure what the LoRA does.
+    #[serde(default = "yes")]
+    pub scores: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Which copier a job of method `copier` builds upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CopierChoice {
+    /// A finished one of the same base, picture and recipe if there is one, else a new one.
+    #[default]
+    Cached,
+    /// A new one.
+    New,
+    /// This one.
+    Given(CopierId),
+}
+
+/// Pictures drawn from one prompt and seed while a job trains.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PreviewPlan {
+    /// Drawn every so many steps, and after the last.
+    pub every: Steps,
+    /// What to draw.
+    pub prompt: String,
+    /// Which noise it starts from.
+    pub seed: u64,
+    /// One picture for each.
+    pub strengths: Vec<Strength>,
+}
+
+impl PreviewPlan {
+    /// The change undone, the base alone, the change made.
+    pub const STRENGTHS: [Strength; 3] = [
+        Strength::constant(-1.0),
+        Strength::constant(0.0),
+        Strength::constant(1.0),
+    ];
+}

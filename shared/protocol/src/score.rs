@@ -1,0 +1,48 @@
+//! What a LoRA does, in numbers (`mimeo-engine`'s `score` measures them).
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that is measured after training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// How much of the change the round trip makes: 1 all of it, 0 nothing, < 0 damage.
+    pub edit_gain: f64,
+    /// Change outside the mask, relative to the change that was meant.
+    pub spill: f64,
+    /// What happens to pictures of other prompts.
+    pub held_out: HeldOut,
+    /// What other strengths do.
+    pub linearity: Linearity,
+    /// How well the copier copied, for `Method::Copier`.
+    pub copy_fidelity: Option<f64>,
+    /// The multiplier that calibration folded into the weights.
+    pub calibrated_strength: f64,
+}
+
+/// Pictures never trained on, the same noise with and without the LoRA.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// Pictures compared.
+    pub pictures: usize,
+    /// Share that gained the change.
+    pub gained: f64,
+    /// How far they went from A towards B where the change was meant, on average; 1 is as far
+    /// as the pair.
+    pub progress: f64,
+    /// Mean change outside the mask, of 255.
+    pub elsewhere: f64,
+}
+
+/// The round trip over several strengths, from -2 to 2.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Linearity {
+    /// Edit gain at each strength.
+    pub edit_gain: Vec<f64>,
+    /// How far each strength goes from A (0) towards B (1): unlike the gain, it goes on growing
+    /// beyond strength 1.
+    pub progress: Vec<f64>,
+    /// Whether `progress` never falls by more than a standstill as the strength rises.
+    pub monotone: bool,
+    /// Correlation of `progress` with strength: 1 is a straight line.
+    pub correlation: f64,
+}

@@ -1,0 +1,310 @@
+//! What the server says.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{JobEvent, ResultFile};
+use crate::id::{BaseId, BlobId, CopierId, JobId, JobName, RequestId};
+use crate::job::TrainJob;
+use crate::score::Scores;
+use crate::state::{JobState, Phase};
+
+/// One message of the server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// The client is let in; this is how things are.
+    Welcome {
+        /// Version of the conversation.
+        protocol: u32,
+        /// Version of the program, for people.
+        app: String,
+        /// Everything there is. Events from here on follow by themselves.
+        snapshot: Snapshot,
+    },
+    /// It cannot be done, or was not understood.
+    Rejected {
+        /// What it answers; none if the frame could not be read that far.
+        request: Option<RequestId>,
+        /// Why.
+        reason: Rejection,
+    },
+    /// The job is in the queue.
+    Accepted {
+        /// What it answers.
+        request: RequestId,
+        /// The job's number.
+        job: JobId,
+    },
+    /// It is done, or will be after the step under way; the events tell.
+    Done {
+        /// What it answers.
+        request: RequestId,
+    },
+    /// A job is new; its events follow.
+    Added {
+        /// The job as it is now.
+        job: Box<JobSummary>,
+    },
+    /// A job is gone, with its results.
+    Removed {
+        /// Which.
+        job: JobId,
+    },
+    /// A fact about a job, in order.
+    Event(JobEvent),
+    /// How far a job is: the latest only, at most ten a second.
+    Progress(JobProgress),
+    /// The waiting jobs, the next one first.
+    Queue {
+        /// In order.
+        order: Vec<JobId>,
+    },
+    /// The finished copiers, whenever they change.
+    Copiers {
+        /// The newest first.
+        copiers: Vec<CopierInfo>,
+    },
+    /// The picture that was asked for, a PNG.
+    Preview {
+        /// What it answers.
+        request: RequestId,
+        /// The picture.
+        picture: BlobId,
+    },
+    /// The measurement that was asked for.
+    Scored {
+        /// What it answers.
+        request: RequestId,
+        /// The numbers.
+        scores: Scores,
+    },
+    /// The bases that jobs can name.
+    Checkpoints {
+        /// What it answers.
+        request: RequestId,
+        /// In the order to offer them.
+        checkpoints: Vec<BaseInfo>,
+    },
+    /// The devices of this machine.
+    Devices {
+        /// What it answers.
+        request: RequestId,
+        /// The one in use first.
+        devices: Vec<DeviceInfo>,
+    },
+    /// What a job would take.
+    Plan {
+        /// What it answers.
+        request: RequestId,
+        /// The estimate.
+        plan: MemoryPlan,
+    },
+    /// The server ends.
+    Goodbye {
+        /// Why, in one sentence.
+        message: String,
+    },
+}
+
+/// Everything there is, at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The newest first, at most [`Snapshot::MAX_JOBS`].
+    pub jobs: Vec<JobSummary>,
+    /// The waiting jobs, the next one first.
+    pub queue: Vec<JobId>,
+    /// The newest first.
+    pub copiers: Vec<CopierInfo>,
+    /// What computes here.
+    pub device: DeviceInfo,
+}
+
+impl Snapshot {
+    /// Older jobs are on disk, and not listed.
+    pub const MAX_JOBS: usize = 1000;
+}
+
+/// One job, in short.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// Its number.
+    pub id: JobId,
+    /// What was asked for.
+    pub job: TrainJob,
+    /// Where it is.
+    pub state: JobState,
+    /// Number of its last event.
+    pub seq: u64,
+    /// When it was submitted, in milliseconds since 1970.
+    pub submitted_millis: u64,
+    /// What it made so far.
+    pub files: Vec<ResultFile>,
+    /// What its LoRA does, once measured.
+    pub scores: Option<Scores>,
+    /// How far it is, while it runs.
+    pub progress: Option<JobProgress>,
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobProgress {
+    /// Which job.
+    pub job: JobId,
+    /// The part that is under way.
+    pub phase: Phase,
+    /// Units done.
+    pub done: u32,
+    /// Units in all; none where the end is not known.
+    pub total: Option<u32>,
+    /// How long a unit takes.
+    pub secs_per_unit: Option<f64>,
+    /// Until the end of the phase; none until the pace is known.
+    pub left_secs: Option<f64>,
+}
+
+/// A copier that can be used again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CopierInfo {
+    /// Its number.
+    pub id: CopierId,
+    /// What the user calls it.
+    pub name: JobName,
+    /// The picture that it copies.
+    pub original: BlobId,
+    /// The base that it is for.
+    pub base: BaseId,
+    /// How well it copies, if that was measured.
+    pub fidelity: Option<f64>,
+    /// Steps it was trained for.
+    pub steps: u32,
+    /// The file, for export.
+    pub file: ResultFile,
+    /// When it was finished, in milliseconds since 1970.
+    pub finished_millis: u64,
+}
+
+/// A base that jobs can name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseInfo {
+    /// Its id.
+    pub id: BaseId,
+    /// Its name for people; comes from a file and may be anything.
+    pub title: String,
+    /// What it is, such as "Stable Diffusion 1.x".
+    pub family: String,
+    /// Why it cannot be trained upon; none if it can.
+    pub unusable: Option<String>,
+}
+
+/// Something that computes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Its name for people.
+    pub name: String,
+    /// Why it is in use, or is not.
+    pub reason: String,
+    /// Memory it has, where the system tells.
+    pub memory_bytes: Option<u64>,
+    /// Whether jobs run on it.
+    pub in_use: bool,
+}
+
+/// What a job takes of the device's memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPlan {
+    /// The base's weights.
+    pub weights_bytes: u64,
+    /// What the forward pass keeps for the backward pass, and the largest single tensors.
+    pub activations_bytes: u64,
+    /// The LoRA, its gradient, its moments.
+    pub optimizer_bytes: u64,
+    /// What the device has for it, where the system tells.
+    pub available_bytes: Option<u64>,
+    /// Which number to lower, where it does not fit.
+    pub remedy: Option<String>,
+}
+
+impl MemoryPlan {
+    /// All of it.
+    #[must_use]
+    pub const fn needed_bytes(&self) -> u64 {
+        self.weights_bytes + self.activations_bytes + self.optimizer_bytes
+    }
+}
+
+/// Why something was not done: what is wrong and what to do, in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// The two sides speak different versions.
+    #[error(
+        "this {client} speaks protocol {client_protocol}, the companion ({server}) {server_protocol}. Update the older of the two, or reload the page."
+    )]
+    Version {
+        /// Program of the client.
+        client: String,
+        /// Protocol of the client.
+        client_protocol: u32,
+        /// Program of the server.
+        server: String,
+        /// Protocol of the server.
+        server_protocol: u32,
+    },
+    /// The first message was no hello, or none came.
+    #[error("the first message must be Hello, within {secs} s. Connect again.")]
+    NoHello {
+        /// Time that was given.
+        secs: u64,
+    },
+    /// The token is not this start's.
+    #[error("the companion was started anew, or this link is not from it. Reload the page.")]
+    Token,
+    /// The frame is no message.
+    #[error("this message cannot be understood ({what}). Reload the page, or update the program.")]
+    Undecodable {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The frame is too large.
+    #[error(
+        "this message has {bytes} bytes, and at most {limit} are taken. Upload pictures over HTTP."
+    )]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// Something that was named is not there.
+    #[error("{what} is not here (any more). {remedy}")]
+    Missing {
+        /// Which.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The job is in a state in which that cannot be done.
+    #[error("{message}")]
+    State {
+        /// The sentence.
+        message: String,
+    },
+    /// Something is full.
+    #[error("{message}")]
+    Full {
+        /// What is full, the limit, and what to do.
+        message: String,
+    },
+    /// The job does not fit into the device's memory.
+    #[error("{message}")]
+    Memory {
+        /// How much, and which number to lower.
+        message: String,
+    },
+    /// It was tried and failed.
+    #[error("{message}")]
+    Failed {
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
