@@ -1,5 +1,6 @@
 -- The newest jobs are what a page shows first, and what is asked for most.
-CREATE TABLE jobs (
+-- Not "jobs": that name is the queue engine's, in the same database.
+CREATE TABLE train_jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     job BLOB NOT NULL,                -- TrainJob
     state BLOB NOT NULL,              -- JobState
@@ -10,12 +11,12 @@ CREATE TABLE jobs (
     copier INTEGER                    -- the cached copier that it builds upon, once it has begun
 );
 
-CREATE INDEX jobs_under_way ON jobs(is_over) WHERE is_over = 0;
+CREATE INDEX jobs_under_way ON train_jobs(is_over) WHERE is_over = 0;
 
 -- `id` orders the events of all jobs, `seq` those of one.
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    job INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+    job INTEGER NOT NULL REFERENCES train_jobs(id) ON DELETE CASCADE,
     seq INTEGER NOT NULL,
     at_millis INTEGER NOT NULL,
     kind BLOB NOT NULL,               -- JobEventKind
@@ -24,7 +25,7 @@ CREATE TABLE events (
 
 CREATE TABLE files (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    job INTEGER REFERENCES jobs(id) ON DELETE CASCADE,  -- none for cached copiers
+    job INTEGER REFERENCES train_jobs(id) ON DELETE CASCADE,  -- none for cached copiers
     kind BLOB NOT NULL,               -- FileKind
     name TEXT NOT NULL,               -- for the user
     path TEXT NOT NULL UNIQUE,        -- below the data folder

@@ -4,12 +4,13 @@ mod base;
 mod bench;
 mod grid;
 mod inspect;
-mod lora;
+pub mod lora;
 mod pictures;
 mod recipe_flags;
 mod sample;
 mod score;
 mod score_table;
+mod serve;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +33,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve the workbench and train for it
+    Serve(Box<serve::Serve>),
     /// Train a LoRA from two pictures
     Train(Box<train::Train>),
     /// Draw pictures, with or without LoRAs
@@ -61,6 +64,7 @@ impl Cli {
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         // Boxed, because a command holds a whole base.
         let run: BoxFuture<'_, anyhow::Result<Exit>> = match self.command {
+            Command::Serve(command) => Box::pin(command.run(report)),
             Command::Train(command) => Box::pin(command.run(report)),
             Command::Sample(command) => Box::pin(command.run(report)),
             Command::Grid(command) => Box::pin(command.run(report)),

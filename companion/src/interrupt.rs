@@ -2,6 +2,7 @@
 //! at any other time, ends the program.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::{console, output};
@@ -24,6 +25,16 @@ pub fn install() -> Result<(), ctrlc::Error> {
             std::process::exit(Exit::Stopped as i32);
         }
     })
+}
+
+/// Resolves at the first Ctrl+C; a second one ends the program.
+pub async fn requested() {
+    /// Short beside the time that anything takes that ends a service.
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    let flag = listen();
+    while !flag.load(Ordering::Relaxed) {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// From here on the first Ctrl+C only sets this flag, which the engine asks between steps.

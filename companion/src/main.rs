@@ -1,6 +1,7 @@
 //! `mimeo`: the native program. Trains, samples, scores and inspects; each subcommand is a few
 //! lines over `mimeo-engine`.
 
+mod base;
 mod cli;
 mod console;
 mod exit;
@@ -8,6 +9,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod recipe;
+mod service;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

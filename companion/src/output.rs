@@ -192,6 +192,18 @@ impl OutFile {
     }
 }
 
+/// Writes a file whole or not at all, over one that is there.
+///
+/// # Errors
+/// What the system says; the old file is unharmed then.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = OutFile {
+        path: path.to_path_buf(),
+        existing: Existing::Replace,
+    };
+    file.write(bytes)
+}
+
 /// Held while a file is being written, so that a second Ctrl+C cannot leave half of it.
 static WRITING: Mutex<()> = Mutex::new(());
 

@@ -1,6 +1,6 @@
 //! A job that was interrupted and goes on makes the same file, bit for bit.
 
-use std::pin::pin;
+use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};
 
 use mimeo_checkpoint::Precision;
@@ -70,79 +70,99 @@ fn bytes(artifact: &Artifact) -> [Option<Vec<u8>>; 2] {
     })
 }
 
-/// Runs the job, but gives it up once so many states were saved; the last state, or the artifact.
-fn run_until(
-    job: &PreparedJob,
-    saved: Option<TrainingState>,
-    states: usize,
-    resumed: &mut Vec<(Phase, u32)>,
-) -> Result<Artifact, Vec<u8>> {
-    let mut saver = Saver::default();
-    // The engine borrows it until the future is dropped, so what was saved is taken out after.
-    let control = std::cell::RefCell::new(&mut saver);
-    struct Shared<'a, 'b>(&'a std::cell::RefCell<&'b mut Saver>);
-    impl Control for Shared<'_, '_> {
-        fn next(&mut self, place: Place) -> Directive {
-            self.0.borrow_mut().next(place)
-        }
-        fn stop_requested(&self) -> bool {
-            false
-        }
-        fn keep(&mut self, kept: Kept) {
-            self.0.borrow_mut().keep(kept);
-        }
+/// The saver of a run, which outlives the run's future.
+struct Shared<'a>(&'a RefCell<Saver>);
+
+impl Control for Shared<'_> {
+    fn next(&mut self, place: Place) -> Directive {
+        self.0.borrow_mut().next(place)
     }
-    let mut shared = Shared(&control);
+
+    fn stop_requested(&self) -> bool {
+        false
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.0.borrow_mut().keep(kept);
+    }
+}
+
+/// What a run came to.
+struct Life {
+    /// None if it was given up.
+    artifact: Option<Artifact>,
+    /// The last state.
+    state: Vec<u8>,
+    /// Where it went on.
+    resumed: Option<(Phase, u32)>,
+}
+
+/// Runs the job, but gives it up once so many states were saved.
+fn live(job: &PreparedJob, saved: Option<TrainingState>, states: usize) -> Life {
+    let saver = RefCell::new(Saver::default());
+    let mut shared = Shared(&saver);
+    let mut resumed = None;
     let mut emit = |event| {
         if let Event::Resumed { phase, step } = event {
-            resumed.push((phase, step));
+            resumed = Some((phase, step));
         }
     };
-    let mut future = pin!(run(base(), job, saved, &mut shared, &mut emit));
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(artifact) => return Ok(artifact.expect("a job that can be done")),
-            Poll::Pending if control.borrow().saved >= states => break,
+    let mut future = Box::pin(run(base(), job, saved, &mut shared, &mut emit));
+    let mut context = Context::from_waker(Waker::noop());
+    let artifact = loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(artifact) => break Some(artifact.expect("a job that can be done")),
+            Poll::Pending if saver.borrow().saved >= states => break None,
             Poll::Pending => {}
         }
+    };
+    drop(future);
+    Life {
+        artifact,
+        state: saver.into_inner().last.expect("a state was saved"),
+        resumed,
     }
-    Err(control.borrow_mut().last.take().expect("a state was saved"))
+}
+
+fn state(bytes: Vec<u8>) -> TrainingState {
+    block_on(TrainingState::from_bytes(bytes)).expect("what was written can be read")
 }
 
 #[test]
 fn a_job_that_goes_on_makes_the_same_file() {
     for method in Method::ALL {
         let job = job(method);
-        let mut resumed = Vec::new();
-        let whole = run_until(&job, None, usize::MAX, &mut resumed);
-        let whole = bytes(&whole.expect("never given up"));
-        assert!(resumed.is_empty(), "nothing to go on from");
+        let whole = live(&job, None, usize::MAX);
+        let files = bytes(&whole.artifact.expect("never given up"));
+        assert_eq!(whole.resumed, None, "{method}: nothing to go on from");
 
-        // Given up after every single step, in every pass, and at the end of each.
-        let mut saved: Option<TrainingState> = None;
-        let mut lives = 0;
+        // Given up after every single step, in every pass.
+        let mut saved = None;
+        let mut places = Vec::new();
         let artifact = loop {
-            lives += 1;
-            assert!(lives < 30, "{method}: the job never ends");
+            assert!(places.len() < 30, "{method}: the job never ends");
             // Two states: the one it began with, saved again, and that after one more step.
-            match run_until(&job, saved.take(), 2, &mut resumed) {
-                Ok(artifact) => break artifact,
-                Err(bytes) => {
-                    let state = TrainingState::from_bytes(bytes);
-                    saved = Some(block_on(state).expect("what was written can be read"));
-                }
+            let life = live(&job, saved.take(), 2);
+            places.extend(life.resumed);
+            match life.artifact {
+                Some(artifact) => break artifact,
+                None => saved = Some(state(life.state)),
             }
         };
-        assert!(lives >= 4, "{method}: {lives} lives for four steps");
-        assert_eq!(
-            resumed.last(),
-            Some(&(Phase::Training, 4)),
-            "{method}: {resumed:?}"
-        );
-        assert!(
-            bytes(&artifact) == whole,
-            "{method}: another file after {lives} lives"
-        );
+        let expected = |phase| (1..4).map(move |step| (phase, step));
+        let mut all: Vec<_> = expected(Phase::Training).collect();
+        if method == Method::Copier {
+            let copier = expected(Phase::Copier).chain([(Phase::Training, 0)]);
+            all = copier.chain(all).collect();
+        }
+        assert_eq!(places, all, "{method}: interrupted everywhere");
+        assert!(bytes(&artifact) == files, "{method}: another file");
+
+        // And from the state that is left where training ends and measuring begins.
+        let measured_again = live(&job, Some(state(whole.state)), usize::MAX);
+        assert_eq!(measured_again.resumed, Some((Phase::Training, 4)), "{method}");
+        let artifact = measured_again.artifact.expect("never given up");
+        assert!(bytes(&artifact) == files, "{method}: another file at the end");
     }
 }
 
@@ -150,8 +170,7 @@ fn a_job_that_goes_on_makes_the_same_file() {
 fn a_state_of_another_job_is_refused_with_a_note() {
     let (first, mut second) = (job(Method::Addift), job(Method::Addift));
     second.recipe.pass.rank = mimeo_protocol::Rank::constant(2);
-    let bytes = run_until(&first, None, 2, &mut Vec::new()).expect_err("given up");
-    let state = block_on(TrainingState::from_bytes(bytes)).expect("a state");
+    let saved = state(live(&first, None, 2).state);
     let mut notes = Vec::new();
     let mut emit = |event| {
         if let Event::Note { text } = event {
@@ -159,7 +178,7 @@ fn a_state_of_another_job_is_refused_with_a_note() {
         }
     };
     let control = std::sync::atomic::AtomicBool::new(false);
-    let artifact = block_on(run(base(), &second, Some(state), &mut &control, &mut emit));
+    let artifact = block_on(run(base(), &second, Some(saved), &mut &control, &mut emit));
     assert!(artifact.expect("it starts anew").lora.is_some(), "a LoRA");
     assert!(
         notes.iter().any(|note| note.contains("starts anew")),
@@ -169,8 +188,7 @@ fn a_state_of_another_job_is_refused_with_a_note() {
 
 #[test]
 fn a_damaged_state_is_an_error_and_no_panic() {
-    let job = job(Method::Plain);
-    let whole = run_until(&job, None, 2, &mut Vec::new()).expect_err("given up");
+    let whole = live(&job(Method::Plain), None, 2).state;
     for length in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
         let cut = whole[..length].to_vec();
         assert!(

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mimeo_checkpoint::{LoraFile, LoraFileError, Precision};
 use mimeo_engine::{Artifact, FinishedCopier, Outcome, Phase, Scores, PreparedJob};
 use mimeo_protocol::{Method, Recipe};
 use serde::Serialize;
@@ -155,7 +154,7 @@ impl Places {
     ) -> anyhow::Result<Written> {
         let mut written = Written::default();
         if let Some(lora) = &artifact.lora {
-            self.lora.save(&encode(lora, recipe, report)?)?;
+            self.lora.save(&lora::encode(lora, recipe.precision, |note| report.note(note))?)?;
             written.lora = Some(self.lora.name());
         }
         if let Some(copier) = &artifact.copier {
@@ -168,26 +167,11 @@ impl Places {
                 None => None,
             };
             if let Some(place) = place {
-                place.save(&encode(copier, recipe, report)?)?;
+                place.save(&lora::encode(copier, recipe.precision, |note| report.note(note))?)?;
                 written.copier = Some(place.name());
             }
         }
         Ok(written)
-    }
-}
-
-/// The file's bytes; in full precision where half cannot hold the numbers, so that nothing is lost.
-fn encode(file: &LoraFile, recipe: &Recipe, report: &mut Report) -> anyhow::Result<Vec<u8>> {
-    let precision = match recipe.precision {
-        mimeo_protocol::Precision::F16 => Precision::F16,
-        mimeo_protocol::Precision::F32 => Precision::F32,
-    };
-    match file.write(precision) {
-        Err(LoraFileError::F16Overflow { .. }) => {
-            report.note("Half precision cannot hold these weights, so they are saved as f32.");
-            Ok(file.write(Precision::F32)?)
-        }
-        written => Ok(written?),
     }
 }
 

@@ -11,7 +11,6 @@ use mimeo_protocol::{
     JobEventKind, JobId, JobName, JobState, JobSummary, ResultFile, Scores, Snapshot, TrainJob,
     Transition, codec,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -21,6 +20,7 @@ use sqlx::{Row as _, SqliteConnection};
 use tokio::sync::watch;
 
 use super::clock::now_millis;
+use super::queue::Queue;
 
 /// Events handed out at once.
 const PAGE: i64 = 256;
@@ -203,12 +203,12 @@ impl Store {
         self.newest.subscribe()
     }
 
-    /// A new job, waiting.
+    /// A new job, waiting in the queue.
     pub async fn add_job(&self, job: &TrainJob) -> Result<JobId, StoreError> {
         let state = JobState::Queued;
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let id = sqlx::query_scalar(
-            "INSERT INTO jobs (job, state, is_over, seq, submitted_millis)
+            "INSERT INTO train_jobs (job, state, is_over, seq, submitted_millis)
              VALUES (?1, ?2, 0, 0, ?3) RETURNING id",
         )
         .bind(codec::encode(job))
@@ -218,6 +218,7 @@ impl Store {
         .await?;
         let id = id_from_row(id, JobId);
         let newest = append(&mut transaction, id, &JobEventKind::State { state }).await?;
+        Queue::push(&mut transaction, id, newest).await?;
         transaction.commit().await?;
         self.announce(newest);
         Ok(id)
@@ -225,7 +226,7 @@ impl Store {
 
     /// A job, if it is there.
     pub async fn job(&self, id: JobId) -> Result<Option<StoredJob>, StoreError> {
-        let row = sqlx::query("SELECT job, state, copier FROM jobs WHERE id = ?1")
+        let row = sqlx::query("SELECT job, state, copier FROM train_jobs WHERE id = ?1")
             .bind(id.0 as i64)
             .fetch_optional(&self.pool)
             .await?;
@@ -244,7 +245,7 @@ impl Store {
 
     /// The jobs that are not over, in the order of their submission.
     pub async fn jobs_under_way(&self) -> Result<Vec<JobId>, StoreError> {
-        let ids = sqlx::query_scalar("SELECT id FROM jobs WHERE is_over = 0 ORDER BY id");
+        let ids = sqlx::query_scalar("SELECT id FROM train_jobs WHERE is_over = 0 ORDER BY id");
         let ids: Vec<i64> = ids.fetch_all(&self.pool).await?;
         Ok(ids.into_iter().map(|id| id_from_row(id, JobId)).collect())
     }
@@ -254,7 +255,7 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         let newest = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM events");
         let newest: i64 = newest.fetch_one(&mut *transaction).await?;
-        let rows = sqlx::query("SELECT * FROM jobs ORDER BY id DESC LIMIT ?1")
+        let rows = sqlx::query("SELECT * FROM train_jobs ORDER BY id DESC LIMIT ?1")
             .bind(Snapshot::MAX_JOBS as i64)
             .fetch_all(&mut *transaction)
             .await?;
@@ -280,7 +281,7 @@ impl Store {
 
     /// One job in short.
     pub async fn summary(&self, id: JobId) -> Result<Option<JobSummary>, StoreError> {
-        let row = sqlx::query("SELECT * FROM jobs WHERE id = ?1")
+        let row = sqlx::query("SELECT * FROM train_jobs WHERE id = ?1")
             .bind(id.0 as i64)
             .fetch_optional(&self.pool)
             .await?;
@@ -298,7 +299,7 @@ impl Store {
     pub async fn record(&self, job: JobId, kind: &JobEventKind) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         if let JobEventKind::Scores { scores } = kind {
-            sqlx::query("UPDATE jobs SET scores = ?2 WHERE id = ?1")
+            sqlx::query("UPDATE train_jobs SET scores = ?2 WHERE id = ?1")
                 .bind(job.0 as i64)
                 .bind(codec::encode(scores))
                 .execute(&mut *transaction)
@@ -310,20 +311,22 @@ impl Store {
         Ok(())
     }
 
-    /// Changes a job's state, as the one table of transitions allows.
+    /// Changes a job's state, as the one table of transitions allows. One that is tried again goes
+    /// to the end of the queue.
     pub async fn change_state(
         &self,
         job: JobId,
         transition: Transition,
     ) -> Result<JobState, StoreError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let state: Option<Vec<u8>> = sqlx::query_scalar("SELECT state FROM jobs WHERE id = ?1")
+        let state: Option<Vec<u8>> = sqlx::query_scalar("SELECT state FROM train_jobs WHERE id = ?1")
             .bind(job.0 as i64)
             .fetch_optional(&mut *transaction)
             .await?;
         let state: JobState = from_bytes(state.ok_or(StoreError::NoJob { job })?)?;
+        let is_retry = transition == Transition::Retry;
         let state = state.after(transition)?;
-        sqlx::query("UPDATE jobs SET state = ?2, is_over = ?3 WHERE id = ?1")
+        sqlx::query("UPDATE train_jobs SET state = ?2, is_over = ?3 WHERE id = ?1")
             .bind(job.0 as i64)
             .bind(codec::encode(&state))
             .bind(state.is_over())
@@ -333,6 +336,9 @@ impl Store {
             state: state.clone(),
         };
         let newest = append(&mut transaction, job, &event).await?;
+        if is_retry {
+            Queue::push(&mut transaction, job, newest).await?;
+        }
         transaction.commit().await?;
         self.announce(newest);
         Ok(state)
@@ -340,7 +346,7 @@ impl Store {
 
     /// Remembers which cached copier a job builds upon: it must find the same one again.
     pub async fn set_copier(&self, job: JobId, copier: CopierId) -> Result<(), StoreError> {
-        sqlx::query("UPDATE jobs SET copier = ?2 WHERE id = ?1")
+        sqlx::query("UPDATE train_jobs SET copier = ?2 WHERE id = ?1")
             .bind(job.0 as i64)
             .bind(copier.0 as i64)
             .execute(&self.pool)
@@ -410,9 +416,18 @@ impl Store {
         Ok(owner.flatten().map(|id| id_from_row(id, JobId)))
     }
 
+    /// Forgets the files of a job.
+    pub async fn delete_files(&self, job: JobId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM files WHERE job = ?1")
+            .bind(job.0 as i64)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Forgets a job that is over, with its events and files.
     pub async fn delete_job(&self, job: JobId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM jobs WHERE id = ?1")
+        sqlx::query("DELETE FROM train_jobs WHERE id = ?1")
             .bind(job.0 as i64)
             .execute(&self.pool)
             .await?;
@@ -422,7 +437,7 @@ impl Store {
     /// Every picture that a job, an event or a copier names.
     pub async fn pictures(&self) -> Result<Vec<BlobId>, StoreError> {
         let mut pictures = Vec::new();
-        let jobs = sqlx::query_scalar("SELECT job FROM jobs");
+        let jobs = sqlx::query_scalar("SELECT job FROM train_jobs");
         let jobs: Vec<Vec<u8>> = jobs.fetch_all(&self.pool).await?;
         for job in jobs {
             let job: TrainJob = from_bytes(job)?;
@@ -506,7 +521,7 @@ impl Store {
     /// A job that is not over and builds upon this copier.
     pub async fn user_of_copier(&self, id: CopierId) -> Result<Option<JobId>, StoreError> {
         let job: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM jobs WHERE copier = ?1 AND is_over = 0")
+            sqlx::query_scalar("SELECT id FROM train_jobs WHERE copier = ?1 AND is_over = 0")
                 .bind(id.0 as i64)
                 .fetch_optional(&self.pool)
                 .await?;
@@ -562,7 +577,7 @@ async fn append(
     kind: &JobEventKind,
 ) -> Result<i64, StoreError> {
     let seq: Option<i64> =
-        sqlx::query_scalar("UPDATE jobs SET seq = seq + 1 WHERE id = ?1 RETURNING seq")
+        sqlx::query_scalar("UPDATE train_jobs SET seq = seq + 1 WHERE id = ?1 RETURNING seq")
             .bind(job.0 as i64)
             .fetch_optional(&mut *connection)
             .await?;
@@ -668,9 +683,4 @@ where
 {
     let text: String = row.try_get(column)?;
     T::try_from(text).map_err(|error| sqlx::Error::Decode(error.into()).into())
-}
-
-/// A value as it is stored.
-pub fn to_bytes(value: &impl Serialize) -> Vec<u8> {
-    codec::encode(value)
 }

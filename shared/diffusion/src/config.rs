@@ -254,6 +254,12 @@ impl UNetConfig {
         self.block_out_channels[0] * 4
     }
 
+    /// Whether a level has transformers.
+    #[must_use]
+    pub fn attends(&self, level: usize) -> bool {
+        self.down_block_types.get(level) == Some(&DownBlockType::CrossAttnDownBlock2D)
+    }
+
     /// The latent's width and height must be multiples of this, or the way up would not meet the
     /// way down.
     #[must_use]

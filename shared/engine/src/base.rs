@@ -14,7 +14,7 @@ use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
 use crate::runtime;
 
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 const MAX_VOCABULARY_BYTES: u64 = 16 << 20;
 /// A UNet with fewer channels than this at its widest takes the settings of a small model.
 const SMALL_BELOW_CHANNELS: usize = 640;

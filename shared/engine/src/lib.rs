@@ -14,6 +14,7 @@ mod calibrate;
 pub mod error;
 pub mod event;
 pub mod job;
+pub mod memory;
 mod pass;
 mod phase;
 pub mod runtime;

@@ -70,9 +70,29 @@ pub struct Compute {
     pub name: String,
     /// Why this one.
     pub reason: String,
+    is_cpu: bool,
+}
+
+/// A device that could be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Name for people.
+    pub name: String,
+    /// Whether it is a rasteriser on the CPU, chosen only by name.
+    pub is_software: bool,
 }
 
 impl Compute {
+    /// The graphics adapters of this machine.
+    pub async fn offers() -> Vec<Offer> {
+        let adapters = adapters().await.into_iter();
+        let offers = adapters.map(|adapter| Offer {
+            is_software: adapter.is_software(),
+            name: adapter.name,
+        });
+        offers.collect()
+    }
+
     /// Picks the device for a choice.
     ///
     /// # Errors
@@ -116,6 +136,12 @@ impl Compute {
         }
     }
 
+    /// Whether it computes in the system's own memory, as the CPU and software adapters do.
+    #[must_use]
+    pub fn uses_system_memory(&self) -> bool {
+        self.is_cpu
+    }
+
     fn cpu(reason: String) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let name = format!(
@@ -126,6 +152,7 @@ impl Compute {
             device: Device::flex(),
             name,
             reason,
+            is_cpu: true,
         }
     }
 }
@@ -147,6 +174,7 @@ impl Adapter {
             device: Device::wgpu(self.kind.clone()),
             name: self.name.clone(),
             reason,
+            is_cpu: self.is_software(),
         }
     }
 }

@@ -152,7 +152,9 @@ impl JobState {
         matches!(self, Self::Finished | Self::Stopped | Self::Failed { .. })
     }
 
-    const fn describe(&self) -> &'static str {
+    /// What a job in this state does, for a sentence about it.
+    #[must_use]
+    pub const fn describe(&self) -> &'static str {
         match self {
             Self::Queued => "waits in the queue",
             Self::Running { .. } => "runs",

@@ -1,0 +1,124 @@
+//! Bases that the program can open: the bundled one, and diffusers folders.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use mimeo_checkpoint::{
+    CheckpointError, DiskFile, DiskFolder, EmbeddedFolder, Family, Folder, LoraFile,
+    SafetensorsFile,
+};
+use mimeo_engine::{Base, Compute, Emit, EngineError};
+
+use crate::exit::BadInput;
+
+/// Prompts for bases about which nothing is known.
+const NEUTRAL_PROMPTS: [&str; 8] = [
+    "a portrait of a woman with brown hair",
+    "a portrait of a man with short hair",
+    "a girl in a garden, upper body",
+    "a boy on a beach, upper body",
+    "an old woman reading a book",
+    "a man in a suit in front of a building",
+    "a woman in a red dress, full body",
+    "a person in a kitchen, looking at the viewer",
+];
+
+/// How many unseen pictures a LoRA is measured on.
+const HELD_OUT: usize = 8;
+
+/// Where a base is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseSource {
+    /// In the program itself.
+    Bundled,
+    /// A diffusers folder.
+    Folder(PathBuf),
+}
+
+impl FromStr for BaseSource {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "bundled" => Self::Bundled,
+            path => Self::Folder(PathBuf::from(path)),
+        })
+    }
+}
+
+impl BaseSource {
+    /// Loads the base onto a device.
+    ///
+    /// # Errors
+    /// When it cannot be used, with its path.
+    pub async fn load(&self, compute: &Compute, emit: &mut impl Emit) -> anyhow::Result<Base> {
+        Ok(match self {
+            Self::Bundled => Box::pin(Base::load(&bundled(), &compute.device, emit)).await?,
+            Self::Folder(path) => {
+                let folder = open_folder(path).await?;
+                let loaded = Box::pin(Base::load(&folder, &compute.device, emit)).await;
+                loaded.map_err(|error| with_folder(error, path))?
+            }
+        })
+    }
+
+    /// The files of the base.
+    ///
+    /// # Errors
+    /// When there is no folder.
+    pub async fn open(&self) -> anyhow::Result<Box<dyn Folder>> {
+        Ok(match self {
+            Self::Bundled => Box::new(bundled()),
+            Self::Folder(path) => Box::new(open_folder(path).await?),
+        })
+    }
+
+    /// Prompts that the base draws and no bundled pair was made from.
+    pub fn unseen_prompts(&self) -> Vec<String> {
+        let prompts = match self {
+            Self::Bundled => mimeo_base::prompts(),
+            Self::Folder(_) => &NEUTRAL_PROMPTS,
+        };
+        let prompts = prompts.iter().take(HELD_OUT);
+        prompts.map(|prompt| (*prompt).to_owned()).collect()
+    }
+}
+
+/// Adds the path to errors of parts that do not know theirs.
+fn with_folder(error: EngineError, path: &Path) -> anyhow::Error {
+    match error {
+        EngineError::Config(_) | EngineError::Load(_) | EngineError::Tokenizer(_) => {
+            BadInput::file(error, path).into()
+        }
+        other => other.into(),
+    }
+}
+
+fn bundled() -> EmbeddedFolder {
+    EmbeddedFolder {
+        name: mimeo_base::NAME,
+        files: mimeo_base::files(),
+    }
+}
+
+async fn open_folder(path: &Path) -> anyhow::Result<DiskFolder> {
+    if !path.is_file() {
+        return Ok(DiskFolder::new(path)?);
+    }
+    // Not a folder, but what is it? Pickles and damaged files are refused as such.
+    let file = SafetensorsFile::open(Box::new(DiskFile::open(path)?)).await?;
+    if LoraFile::from_tensors(&file).await.is_ok() {
+        let why = "this is a LoRA, not a base; choose a diffusers folder";
+        return Err(BadInput::file(why, path).into());
+    }
+    let family = match Family::of_file(&file).await {
+        Ok(family) => family.architecture.title(),
+        Err(error @ CheckpointError::UnknownFamily { .. }) => return Err(error.into()),
+        Err(_) => "some checkpoint",
+    };
+    let why = format!(
+        "this is a single file ({family}), and Mimeo reads bases as diffusers folders; convert it"
+    );
+    Err(BadInput::file(why, path).into())
+}

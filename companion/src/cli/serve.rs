@@ -1,0 +1,148 @@
+//! `mimeo serve`: the companion of the workbench.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::Args;
+use mimeo_engine::DeviceChoice;
+use serde::Serialize;
+
+use crate::console;
+use crate::exit::{BadInput, Exit};
+use crate::progress::Report;
+use crate::service::{DataFolder, Network, Service, Settings};
+
+/// A token shorter than this can be guessed.
+const MIN_TOKEN: usize = 16;
+
+/// Serve the workbench and train for it.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Port on this computer; 0 takes any free one
+    #[arg(long, default_value_t = 7878)]
+    port: u16,
+    /// Folder with bases, each a diffusers folder [default: models in the data folder]
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// Folder for jobs, results and pictures [default: your data folder]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Do not open the browser
+    #[arg(long)]
+    no_open: bool,
+    /// Where to compute: auto, cpu, gpu, or gpu:NAME with a part of the adapter's name
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Memory of the device in MiB, where the system does not tell
+    #[arg(long, value_name = "MIB")]
+    device_memory: Option<u64>,
+    /// Limit of all stored pictures in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 8192)]
+    max_blobs: u64,
+    /// Listen here instead of on this computer only, such as 0.0.0.0:7878; needs the three below
+    #[arg(long, value_name = "ADDRESS", requires_all = ["token", "tls_cert", "tls_key"], conflicts_with = "port")]
+    listen: Option<SocketAddr>,
+    /// With --listen: the secret that clients must know
+    #[arg(long, env = "MIMEO_TOKEN", hide_env_values = true, requires = "listen")]
+    token: Option<String>,
+    /// With --listen: certificate chain, PEM
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    tls_cert: Option<PathBuf>,
+    /// With --listen: private key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "listen")]
+    tls_key: Option<PathBuf>,
+    /// With --listen: a name under which clients reach it; may be repeated
+    #[arg(long, value_name = "NAME", requires = "listen")]
+    host_name: Vec<String>,
+}
+
+/// What `--json` prints once it listens.
+#[derive(Serialize)]
+struct Serving<'a> {
+    address: String,
+    link: &'a str,
+    device: &'a str,
+}
+
+impl Serve {
+    /// Serves until Ctrl+C.
+    ///
+    /// # Errors
+    /// One sentence for the user.
+    pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        let open = !self.no_open;
+        let settings = self.settings()?;
+        // The engine's futures run on the caller's thread; the service has threads of its own.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()?;
+        let served = runtime.block_on(serve(settings, open, report));
+        // The training thread may be in the middle of a step that nobody waits for any more.
+        runtime.shutdown_background();
+        served
+    }
+
+    fn settings(self) -> Result<Settings, BadInput> {
+        let network = match (self.listen, self.token, self.tls_cert, self.tls_key) {
+            (Some(_), Some(token), Some(certificate), Some(key)) => {
+                if token.len() < MIN_TOKEN {
+                    return Err(BadInput(format!(
+                        "the token must have at least {MIN_TOKEN} characters. Make up a longer one."
+                    )));
+                }
+                Some(Network {
+                    token,
+                    certificate,
+                    key,
+                    names: self.host_name,
+                })
+            }
+            _ => None,
+        };
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        Ok(Settings {
+            address: self.listen.unwrap_or(loopback),
+            network,
+            data: self.data.unwrap_or_else(DataFolder::default_root),
+            models: self.models,
+            device: self.device,
+            device_memory_bytes: self.device_memory.map(|mib| mib << 20),
+            max_blobs_bytes: self.max_blobs << 20,
+        })
+    }
+}
+
+async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::Result<Exit> {
+    let service = Service::start(settings).await?;
+    let (link, device) = (service.link.clone(), service.device().name.clone());
+    let serving = Serving {
+        address: service.address.to_string(),
+        link: &link,
+        device: &device,
+    };
+    let text = format!("Mimeo is at {link} and trains on {device}. Ctrl+C ends it.");
+    report.answer("serving", &serving, &text);
+    if open && let Err(error) = open::that_detached(&link) {
+        console::err(&format!("Note: no browser could be opened ({error}). Open {link}"));
+    }
+    service.run(end_requested()).await?;
+    Ok(Exit::Done)
+}
+
+/// Ctrl+C, or the system's wish.
+async fn end_requested() {
+    let interrupt = crate::interrupt::requested();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                () = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    interrupt.await;
+}

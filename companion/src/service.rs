@@ -1,0 +1,273 @@
+//! `mimeo serve`: a local service that trains, remembers, and lets nobody else in.
+//!
+//! ```text
+//! page, CLI ──▶ http, socket ──▶ jobs ──▶ queue (apalis) ──▶ trainer thread ──▶ engine
+//!    ▲            guard            │                             │
+//!    └──── events, in order ◀──── store (SQLite) ◀──────── recorder
+//! ```
+
+mod bases;
+mod blobs;
+mod clock;
+mod folder;
+mod guard;
+pub mod http;
+mod jobs;
+mod memory;
+mod pace;
+mod port;
+mod queue;
+mod recorder;
+mod run;
+mod socket;
+mod steering;
+mod store;
+mod task;
+mod trainer;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use mimeo_engine::{Compute, DeviceChoice, EngineError};
+use mimeo_protocol::DeviceInfo;
+use tokio::sync::watch;
+
+pub use folder::DataFolder;
+
+use crate::exit::BadInput;
+use bases::Bases;
+use blobs::Blobs;
+use guard::Guard;
+use jobs::Jobs;
+use memory::Memory;
+use queue::Queue;
+use store::Store;
+use trainer::{Context, Trainer};
+
+/// At the end, the running job gets this long to reach the end of its step and save its state.
+const SAVE_WITHIN: Duration = Duration::from_secs(60);
+/// Connections get this long to say goodbye.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How to serve.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// TLS and a token of the user's own, for anything but loopback.
+    pub network: Option<Network>,
+    /// Where jobs and results are kept.
+    pub data: PathBuf,
+    /// Where bases are looked for.
+    pub models: Option<PathBuf>,
+    /// Where to compute.
+    pub device: DeviceChoice,
+    /// Memory of the device, where the system does not tell or the user knows better.
+    pub device_memory_bytes: Option<u64>,
+    /// Pictures take at most this.
+    pub max_blobs_bytes: u64,
+}
+
+/// What a service beyond loopback needs.
+#[derive(Debug)]
+pub struct Network {
+    /// The secret.
+    pub token: String,
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// What the service is called there.
+    pub names: Vec<String>,
+}
+
+/// A service that listens.
+pub struct Service {
+    jobs: Jobs,
+    guard: Guard,
+    token: Arc<str>,
+    listener: std::net::TcpListener,
+    network: Option<Network>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The link to open.
+    pub link: String,
+}
+
+impl Service {
+    /// Opens everything, takes up what was interrupted, and listens.
+    ///
+    /// # Errors
+    /// One sentence: the port, the folder, the database or the device cannot be used.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        // First, so that a second start says who has the port instead of who has the folder.
+        let listener = port::listen(settings.address).await?;
+        let address = listener.local_addr().context("the port is gone")?;
+        let (jobs, work) = open(&settings).await?;
+        jobs.recover().await?;
+        tokio::spawn(work);
+
+        let (token, guard): (Arc<str>, Guard) = match &settings.network {
+            Some(network) => {
+                let guard = Guard::network(address, &network.names, &network.token);
+                (network.token.as_str().into(), guard)
+            }
+            None => {
+                let token = new_token();
+                let guard = Guard::loopback(address, &token);
+                (token.into(), guard)
+            }
+        };
+        let link = match &settings.network {
+            Some(network) => {
+                let name = network.names.first().cloned();
+                let host = name.map_or(address.to_string(), |name| {
+                    format!("{name}:{}", address.port())
+                });
+                format!("https://{host}/#token={token}")
+            }
+            None => format!("http://{address}/"),
+        };
+        Ok(Self {
+            jobs,
+            guard,
+            token,
+            listener,
+            network: settings.network,
+            address,
+            link,
+        })
+    }
+
+    /// Name of the device that trains.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.jobs.device
+    }
+
+    /// Serves until `end` resolves; then the running job's state is saved and everyone told.
+    ///
+    /// # Errors
+    /// When the certificate cannot be used or the listener fails.
+    pub async fn run(self, end: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self {
+            jobs,
+            guard,
+            token,
+            listener,
+            network,
+            ..
+        } = self;
+        let router = http::router(jobs.clone(), guard, token);
+        let handle = axum_server::Handle::new();
+        let service = router.into_make_service();
+        let mut serving: tokio::task::JoinHandle<std::io::Result<()>> = match network {
+            None => {
+                let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+                tokio::spawn(server.serve(service))
+            }
+            Some(network) => {
+                let tls = tls(&network).await?;
+                let server =
+                    axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
+                tokio::spawn(server.serve(service))
+            }
+        };
+        tokio::select! {
+            served = &mut serving => return Ok(served??),
+            () = end => {}
+        }
+        jobs.interrupt();
+        let saved = tokio::time::timeout(SAVE_WITHIN, async {
+            while jobs.is_busy() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        // Beyond that, the last state on disk is what the job goes on from.
+        _ = saved.await;
+        handle.graceful_shutdown(Some(CLOSE_WITHIN));
+        _ = tokio::time::timeout(2 * CLOSE_WITHIN, serving).await;
+        jobs.store.close().await;
+        Ok(())
+    }
+}
+
+/// Opens folder, database, device and thread; the future is the queue's work.
+async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output = ()> + use<>)> {
+    let folder = Arc::new(DataFolder::open(&settings.data)?);
+    let store = Store::open(&folder.database()).await?;
+    let queue = Queue::open(store.pool().clone()).await?;
+    let blobs = Blobs::open(Arc::clone(&folder), settings.max_blobs_bytes);
+    let named = store.pictures().await?.into_iter().collect();
+    blobs.remove_unused(&named);
+    let models = settings.models.clone().unwrap_or_else(|| folder.models());
+    if !models.is_dir() {
+        let why = "there is no such models folder; create it or choose another one";
+        return Err(BadInput::file(why, &models).into());
+    }
+    let bases = Bases::new(models);
+    let compute = Compute::choose(&settings.device)
+        .await
+        .map_err(EngineError::from)?;
+    let memory = Memory::of(&compute, settings.device_memory_bytes);
+    let device = DeviceInfo {
+        name: compute.name.clone(),
+        reason: compute.reason.clone(),
+        memory_bytes: memory.total_bytes,
+        in_use: true,
+    };
+    let (progress, copiers) = (watch::Sender::new(None), watch::Sender::new(Vec::new()));
+    let trainer = Trainer::start(Context {
+        store: store.clone(),
+        blobs: blobs.clone(),
+        bases: bases.clone(),
+        folder: Arc::clone(&folder),
+        compute: compute.clone(),
+        progress: progress.clone(),
+        copiers: copiers.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    });
+    let jobs = Jobs {
+        store,
+        blobs,
+        bases,
+        folder,
+        device,
+        progress: progress.subscribe(),
+        copiers,
+        order: watch::Sender::new(Vec::new()),
+        removed: watch::Sender::new(Vec::new()),
+        queue: queue.clone(),
+        trainer,
+        memory,
+        compute,
+        running: Arc::new(Mutex::new(HashMap::new())),
+        ending: watch::Sender::new(false),
+    };
+    let handler = jobs.clone();
+    let work = queue.run(move |job| handler.clone().run(job));
+    Ok((jobs, work))
+}
+
+async fn tls(network: &Network) -> anyhow::Result<axum_server::tls_rustls::RustlsConfig> {
+    // Of the two that rustls offers, the one that needs no C compiler tools of its own.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let loaded = axum_server::tls_rustls::RustlsConfig::from_pem_file(
+        &network.certificate,
+        &network.key,
+    );
+    loaded.await.map_err(|error| {
+        let why = format!("this certificate and its key cannot be used ({error}); both must be PEM files");
+        BadInput::file(why, &network.certificate).into()
+    })
+}
+
+/// 256 random bits.
+fn new_token() -> String {
+    let bytes: [u8; 32] = rand::random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+

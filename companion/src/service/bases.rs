@@ -1,0 +1,143 @@
+//! The bases that jobs can name: the bundled one, and the diffusers folders of the models folder.
+
+use std::path::{Path, PathBuf};
+
+use mimeo_checkpoint::{Architecture, Family, printable};
+use mimeo_protocol::{BaseId, BaseInfo};
+
+use crate::base::BaseSource;
+
+/// Where bases are.
+#[derive(Debug, Clone)]
+pub struct Bases {
+    models: PathBuf,
+}
+
+impl Bases {
+    /// The bases below a folder.
+    pub const fn new(models: PathBuf) -> Self {
+        Self { models }
+    }
+
+    /// The base of an id.
+    pub fn find(&self, id: &BaseId) -> Option<BaseSource> {
+        let mut sources = self.sources().into_iter();
+        sources
+            .find(|(known, ..)| known == id)
+            .map(|(_, _, source)| source)
+    }
+
+    /// Every base with what it is; reads the headers of their files.
+    pub fn list(&self) -> Vec<BaseInfo> {
+        let sources = self.sources().into_iter();
+        sources
+            .map(|(id, title, source)| {
+                let family = mimeo_engine::runtime::block_on(family(&source));
+                let (family, unusable) = match family {
+                    Ok(family) => (family.architecture.title().to_owned(), reason(&family)),
+                    Err(error) => ("unknown".to_owned(), Some(format!("{error:#}"))),
+                };
+                BaseInfo {
+                    id,
+                    title,
+                    family,
+                    unusable,
+                }
+            })
+            .collect()
+    }
+
+    /// Ids are made of the folders' names; of two that come out equal, the later gets a number.
+    fn sources(&self) -> Vec<(BaseId, String, BaseSource)> {
+        let title = "Mimeo avatars (bundled)".to_owned();
+        let mut sources = vec![(BaseId::bundled(), title, BaseSource::Bundled)];
+        let entries = std::fs::read_dir(&self.models).into_iter().flatten();
+        let mut folders: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.join("unet").is_dir())
+            .collect();
+        folders.sort();
+        for folder in folders {
+            let name = name(&folder);
+            let slug = slug(&name);
+            let mut candidates = (1..).map(|number| match number {
+                1 => slug.clone(),
+                _ => format!("{slug}-{number}"),
+            });
+            let is_free = |id: &BaseId| sources.iter().all(|(known, ..)| known != id);
+            let id = candidates.find_map(|id| BaseId::try_from(id).ok().filter(is_free));
+            if let Some(id) = id {
+                sources.push((id, printable(&name, 100), BaseSource::Folder(folder)));
+            }
+        }
+        sources
+    }
+}
+
+async fn family(source: &BaseSource) -> anyhow::Result<Family> {
+    let folder = source.open().await?;
+    Ok(Family::of_folder(&*folder).await?)
+}
+
+fn reason(family: &Family) -> Option<String> {
+    match family.architecture {
+        _ if family.is_inpainting() => {
+            Some("inpainting models cannot be trained upon yet; choose the plain model.".to_owned())
+        }
+        Architecture::Sd1 | Architecture::Sd1Like => None,
+        _ => Some("Mimeo trains Stable Diffusion 1.x so far; choose such a model.".to_owned()),
+    }
+}
+
+fn name(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// At most 60 characters, so that a number fits behind it.
+fn slug(name: &str) -> String {
+    let characters = name.chars().map(|character| match character {
+        'a'..='z' | '0'..='9' | '-' | '_' => character,
+        'A'..='Z' => character.to_ascii_lowercase(),
+        _ => '-',
+    });
+    let slug: String = characters.take(60).collect();
+    if slug.is_empty() {
+        "base".to_owned()
+    } else {
+        slug
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_become_ids_that_differ() {
+        let models = tempfile::tempdir().unwrap();
+        for folder in ["Anime v2/unet", "anime-v2/unet", "bundled/unet", "no base"] {
+            std::fs::create_dir_all(models.path().join(folder)).unwrap();
+        }
+        let bases = Bases::new(models.path().to_path_buf());
+        let ids: Vec<_> = bases.sources().into_iter().map(|(id, ..)| id).collect();
+        let ids: Vec<_> = ids.iter().map(BaseId::as_str).collect();
+        assert_eq!(
+            ids,
+            ["bundled", "anime-v2", "anime-v2-2", "bundled-2"],
+            "no base without a unet"
+        );
+        let unknown = BaseId::try_from("other".to_owned()).unwrap();
+        assert_eq!(bases.find(&unknown), None, "only what is listed");
+    }
+
+    #[test]
+    fn what_cannot_be_trained_upon_is_listed_with_the_reason() {
+        let models = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(models.path().join("empty/unet")).unwrap();
+        let list = Bases::new(models.path().to_path_buf()).list();
+        assert_eq!(list[0].unusable, None, "the bundled base: {list:?}");
+        assert!(list[1].unusable.is_some(), "an empty folder: {list:?}");
+    }
+}

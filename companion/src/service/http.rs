@@ -1,0 +1,301 @@
+//! The routes: the workbench, the socket, pictures and files.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+};
+use axum::http::{StatusCode, Uri};
+use axum::middleware;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, put};
+use mimeo_protocol::{BlobId, FileId, MAX_CLIENT_FRAME, PROTOCOL_VERSION};
+use rust_embed::RustEmbed;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::io::ReaderStream;
+
+use super::blobs::{BlobError, MAX_BLOB_BYTES};
+use super::guard::{self, Guard};
+use super::jobs::Jobs;
+use super::socket;
+
+/// Connections at once; a user has a few tabs.
+pub const MAX_SOCKETS: usize = 64;
+/// Uploads at once: each may hold a picture in memory.
+const MAX_UPLOADS: usize = 4;
+
+/// What is shown where the workbench was not built.
+const NO_WORKBENCH: &str = include_str!("no_workbench.html");
+
+/// The built workbench: in the program itself in release builds, read from disk otherwise.
+#[derive(RustEmbed)]
+#[folder = "$CARGO_MANIFEST_DIR/../dist"]
+#[allow_missing = true]
+struct Workbench;
+
+/// What every request may use.
+#[derive(Clone)]
+pub struct Shared {
+    /// The jobs.
+    pub jobs: Jobs,
+    /// Who may.
+    pub guard: Guard,
+    /// The secret of this start.
+    pub token: Arc<str>,
+    sockets: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+}
+
+/// All routes.
+pub fn router(jobs: Jobs, guard: Guard, token: Arc<str>) -> Router {
+    let shared = Shared {
+        jobs,
+        guard: guard.clone(),
+        token,
+        sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
+        uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+    };
+    Router::new()
+        .route("/health", get(health))
+        .route("/token", get(token_for_page))
+        .route("/ws", get(open_socket))
+        .route("/blobs/{id}", put(put_blob).get(get_blob))
+        .route("/files/{id}", get(get_file))
+        .fallback(get(page))
+        .layer(DefaultBodyLimit::max(MAX_BLOB_BYTES))
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .with_state(shared)
+}
+
+/// What `/health` says.
+#[derive(Debug, Serialize, serde::Deserialize)]
+pub struct Health {
+    /// Always "mimeo": who answers on this port.
+    pub program: String,
+    /// Its version.
+    pub version: String,
+    /// The conversation it speaks.
+    pub protocol: u32,
+}
+
+async fn health() -> Response {
+    let health = Health {
+        program: "mimeo".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL_VERSION,
+    };
+    let json = serde_json::to_string(&health).unwrap_or_default();
+    ([(CONTENT_TYPE, "application/json")], json).into_response()
+}
+
+/// The token, for the page that was served from here: other pages may send this request, but the
+/// browser lets none of them read the answer, and the guard refuses them anyway.
+async fn token_for_page(State(shared): State<Shared>) -> Response {
+    if !shared.guard.hands_out_token {
+        let why = "This companion is on the network, so its token is not handed out. Open the link that it printed.";
+        return (StatusCode::FORBIDDEN, why).into_response();
+    }
+    let headers = [(CONTENT_TYPE, "text/plain"), (CACHE_CONTROL, "no-store")];
+    (headers, shared.token.to_string()).into_response()
+}
+
+async fn open_socket(State(shared): State<Shared>, upgrade: WebSocketUpgrade) -> Response {
+    let Ok(permit) = Arc::clone(&shared.sockets).try_acquire_owned() else {
+        let why = format!("{MAX_SOCKETS} pages are open already. Close some.");
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    };
+    upgrade
+        // Larger frames are answered by the socket itself; far larger ones end the connection.
+        .max_message_size(4 * MAX_CLIENT_FRAME)
+        .max_frame_size(4 * MAX_CLIENT_FRAME)
+        // A slow reader is waited for, not written for.
+        .max_write_buffer_size(1 << 20)
+        .write_buffer_size(0)
+        .on_upgrade(async move |socket| {
+            socket::serve(socket, shared.jobs, shared.guard).await;
+            drop(permit);
+        })
+}
+
+async fn put_blob(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if !shared.guard.lets_in(&headers, &uri) {
+        return unauthorized();
+    }
+    let Ok(id) = id.parse::<BlobId>() else {
+        return not_found();
+    };
+    let Ok(_permit) = shared.uploads.acquire().await else {
+        return not_found();
+    };
+    let announced = headers.get(CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let too_large = || {
+        let limit = MAX_BLOB_BYTES >> 20;
+        let why = format!("A picture file has at most {limit} MiB. Make it smaller.");
+        (StatusCode::PAYLOAD_TOO_LARGE, why).into_response()
+    };
+    if announced.is_some_and(|length| length > MAX_BLOB_BYTES) {
+        return too_large();
+    }
+    let Ok(bytes) = axum::body::to_bytes(body, MAX_BLOB_BYTES).await else {
+        return too_large();
+    };
+    let taken = tokio::task::spawn_blocking(move || shared.jobs.blobs.take(id, &bytes)).await;
+    match taken {
+        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(error)) => {
+            let status = match &error {
+                BlobError::OtherBytes { .. } | BlobError::Image(_) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+                BlobError::Full { .. } | BlobError::Io(_) => StatusCode::INSUFFICIENT_STORAGE,
+            };
+            (status, error.to_string()).into_response()
+        }
+        Err(_panicked) => {
+            let why = "This picture broke the decoder. Save it as PNG and try again.";
+            (StatusCode::UNPROCESSABLE_ENTITY, why).into_response()
+        }
+    }
+}
+
+async fn get_blob(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    if !shared.guard.lets_in(&headers, &uri) {
+        return unauthorized();
+    }
+    let Ok(id) = id.parse::<BlobId>() else {
+        return not_found();
+    };
+    let Ok(bytes) = tokio::fs::read(shared.jobs.folder.blob(id)).await else {
+        return not_found();
+    };
+    let headers = [
+        (CONTENT_TYPE, picture_type(&bytes)),
+        // Its name is its hash, so it never changes.
+        (CACHE_CONTROL, "private, max-age=31536000, immutable"),
+    ];
+    (headers, bytes).into_response()
+}
+
+async fn get_file(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    if !shared.guard.lets_in(&headers, &uri) {
+        return unauthorized();
+    }
+    let Ok(id) = id.parse::<FileId>() else {
+        return not_found();
+    };
+    let Ok(Some((file, path))) = shared.jobs.store.file(id).await else {
+        return not_found();
+    };
+    let path: PathBuf = shared.jobs.folder.file(&path);
+    let Ok(opened) = tokio::fs::File::open(path).await else {
+        return not_found();
+    };
+    let name = percent_encoded(&file.name);
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (CONTENT_LENGTH, file.bytes.to_string()),
+        (
+            CONTENT_DISPOSITION,
+            format!("attachment; filename*=UTF-8''{name}"),
+        ),
+        (CACHE_CONTROL, "private, no-cache".to_owned()),
+    ];
+    (headers, Body::from_stream(ReaderStream::new(opened))).into_response()
+}
+
+async fn page(uri: Uri) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    let path = if path.is_empty() { "index.html" } else { path };
+    match Workbench::get(path) {
+        Some(file) => {
+            let kind = file.metadata.mimetype().to_owned();
+            // Trunk's names carry a hash, but for the page itself.
+            let cache = if path == "index.html" {
+                "no-cache"
+            } else {
+                "private, max-age=31536000, immutable"
+            };
+            let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, cache.to_owned())];
+            (headers, Bytes::from(file.data.into_owned())).into_response()
+        }
+        None if path == "index.html" => Html(NO_WORKBENCH).into_response(),
+        None => not_found(),
+    }
+}
+
+fn unauthorized() -> Response {
+    let why = "The companion was started anew, or this link is not from it. Reload the page.";
+    (StatusCode::UNAUTHORIZED, why).into_response()
+}
+
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "There is nothing here (any more).").into_response()
+}
+
+/// What a picture is, by its first bytes: it was decoded before it was stored.
+fn picture_type(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [0xff, 0xd8, ..] => "image/jpeg",
+        [b'R', b'I', b'F', b'F', ..] => "image/webp",
+        _ => "application/octet-stream",
+    }
+}
+
+/// RFC 8187: what is no plain letter or digit, as its UTF-8 bytes.
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_travel_in_a_header() {
+        assert_eq!(
+            percent_encoded("眼 a\"\r\n.x"),
+            "%E7%9C%BC%20a%22%0D%0A.x",
+            "nothing ends the header"
+        );
+    }
+
+    #[test]
+    fn pictures_are_told_by_their_bytes() {
+        assert_eq!(picture_type(b"\x89PNG\r\n"), "image/png");
+        assert_eq!(
+            picture_type(b"<script>"),
+            "application/octet-stream",
+            "never a page"
+        );
+    }
+}

@@ -1,0 +1,451 @@
+//! What clients ask for, as operations on the store, the queue and the training thread.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mimeo_image::{Difference, decode, decode_mask};
+use mimeo_protocol::{
+    BlobId, CopierChoice, CopierId, CopierInfo, DeviceInfo, FileId, JobControl, JobId, JobName,
+    JobProgress, JobState, MemoryPlan, Phase, PreviewRequest, Rejection, Scores, Snapshot,
+    TrainJob, Transition,
+};
+use tokio::sync::{oneshot, watch};
+
+use super::bases::Bases;
+use super::blobs::Blobs;
+use super::folder::DataFolder;
+use super::memory::{Memory, refusal};
+use super::queue::Queue;
+use super::steering::{End, Steering};
+use super::store::{Store, StoreError, StoredJob};
+use super::trainer::{Task, TaskKind, Trainer, rejection};
+use crate::console;
+
+/// Waiting jobs; more are refused.
+const MAX_QUEUE: usize = 500;
+/// Prompts longer than this are a mistake: a model reads 77 tokens.
+const MAX_PROMPT: usize = 4000;
+
+/// The jobs of this service.
+#[derive(Clone)]
+pub struct Jobs {
+    /// Jobs and files.
+    pub store: Store,
+    /// Pictures.
+    pub blobs: Blobs,
+    /// Checkpoints.
+    pub bases: Bases,
+    /// Where everything is.
+    pub folder: Arc<DataFolder>,
+    /// What computes here.
+    pub device: DeviceInfo,
+    /// How far the running job is.
+    pub progress: watch::Receiver<Option<JobProgress>>,
+    /// The finished copiers.
+    pub copiers: watch::Sender<Vec<CopierInfo>>,
+    /// The waiting jobs, in order.
+    pub order: watch::Sender<Vec<JobId>>,
+    /// Jobs that were deleted since the start.
+    pub removed: watch::Sender<Vec<JobId>>,
+    /// The order in which jobs are done.
+    pub queue: Queue,
+    /// The training thread.
+    pub trainer: Trainer,
+    /// What a job may take.
+    pub memory: Memory,
+    /// The device.
+    pub compute: mimeo_engine::Compute,
+    /// The job that runs, and what is wanted of it.
+    pub running: Arc<Mutex<HashMap<JobId, Arc<Steering>>>>,
+    /// Whether the service ends.
+    pub ending: watch::Sender<bool>,
+}
+
+type Answer<T> = Result<T, Rejection>;
+
+impl Jobs {
+    /// After a start: what ran when the last process ended goes on, and every waiting job is in the
+    /// queue.
+    pub async fn recover(&self) -> Result<(), StoreError> {
+        for id in self.store.jobs_under_way().await? {
+            let Some(job) = self.store.job(id).await? else {
+                continue;
+            };
+            if let JobState::Running { .. } | JobState::Paused { .. } = job.state {
+                let was_paused = matches!(
+                    &job.state,
+                    JobState::Paused { reason: mimeo_protocol::PauseReason::User, .. }
+                );
+                self.store.change_state(id, Transition::Interrupt).await?;
+                if was_paused {
+                    // It comes back as it was: on the device, waiting for the user.
+                    self.steering(id).wish(|wishes| wishes.pause = true);
+                }
+            }
+        }
+        self.copiers.send_replace(self.store.copiers().await?);
+        self.order_changed().await;
+        Ok(())
+    }
+
+    /// Everything there is, and the number of the newest event that it includes.
+    pub async fn snapshot(&self) -> Answer<(Snapshot, i64)> {
+        let order = self.queue.order().await.map_err(|error| rejection(&error))?;
+        let (mut jobs, newest) = self.store.summaries().await.map_err(|error| rejection(&error))?;
+        let progress = self.progress.borrow().clone();
+        if let Some(progress) = progress
+            && let Some(job) = jobs.iter_mut().find(|job| job.id == progress.job)
+        {
+            job.progress = Some(progress);
+        }
+        let snapshot = Snapshot {
+            jobs,
+            queue: order,
+            copiers: self.copiers.borrow().clone(),
+            device: self.device.clone(),
+        };
+        Ok((snapshot, newest))
+    }
+
+    /// Queues a job, if it can be done at all.
+    pub async fn submit(&self, job: TrainJob) -> Answer<JobId> {
+        let waiting = self.queue.order().await.map_err(|error| rejection(&error))?;
+        if waiting.len() >= MAX_QUEUE {
+            return Err(Rejection::Full {
+                message: format!(
+                    "{MAX_QUEUE} jobs wait already, which is the limit. Discard some, or wait."
+                ),
+            });
+        }
+        self.check(&job).await?;
+        let id = self.store.add_job(&job).await.map_err(|error| rejection(&error))?;
+        self.order_changed().await;
+        self.queue.wake();
+        Ok(id)
+    }
+
+    /// What a job would take of the device's memory.
+    pub async fn plan(&self, job: TrainJob) -> Answer<MemoryPlan> {
+        let this = self.clone();
+        blocking(move || {
+            let size = this.size(&job);
+            this.memory.plan(&this.bases, &this.compute, &job, size)
+        })
+        .await
+    }
+
+    async fn check(&self, job: &TrainJob) -> Answer<()> {
+        let prompts = job.previews.iter().map(|plan| &plan.prompt);
+        for prompt in prompts.chain([&job.recipe.prompt]) {
+            check_prompt(prompt)?;
+        }
+        if let CopierChoice::Given(id) = job.copier {
+            self.copier(id)?;
+        }
+        for id in [job.original, job.target].into_iter().chain(job.mask) {
+            if !self.blobs.has(id) {
+                return Err(Rejection::Missing {
+                    what: format!("the picture {id}"),
+                    remedy: "Upload it first.".to_owned(),
+                });
+            }
+        }
+        let (this, job) = (self.clone(), job.clone());
+        blocking(move || {
+            this.check_pair(&job)
+                .map_err(|message| Rejection::Failed { message })?;
+            let size = this.size(&job);
+            let plan = this.memory.plan(&this.bases, &this.compute, &job, size)?;
+            refusal(&plan).map_or(Ok(()), Err)
+        })
+        .await
+    }
+
+    /// What the training thread would find wrong with the pictures, minutes later.
+    fn check_pair(&self, job: &TrainJob) -> Result<(), String> {
+        let read = |id: BlobId| self.blobs.read(id).map_err(|error| error.to_string());
+        let text = |error: mimeo_image::ImageError| error.to_string();
+        let original = decode(&read(job.original)?).map_err(text)?.picture;
+        let target = decode(&read(job.target)?).map_err(text)?.picture;
+        if let Some(mask) = job.mask {
+            let mask = decode_mask(&read(mask)?).map_err(text)?;
+            if mask.is_empty() {
+                return Err(text(mimeo_image::ImageError::EmptyMask));
+            }
+            let (width, height) = (original.width(), original.height());
+            if (mask.width(), mask.height()) != (width, height) {
+                return Err(text(mimeo_image::ImageError::MaskSizeDiffers {
+                    mask_width: mask.width(),
+                    mask_height: mask.height(),
+                    width,
+                    height,
+                }));
+            }
+        }
+        Difference::between(&original, &target).map_err(text)?;
+        Ok(())
+    }
+
+    /// The size of the job's pictures, if they are here; training may make them smaller.
+    fn size(&self, job: &TrainJob) -> Option<(u32, u32)> {
+        let bytes = self.blobs.read(job.original).ok()?;
+        let picture = decode(&bytes).ok()?.picture;
+        Some((picture.width(), picture.height()))
+    }
+
+    /// Steers a job.
+    pub async fn control(&self, id: JobId, control: JobControl) -> Answer<()> {
+        let job = self.job(id).await?;
+        match (control, &job.state) {
+            (JobControl::Retry, _) => {
+                self.change(id, Transition::Retry).await?;
+                self.order_changed().await;
+                self.queue.wake();
+            }
+            (JobControl::StopAndKeep | JobControl::Discard, JobState::Queued) => {
+                self.queue.remove(id).await.map_err(|error| rejection(&error))?;
+                self.change(id, Transition::Stop).await?;
+                if control == JobControl::Discard {
+                    self.forget(id).await;
+                }
+                self.order_changed().await;
+            }
+            (_, JobState::Running { .. } | JobState::Paused { .. }) => {
+                self.steer(id, control, &job.state)?;
+            }
+            (control, state) => return Err(impossible(state, control)),
+        }
+        Ok(())
+    }
+
+    fn steer(&self, id: JobId, control: JobControl, state: &JobState) -> Answer<()> {
+        let (JobState::Running { phase } | JobState::Paused { phase, .. }) = state else {
+            return Err(impossible(state, control));
+        };
+        let is_measured = matches!(phase, Phase::Calibrating | Phase::Scoring | Phase::Saving);
+        if is_measured && matches!(control, JobControl::SaveNow | JobControl::PreviewNow) {
+            return Err(Rejection::State {
+                message: "training is over and the result is on its way. Wait for it.".to_owned(),
+            });
+        }
+        let steering = self.steering(id);
+        steering.wish(|wishes| match control {
+            JobControl::Pause => wishes.pause = true,
+            JobControl::Resume => wishes.pause = false,
+            JobControl::StopAndKeep => {
+                wishes.stop = true;
+                wishes.pause = false;
+            }
+            JobControl::Discard => wishes.end = Some(End::Discard),
+            JobControl::SaveNow => wishes.save = true,
+            JobControl::PreviewNow => wishes.preview = true,
+            JobControl::Retry => {}
+        });
+        self.trainer.nudge();
+        Ok(())
+    }
+
+    /// Moves a waiting job.
+    pub async fn reorder(&self, job: JobId, before: Option<JobId>) -> Answer<()> {
+        let moved = self.queue.reorder(job, before).await;
+        if !moved.map_err(|error| rejection(&error))? {
+            return Err(Rejection::State {
+                message: "only waiting jobs can be moved, and this one, or the one it is to run before, does not wait any more.".to_owned(),
+            });
+        }
+        self.order_changed().await;
+        Ok(())
+    }
+
+    /// Removes a job that is over.
+    pub async fn delete(&self, id: JobId) -> Answer<()> {
+        let job = self.job(id).await?;
+        if !job.state.is_over() {
+            return Err(Rejection::State {
+                message: "only a job that is over can be deleted. Discard it first.".to_owned(),
+            });
+        }
+        self.forget(id).await;
+        self.store.delete_job(id).await.map_err(|error| rejection(&error))?;
+        self.removed.send_modify(|removed| removed.push(id));
+        Ok(())
+    }
+
+    /// Draws a picture.
+    pub async fn preview(&self, request: PreviewRequest) -> Answer<BlobId> {
+        check_prompt(&request.prompt)?;
+        let job = self.job(request.job).await?;
+        let (answer, picture) = oneshot::channel();
+        let kind = TaskKind::Preview(request, answer);
+        self.trainer.ask(Task { job, kind })?;
+        picture.await.unwrap_or_else(|_gone| Err(fault()))
+    }
+
+    /// Measures a LoRA on the pair of the job that made it.
+    pub async fn score(&self, file: FileId) -> Answer<Scores> {
+        let missing = || Rejection::Missing {
+            what: format!("the file {file}"),
+            remedy: "Choose a LoRA that a job made.".to_owned(),
+        };
+        let owner = self.store.owner(file).await.map_err(|error| rejection(&error))?;
+        let job = self.job(owner.ok_or_else(missing)?).await?;
+        let found = self.store.file(file).await.map_err(|error| rejection(&error))?;
+        let (_, path) = found.ok_or_else(missing)?;
+        let (answer, scores) = oneshot::channel();
+        let kind = TaskKind::Score(path, answer);
+        self.trainer.ask(Task { job, kind })?;
+        scores.await.unwrap_or_else(|_gone| Err(fault()))
+    }
+
+    /// Calls a copier something else.
+    pub async fn rename_copier(&self, id: CopierId, name: &JobName) -> Answer<()> {
+        self.copier(id)?;
+        let renamed = self.store.rename_copier(id, name).await;
+        renamed.map_err(|error| rejection(&error))?;
+        self.copiers_changed().await
+    }
+
+    /// Forgets a copier that no job under way needs.
+    pub async fn delete_copier(&self, id: CopierId) -> Answer<()> {
+        self.copier(id)?;
+        let user = self.store.user_of_copier(id).await;
+        if let Some(job) = user.map_err(|error| rejection(&error))? {
+            return Err(Rejection::State {
+                message: format!("job {job} builds upon this copier. Wait for it, or discard it."),
+            });
+        }
+        let path = self.store.delete_copier(id).await;
+        if let Some(path) = path.map_err(|error| rejection(&error))? {
+            // What is not there need not be removed.
+            _ = tokio::fs::remove_file(self.folder.file(&path)).await;
+        }
+        self.copiers_changed().await
+    }
+
+    /// The queue's handler: does a job, if it still waits.
+    pub async fn run(self, id: JobId) {
+        self.order_changed().await;
+        if *self.ending.borrow() {
+            return;
+        }
+        match self.store.job(id).await {
+            Ok(Some(job)) if job.state == JobState::Queued => {
+                let steering = self.steering(id);
+                self.trainer.train(job, steering).await;
+                self.lock_running().remove(&id);
+            }
+            // Discarded meanwhile, or handed out twice.
+            Ok(_) => {}
+            Err(error) => console::err(&format!("error: job {id} cannot be begun ({error}).")),
+        }
+    }
+
+    /// Ends the running job so that it can go on after the next start.
+    pub fn interrupt(&self) {
+        self.ending.send_replace(true);
+        for steering in self.lock_running().values() {
+            steering.wish(|wishes| {
+                wishes.end.get_or_insert(End::Interrupt);
+            });
+        }
+        self.trainer.nudge();
+    }
+
+    /// Whether a job runs.
+    pub fn is_busy(&self) -> bool {
+        !self.lock_running().is_empty()
+    }
+
+    /// A job, by its number.
+    pub async fn job(&self, id: JobId) -> Answer<StoredJob> {
+        let job = self.store.job(id).await.map_err(|error| rejection(&error))?;
+        job.ok_or_else(|| rejection(&StoreError::NoJob { job: id }))
+    }
+
+    fn copier(&self, id: CopierId) -> Answer<()> {
+        let is_there = self.copiers.borrow().iter().any(|copier| copier.id == id);
+        if is_there {
+            return Ok(());
+        }
+        Err(Rejection::Missing {
+            what: format!("the copier {id}"),
+            remedy: "Choose another one, or let the job train its own.".to_owned(),
+        })
+    }
+
+    async fn change(&self, id: JobId, transition: Transition) -> Answer<()> {
+        let changed = self.store.change_state(id, transition).await;
+        changed.map(drop).map_err(|error| rejection(&error))
+    }
+
+    /// Removes what a job left on disk.
+    async fn forget(&self, id: JobId) {
+        // What is not there need not be removed; what stays is found by nobody.
+        _ = self.store.delete_files(id).await;
+        _ = tokio::fs::remove_file(self.folder.state(id)).await;
+        _ = tokio::fs::remove_dir_all(self.folder.results(id)).await;
+    }
+
+    async fn order_changed(&self) {
+        if let Ok(order) = self.queue.order().await {
+            self.order.send_if_modified(|known| {
+                let is_new = *known != order;
+                *known = order;
+                is_new
+            });
+        }
+    }
+
+    async fn copiers_changed(&self) -> Answer<()> {
+        let copiers = self.store.copiers().await;
+        self.copiers.send_replace(copiers.map_err(|error| rejection(&error))?);
+        Ok(())
+    }
+
+    fn steering(&self, id: JobId) -> Arc<Steering> {
+        Arc::clone(self.lock_running().entry(id).or_default())
+    }
+
+    fn lock_running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<Steering>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check_prompt(prompt: &str) -> Answer<()> {
+    if prompt.len() <= MAX_PROMPT {
+        return Ok(());
+    }
+    Err(Rejection::Failed {
+        message: format!("a prompt has at most {MAX_PROMPT} characters. Shorten it."),
+    })
+}
+
+fn impossible(state: &JobState, control: JobControl) -> Rejection {
+    let wish = match control {
+        JobControl::Pause => "be paused",
+        JobControl::Resume => "be resumed",
+        JobControl::StopAndKeep => "be stopped",
+        JobControl::Discard => "be discarded; delete it",
+        JobControl::SaveNow => "be saved",
+        JobControl::PreviewNow => "be previewed",
+        JobControl::Retry => "be tried again",
+    };
+    let is = state.describe();
+    Rejection::State {
+        message: format!("a job that {is} cannot {wish}."),
+    }
+}
+
+fn fault() -> Rejection {
+    Rejection::Failed {
+        message: "this ended with a fault of Mimeo or of the device's driver (see the companion's terminal). Try it again, or on another device.".to_owned(),
+    }
+}
+
+/// Decoding and reading files would hold up every connection.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Answer<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_panicked| Err(fault()))
+}

@@ -1,0 +1,294 @@
+//! The training thread: owns the loaded base, keeps it between jobs, and does all that computes.
+//!
+//! One thread for the device, because a device does one thing at a time anyway and because futures
+//! of the engine stay on the thread that began them. Pictures and scores that are asked for
+//! meanwhile are made between two steps of the running job.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use mimeo_engine::{Base, Compute, Emit};
+use mimeo_protocol::{
+    BaseId, BlobId, CopierInfo, JobProgress, PreviewRequest, Rejection, Scores,
+};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+
+use super::bases::Bases;
+use super::blobs::Blobs;
+use super::folder::DataFolder;
+use super::run;
+use super::steering::Steering;
+use super::store::{Store, StoreError, StoredJob};
+use super::task;
+use crate::console;
+
+/// Requests that wait for the thread; more are refused.
+const INBOX: usize = 64;
+
+/// All that the thread works with.
+pub struct Context {
+    /// Jobs and files.
+    pub store: Store,
+    /// Pictures.
+    pub blobs: Blobs,
+    /// Checkpoints.
+    pub bases: Bases,
+    /// Where everything is.
+    pub folder: Arc<DataFolder>,
+    /// The device.
+    pub compute: Compute,
+    /// How far the running job is.
+    pub progress: watch::Sender<Option<JobProgress>>,
+    /// The finished copiers.
+    pub copiers: watch::Sender<Vec<CopierInfo>>,
+    /// Where the database's futures run.
+    pub runtime: Handle,
+}
+
+impl Context {
+    /// Waits for a future of the database; only on the training thread.
+    pub fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// Tells everyone which copiers there are.
+    pub fn copiers_changed(&self) {
+        let copiers = self.wait_for(self.store.copiers());
+        if let Ok(copiers) = copiers {
+            self.copiers.send_replace(copiers);
+        }
+    }
+}
+
+/// Something for the thread to do.
+pub enum Work {
+    /// Train.
+    Job {
+        /// What.
+        job: Box<StoredJob>,
+        /// What the user wants of it.
+        steering: Arc<Steering>,
+        /// Told when the job's new state is stored.
+        done: oneshot::Sender<()>,
+    },
+    /// Draw or measure.
+    Task(Box<Task>),
+    /// Look at the steering again.
+    Nudge,
+}
+
+/// A small piece of work on a job's base.
+pub struct Task {
+    /// The job whose base and pictures it is about.
+    pub job: StoredJob,
+    /// What to do.
+    pub kind: TaskKind,
+}
+
+/// What to do, and whom to tell.
+pub enum TaskKind {
+    /// Draw a picture.
+    Preview(PreviewRequest, oneshot::Sender<Result<BlobId, Rejection>>),
+    /// Measure a LoRA file of the data folder.
+    Score(String, oneshot::Sender<Result<Scores, Rejection>>),
+}
+
+/// The way to the thread.
+#[derive(Clone)]
+pub struct Trainer {
+    inbox: SyncSender<Work>,
+}
+
+impl Trainer {
+    /// Starts the thread.
+    pub fn start(context: Context) -> Self {
+        let (inbox, work) = sync_channel(INBOX);
+        let spawned = thread::Builder::new()
+            .name("trainer".to_owned())
+            .spawn(move || Thread::new(context, work).run());
+        if let Err(error) = spawned {
+            console::err(&format!("error: no thread could be started ({error})."));
+        }
+        Self { inbox }
+    }
+
+    /// Trains a job to its end, or until its steering ends it.
+    pub async fn train(&self, job: StoredJob, steering: Arc<Steering>) {
+        let (done, ended) = oneshot::channel();
+        let work = Work::Job {
+            job: Box::new(job),
+            steering,
+            done,
+        };
+        let inbox = self.inbox.clone();
+        // The inbox may be full of tasks; those go quickly.
+        let sent = tokio::task::spawn_blocking(move || inbox.send(work)).await;
+        if matches!(sent, Ok(Ok(()))) {
+            // An error means that the thread is gone, and then so is the service.
+            _ = ended.await;
+        }
+    }
+
+    /// Adds a task.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    pub fn ask(&self, task: Task) -> Result<(), Rejection> {
+        self.inbox
+            .try_send(Work::Task(Box::new(task)))
+            .map_err(|error| Rejection::Full {
+                message: match error {
+                    TrySendError::Full(_) => {
+                        format!("{INBOX} pictures and scores wait already. Try again later.")
+                    }
+                    TrySendError::Disconnected(_) => "the companion ends.".to_owned(),
+                },
+            })
+    }
+
+    /// Makes the thread look at the steering of the running job.
+    pub fn nudge(&self) {
+        // A full inbox wakes it as well.
+        _ = self.inbox.try_send(Work::Nudge);
+    }
+}
+
+/// A base on the device.
+struct Loaded {
+    id: BaseId,
+    base: Rc<Base>,
+}
+
+/// The thread's own things.
+pub struct Thread {
+    /// All that it works with.
+    pub context: Rc<Context>,
+    inbox: Receiver<Work>,
+    /// Tasks on another base than the running job's.
+    later: VecDeque<Task>,
+    loaded: Option<Loaded>,
+}
+
+impl Thread {
+    fn new(context: Context, inbox: Receiver<Work>) -> Self {
+        Self {
+            context: Rc::new(context),
+            inbox,
+            later: VecDeque::new(),
+            loaded: None,
+        }
+    }
+
+    fn run(mut self) {
+        while let Ok(work) = self.inbox.recv() {
+            match work {
+                Work::Job {
+                    job,
+                    steering,
+                    done,
+                } => {
+                    self.train(&job, &steering);
+                    // The queue may have been shut down meanwhile.
+                    _ = done.send(());
+                }
+                Work::Task(task) => self.perform(*task),
+                Work::Nudge => {}
+            }
+            while let Some(task) = self.later.pop_front() {
+                self.perform(task);
+            }
+        }
+    }
+
+    /// A fault in one job is not the end of the service.
+    fn train(&mut self, job: &StoredJob, steering: &Arc<Steering>) {
+        let trained = catch_unwind(AssertUnwindSafe(|| run::run(self, job, steering)));
+        if trained.is_err() {
+            // Whatever broke may have left the device's state broken.
+            self.loaded = None;
+            let message = "the job ended with a fault of Mimeo or of the device's driver (see the companion's terminal), so the base is loaded anew for the next one. Try it again with a smaller batch size or picture, or on another device.";
+            run::fail(&self.context, job.id, message.to_owned());
+        }
+        self.context.progress.send_replace(None);
+    }
+
+    fn perform(&mut self, task: Task) {
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            match self.base(&task.job.job.base, &mut |_| ()) {
+                Ok(base) => task::perform(&self.context, &base, task),
+                Err(error) => task::refuse(task, format!("{error:#}")),
+            }
+        }));
+        if done.is_err() {
+            // Whoever asked is told by the closed channel.
+            self.loaded = None;
+        }
+    }
+
+    /// The base, loaded if another one was.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn base(&mut self, id: &BaseId, emit: &mut impl Emit) -> anyhow::Result<Rc<Base>> {
+        if let Some(loaded) = self.loaded.as_ref().filter(|loaded| loaded.id == *id) {
+            return Ok(Rc::clone(&loaded.base));
+        }
+        // First, because the device may not hold two.
+        self.loaded = None;
+        let source = self.context.bases.find(id).ok_or_else(|| {
+            let known = "put it back into the models folder";
+            anyhow::anyhow!("the base {id:?} is not here any more; {known}.", id = id.as_str())
+        })?;
+        let loading = source.load(&self.context.compute, emit);
+        let base = Rc::new(mimeo_engine::runtime::block_on(loading)?);
+        self.loaded = Some(Loaded {
+            id: id.clone(),
+            base: Rc::clone(&base),
+        });
+        Ok(base)
+    }
+
+    /// Does the tasks that wait, on the base of the running job; others wait for its end.
+    pub fn perform_waiting(&mut self, base: &Base, running: &BaseId) {
+        while let Ok(work) = self.inbox.try_recv() {
+            self.perform_between(work, base, running);
+        }
+    }
+
+    /// Waits for something to do: a task, or a nudge.
+    pub fn wait(&mut self, base: &Base, running: &BaseId) {
+        if let Ok(work) = self.inbox.recv() {
+            self.perform_between(work, base, running);
+        }
+    }
+
+    fn perform_between(&mut self, work: Work, base: &Base, running: &BaseId) {
+        match work {
+            Work::Task(task) if task.job.job.base == *running => {
+                task::perform(&self.context, base, *task);
+            }
+            Work::Task(task) => self.later.push_back(*task),
+            // The queue hands out one job at a time.
+            Work::Job { .. } | Work::Nudge => {}
+        }
+    }
+}
+
+/// What a user is told of an error of the store.
+pub fn rejection(error: &StoreError) -> Rejection {
+    let message = error.to_string();
+    match error {
+        StoreError::DiskFull => Rejection::Full { message },
+        StoreError::State(_) => Rejection::State { message },
+        StoreError::NoJob { job } => Rejection::Missing {
+            what: format!("job {job}"),
+            remedy: "Reload the page.".to_owned(),
+        },
+        _ => Rejection::Failed { message },
+    }
+}
