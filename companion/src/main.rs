@@ -9,6 +9,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod recipe;
+mod remote;
 mod service;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -58,7 +58,11 @@ impl Report {
 
     /// Which device computes, and why.
     pub fn device(&mut self, compute: &Compute) {
-        let Compute { name, reason, .. } = compute;
+        self.remote_device(&compute.name, &compute.reason);
+    }
+
+    /// As [`Self::device`], of a companion.
+    pub fn remote_device(&mut self, name: &str, reason: &str) {
         match self.style {
             Style::Json => console::json(&Tagged {
                 event: "device",

@@ -39,6 +39,7 @@ use tokio::sync::watch;
 pub use folder::DataFolder;
 
 use crate::exit::BadInput;
+use crate::remote;
 use bases::Bases;
 use blobs::Blobs;
 use guard::Guard;
@@ -253,8 +254,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
 }
 
 async fn tls(network: &Network) -> anyhow::Result<axum_server::tls_rustls::RustlsConfig> {
-    // Of the two that rustls offers, the one that needs no C compiler tools of its own.
-    _ = rustls::crypto::ring::default_provider().install_default();
+    remote::install_tls();
     let loaded = axum_server::tls_rustls::RustlsConfig::from_pem_file(
         &network.certificate,
         &network.key,

@@ -2,8 +2,10 @@
 
 use clap::Args;
 use mimeo_engine::{Base, Compute, DeviceChoice, EngineError};
+use mimeo_protocol::BaseId;
 
 use crate::base::BaseSource;
+use crate::exit::BadInput;
 use crate::progress::Report;
 
 /// The base and the device, the same for every command that draws or trains.
@@ -28,6 +30,24 @@ impl ComputeArgs {
             .map_err(EngineError::from)?;
         report.device(&compute);
         self.base.load(&compute, report).await
+    }
+
+    /// The base as a companion knows it.
+    ///
+    /// # Errors
+    /// When a folder was given, or a device: both are the companion's to choose.
+    pub fn remote_base(&self) -> Result<BaseId, BadInput> {
+        if self.device != DeviceChoice::Auto {
+            let why = "--device is the companion's to choose; leave it out, or start the companion with it.";
+            return Err(BadInput(why.to_owned()));
+        }
+        match &self.base {
+            BaseSource::Bundled => Ok(BaseId::bundled()),
+            BaseSource::Folder(name) => {
+                let name = name.display().to_string();
+                BaseId::try_from(name).map_err(|error| BadInput(error.to_string()))
+            }
+        }
     }
 
     /// Prompts that the base draws and no bundled pair was made from.

@@ -65,6 +65,29 @@ impl PairArgs {
             mask,
         })
     }
+
+    /// The files, checked as [`Self::read`] does: here the paths are known.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_files(&self, report: &mut Report) -> Result<PairFiles, BadInput> {
+        self.read(report)?;
+        Ok(PairFiles {
+            original: read_bytes(&self.original)?,
+            target: read_bytes(&self.target)?,
+            mask: self.mask.as_deref().map(read_bytes).transpose()?,
+        })
+    }
+}
+
+/// The files of a pair as they are, for a companion.
+pub struct PairFiles {
+    /// A.
+    pub original: Vec<u8>,
+    /// B.
+    pub target: Vec<u8>,
+    /// Where to learn.
+    pub mask: Option<Vec<u8>>,
 }
 
 /// Claims the place of a picture that will be written.

@@ -4,14 +4,19 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mimeo_engine::{Artifact, FinishedCopier, Outcome, Phase, Scores, PreparedJob};
-use mimeo_protocol::{Method, Recipe};
+use mimeo_checkpoint::LoraFile;
+use mimeo_engine::{FinishedCopier, Outcome, Phase, PreparedJob, Scores};
+use mimeo_protocol::{InvalidId, JobName, Method, Recipe};
 use serde::Serialize;
 
 use super::base::ComputeArgs;
 use super::pictures::PairArgs;
 use super::recipe_flags::RecipeFlags;
 use super::{lora, score_table};
+
+mod remote;
+
+use remote::Order;
 use crate::exit::{BadInput, Exit};
 use crate::interrupt;
 use crate::output::{Existing, OutFile};
@@ -39,6 +44,12 @@ pub struct Train {
     /// Method copier: write the copier as well
     #[arg(long, value_name = "FILE")]
     save_copier: Option<PathBuf>,
+    /// Let a running companion do it, such as ws://127.0.0.1:7878; --base is then one of its bases
+    #[arg(long, value_name = "URL", conflicts_with = "copier")]
+    remote: Option<String>,
+    /// With --remote: the token of a companion on the network
+    #[arg(long, env = "MIMEO_TOKEN", hide_env_values = true, requires = "remote")]
+    token: Option<String>,
     #[command(flatten)]
     recipe: RecipeFlags,
 }
@@ -62,6 +73,9 @@ impl Train {
     /// # Errors
     /// One sentence for the user. A run that was stopped or diverged is no error: it is saved.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        if let Some(url) = &self.remote {
+            return self.run_remote(url, report);
+        }
         let places = self.claim_places()?;
         let pair = self.pair.read(report)?;
         let recipe_file = self.recipe.read_file().await?;
@@ -104,14 +118,53 @@ impl Train {
         let mut control = interrupt::listen();
         let run = mimeo_engine::run(&base, &job, None, &mut control, report);
         let artifact = Box::pin(run).await?;
-        let written = places.save(&artifact, &job.recipe, report)?;
-        Ok(tell(
-            &artifact,
-            &job.recipe,
-            &written,
-            started.elapsed().as_secs_f64(),
-            report,
-        ))
+        let precision = job.recipe.precision;
+        let mut encode = |file: &Option<LoraFile>| match file {
+            Some(file) => lora::encode(file, precision, |note| report.note(note)).map(Some),
+            None => Ok(None),
+        };
+        let result = Trained {
+            lora: encode(&artifact.lora)?,
+            copier: encode(&artifact.copier)?,
+            scores: artifact.scores,
+            outcome: artifact.outcome,
+        };
+        let written = places.save(&result)?;
+        let secs = started.elapsed().as_secs_f64();
+        Ok(tell(&result, &job.recipe, &written, secs, report))
+    }
+
+    /// Lets a companion do it, and saves here what it made.
+    fn run_remote(&self, url: &str, report: &mut Report) -> anyhow::Result<Exit> {
+        let places = self.claim_places()?;
+        let pair = self.pair.read_files(report)?;
+        let base = self.compute.remote_base()?;
+        let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
+        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
+        let name: JobName = name
+            .parse()
+            .map_err(|error: InvalidId| BadInput(error.to_string()))?;
+        let started = Instant::now();
+        let recipe = |size| {
+            let recipe = self.recipe.build(recipe_file.as_ref(), size)?;
+            self.check_copier_flags(&recipe)?;
+            Ok(recipe)
+        };
+        let order = Order {
+            name,
+            base,
+            pair,
+            scores: !self.no_score,
+            wants_copier: self.save_copier.is_some(),
+        };
+        let training = remote::train(url, self.token.as_deref(), order, recipe, report);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (result, recipe) = runtime.block_on(training)?;
+        let written = places.save(&result)?;
+        let secs = started.elapsed().as_secs_f64();
+        Ok(tell(&result, &recipe, &written, secs, report))
     }
 
     fn claim_places(&self) -> Result<Places, BadInput> {
@@ -145,29 +198,36 @@ impl Train {
     }
 }
 
+/// What training came to, here or at a companion.
+pub struct Trained {
+    /// The LoRA's bytes; none if it ended before its first step.
+    pub lora: Option<Vec<u8>>,
+    /// The copier's bytes, if this run trained one.
+    pub copier: Option<Vec<u8>>,
+    /// What the LoRA does, if it was measured.
+    pub scores: Option<Scores>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
 impl Places {
-    fn save(
-        self,
-        artifact: &Artifact,
-        recipe: &Recipe,
-        report: &mut Report,
-    ) -> anyhow::Result<Written> {
+    fn save(self, trained: &Trained) -> anyhow::Result<Written> {
         let mut written = Written::default();
-        if let Some(lora) = &artifact.lora {
-            self.lora.save(&lora::encode(lora, recipe.precision, |note| report.note(note))?)?;
+        if let Some(lora) = &trained.lora {
+            self.lora.save(lora)?;
             written.lora = Some(self.lora.name());
         }
-        if let Some(copier) = &artifact.copier {
+        if let Some(copier) = &trained.copier {
             let place = match self.copier {
                 Some(place) => Some(place),
                 // Nobody asked for it, but without it an interrupted run starts from nothing.
-                None if artifact.outcome != Outcome::Finished => {
+                None if trained.outcome != Outcome::Finished => {
                     Some(OutFile::beside(self.lora.path(), "_copy")?)
                 }
                 None => None,
             };
             if let Some(place) = place {
-                place.save(&lora::encode(copier, recipe.precision, |note| report.note(note))?)?;
+                place.save(copier)?;
                 written.copier = Some(place.name());
             }
         }
@@ -192,7 +252,7 @@ struct TrainResult<'a> {
 }
 
 fn tell(
-    artifact: &Artifact,
+    trained: &Trained,
     recipe: &Recipe,
     written: &Written,
     secs: f64,
@@ -205,13 +265,13 @@ fn tell(
         reason: None,
         stopped_in: None,
         stopped_after_step: None,
-        scores: artifact.scores.as_ref(),
+        scores: trained.scores.as_ref(),
         secs,
     };
     let files = file_lines(written);
-    match &artifact.outcome {
+    match &trained.outcome {
         Outcome::Finished => {
-            let scores = artifact.scores.as_ref().map(score_table::table);
+            let scores = trained.scores.as_ref().map(score_table::table);
             let scores = scores.map(|table| format!("{table}\n")).unwrap_or_default();
             report.result(&result, &format!("{scores}{files} in {}", duration(secs)));
             Exit::Done

@@ -32,17 +32,18 @@ impl Bases {
         let sources = self.sources().into_iter();
         sources
             .map(|(id, title, source)| {
-                let family = mimeo_engine::runtime::block_on(family(&source));
-                let (family, unusable) = match family {
-                    Ok(family) => (family.architecture.title().to_owned(), reason(&family)),
-                    Err(error) => ("unknown".to_owned(), Some(format!("{error:#}"))),
-                };
-                BaseInfo {
+                let mut info = BaseInfo {
                     id,
                     title,
-                    family,
-                    unusable,
+                    family: "unknown".to_owned(),
+                    size: None,
+                    native_side: None,
+                    unusable: None,
+                };
+                if let Err(error) = mimeo_engine::runtime::block_on(describe(&source, &mut info)) {
+                    info.unusable = Some(format!("{error:#}"));
                 }
+                info
             })
             .collect()
     }
@@ -75,9 +76,16 @@ impl Bases {
     }
 }
 
-async fn family(source: &BaseSource) -> anyhow::Result<Family> {
+async fn describe(source: &BaseSource, info: &mut BaseInfo) -> anyhow::Result<()> {
     let folder = source.open().await?;
-    Ok(Family::of_folder(&*folder).await?)
+    let family = Family::of_folder(&*folder).await?;
+    family.architecture.title().clone_into(&mut info.family);
+    info.unusable = reason(&family);
+    if info.unusable.is_none() {
+        let (size, side) = mimeo_engine::base::glance(&*folder).await?;
+        (info.size, info.native_side) = (Some(size), Some(side));
+    }
+    Ok(())
 }
 
 fn reason(family: &Family) -> Option<String> {

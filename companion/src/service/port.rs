@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::http::Health;
 use crate::exit::BadInput;
+use crate::remote;
 
 /// Whoever has the port answers within this, or is no Mimeo.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -44,12 +45,9 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The version of the Mimeo that has the port, if it is one.
 async fn mimeo_at(address: SocketAddr) -> Option<String> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(ANSWER_WITHIN)
-        .build()
-        .ok()?;
-    let answer = client.get(format!("http://{address}/health")).send();
+    let client = remote::http_client().ok()?;
+    let request = client.get(format!("http://{address}/health"));
+    let answer = request.timeout(ANSWER_WITHIN).send();
     let text = answer.await.ok()?.text().await.ok()?;
     let health: Health = serde_json::from_str(&text).ok()?;
     (health.program == "mimeo").then_some(health.version)

@@ -109,17 +109,13 @@ impl Base {
     /// Which defaults fit it.
     #[must_use]
     pub fn model_size(&self) -> ModelSize {
-        let widest = self.unet_config.block_out_channels.iter().max();
-        match widest {
-            Some(channels) if *channels >= SMALL_BELOW_CHANNELS => ModelSize::Full,
-            _ => ModelSize::Small,
-        }
+        model_size(&self.unet_config)
     }
 
     /// Width and height of the pictures that the base was trained on.
     #[must_use]
     pub fn native_side(&self) -> u32 {
-        (self.unet_config.sample_size * self.vae_config.downscale()) as u32
+        native_side(&self.unet_config, &self.vae_config)
     }
 
     /// Sides of a picture must be multiples of this.
@@ -187,6 +183,29 @@ impl Base {
             schedule: &self.schedule,
         }
     }
+}
+
+/// What a base's configuration tells without its weights: which defaults fit it, and the width and
+/// height of the pictures that it was trained on.
+///
+/// # Errors
+/// [`EngineError`] when its configuration is missing or of an unsupported kind.
+pub async fn glance(folder: &dyn Folder) -> Result<(ModelSize, u32), EngineError> {
+    let config = |path| read_text(folder, path, MAX_CONFIG_BYTES);
+    let unet = UNetConfig::from_json(&config("unet/config.json").await?)?;
+    let vae = VaeConfig::from_json(&config("vae/config.json").await?)?;
+    Ok((model_size(&unet), native_side(&unet, &vae)))
+}
+
+fn model_size(unet: &UNetConfig) -> ModelSize {
+    match unet.block_out_channels.iter().max() {
+        Some(channels) if *channels >= SMALL_BELOW_CHANNELS => ModelSize::Full,
+        _ => ModelSize::Small,
+    }
+}
+
+fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
+    (unet.sample_size * vae.downscale()) as u32
 }
 
 async fn read_weights(

@@ -440,6 +440,8 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
                     id: BaseId::bundled(),
                     title: "Mimeo avatars".to_owned(),
                     family: "Stable Diffusion 1.x".to_owned(),
+                    size: Some(ModelSize::Small),
+                    native_side: Some(128),
                     unusable: Some("no".to_owned()),
                 }],
             },

@@ -43,7 +43,8 @@ impl std::fmt::Display for Method {
 }
 
 /// Which defaults fit a base: learning rates and step counts depend on its width.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ModelSize {
     /// A few million parameters, such as the bundled base: high learning rates, large batches.
     Small,

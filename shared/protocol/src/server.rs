@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{JobEvent, ResultFile};
 use crate::id::{BaseId, BlobId, CopierId, JobId, JobName, RequestId};
 use crate::job::TrainJob;
+use crate::recipe::ModelSize;
 use crate::score::Scores;
 use crate::state::{JobState, Phase};
 
@@ -106,6 +107,31 @@ pub enum ServerMessage {
     },
 }
 
+impl ServerMessage {
+    /// Number of the request that this answers, if it answers one.
+    #[must_use]
+    pub const fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Accepted { request, .. }
+            | Self::Done { request }
+            | Self::Preview { request, .. }
+            | Self::Scored { request, .. }
+            | Self::Checkpoints { request, .. }
+            | Self::Devices { request, .. }
+            | Self::Plan { request, .. } => Some(*request),
+            Self::Rejected { request, .. } => *request,
+            Self::Welcome { .. }
+            | Self::Added { .. }
+            | Self::Removed { .. }
+            | Self::Event(_)
+            | Self::Progress(_)
+            | Self::Queue { .. }
+            | Self::Copiers { .. }
+            | Self::Goodbye { .. } => None,
+        }
+    }
+}
+
 /// Everything there is, at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -192,6 +218,10 @@ pub struct BaseInfo {
     pub title: String,
     /// What it is, such as "Stable Diffusion 1.x".
     pub family: String,
+    /// Which presets fit it; none if that cannot be told.
+    pub size: Option<ModelSize>,
+    /// Width and height of the pictures that it was trained on.
+    pub native_side: Option<u32>,
     /// Why it cannot be trained upon; none if it can.
     pub unusable: Option<String>,
 }

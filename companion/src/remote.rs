@@ -1,0 +1,299 @@
+//! The client of a running companion: what the page does, for the command line.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use mimeo_protocol::{
+    BlobId, ClientMessage, FileId, JobEvent, JobId, MAX_SERVER_FRAME, PROTOCOL_VERSION, RequestId,
+    ServerMessage, Snapshot, codec,
+};
+use reqwest::StatusCode;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use crate::exit::BadInput;
+
+const APP: &str = concat!("Mimeo ", env!("CARGO_PKG_VERSION"), " (command line)");
+/// A companion that is started again takes about this long.
+const RECONNECT_FOR: Duration = Duration::from_secs(60);
+const RECONNECT_EVERY: Duration = Duration::from_millis(500);
+
+/// A companion, connected.
+pub struct Remote {
+    place: Place,
+    token: String,
+    http: reqwest::Client,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    requests: u32,
+    /// Messages that came while an answer was waited for.
+    waiting: VecDeque<ServerMessage>,
+}
+
+/// Where a companion is.
+#[derive(Debug, Clone)]
+struct Place {
+    socket: String,
+    http: String,
+}
+
+impl Remote {
+    /// Connects and is let in.
+    ///
+    /// - `url`: `ws://HOST:PORT` or `wss://HOST:PORT`
+    /// - `token`: none on the same computer, where the companion hands it out
+    ///
+    /// # Errors
+    /// One sentence: nobody is there, or does not let us in.
+    pub async fn connect(url: &str, token: Option<&str>) -> anyhow::Result<(Self, Snapshot)> {
+        let place = Place::new(url)?;
+        let http = http_client()?;
+        let token = match token {
+            Some(token) => token.to_owned(),
+            None => place.token(&http).await?,
+        };
+        let (socket, snapshot) = open(&place, &token).await?;
+        let remote = Self {
+            place,
+            token,
+            http,
+            socket,
+            requests: 0,
+            waiting: VecDeque::new(),
+        };
+        Ok((remote, snapshot))
+    }
+
+    /// Uploads a picture.
+    ///
+    /// # Errors
+    /// What the companion says about it.
+    pub async fn upload(&self, bytes: Vec<u8>) -> anyhow::Result<BlobId> {
+        let id = BlobId::from_sha256(Sha256::digest(&bytes).into());
+        let url = format!("{}/blobs/{id}", self.place.http);
+        let request = self.http.put(url).bearer_auth(&self.token).body(bytes);
+        let answer = request.send().await?;
+        if answer.status() == StatusCode::NO_CONTENT {
+            return Ok(id);
+        }
+        Err(BadInput(answer.text().await?).into())
+    }
+
+    /// Downloads a file.
+    ///
+    /// # Errors
+    /// When it is gone or the connection breaks.
+    pub async fn download(&self, file: FileId) -> anyhow::Result<Vec<u8>> {
+        let url = format!("{}/files/{file}", self.place.http);
+        let answer = self.http.get(url).bearer_auth(&self.token).send().await?;
+        if answer.status() == StatusCode::OK {
+            return Ok(answer.bytes().await?.to_vec());
+        }
+        Err(BadInput(answer.text().await?).into())
+    }
+
+    /// Sends a request and waits for its answer; events that come meanwhile are kept for
+    /// [`Self::next`].
+    ///
+    /// # Errors
+    /// When it is rejected, in the companion's words.
+    pub async fn ask(
+        &mut self,
+        message: impl FnOnce(RequestId) -> ClientMessage,
+    ) -> anyhow::Result<ServerMessage> {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.send(&message(request)).await?;
+        loop {
+            let answer = self.read().await?;
+            if answer.request() == Some(request) {
+                return match answer {
+                    ServerMessage::Rejected { reason, .. } => {
+                        Err(BadInput(reason.to_string()).into())
+                    }
+                    answer => Ok(answer),
+                };
+            }
+            self.waiting.push_back(answer);
+        }
+    }
+
+    /// The next message that answers nothing.
+    ///
+    /// # Errors
+    /// When the connection is lost; [`Self::reconnect`] then.
+    pub async fn next(&mut self) -> anyhow::Result<ServerMessage> {
+        match self.waiting.pop_front() {
+            Some(message) => Ok(message),
+            None => self.read().await,
+        }
+    }
+
+    /// Connects again, and asks for what was missed of a job.
+    ///
+    /// # Errors
+    /// When nobody is there for a minute.
+    pub async fn reconnect(&mut self, job: JobId, after: u64) -> anyhow::Result<()> {
+        let until = tokio::time::Instant::now() + RECONNECT_FOR;
+        loop {
+            tokio::time::sleep(RECONNECT_EVERY).await;
+            match self.reopen().await {
+                Ok(()) => break,
+                Err(error) if tokio::time::Instant::now() > until => return Err(error),
+                Err(_) => {}
+            }
+        }
+        self.waiting.clear();
+        let resync = |request| ClientMessage::Resync {
+            request,
+            job,
+            after,
+        };
+        self.ask(resync).await.map(drop)
+    }
+
+    async fn reopen(&mut self) -> anyhow::Result<()> {
+        // A companion that was started again has another token; one with a token of the user's own
+        // hands none out.
+        if let Ok(token) = self.place.token(&self.http).await {
+            self.token = token;
+        }
+        (self.socket, _) = open(&self.place, &self.token).await?;
+        Ok(())
+    }
+
+    async fn send(&mut self, message: &ClientMessage) -> anyhow::Result<()> {
+        let frame = codec::encode(message);
+        Ok(self.socket.send(Message::Binary(frame.into())).await?)
+    }
+
+    async fn read(&mut self) -> anyhow::Result<ServerMessage> {
+        read(&mut self.socket).await
+    }
+}
+
+/// An event of this job that was not seen yet.
+pub fn new_event(message: &ServerMessage, job: JobId, seen: u64) -> Option<&JobEvent> {
+    match message {
+        ServerMessage::Event(event) if event.job == job && event.seq > seen => Some(event),
+        _ => None,
+    }
+}
+
+/// A client that asks nobody but the companion.
+///
+/// # Errors
+/// When the system's certificates cannot be read.
+pub fn http_client() -> anyhow::Result<reqwest::Client> {
+    install_tls();
+    Ok(reqwest::Client::builder().no_proxy().build()?)
+}
+
+/// Chooses the cryptography under TLS: of the two that rustls offers, the one that is built with a C
+/// compiler alone.
+pub fn install_tls() {
+    // An error means that it is installed already.
+    _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+impl Place {
+    fn new(url: &str) -> Result<Self, BadInput> {
+        let url = url.trim_end_matches('/').trim_end_matches("/ws");
+        let http = match url.split_once("://") {
+            Some(("ws", host)) if !host.is_empty() => format!("http://{host}"),
+            Some(("wss", host)) if !host.is_empty() => format!("https://{host}"),
+            _ => {
+                return Err(BadInput(format!(
+                    "{url:?} is no companion's address. Use ws://127.0.0.1:7878, or wss:// for one on the network."
+                )));
+            }
+        };
+        let socket = format!("{url}/ws");
+        Ok(Self { socket, http })
+    }
+
+    async fn token(&self, http: &reqwest::Client) -> anyhow::Result<String> {
+        let answer = http.get(format!("{}/token", self.http)).send().await;
+        let answer = answer.map_err(|_unreachable| {
+            BadInput(format!(
+                "no companion answers at {}. Start one with `mimeo serve`.",
+                self.http
+            ))
+        })?;
+        if answer.status() != StatusCode::OK {
+            return Err(BadInput(format!(
+                "the companion at {} wants a token. Give it with --token.",
+                self.http
+            ))
+            .into());
+        }
+        Ok(answer.text().await?)
+    }
+}
+
+async fn open(
+    place: &Place,
+    token: &str,
+) -> anyhow::Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Snapshot)> {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_SERVER_FRAME))
+        .max_frame_size(Some(MAX_SERVER_FRAME));
+    let connected = connect_async_with_config(&place.socket, Some(config), true).await;
+    let (mut socket, _) = connected.map_err(|error| {
+        BadInput(format!(
+            "no companion answers at {} ({error}). Start one with `mimeo serve`.",
+            place.socket
+        ))
+    })?;
+    let hello = ClientMessage::Hello {
+        protocol: PROTOCOL_VERSION,
+        app: APP.to_owned(),
+        token: token.to_owned(),
+    };
+    let hello = Message::Binary(codec::encode(&hello).into());
+    socket.send(hello).await?;
+    match read(&mut socket).await? {
+        ServerMessage::Welcome { snapshot, .. } => Ok((socket, snapshot)),
+        ServerMessage::Rejected { reason, .. } => Err(BadInput(reason.to_string()).into()),
+        _ => Err(BadInput("the companion does not speak Mimeo's protocol. Update it.".to_owned()).into()),
+    }
+}
+
+async fn read(
+    socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>,
+) -> anyhow::Result<ServerMessage> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Binary(frame))) => {
+                return Ok(codec::decode(&frame, MAX_SERVER_FRAME)?);
+            }
+            Some(Ok(Message::Close(_))) | None => {
+                anyhow::bail!("the companion ended the connection.")
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => anyhow::bail!("the connection to the companion broke ({error})."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_how_to_get_there() {
+        for (url, http) in [
+            ("ws://127.0.0.1:7878", "http://127.0.0.1:7878"),
+            ("ws://127.0.0.1:7878/ws", "http://127.0.0.1:7878"),
+            ("wss://studio.example:443/", "https://studio.example:443"),
+        ] {
+            assert_eq!(Place::new(url).unwrap().http, http, "{url}");
+        }
+        for bad in ["127.0.0.1:7878", "http://127.0.0.1:7878", "ws://", ""] {
+            assert!(Place::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}
