@@ -71,6 +71,8 @@ pub struct Settings {
     pub device_memory_bytes: Option<u64>,
     /// Pictures take at most this.
     pub max_blobs_bytes: u64,
+    /// Time between saves of the running job's state.
+    pub save_every: Duration,
 }
 
 /// What a service beyond loopback needs.
@@ -227,6 +229,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
         bases: bases.clone(),
         folder: Arc::clone(&folder),
         compute: compute.clone(),
+        save_every: settings.save_every,
         progress: progress.clone(),
         copiers: copiers.clone(),
         runtime: tokio::runtime::Handle::current(),

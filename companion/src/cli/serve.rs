@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use mimeo_engine::DeviceChoice;
@@ -39,6 +40,9 @@ pub struct Serve {
     /// Limit of all stored pictures in MiB
     #[arg(long, value_name = "MIB", default_value_t = 8192)]
     max_blobs: u64,
+    /// Seconds between saves of the running job's state: what a crash costs at most
+    #[arg(long, value_name = "SECS", default_value_t = 30.0, value_parser = seconds)]
+    save_every: f64,
     /// Listen here instead of on this computer only, such as 0.0.0.0:7878; needs the three below
     #[arg(long, value_name = "ADDRESS", requires_all = ["token", "tls_cert", "tls_key"], conflicts_with = "port")]
     listen: Option<SocketAddr>,
@@ -109,8 +113,16 @@ impl Serve {
             device: self.device,
             device_memory_bytes: self.device_memory.map(|mib| mib << 20),
             max_blobs_bytes: self.max_blobs << 20,
+            save_every: Duration::from_secs_f64(self.save_every),
         })
     }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let day = 24.0 * 3600.0;
+    let secs = text.parse::<f64>().ok();
+    let secs = secs.filter(|secs| (0.0..=day).contains(secs));
+    secs.ok_or_else(|| "it is a number of seconds, from 0 to a day".to_owned())
 }
 
 async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::Result<Exit> {

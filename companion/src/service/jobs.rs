@@ -83,6 +83,9 @@ impl Jobs {
                 }
             }
         }
+        for id in self.store.jobs_under_way().await? {
+            self.queue.ensure(id).await?;
+        }
         self.copiers.send_replace(self.store.copiers().await?);
         self.order_changed().await;
         Ok(())
@@ -326,13 +329,17 @@ impl Jobs {
     pub async fn run(self, id: JobId) {
         self.order_changed().await;
         if *self.ending.borrow() {
-            return;
+            std::future::pending::<()>().await;
         }
         match self.store.job(id).await {
             Ok(Some(job)) if job.state == JobState::Queued => {
                 let steering = self.steering(id);
                 self.trainer.train(job, steering).await;
                 self.lock_running().remove(&id);
+                if *self.ending.borrow() {
+                    // Interrupted: returning would tell the queue that the job is done.
+                    std::future::pending::<()>().await;
+                }
             }
             // Discarded meanwhile, or handed out twice.
             Ok(_) => {}

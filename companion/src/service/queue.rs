@@ -83,6 +83,24 @@ impl Queue {
         Ok(waiting.into_iter().map(|(_, _, job)| job).collect())
     }
 
+    /// Adds a job that should wait but is not there: its last delivery was acknowledged, and the
+    /// process ended before what came of it was stored.
+    pub async fn ensure(&self, job: JobId) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
+        let waits: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM Jobs WHERE job_type = ?1 AND job = ?2
+                            AND status NOT IN ('Done', 'Killed'))",
+        )
+        .bind(QUEUE)
+        .bind(ticket(job))
+        .fetch_one(&mut *connection)
+        .await?;
+        if waits {
+            return Ok(());
+        }
+        Self::push(&mut connection, job, 0).await
+    }
+
     /// Takes a waiting job out.
     pub async fn remove(&self, job: JobId) -> Result<(), StoreError> {
         sqlx::query(

@@ -23,8 +23,6 @@ use super::store::{NewCopier, NewFile, StoreError, StoredJob};
 use super::trainer::Context;
 use crate::cli::lora;
 
-/// A job that ends without warning loses at most this much.
-const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// Losses are told at most this often.
 const LOSSES_EVERY: Duration = Duration::from_millis(100);
 /// While the disk is full.
@@ -355,7 +353,7 @@ impl Control for Recorder<'_> {
             return Directive::Stop;
         }
         let wants_state = wishes.pause || wishes.stop || wishes.end.is_some();
-        if !is_saved && (wants_state || self.saved_since.elapsed() >= SAVE_EVERY) {
+        if !is_saved && (wants_state || self.saved_since.elapsed() >= self.context.save_every) {
             return Directive::SaveState;
         }
         if wishes.stop {

@@ -16,7 +16,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::sync::watch;
 
 use super::clock::now_millis;
@@ -160,6 +160,12 @@ impl Store {
         // Few, because SQLite has one writer anyway.
         let pool = SqlitePoolOptions::new()
             .max_connections(4)
+            // After a write that found the disk full SQLite has rolled back by itself, which SQLx
+            // does not notice: such a connection would refuse every later transaction.
+            .before_acquire(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            })
             .connect_with(options)
             .await
             .map_err(explain)?;

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use mimeo_engine::{Base, Compute, Emit};
 use mimeo_protocol::{
@@ -42,6 +43,8 @@ pub struct Context {
     pub folder: Arc<DataFolder>,
     /// The device.
     pub compute: Compute,
+    /// Time between saves of the running job's state.
+    pub save_every: Duration,
     /// How far the running job is.
     pub progress: watch::Sender<Option<JobProgress>>,
     /// The finished copiers.

@@ -1,0 +1,172 @@
+//! Limits: sockets, pictures, memory, and what a job may name.
+
+use mimeo_protocol::{
+    BaseId, ClientMessage, CopierChoice, CopierId, MemoryPlan, Rejection, ServerMessage, TrainJob,
+};
+
+use crate::client::{Client, blob_id};
+use crate::companion::Companion;
+
+async fn refused(client: &mut Client, job: TrainJob) -> Rejection {
+    match client.try_submit(job).await {
+        ServerMessage::Rejected { reason, .. } => reason,
+        other => panic!("refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn fifty_pages_are_served_and_sixty_five_are_not() {
+    let companion = Companion::start("");
+    let mut clients = Vec::new();
+    for _ in 0..64 {
+        clients.push(companion.client().await);
+    }
+    let job = clients[0].quick_job("many").await;
+    let id = clients[0].submit(job).await;
+    for client in &mut clients[..50] {
+        client.until_over(id).await;
+    }
+    let refused = tokio_tungstenite::connect_async(format!("{}/ws", companion.ws())).await;
+    assert!(refused.is_err(), "one too many");
+    clients.truncate(60);
+    // The server sees at once that they went; this only gives it the time to.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    companion.client().await;
+}
+
+#[tokio::test]
+async fn only_pictures_are_taken_and_only_under_their_own_hash() {
+    let companion = Companion::start("");
+    let client = companion.client().await;
+    let picture = mimeo_base::pairs()[0].original_png;
+    assert_eq!(
+        client.put(blob_id(b"other"), picture).await.status(),
+        422,
+        "the hash of something else"
+    );
+    for junk in [&b"<script>alert(1)</script>"[..], b"", &picture[..picture.len() / 2]] {
+        let answer = client.put(blob_id(junk), junk).await;
+        assert_eq!(answer.status(), 422, "{:.20}", String::from_utf8_lossy(junk));
+    }
+    let bomb = decompression_bomb();
+    let answer = client.put(blob_id(&bomb), &bomb).await;
+    assert_eq!(answer.status(), 422, "a small file of huge sides");
+    let said = answer.text().await.unwrap();
+    assert!(said.contains("megapixel") || said.contains("16384"), "the limit: {said}");
+    let large = vec![0; (64 << 20) + 1];
+    let answer = client.put(blob_id(&large), &large).await;
+    assert_eq!(answer.status(), 413, "too many bytes");
+    let files = std::fs::read_dir(companion.data().join("blobs")).unwrap();
+    assert_eq!(files.count(), 0, "nothing of it is kept");
+}
+
+/// A PNG that says it is 60 000 x 60 000; checksums are right, the data is missing.
+fn decompression_bomb() -> Vec<u8> {
+    let mut png = mimeo_image::encode_png(&mimeo_image::Rgb::filled(1, 1, [0; 3])).unwrap();
+    png[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
+    let crc = png[12..29].iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 {
+                crc >> 1 ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            }
+        })
+    });
+    png[29..33].copy_from_slice(&(!crc).to_be_bytes());
+    png
+}
+
+#[tokio::test]
+async fn pictures_take_only_the_room_they_are_given() {
+    let companion = Companion::start("--max-blobs 0");
+    let client = companion.client().await;
+    let picture = mimeo_base::pairs()[0].original_png;
+    let answer = client.put(blob_id(picture), picture).await;
+    assert_eq!(answer.status(), 507, "no room");
+    assert!(answer.text().await.unwrap().contains("--max-blobs"), "what to do");
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_done_is_refused_when_it_is_submitted() {
+    let companion = Companion::start("");
+    let mut client = companion.client().await;
+    let good = client.quick_job("good").await;
+
+    let mut job = good.clone();
+    job.target = job.original;
+    let reason = refused(&mut client, job).await;
+    assert!(matches!(reason, Rejection::Failed { .. }), "the same picture twice: {reason:?}");
+    let mut job = good.clone();
+    job.original = blob_id(b"never uploaded");
+    let reason = refused(&mut client, job).await;
+    assert!(matches!(reason, Rejection::Missing { .. }), "no such picture: {reason:?}");
+    let mut job = good.clone();
+    job.base = BaseId::try_from("sdxl".to_owned()).unwrap();
+    let reason = refused(&mut client, job).await;
+    assert!(matches!(reason, Rejection::Missing { .. }), "no such base: {reason:?}");
+    let mut job = good.clone();
+    job.copier = CopierChoice::Given(CopierId(7));
+    let reason = refused(&mut client, job).await;
+    assert!(matches!(reason, Rejection::Missing { .. }), "no such copier: {reason:?}");
+    let mut job = good.clone();
+    job.mask = Some(job.original);
+    client.submit(job).await;
+    let mut job = good;
+    job.recipe.prompt = "x".repeat(10_000);
+    let reason = refused(&mut client, job).await;
+    assert!(matches!(reason, Rejection::Failed { .. }), "an endless prompt: {reason:?}");
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_fit_is_refused_with_the_number_to_lower() {
+    let companion = Companion::start("--device-memory 100");
+    let mut client = companion.client().await;
+    let mut job = client.quick_copier_job("large").await;
+    job.recipe.pass.batch_size = mimeo_protocol::BatchSize::constant(64);
+    let plan = plan(&mut client, &job).await;
+    assert_eq!(plan.available_bytes, Some(90 << 20), "what is left to it");
+    assert!(plan.needed_bytes() > 90 << 20, "{plan:?}");
+    let reason = refused(&mut client, job.clone()).await;
+    let Rejection::Memory { message } = reason else {
+        panic!("memory: {reason:?}");
+    };
+    assert!(message.contains("batch size from 64 to 1"), "{message}");
+
+    let plenty = Companion::start("");
+    let mut client = plenty.client().await;
+    let job = client.quick_job("small").await;
+    let plan = self::plan(&mut client, &job).await;
+    assert_eq!(plan.remedy, None, "it fits: {plan:?}");
+}
+
+async fn plan(client: &mut Client, job: &TrainJob) -> MemoryPlan {
+    let job = Box::new(job.clone());
+    let answer = client.ask(|request| ClientMessage::Plan { request, job }).await;
+    match answer {
+        ServerMessage::Plan { plan, .. } => plan,
+        other => panic!("a plan: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn bases_and_devices_are_listed() {
+    let companion = Companion::start("");
+    std::fs::create_dir_all(companion.data().join("models/broken one/unet")).unwrap();
+    let mut client = companion.client().await;
+    let list = |request| ClientMessage::ListCheckpoints { request };
+    let ServerMessage::Checkpoints { checkpoints, .. } = client.ask(list).await else {
+        panic!("the bases");
+    };
+    let ids: Vec<_> = checkpoints.iter().map(|info| info.id.as_str()).collect();
+    assert_eq!(ids, ["bundled", "broken-one"], "both");
+    assert_eq!(checkpoints[0].native_side, Some(128), "what it is");
+    assert_eq!(checkpoints[0].unusable, None, "usable");
+    assert!(checkpoints[1].unusable.is_some(), "and why the other is not");
+    let devices = |request| ClientMessage::Devices { request };
+    let ServerMessage::Devices { devices, .. } = client.ask(devices).await else {
+        panic!("the devices");
+    };
+    assert!(devices[0].in_use && devices[0].name.starts_with("CPU"), "{devices:?}");
+    assert!(devices[0].memory_bytes > Some(1 << 30), "its memory: {devices:?}");
+}

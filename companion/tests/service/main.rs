@@ -1,0 +1,18 @@
+//! The real companion on 127.0.0.1, and real clients.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test that cannot go on has nothing better to do than to stop"
+)]
+
+mod abuse;
+mod client;
+mod companion;
+mod controls;
+mod copiers;
+mod disk;
+mod guard;
+mod jobs;
+mod kills;
+mod limits;
+mod order;
