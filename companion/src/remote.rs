@@ -258,7 +258,9 @@ async fn open(
     match read(&mut socket).await? {
         ServerMessage::Welcome { snapshot, .. } => Ok((socket, snapshot)),
         ServerMessage::Rejected { reason, .. } => Err(BadInput(reason.to_string()).into()),
-        _ => Err(BadInput("the companion does not speak Mimeo's protocol. Update it.".to_owned()).into()),
+        _ => Err(
+            BadInput("the companion does not speak Mimeo's protocol. Update it.".to_owned()).into(),
+        ),
     }
 }
 

@@ -25,7 +25,7 @@ mod store;
 mod task;
 mod trainer;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -174,8 +174,7 @@ impl Service {
             }
             Some(network) => {
                 let tls = tls(&network).await?;
-                let server =
-                    axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
+                let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
                 tokio::spawn(server.serve(service))
             }
         };
@@ -248,7 +247,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
         trainer,
         memory,
         compute,
-        running: Arc::new(Mutex::new(HashMap::new())),
+        running: Arc::new(Mutex::new(BTreeMap::new())),
         ending: watch::Sender::new(false),
     };
     let handler = jobs.clone();
@@ -258,12 +257,12 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
 
 async fn tls(network: &Network) -> anyhow::Result<axum_server::tls_rustls::RustlsConfig> {
     remote::install_tls();
-    let loaded = axum_server::tls_rustls::RustlsConfig::from_pem_file(
-        &network.certificate,
-        &network.key,
-    );
+    let loaded =
+        axum_server::tls_rustls::RustlsConfig::from_pem_file(&network.certificate, &network.key);
     loaded.await.map_err(|error| {
-        let why = format!("this certificate and its key cannot be used ({error}); both must be PEM files");
+        let why = format!(
+            "this certificate and its key cannot be used ({error}); both must be PEM files"
+        );
         BadInput::file(why, &network.certificate).into()
     })
 }
@@ -273,4 +272,3 @@ fn new_token() -> String {
     let bytes: [u8; 32] = rand::random();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
-

@@ -66,7 +66,10 @@ fn job(method: Method) -> PreparedJob {
 fn bytes(artifact: &Artifact) -> [Option<Vec<u8>>; 2] {
     [&artifact.lora, &artifact.copier].map(|file| {
         let file = file.as_ref()?;
-        Some(file.write(Precision::F32).expect("a LoRA that can be written"))
+        Some(
+            file.write(Precision::F32)
+                .expect("a LoRA that can be written"),
+        )
     })
 }
 
@@ -160,9 +163,16 @@ fn a_job_that_goes_on_makes_the_same_file() {
 
         // And from the state that is left where training ends and measuring begins.
         let measured_again = live(&job, Some(state(whole.state)), usize::MAX);
-        assert_eq!(measured_again.resumed, Some((Phase::Training, 4)), "{method}");
+        assert_eq!(
+            measured_again.resumed,
+            Some((Phase::Training, 4)),
+            "{method}"
+        );
         let artifact = measured_again.artifact.expect("never given up");
-        assert!(bytes(&artifact) == files, "{method}: another file at the end");
+        assert!(
+            bytes(&artifact) == files,
+            "{method}: another file at the end"
+        );
     }
 }
 

@@ -10,8 +10,8 @@ use mimeo_base::ExamplePair;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::sample::sample;
 use mimeo_engine::{
-    Base, EngineError, Event, LoadedLora, LoraStack, Outcome, Phase, SampleRequest, Scores,
-    PreparedJob,
+    Base, EngineError, Event, LoadedLora, LoraStack, Outcome, Phase, PreparedJob, SampleRequest,
+    Scores,
 };
 use mimeo_image::{Sheet, decode, decode_mask};
 use mimeo_protocol::{Method, Recipe};

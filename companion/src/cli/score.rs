@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::RECIPE;
-use mimeo_engine::{Base, Scores, PreparedJob, score_file};
+use mimeo_engine::{Base, PreparedJob, Scores, score_file};
 use mimeo_protocol::{Method, Recipe};
 use serde::Serialize;
 

@@ -136,7 +136,9 @@ async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::R
     let text = format!("Mimeo is at {link} and trains on {device}. Ctrl+C ends it.");
     report.answer("serving", &serving, &text);
     if open && let Err(error) = open::that_detached(&link) {
-        console::err(&format!("Note: no browser could be opened ({error}). Open {link}"));
+        console::err(&format!(
+            "Note: no browser could be opened ({error}). Open {link}"
+        ));
     }
     service.run(end_requested()).await?;
     Ok(Exit::Done)

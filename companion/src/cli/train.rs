@@ -16,11 +16,11 @@ use super::{lora, score_table};
 
 mod remote;
 
-use remote::Order;
 use crate::exit::{BadInput, Exit};
 use crate::interrupt;
 use crate::output::{Existing, OutFile};
 use crate::progress::{Report, duration};
+use remote::Order;
 
 /// Train a LoRA from two pictures.
 #[derive(Debug, Args)]

@@ -43,7 +43,8 @@ impl DataFolder {
     /// When it cannot be written to, or another Mimeo uses it.
     pub fn open(root: &Path) -> Result<Self, BadInput> {
         let unusable = |error: io::Error| {
-            let why = format!("this data folder cannot be used ({error}); choose another with --data");
+            let why =
+                format!("this data folder cannot be used ({error}); choose another with --data");
             BadInput::file(why, root)
         };
         create_private(root).map_err(unusable)?;

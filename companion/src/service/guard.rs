@@ -88,7 +88,11 @@ impl Guard {
     fn refusal(&self, request: &Request) -> Option<&'static str> {
         let headers = request.headers();
         let host = headers.get(HOST).and_then(|value| value.to_str().ok());
-        let is_ours = |host: &str| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host));
+        let is_ours = |host: &str| {
+            self.hosts
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(host))
+        };
         if !host.is_some_and(is_ours) {
             return Some("This address is not the companion's. Open the link that it printed.");
         }
@@ -97,7 +101,9 @@ impl Guard {
             let origin = origin.to_str().unwrap_or_default();
             let prefix = format!("{}://", self.scheme);
             if !origin.strip_prefix(&prefix).is_some_and(is_ours) {
-                return Some("Another page may not use the companion. Open the link that it printed.");
+                return Some(
+                    "Another page may not use the companion. Open the link that it printed.",
+                );
             }
         }
         let site = headers.get("sec-fetch-site");
@@ -110,7 +116,9 @@ impl Guard {
         match site {
             None | Some("same-origin" | "none") => None,
             Some(_) if navigates => None,
-            Some(_) => Some("Another page may not use the companion. Open the link that it printed."),
+            Some(_) => {
+                Some("Another page may not use the companion. Open the link that it printed.")
+            }
         }
     }
 }
@@ -167,7 +175,11 @@ mod tests {
             vec![own, ("origin", "http://127.0.0.1:7878")],
             vec![own, ("sec-fetch-site", "same-origin")],
             vec![own, ("sec-fetch-site", "none")],
-            vec![own, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")],
+            vec![
+                own,
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "navigate"),
+            ],
         ] {
             assert!(!refused(&good), "{good:?}");
         }

@@ -12,8 +12,9 @@ use axum::http::header::{
 };
 use axum::http::{StatusCode, Uri};
 use axum::middleware;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{get, put};
+use futures_util::StreamExt as _;
 use mimeo_protocol::{BlobId, FileId, MAX_CLIENT_FRAME, PROTOCOL_VERSION};
 use rust_embed::RustEmbed;
 use serde::Serialize;
@@ -139,18 +140,10 @@ async fn put_blob(
     let Ok(_permit) = shared.uploads.acquire().await else {
         return not_found();
     };
-    let announced = headers.get(CONTENT_LENGTH);
-    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let too_large = || {
+    let Some(bytes) = read_up_to(body, MAX_BLOB_BYTES).await else {
         let limit = MAX_BLOB_BYTES >> 20;
         let why = format!("A picture file has at most {limit} MiB. Make it smaller.");
-        (StatusCode::PAYLOAD_TOO_LARGE, why).into_response()
-    };
-    if announced.is_some_and(|length| length > MAX_BLOB_BYTES) {
-        return too_large();
-    }
-    let Ok(bytes) = axum::body::to_bytes(body, MAX_BLOB_BYTES).await else {
-        return too_large();
+        return (StatusCode::PAYLOAD_TOO_LARGE, why).into_response();
     };
     let taken = tokio::task::spawn_blocking(move || shared.jobs.blobs.take(id, &bytes)).await;
     match taken {
@@ -169,6 +162,27 @@ async fn put_blob(
             (StatusCode::UNPROCESSABLE_ENTITY, why).into_response()
         }
     }
+}
+
+/// The whole of a body, or none if it is larger.
+///
+/// What is too much is still read, and forgotten, for a while: a client that is answered while it
+/// sends sees a broken line instead of the answer.
+async fn read_up_to(body: Body, limit: usize) -> Option<Vec<u8>> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    let mut parts = body.into_data_stream();
+    while let Some(part) = parts.next().await {
+        let part = part.ok()?;
+        length += part.len();
+        if length <= limit {
+            bytes.extend_from_slice(&part);
+        } else if length > 4 * limit {
+            return None;
+        } else {
+            bytes = Vec::new();
+        }
+    }
+    (length <= limit).then_some(bytes)
 }
 
 async fn get_blob(

@@ -1,6 +1,6 @@
 //! What clients ask for, as operations on the store, the queue and the training thread.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mimeo_image::{Difference, decode, decode_mask};
@@ -56,7 +56,7 @@ pub struct Jobs {
     /// The device.
     pub compute: mimeo_engine::Compute,
     /// The job that runs, and what is wanted of it.
-    pub running: Arc<Mutex<HashMap<JobId, Arc<Steering>>>>,
+    pub running: Arc<Mutex<BTreeMap<JobId, Arc<Steering>>>>,
     /// Whether the service ends.
     pub ending: watch::Sender<bool>,
 }
@@ -74,7 +74,10 @@ impl Jobs {
             if let JobState::Running { .. } | JobState::Paused { .. } = job.state {
                 let was_paused = matches!(
                     &job.state,
-                    JobState::Paused { reason: mimeo_protocol::PauseReason::User, .. }
+                    JobState::Paused {
+                        reason: mimeo_protocol::PauseReason::User,
+                        ..
+                    }
                 );
                 self.store.change_state(id, Transition::Interrupt).await?;
                 if was_paused {
@@ -93,8 +96,16 @@ impl Jobs {
 
     /// Everything there is, and the number of the newest event that it includes.
     pub async fn snapshot(&self) -> Answer<(Snapshot, i64)> {
-        let order = self.queue.order().await.map_err(|error| rejection(&error))?;
-        let (mut jobs, newest) = self.store.summaries().await.map_err(|error| rejection(&error))?;
+        let order = self
+            .queue
+            .order()
+            .await
+            .map_err(|error| rejection(&error))?;
+        let (mut jobs, newest) = self
+            .store
+            .summaries()
+            .await
+            .map_err(|error| rejection(&error))?;
         let progress = self.progress.borrow().clone();
         if let Some(progress) = progress
             && let Some(job) = jobs.iter_mut().find(|job| job.id == progress.job)
@@ -112,7 +123,11 @@ impl Jobs {
 
     /// Queues a job, if it can be done at all.
     pub async fn submit(&self, job: TrainJob) -> Answer<JobId> {
-        let waiting = self.queue.order().await.map_err(|error| rejection(&error))?;
+        let waiting = self
+            .queue
+            .order()
+            .await
+            .map_err(|error| rejection(&error))?;
         if waiting.len() >= MAX_QUEUE {
             return Err(Rejection::Full {
                 message: format!(
@@ -121,7 +136,11 @@ impl Jobs {
             });
         }
         self.check(&job).await?;
-        let id = self.store.add_job(&job).await.map_err(|error| rejection(&error))?;
+        let id = self
+            .store
+            .add_job(&job)
+            .await
+            .map_err(|error| rejection(&error))?;
         self.order_changed().await;
         self.queue.wake();
         Ok(id)
@@ -206,7 +225,10 @@ impl Jobs {
                 self.queue.wake();
             }
             (JobControl::StopAndKeep | JobControl::Discard, JobState::Queued) => {
-                self.queue.remove(id).await.map_err(|error| rejection(&error))?;
+                self.queue
+                    .remove(id)
+                    .await
+                    .map_err(|error| rejection(&error))?;
                 self.change(id, Transition::Stop).await?;
                 if control == JobControl::Discard {
                     self.forget(id).await;
@@ -269,7 +291,10 @@ impl Jobs {
             });
         }
         self.forget(id).await;
-        self.store.delete_job(id).await.map_err(|error| rejection(&error))?;
+        self.store
+            .delete_job(id)
+            .await
+            .map_err(|error| rejection(&error))?;
         self.removed.send_modify(|removed| removed.push(id));
         Ok(())
     }
@@ -290,9 +315,17 @@ impl Jobs {
             what: format!("the file {file}"),
             remedy: "Choose a LoRA that a job made.".to_owned(),
         };
-        let owner = self.store.owner(file).await.map_err(|error| rejection(&error))?;
+        let owner = self
+            .store
+            .owner(file)
+            .await
+            .map_err(|error| rejection(&error))?;
         let job = self.job(owner.ok_or_else(missing)?).await?;
-        let found = self.store.file(file).await.map_err(|error| rejection(&error))?;
+        let found = self
+            .store
+            .file(file)
+            .await
+            .map_err(|error| rejection(&error))?;
         let (_, path) = found.ok_or_else(missing)?;
         let (answer, scores) = oneshot::channel();
         let kind = TaskKind::Score(path, answer);
@@ -365,7 +398,11 @@ impl Jobs {
 
     /// A job, by its number.
     pub async fn job(&self, id: JobId) -> Answer<StoredJob> {
-        let job = self.store.job(id).await.map_err(|error| rejection(&error))?;
+        let job = self
+            .store
+            .job(id)
+            .await
+            .map_err(|error| rejection(&error))?;
         job.ok_or_else(|| rejection(&StoreError::NoJob { job: id }))
     }
 
@@ -405,7 +442,8 @@ impl Jobs {
 
     async fn copiers_changed(&self) -> Answer<()> {
         let copiers = self.store.copiers().await;
-        self.copiers.send_replace(copiers.map_err(|error| rejection(&error))?);
+        self.copiers
+            .send_replace(copiers.map_err(|error| rejection(&error))?);
         Ok(())
     }
 
@@ -413,7 +451,7 @@ impl Jobs {
         Arc::clone(self.lock_running().entry(id).or_default())
     }
 
-    fn lock_running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<Steering>>> {
+    fn lock_running(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, Arc<Steering>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,7 +49,8 @@ impl Memory {
             remedy: "Choose another one.".to_owned(),
         })?;
         let failed = |message: String| Rejection::Failed { message };
-        let folder = runtime::block_on(source.open()).map_err(|error| failed(format!("{error:#}")))?;
+        let folder =
+            runtime::block_on(source.open()).map_err(|error| failed(format!("{error:#}")))?;
         let need = |batch: Option<BatchSize>| {
             let mut recipe = job.recipe.clone();
             if let Some(batch) = batch {
@@ -64,9 +65,7 @@ impl Memory {
             activations_bytes,
             optimizer_bytes,
         } = need(None)?;
-        let available_bytes = self
-            .total_bytes
-            .map(|total| (total as f64 * SHARE) as u64);
+        let available_bytes = self.total_bytes.map(|total| (total as f64 * SHARE) as u64);
         let mut plan = MemoryPlan {
             weights_bytes,
             activations_bytes,
@@ -81,7 +80,9 @@ impl Memory {
                 let passes = [&job.recipe.pass, &job.recipe.copier.pass];
                 let batch = passes.map(|pass| pass.batch_size.get()).into_iter().max();
                 let batch = batch.unwrap_or(1);
-                format!("Lower the batch size from {batch} to 1 (and raise the accumulation instead).")
+                format!(
+                    "Lower the batch size from {batch} to 1 (and raise the accumulation instead)."
+                )
             } else if fits(weights_bytes + optimizer_bytes) {
                 "Use smaller pictures, with batch size 1.".to_owned()
             } else {

@@ -70,11 +70,17 @@ fn owner(port: u16) -> Option<String> {
         let Ok(files) = std::fs::read_dir(process.path().join("fd")) else {
             continue;
         };
-        let mut links = files.flatten().flat_map(|file| std::fs::read_link(file.path()));
+        let mut links = files
+            .flatten()
+            .flat_map(|file| std::fs::read_link(file.path()));
         if links.any(|link| is_socket(&link).is_some()) {
             let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
             let number = process.file_name();
-            return Some(format!("{} (process {})", name.trim(), number.to_string_lossy()));
+            return Some(format!(
+                "{} (process {})",
+                name.trim(),
+                number.to_string_lossy()
+            ));
         }
     }
     None
@@ -112,7 +118,11 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
             0: 0100007F:1EC6 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0 100 0 0 10 0\n\
             1: 0100007F:1EC6 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0 20 4 30 10 -1\n";
-        assert_eq!(listening_inodes(table, 7878), ["4711"], "not the connected one");
+        assert_eq!(
+            listening_inodes(table, 7878),
+            ["4711"],
+            "not the connected one"
+        );
         assert!(listening_inodes(table, 80).is_empty(), "another port");
     }
 }

@@ -51,6 +51,13 @@ impl Queue {
         let dead_for_secs = 0;
         let everyone = WorkerFilter::None;
         apalis_sqlite::queries::reenqueue_orphaned(&pool, dead_for_secs, QUEUE, &everyone).await?;
+        // What is over, and who did it, would pile up from start to start.
+        for tidy in [
+            "DELETE FROM Jobs WHERE status IN ('Done', 'Killed')",
+            "DELETE FROM Workers WHERE id NOT IN (SELECT lock_by FROM Jobs WHERE lock_by NOT NULL)",
+        ] {
+            sqlx::query(tidy).execute(&pool).await?;
+        }
         let pushed = watch::Sender::new(());
         Ok(Self { pool, pushed })
     }

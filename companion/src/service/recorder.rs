@@ -307,10 +307,7 @@ impl<'a> Recorder<'a> {
         );
         let reason = PauseReason::DiskFull { message };
         let paused = context.store.change_state(job, Transition::Pause(reason));
-        let is_paused = matches!(
-            context.wait_for(paused),
-            Ok(JobState::Paused { .. })
-        );
+        let is_paused = matches!(context.wait_for(paused), Ok(JobState::Paused { .. }));
         loop {
             let wishes = self.steering.wishes();
             if wishes.end.is_some() {
@@ -414,9 +411,7 @@ fn write(path: &std::path::Path, bytes: &[u8]) -> Result<(), StoreError> {
 
 fn from_io(error: std::io::Error) -> StoreError {
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            StoreError::DiskFull
-        }
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::DiskFull,
         _ => sqlx::Error::Io(error).into(),
     }
 }

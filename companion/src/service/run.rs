@@ -53,7 +53,7 @@ pub fn run(thread: &mut Thread, job: &StoredJob, steering: &Arc<Steering>) {
     }
     // What could not even be written down.
     match recorder.trouble {
-        Some(Trouble::Failed(message)) => fail(&context, job.id, message),
+        Some(Trouble::Failed(message)) => fail(&context, job.id, &message),
         Some(Trouble::Ended) => {
             let ended = steering.wishes().end.unwrap_or(End::Interrupt);
             let transition = match ended {
@@ -68,12 +68,14 @@ pub fn run(thread: &mut Thread, job: &StoredJob, steering: &Arc<Steering>) {
 }
 
 /// Notes that a job failed, as far as that can be noted.
-pub fn fail(context: &Context, job: JobId, message: String) {
+pub fn fail(context: &Context, job: JobId, message: &str) {
     let transition = Transition::Fail {
-        message: message.clone(),
+        message: message.to_owned(),
     };
     if let Err(error) = context.wait_for(context.store.change_state(job, transition)) {
-        console::err(&format!("error: job {job} failed ({message}), which could not be noted ({error})."));
+        console::err(&format!(
+            "error: job {job} failed ({message}), which could not be noted ({error})."
+        ));
     }
 }
 
@@ -218,7 +220,9 @@ fn prepare(
     let request = &job.job;
     if request.scores {
         let source = context.bases.find(&request.base);
-        prepared.held_out_prompts = source.map(|source| source.unseen_prompts()).unwrap_or_default();
+        prepared.held_out_prompts = source
+            .map(|source| source.unseen_prompts())
+            .unwrap_or_default();
     }
     if request.recipe.method == Method::Copier {
         let fingerprint = fingerprint(base, &prepared)?;
@@ -279,7 +283,9 @@ fn read_copier(context: &Context, id: CopierId) -> anyhow::Result<FinishedCopier
     let copiers = context.wait_for(context.store.copiers())?;
     let found = copiers.into_iter().find(|copier| copier.id == id);
     let missing = || {
-        anyhow::anyhow!("the copier {id} is not here any more. Choose another one, or let the job train its own.")
+        anyhow::anyhow!(
+            "the copier {id} is not here any more. Choose another one, or let the job train its own."
+        )
     };
     let copier = found.ok_or_else(missing)?;
     let file = context.wait_for(context.store.file(copier.file.id))?;
@@ -307,7 +313,11 @@ fn fingerprint(base: &Base, job: &PreparedJob) -> anyhow::Result<String> {
     hash.update(fitted.width().to_le_bytes());
     hash.update(fitted.height().to_le_bytes());
     hash.update(fitted.pixels());
-    hash.update(codec::encode(&(recipe.seed, &recipe.prompt, &recipe.copier)));
+    hash.update(codec::encode(&(
+        recipe.seed,
+        &recipe.prompt,
+        &recipe.copier,
+    )));
     Ok(BlobId::from_sha256(hash.finalize().into()).to_string())
 }
 
@@ -386,6 +396,12 @@ pub fn fitted_size(base: &Base, job: &PreparedJob) -> Result<(u32, u32), EngineE
 /// A as it is trained.
 fn fitted(base: &Base, job: &PreparedJob) -> Result<Rgb, EngineError> {
     let (multiple, side) = (base.side_multiple(), base.native_side());
-    let fitted = fit_pair(&job.original, &job.target, job.mask.as_ref(), multiple, side)?;
+    let fitted = fit_pair(
+        &job.original,
+        &job.target,
+        job.mask.as_ref(),
+        multiple,
+        side,
+    )?;
     Ok(fitted.original)
 }

@@ -10,8 +10,8 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use mimeo_protocol::{
-    ClientMessage, DecodeError, DeviceInfo, JobId, JobProgress, MAX_CLIENT_FRAME,
-    PROTOCOL_VERSION, Rejection, RequestId, ServerMessage, codec,
+    ClientMessage, DecodeError, DeviceInfo, JobId, JobProgress, MAX_CLIENT_FRAME, PROTOCOL_VERSION,
+    Rejection, RequestId, ServerMessage, codec,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -237,10 +237,7 @@ impl Connection {
         }
     }
 
-    async fn receive(
-        &mut self,
-        frame: Option<Result<Message, axum::Error>>,
-    ) -> Result<(), Gone> {
+    async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), Gone> {
         match frame {
             Some(Ok(Message::Binary(frame))) => {
                 match codec::decode::<ClientMessage>(&frame, MAX_CLIENT_FRAME) {
@@ -301,7 +298,8 @@ impl Connection {
     }
 
     async fn reject(&mut self, request: Option<RequestId>, reason: Rejection) -> Result<(), Gone> {
-        self.send(&ServerMessage::Rejected { request, reason }).await
+        self.send(&ServerMessage::Rejected { request, reason })
+            .await
     }
 
     async fn send(&mut self, message: &ServerMessage) -> Result<(), Gone> {

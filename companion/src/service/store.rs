@@ -325,11 +325,12 @@ impl Store {
         transition: Transition,
     ) -> Result<JobState, StoreError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let state: Option<Vec<u8>> = sqlx::query_scalar("SELECT state FROM train_jobs WHERE id = ?1")
-            .bind(job.0 as i64)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let state: JobState = from_bytes(state.ok_or(StoreError::NoJob { job })?)?;
+        let state: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT state FROM train_jobs WHERE id = ?1")
+                .bind(job.0 as i64)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let state: JobState = from_bytes(&state.ok_or(StoreError::NoJob { job })?)?;
         let is_retry = transition == Transition::Retry;
         let state = state.after(transition)?;
         sqlx::query("UPDATE train_jobs SET state = ?2, is_over = ?3 WHERE id = ?1")
@@ -446,14 +447,14 @@ impl Store {
         let jobs = sqlx::query_scalar("SELECT job FROM train_jobs");
         let jobs: Vec<Vec<u8>> = jobs.fetch_all(&self.pool).await?;
         for job in jobs {
-            let job: TrainJob = from_bytes(job)?;
+            let job: TrainJob = from_bytes(&job)?;
             pictures.extend([job.original, job.target]);
             pictures.extend(job.mask);
         }
         let kinds = sqlx::query_scalar("SELECT kind FROM events");
         let kinds: Vec<Vec<u8>> = kinds.fetch_all(&self.pool).await?;
         for kind in kinds {
-            if let JobEventKind::Preview { picture, .. } = from_bytes(kind)? {
+            if let JobEventKind::Preview { picture, .. } = from_bytes(&kind)? {
                 pictures.push(picture);
             }
         }
@@ -636,7 +637,9 @@ fn summary_from_row(row: &SqliteRow) -> Result<JobSummary, StoreError> {
         seq: row.try_get::<i64, _>("seq")? as u64,
         submitted_millis: row.try_get::<i64, _>("submitted_millis")? as u64,
         files: Vec::new(),
-        scores: scores.map(from_bytes::<Scores>).transpose()?,
+        scores: scores
+            .map(|scores| from_bytes::<Scores>(&scores))
+            .transpose()?,
         progress: None,
     })
 }
@@ -679,8 +682,8 @@ fn id_from_row<T>(id: i64, wrap: impl Fn(u64) -> T) -> T {
     wrap(id as u64)
 }
 
-fn from_bytes<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, StoreError> {
-    codec::decode(&bytes, usize::MAX).map_err(|error| sqlx::Error::Decode(error.into()).into())
+fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    codec::decode(bytes, usize::MAX).map_err(|error| sqlx::Error::Decode(error.into()).into())
 }
 
 fn from_text<T: TryFrom<String>>(row: &SqliteRow, column: &str) -> Result<T, StoreError>

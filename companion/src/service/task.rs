@@ -1,9 +1,7 @@
 //! Pictures and scores that a user asks for, on the training thread.
 
 use mimeo_engine::sample::sample;
-use mimeo_engine::{
-    Base, LoadedLora, LoraStack, SampleRequest, runtime, score_file,
-};
+use mimeo_engine::{Base, LoadedLora, LoraStack, SampleRequest, runtime, score_file};
 use mimeo_image::encode_png;
 use mimeo_protocol::{BlobId, PreviewRequest, Rejection, Scores};
 

@@ -13,9 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use mimeo_engine::{Base, Compute, Emit};
-use mimeo_protocol::{
-    BaseId, BlobId, CopierInfo, JobProgress, PreviewRequest, Rejection, Scores,
-};
+use mimeo_protocol::{BaseId, BlobId, CopierInfo, JobProgress, PreviewRequest, Rejection, Scores};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
@@ -215,7 +213,7 @@ impl Thread {
             // Whatever broke may have left the device's state broken.
             self.loaded = None;
             let message = "the job ended with a fault of Mimeo or of the device's driver (see the companion's terminal), so the base is loaded anew for the next one. Try it again with a smaller batch size or picture, or on another device.";
-            run::fail(&self.context, job.id, message.to_owned());
+            run::fail(&self.context, job.id, message);
         }
         self.context.progress.send_replace(None);
     }
@@ -245,7 +243,10 @@ impl Thread {
         self.loaded = None;
         let source = self.context.bases.find(id).ok_or_else(|| {
             let known = "put it back into the models folder";
-            anyhow::anyhow!("the base {id:?} is not here any more; {known}.", id = id.as_str())
+            anyhow::anyhow!(
+                "the base {id:?} is not here any more; {known}.",
+                id = id.as_str()
+            )
         })?;
         let loading = source.load(&self.context.compute, emit);
         let base = Rc::new(mimeo_engine::runtime::block_on(loading)?);

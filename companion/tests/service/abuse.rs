@@ -17,7 +17,9 @@ use crate::companion::Companion;
 
 /// Sends a first message and answers why the client is not let in.
 async fn rejected(companion: &Companion, first: Message) -> Rejection {
-    let (mut socket, _) = connect_async(format!("{}/ws", companion.ws())).await.unwrap();
+    let (mut socket, _) = connect_async(format!("{}/ws", companion.ws()))
+        .await
+        .unwrap();
     socket.send(first).await.unwrap();
     let answer = receive(&mut socket).await;
     let Some(ServerMessage::Rejected { reason, .. }) = answer else {
@@ -50,13 +52,18 @@ async fn only_a_fitting_hello_is_let_in() {
     let reason = rejected(&companion, frame(&other)).await;
     assert!(matches!(reason, Rejection::NoHello { .. }), "{reason:?}");
     let reason = rejected(&companion, Message::Binary(vec![0xc1].into())).await;
-    assert!(matches!(reason, Rejection::Undecodable { .. }), "{reason:?}");
+    assert!(
+        matches!(reason, Rejection::Undecodable { .. }),
+        "{reason:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_silent_client_is_sent_away() {
     let companion = Companion::start("");
-    let (mut socket, _) = connect_async(format!("{}/ws", companion.ws())).await.unwrap();
+    let (mut socket, _) = connect_async(format!("{}/ws", companion.ws()))
+        .await
+        .unwrap();
     let answer = receive(&mut socket).await;
     assert!(
         matches!(
@@ -104,7 +111,10 @@ async fn bad_frames_are_answered_and_the_connection_lives_on() {
     let devices = client
         .ask(|request| ClientMessage::Devices { request })
         .await;
-    assert!(matches!(devices, ServerMessage::Devices { .. }), "{devices:?}");
+    assert!(
+        matches!(devices, ServerMessage::Devices { .. }),
+        "{devices:?}"
+    );
 }
 
 #[tokio::test]
@@ -133,13 +143,20 @@ async fn an_enormous_or_torn_frame_ends_only_its_own_connection() {
     assert_eq!(&answer, b"HTTP/1.1 101", "upgraded");
     let payload = codec::encode(&hello(&token));
     raw.write_all(&[0x82, 0x80 | 126]).await.unwrap();
-    raw.write_all(&(payload.len() as u16).to_be_bytes()).await.unwrap();
+    raw.write_all(&(payload.len() as u16).to_be_bytes())
+        .await
+        .unwrap();
     raw.write_all(&[0; 4]).await.unwrap();
     raw.write_all(&payload[..payload.len() / 2]).await.unwrap();
     drop(raw);
 
-    let devices = other.ask(|request| ClientMessage::Devices { request }).await;
-    assert!(matches!(devices, ServerMessage::Devices { .. }), "{devices:?}");
+    let devices = other
+        .ask(|request| ClientMessage::Devices { request })
+        .await;
+    assert!(
+        matches!(devices, ServerMessage::Devices { .. }),
+        "{devices:?}"
+    );
 }
 
 #[tokio::test]
@@ -161,7 +178,10 @@ async fn a_client_that_does_not_read_costs_nothing_and_holds_up_nobody() {
             };
             // Once the server waits for the client, this waits for the server.
             let sent = silent.socket.send(frame(&again));
-            if tokio::time::timeout(Duration::from_millis(50), sent).await.is_err() {
+            if tokio::time::timeout(Duration::from_millis(50), sent)
+                .await
+                .is_err()
+            {
                 break;
             }
         }
@@ -177,13 +197,21 @@ async fn a_client_that_does_not_read_costs_nothing_and_holds_up_nobody() {
         client.next().await;
     }
     let grown = companion.memory().saturating_sub(before);
-    assert!(grown < 400 << 20, "training itself takes some 300 MiB: {} MiB", grown >> 20);
+    assert!(
+        grown < 400 << 20,
+        "training itself takes some 300 MiB: {} MiB",
+        grown >> 20
+    );
     let settled = companion.memory();
     for _ in 0..100 {
         client.next().await;
     }
     let grown = companion.memory().saturating_sub(settled);
-    assert!(grown < 16 << 20, "a second hundred events took {} MiB", grown >> 20);
+    assert!(
+        grown < 16 << 20,
+        "a second hundred events took {} MiB",
+        grown >> 20
+    );
     client.control(long, JobControl::Discard).await;
     client.until_over(long).await;
     drop(deaf);

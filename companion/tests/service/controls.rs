@@ -31,11 +31,11 @@ fn has_losses(kind: &JobEventKind) -> bool {
 }
 
 fn last_step(client: &Client) -> u32 {
-    let steps = client.events.iter().filter_map(|event| match &event.kind {
+    let mut steps = client.events.iter().filter_map(|event| match &event.kind {
         JobEventKind::Losses { points, .. } => points.last().map(|point| point.step),
         _ => None,
     });
-    steps.last().unwrap_or(0)
+    steps.next_back().unwrap_or(0)
 }
 
 #[tokio::test]
@@ -90,8 +90,14 @@ async fn stop_keeps_what_was_trained_and_retry_goes_on_from_there() {
         JobEventKind::Resumed { step, .. } => Some(step),
         _ => None,
     });
-    assert!(resumed.is_some_and(|step| step > 0), "not from the start: {resumed:?}");
-    assert!(client.lora(id).await == whole, "the same file as without the stop");
+    assert!(
+        resumed.is_some_and(|step| step > 0),
+        "not from the start: {resumed:?}"
+    );
+    assert!(
+        client.lora(id).await == whole,
+        "the same file as without the stop"
+    );
 }
 
 #[tokio::test]
@@ -109,7 +115,10 @@ async fn discard_keeps_nothing() {
     assert_eq!(client.until_over(id).await, JobState::Stopped);
     let data = companion.data();
     assert!(!data.join(format!("results/{id}")).exists(), "no results");
-    assert!(!data.join(format!("states/{id}.safetensors")).exists(), "no state");
+    assert!(
+        !data.join(format!("states/{id}.safetensors")).exists(),
+        "no state"
+    );
     let again = companion.client().await;
     assert_eq!(again.snapshot.jobs[0].files, [], "no files are listed");
 }
@@ -134,9 +143,7 @@ async fn save_and_preview_now() {
     );
     client.download(&file).await;
     assert!(is_done(&client.control(id, JobControl::PreviewNow).await));
-    let preview = |kind: &JobEventKind| {
-        matches!(kind, JobEventKind::Preview { strength, .. } if strength.get() == 1.0)
-    };
+    let preview = |kind: &JobEventKind| matches!(kind, JobEventKind::Preview { strength, .. } if strength.get() == 1.0);
     client.until(id, preview).await;
 }
 
@@ -156,9 +163,17 @@ async fn what_cannot_be_done_is_answered_in_a_sentence() {
         "a job that is finished cannot be paused.",
         "in words"
     );
-    let answer = client.control(mimeo_protocol::JobId(999), JobControl::Pause).await;
+    let answer = client
+        .control(mimeo_protocol::JobId(999), JobControl::Pause)
+        .await;
     assert!(
-        matches!(answer, ServerMessage::Rejected { reason: Rejection::Missing { .. }, .. }),
+        matches!(
+            answer,
+            ServerMessage::Rejected {
+                reason: Rejection::Missing { .. },
+                ..
+            }
+        ),
         "{answer:?}"
     );
 }
@@ -190,7 +205,10 @@ async fn the_end_of_the_service_saves_the_running_job() {
         JobEventKind::Resumed { step, .. } => Some(step),
         _ => None,
     });
-    assert!(resumed.is_some_and(|step| step > 0), "from its last step: {resumed:?}");
+    assert!(
+        resumed.is_some_and(|step| step > 0),
+        "from its last step: {resumed:?}"
+    );
     assert!(client.lora(id).await == whole, "the same file");
 }
 

@@ -55,8 +55,15 @@ async fn the_same_copier_is_trained_once() {
     other.recipe.copier.pass.steps = Steps::constant(5);
     let other = client.submit(other).await;
     client.until_over(other).await;
-    assert!(trained_a_copier(&client, other), "another recipe, another copier");
-    assert_eq!(companion.client().await.snapshot.copiers.len(), 2, "both are kept");
+    assert!(
+        trained_a_copier(&client, other),
+        "another recipe, another copier"
+    );
+    assert_eq!(
+        companion.client().await.snapshot.copiers.len(),
+        2,
+        "both are kept"
+    );
 }
 
 #[tokio::test]
@@ -94,7 +101,10 @@ async fn copiers_are_renamed_and_deleted_but_not_under_a_job() {
     else {
         panic!("in use: {refused:?}");
     };
-    assert!(message.contains(&format!("job {user}")), "by whom: {message}");
+    assert!(
+        message.contains(&format!("job {user}")),
+        "by whom: {message}"
+    );
     client.control(user, JobControl::Discard).await;
     client.until_over(user).await;
     let deleted = client.ask(delete(copier)).await;
@@ -104,7 +114,13 @@ async fn copiers_are_renamed_and_deleted_but_not_under_a_job() {
     assert_eq!(files.count(), 0, "its file as well");
     let missing = client.ask(delete(CopierId(99))).await;
     assert!(
-        matches!(missing, ServerMessage::Rejected { reason: Rejection::Missing { .. }, .. }),
+        matches!(
+            missing,
+            ServerMessage::Rejected {
+                reason: Rejection::Missing { .. },
+                ..
+            }
+        ),
         "{missing:?}"
     );
 }

@@ -18,7 +18,10 @@ async fn a_full_disk_pauses_the_job_and_room_lets_it_go_on() {
     let mut small_disk = Command::new("unshare");
     small_disk.args(["--map-root-user", "--mount", "sh", "-c"]);
     small_disk.arg(r#"mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@""#);
-    small_disk.arg(&data).arg(serve.get_program()).args(serve.get_args());
+    small_disk
+        .arg(&data)
+        .arg(serve.get_program())
+        .args(serve.get_args());
     let possible = Command::new("unshare")
         .args(["--map-root-user", "--mount", "true"])
         .status();
@@ -105,8 +108,16 @@ async fn a_damaged_database_is_told_and_results_are_left_alone() {
             sentence.contains("damaged") && sentence.contains("mimeo.db"),
             "what and where: {sentence}"
         );
-        assert_eq!(std::fs::read(&database).unwrap(), damaged, "nothing was mended or emptied");
-        assert_eq!(std::fs::read(&result).unwrap(), kept, "the result is untouched");
+        assert_eq!(
+            std::fs::read(&database).unwrap(),
+            damaged,
+            "nothing was mended or emptied"
+        );
+        assert_eq!(
+            std::fs::read(&result).unwrap(),
+            kept,
+            "the result is untouched"
+        );
     }
     std::fs::write(&database, sound).unwrap();
     Companion::on(&data, "").client().await;
@@ -118,7 +129,10 @@ fn one_data_folder_one_companion() {
     let companion = Companion::on(&folder.path().join("data"), "");
     let second = command(companion.data(), &[]).output().unwrap();
     let said = String::from_utf8_lossy(&second.stderr);
-    assert!(said.contains("another Mimeo uses this data folder"), "{said}");
+    assert!(
+        said.contains("another Mimeo uses this data folder"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -135,12 +149,18 @@ fn a_taken_port_is_told_with_who_has_it() {
         String::from_utf8_lossy(&ran.stderr).into_owned()
     };
     let said = serve(companion.address.rsplit(':').next().unwrap());
-    assert!(said.contains("Mimeo 0.1.0 is running at this port"), "{said}");
+    assert!(
+        said.contains("Mimeo 0.1.0 is running at this port"),
+        "{said}"
+    );
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let said = serve(&other.local_addr().unwrap().port().to_string());
     assert!(said.contains("is taken"), "{said}");
     if cfg!(target_os = "linux") {
         let id = std::process::id().to_string();
-        assert!(said.contains(&format!("(process {id})")), "by this test: {said}");
+        assert!(
+            said.contains(&format!("(process {id})")),
+            "by this test: {said}"
+        );
     }
 }

@@ -14,7 +14,9 @@ use crate::companion::{Companion, reqwest_client};
 
 /// The status that a WebSocket request with these headers is answered with.
 async fn upgrade_status(companion: &Companion, headers: &[(&'static str, String)]) -> u16 {
-    let mut request = format!("{}/ws", companion.ws()).into_client_request().unwrap();
+    let mut request = format!("{}/ws", companion.ws())
+        .into_client_request()
+        .unwrap();
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).unwrap();
         request.headers_mut().insert(*name, value);
@@ -41,7 +43,11 @@ async fn other_pages_and_other_names_are_refused() {
         (vec![("host", format!("localhost:{port}"))], 101),
         (vec![("sec-fetch-site", "cross-site".to_owned())], 403),
     ] {
-        assert_eq!(upgrade_status(&companion, &headers).await, status, "{headers:?}");
+        assert_eq!(
+            upgrade_status(&companion, &headers).await,
+            status,
+            "{headers:?}"
+        );
     }
     // Every route, not only the socket.
     for path in ["/", "/token", "/health", "/files/1"] {
@@ -50,7 +56,9 @@ async fn other_pages_and_other_names_are_refused() {
             ("origin", "http://evil.example".to_owned()),
             ("sec-fetch-site", "cross-site".to_owned()),
         ] {
-            let request = reqwest_client().get(companion.http(path)).header(name, value);
+            let request = reqwest_client()
+                .get(companion.http(path))
+                .header(name, value);
             let status = request.send().await.unwrap().status();
             assert_eq!(status, 403, "{path} with another {name}");
         }
@@ -74,7 +82,11 @@ async fn pictures_and_files_need_the_token() {
         let wrong = http.get(&url).bearer_auth("wrong").send().await.unwrap();
         assert_eq!(wrong.status(), 401, "{path}");
         let token = companion.token().await;
-        let query = http.get(format!("{url}?token={token}")).send().await.unwrap();
+        let query = http
+            .get(format!("{url}?token={token}"))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(query.status(), 200, "{path} as a link of the page");
     }
     let url = companion.http(&format!("/blobs/{}", blob_id(picture)));
@@ -88,18 +100,32 @@ async fn a_token_is_that_of_one_start() {
     let old = companion.token().await;
     companion.kill_and_restart();
     assert_ne!(companion.token().await, old, "another start");
-    let (mut socket, _) = connect_async(format!("{}/ws", companion.ws())).await.unwrap();
-    futures_util::SinkExt::send(&mut socket, frame(&hello(&old))).await.unwrap();
+    let (mut socket, _) = connect_async(format!("{}/ws", companion.ws()))
+        .await
+        .unwrap();
+    futures_util::SinkExt::send(&mut socket, frame(&hello(&old)))
+        .await
+        .unwrap();
     let answer = receive(&mut socket).await;
-    assert!(matches!(answer, Some(ServerMessage::Rejected { .. })), "{answer:?}");
+    assert!(
+        matches!(answer, Some(ServerMessage::Rejected { .. })),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
 async fn answers_forbid_scripts_from_elsewhere_and_framing() {
     let companion = Companion::start("");
-    let answer = reqwest_client().get(companion.http("/")).send().await.unwrap();
+    let answer = reqwest_client()
+        .get(companion.http("/"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200, "the page");
-    let policy = answer.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    let policy = answer.headers()["content-security-policy"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     for part in [
         "default-src 'none'",
         "script-src 'self' 'wasm-unsafe-eval'",
@@ -108,7 +134,10 @@ async fn answers_forbid_scripts_from_elsewhere_and_framing() {
     ] {
         assert!(policy.contains(part), "{part} in {policy}");
     }
-    assert!(!policy.contains("'unsafe-inline'"), "nothing inline: {policy}");
+    assert!(
+        !policy.contains("'unsafe-inline'"),
+        "nothing inline: {policy}"
+    );
     assert!(
         !answer.headers().contains_key("access-control-allow-origin"),
         "nobody else reads it"
@@ -170,6 +199,12 @@ fn beyond_this_computer_only_with_token_and_tls() {
     assert!(said.contains("--tls-cert"), "what is missing: {said}");
     let tls = ["--tls-cert", "c.pem", "--tls-key", "k.pem"];
     let short = [&["--listen", "127.0.0.1:0", "--token", "short"], &tls[..]].concat();
-    assert!(serve(&short).contains("16 characters"), "a token that can be guessed");
-    assert!(serve(&["--token", "0123456789abcdef"]).contains("--listen"), "only with it");
+    assert!(
+        serve(&short).contains("16 characters"),
+        "a token that can be guessed"
+    );
+    assert!(
+        serve(&["--token", "0123456789abcdef"]).contains("--listen"),
+        "only with it"
+    );
 }

@@ -75,21 +75,37 @@ async fn a_whole_job_with_previews_scores_and_files() {
     assert!(scored, "measured");
 
     // After steps 3 of both passes and of the finished LoRA, at three strengths each.
-    let places: Vec<_> = previews.iter().map(|(phase, step, ..)| (*phase, *step)).collect();
+    let places: Vec<_> = previews
+        .iter()
+        .map(|(phase, step, ..)| (*phase, *step))
+        .collect();
     let expected = [(P::Copier, 3), (P::Training, 3), (P::Saving, 6)];
     let expected: Vec<_> = expected.into_iter().flat_map(|place| [place; 3]).collect();
     assert_eq!(places, expected, "when");
     for three in previews.chunks(3) {
         let strengths: Vec<f64> = three.iter().map(|(_, _, strength, _)| *strength).collect();
         assert_eq!(strengths, [-1.0, 0.0, 1.0], "at which strengths");
-        assert!(three[0].3 != three[1].3 && three[1].3 != three[2].3, "each is another picture");
+        assert!(
+            three[0].3 != three[1].3 && three[1].3 != three[2].3,
+            "each is another picture"
+        );
     }
     let picture = client.get(&format!("/blobs/{}", previews[0].3)).await;
     assert_eq!(picture.headers()["content-type"], "image/png", "a preview");
-    let picture = mimeo_image::decode(&picture.bytes().await.unwrap()).unwrap().picture;
-    assert_eq!((picture.width(), picture.height()), (128, 128), "of the job's size");
+    let picture = mimeo_image::decode(&picture.bytes().await.unwrap())
+        .unwrap()
+        .picture;
+    assert_eq!(
+        (picture.width(), picture.height()),
+        (128, 128),
+        "of the job's size"
+    );
 
-    let kinds: Vec<_> = client.files(id).iter().map(|file| (file.kind, file.name.clone())).collect();
+    let kinds: Vec<_> = client
+        .files(id)
+        .iter()
+        .map(|file| (file.kind, file.name.clone()))
+        .collect();
     let step = |phase| FileKind::Step { phase, step: 3 };
     let expected = [
         (step(P::Copier), "眼鏡_copy-000003.safetensors"),
@@ -97,7 +113,11 @@ async fn a_whole_job_with_previews_scores_and_files() {
         (FileKind::Copier, "眼鏡_copy.safetensors"),
         (FileKind::Lora, "眼鏡.safetensors"),
     ];
-    assert_eq!(kinds, expected.map(|(kind, name)| (kind, name.to_owned())), "files");
+    assert_eq!(
+        kinds,
+        expected.map(|(kind, name)| (kind, name.to_owned())),
+        "files"
+    );
     for file in client.files(id) {
         client.download(&file).await;
     }
@@ -109,33 +129,54 @@ async fn a_whole_job_with_previews_scores_and_files() {
     assert_eq!(summary.state, JobState::Finished, "remembered");
     assert_eq!(summary.files.len(), 4, "with its files");
     assert!(summary.scores.is_some(), "and scores");
-    assert_eq!(summary.seq, client.events.last().unwrap().seq, "and the last number");
+    assert_eq!(
+        summary.seq,
+        client.events.last().unwrap().seq,
+        "and the last number"
+    );
 }
 
 #[tokio::test]
 async fn the_command_line_makes_the_same_file_with_and_without_a_companion() {
     let companion = Companion::start("");
     let folder = tempfile::tempdir().unwrap();
-    let pair = mimeo_base::pairs().iter().find(|pair| pair.edit == "glasses").unwrap();
+    let pair = mimeo_base::pairs()
+        .iter()
+        .find(|pair| pair.edit == "glasses")
+        .unwrap();
     for (name, bytes) in [("a.png", pair.original_png), ("b.png", pair.target_png)] {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
     let train = |more: &[&str]| {
         let ran = Command::new(env!("CARGO_BIN_EXE_mimeo"))
             .args("train --original a.png --target b.png --method addift --steps 5".split(' '))
-            .args(["--no-score", "--no-calibrate", "--overwrite", "--json", "--out", "x.safetensors"])
+            .args([
+                "--no-score",
+                "--no-calibrate",
+                "--overwrite",
+                "--json",
+                "--out",
+                "x.safetensors",
+            ])
             .args(more)
             .current_dir(folder.path())
             .output()
             .unwrap();
-        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        assert!(
+            ran.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ran.stderr)
+        );
         let file = std::fs::read(folder.path().join("x.safetensors")).unwrap();
         (file, String::from_utf8(ran.stdout).unwrap())
     };
     let (local, _) = train(&["--device", "cpu"]);
     let (remote, told) = train(&["--remote", &companion.ws()]);
     assert!(local == remote, "the same bytes");
-    let steps = told.lines().filter(|line| line.contains(r#""event":"step""#)).count();
+    let steps = told
+        .lines()
+        .filter(|line| line.contains(r#""event":"step""#))
+        .count();
     assert_eq!(steps, 5, "each step is told: {told}");
 
     let refused = Command::new(env!("CARGO_BIN_EXE_mimeo"))
@@ -163,12 +204,21 @@ async fn two_clients_see_the_same() {
     let id = first.submit(job).await;
     first.until_over(id).await;
     second.until_over(id).await;
-    assert_eq!(first.events, second.events, "the same events in the same order");
+    assert_eq!(
+        first.events, second.events,
+        "the same events in the same order"
+    );
     let added = |client: &Client| {
         let added = client.others.iter();
-        added.filter(|message| matches!(message, ServerMessage::Added { .. })).count()
+        added
+            .filter(|message| matches!(message, ServerMessage::Added { .. }))
+            .count()
     };
-    assert_eq!((added(&first), added(&second)), (1, 1), "told of the new job once");
+    assert_eq!(
+        (added(&first), added(&second)),
+        (1, 1),
+        "told of the new job once"
+    );
 }
 
 #[tokio::test]
@@ -234,7 +284,10 @@ async fn pictures_and_scores_on_demand_while_another_job_trains() {
         pictures.push(picture);
     }
     assert_eq!(pictures[0], pictures[2], "the same wish, the same picture");
-    assert_ne!(pictures[0], pictures[1], "another strength, another picture");
+    assert_ne!(
+        pictures[0], pictures[1],
+        "another strength, another picture"
+    );
 
     let scored = client
         .ask(|request| ClientMessage::Score {
@@ -245,5 +298,8 @@ async fn pictures_and_scores_on_demand_while_another_job_trains() {
     let ServerMessage::Scored { scores, .. } = scored else {
         panic!("scores: {scored:?}");
     };
-    assert_eq!(scores.held_out.pictures, 8, "measured on eight unseen pictures");
+    assert_eq!(
+        scores.held_out.pictures, 8,
+        "measured on eight unseen pictures"
+    );
 }

@@ -5,31 +5,33 @@
 
 use std::time::Duration;
 
-use mimeo_protocol::{CopierChoice, JobEventKind, JobId, JobState, Phase, Steps, TrainJob};
+use mimeo_protocol::{CopierChoice, JobEventKind, JobId, JobState, Phase, TrainJob};
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::client::{Client, assert_gapless};
 use crate::companion::Companion;
 
-/// Every phase that the bundled base goes through.
-async fn job(client: &Client) -> TrainJob {
-    let mut job = client.quick_copier_job("killed").await;
-    job.recipe.copier.pass.steps = Steps::constant(10);
-    job.recipe.pass.steps = Steps::constant(12);
-    job.recipe.calibrate = true;
-    job.scores = true;
+/// A short job that goes through this phase, and as few others that take their time.
+async fn job(client: &Client, phase: Phase) -> TrainJob {
+    let mut job = match phase {
+        Phase::Calibrating | Phase::Scoring => client.quick_job("killed").await,
+        _ => client.quick_copier_job("killed").await,
+    };
+    job.recipe.calibrate = phase == Phase::Calibrating;
+    job.scores = phase == Phase::Scoring;
     // One that is there already would leave out the first pass.
     job.copier = CopierChoice::New;
     job
 }
 
-/// What an undisturbed companion makes of the job: LoRA and copier.
-async fn undisturbed() -> Vec<Vec<u8>> {
+/// What an undisturbed companion makes of a job: LoRA, and copier if it trains one.
+async fn undisturbed(phase: Phase) -> Vec<Vec<u8>> {
     let companion = Companion::start("");
     let mut client = companion.client().await;
-    let job = job(&client).await;
+    let job = job(&client, phase).await;
     let id = client.submit(job).await;
-    assert_eq!(client.until_over(id).await, JobState::Finished);
+    let state = client.until_over(id).await;
+    assert_eq!(state, JobState::Finished, "undisturbed");
     files(&client, id).await
 }
 
@@ -43,13 +45,17 @@ async fn files(client: &Client, id: JobId) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn a_job_survives_kill_in_every_phase() {
-    let expected = undisturbed().await;
+    let unmeasured = undisturbed(Phase::Training).await;
     let mut companion = Companion::start("--save-every 0");
     let mut client = companion.client().await;
-    let job = job(&client).await;
     let mut finished = Vec::new();
     for phase in Phase::ALL {
-        let id = client.submit(job.clone()).await;
+        let expected = match phase {
+            Phase::Calibrating | Phase::Scoring => undisturbed(phase).await,
+            _ => unmeasured.clone(),
+        };
+        let job = job(&client, phase).await;
+        let id = client.submit(job).await;
         client.until_phase(id, phase).await;
         companion.kill_and_restart();
         client = companion.follower(id).await;
@@ -59,11 +65,14 @@ async fn a_job_survives_kill_in_every_phase() {
             files(&client, id).await == expected,
             "another file after a kill in {phase:?}"
         );
-        finished.push(id);
+        finished.push((id, expected));
     }
-    for id in finished {
+    for (id, expected) in finished {
         client.catch_up(id).await;
-        assert!(files(&client, id).await == expected, "job {id} was finished and is there");
+        assert!(
+            files(&client, id).await == expected,
+            "job {id} was finished and is there"
+        );
     }
 }
 
@@ -71,7 +80,7 @@ async fn a_job_survives_kill_in_every_phase() {
 async fn a_job_survives_kills_at_random_moments() {
     let kills: u32 = std::env::var("MIMEO_KILLS").map_or(20, |text| text.parse().unwrap());
     let seed: u64 = std::env::var("MIMEO_SEED").map_or(1, |text| text.parse().unwrap());
-    let expected = undisturbed().await;
+    let expected = undisturbed(Phase::Training).await;
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut companion = Companion::start("--save-every 0");
     let mut killed = 0;
@@ -79,10 +88,10 @@ async fn a_job_survives_kills_at_random_moments() {
     while killed < kills {
         rounds += 1;
         let mut client = companion.client().await;
-        let job = job(&client).await;
+        let job = job(&client, Phase::Training).await;
         let id = client.submit(job).await;
         loop {
-            let wait = Duration::from_millis(rng.random_range(1..1500));
+            let wait = Duration::from_millis(rng.random_range(1..2500));
             let over = tokio::time::timeout(wait, client.until_over(id)).await;
             if over.is_ok() {
                 break;

@@ -1,7 +1,8 @@
 //! Limits: sockets, pictures, memory, and what a job may name.
 
 use mimeo_protocol::{
-    BaseId, ClientMessage, CopierChoice, CopierId, MemoryPlan, Rejection, ServerMessage, TrainJob,
+    BaseId, BatchSize, ClientMessage, CopierChoice, CopierId, JobState, MemoryPlan, Rejection,
+    ServerMessage, TrainJob,
 };
 
 use crate::client::{Client, blob_id};
@@ -44,15 +45,27 @@ async fn only_pictures_are_taken_and_only_under_their_own_hash() {
         422,
         "the hash of something else"
     );
-    for junk in [&b"<script>alert(1)</script>"[..], b"", &picture[..picture.len() / 2]] {
+    for junk in [
+        &b"<script>alert(1)</script>"[..],
+        b"",
+        &picture[..picture.len() / 2],
+    ] {
         let answer = client.put(blob_id(junk), junk).await;
-        assert_eq!(answer.status(), 422, "{:.20}", String::from_utf8_lossy(junk));
+        assert_eq!(
+            answer.status(),
+            422,
+            "{:.20}",
+            String::from_utf8_lossy(junk)
+        );
     }
     let bomb = decompression_bomb();
     let answer = client.put(blob_id(&bomb), &bomb).await;
     assert_eq!(answer.status(), 422, "a small file of huge sides");
     let said = answer.text().await.unwrap();
-    assert!(said.contains("megapixel") || said.contains("16384"), "the limit: {said}");
+    assert!(
+        said.contains("megapixel") || said.contains("16384"),
+        "the limit: {said}"
+    );
     let large = vec![0; (64 << 20) + 1];
     let answer = client.put(blob_id(&large), &large).await;
     assert_eq!(answer.status(), 413, "too many bytes");
@@ -84,7 +97,10 @@ async fn pictures_take_only_the_room_they_are_given() {
     let picture = mimeo_base::pairs()[0].original_png;
     let answer = client.put(blob_id(picture), picture).await;
     assert_eq!(answer.status(), 507, "no room");
-    assert!(answer.text().await.unwrap().contains("--max-blobs"), "what to do");
+    assert!(
+        answer.text().await.unwrap().contains("--max-blobs"),
+        "what to do"
+    );
 }
 
 #[tokio::test]
@@ -96,53 +112,78 @@ async fn a_job_that_cannot_be_done_is_refused_when_it_is_submitted() {
     let mut job = good.clone();
     job.target = job.original;
     let reason = refused(&mut client, job).await;
-    assert!(matches!(reason, Rejection::Failed { .. }), "the same picture twice: {reason:?}");
+    assert!(
+        matches!(reason, Rejection::Failed { .. }),
+        "the same picture twice: {reason:?}"
+    );
     let mut job = good.clone();
     job.original = blob_id(b"never uploaded");
     let reason = refused(&mut client, job).await;
-    assert!(matches!(reason, Rejection::Missing { .. }), "no such picture: {reason:?}");
+    assert!(
+        matches!(reason, Rejection::Missing { .. }),
+        "no such picture: {reason:?}"
+    );
     let mut job = good.clone();
     job.base = BaseId::try_from("sdxl".to_owned()).unwrap();
     let reason = refused(&mut client, job).await;
-    assert!(matches!(reason, Rejection::Missing { .. }), "no such base: {reason:?}");
+    assert!(
+        matches!(reason, Rejection::Missing { .. }),
+        "no such base: {reason:?}"
+    );
     let mut job = good.clone();
     job.copier = CopierChoice::Given(CopierId(7));
     let reason = refused(&mut client, job).await;
-    assert!(matches!(reason, Rejection::Missing { .. }), "no such copier: {reason:?}");
+    assert!(
+        matches!(reason, Rejection::Missing { .. }),
+        "no such copier: {reason:?}"
+    );
     let mut job = good.clone();
     job.mask = Some(job.original);
     client.submit(job).await;
     let mut job = good;
     job.recipe.prompt = "x".repeat(10_000);
     let reason = refused(&mut client, job).await;
-    assert!(matches!(reason, Rejection::Failed { .. }), "an endless prompt: {reason:?}");
+    assert!(
+        matches!(reason, Rejection::Failed { .. }),
+        "an endless prompt: {reason:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_job_that_does_not_fit_is_refused_with_the_number_to_lower() {
-    let companion = Companion::start("--device-memory 100");
+    let plenty = Companion::start("");
+    let mut client = plenty.client().await;
+    let mut job = client.quick_job("large").await;
+    let small = plan(&mut client, &job).await;
+    assert_eq!(small.remedy, None, "it fits: {small:?}");
+    job.recipe.pass.batch_size = BatchSize::constant(64);
+    let large = plan(&mut client, &job).await;
+    let between = (small.needed_bytes() + large.needed_bytes()) / 2;
+
+    // Nine tenths of a device are given to a job.
+    let mib = (between as f64 / 0.9) as u64 >> 20;
+    let companion = Companion::start(&format!("--device-memory {mib}"));
     let mut client = companion.client().await;
-    let mut job = client.quick_copier_job("large").await;
-    job.recipe.pass.batch_size = mimeo_protocol::BatchSize::constant(64);
-    let plan = plan(&mut client, &job).await;
-    assert_eq!(plan.available_bytes, Some(90 << 20), "what is left to it");
-    assert!(plan.needed_bytes() > 90 << 20, "{plan:?}");
+    client.quick_job("its pictures").await;
     let reason = refused(&mut client, job.clone()).await;
     let Rejection::Memory { message } = reason else {
         panic!("memory: {reason:?}");
     };
     assert!(message.contains("batch size from 64 to 1"), "{message}");
-
-    let plenty = Companion::start("");
-    let mut client = plenty.client().await;
-    let job = client.quick_job("small").await;
-    let plan = self::plan(&mut client, &job).await;
-    assert_eq!(plan.remedy, None, "it fits: {plan:?}");
+    job.recipe.pass.batch_size = BatchSize::constant(1);
+    let id = client.submit(job).await;
+    assert_eq!(
+        client.until_over(id).await,
+        JobState::Finished,
+        "as advised"
+    );
 }
 
 async fn plan(client: &mut Client, job: &TrainJob) -> MemoryPlan {
     let job = Box::new(job.clone());
-    let answer = client.ask(|request| ClientMessage::Plan { request, job }).await;
+    let answer = client
+        .ask(|request| ClientMessage::Plan { request, job })
+        .await;
     match answer {
         ServerMessage::Plan { plan, .. } => plan,
         other => panic!("a plan: {other:?}"),
@@ -162,11 +203,20 @@ async fn bases_and_devices_are_listed() {
     assert_eq!(ids, ["bundled", "broken-one"], "both");
     assert_eq!(checkpoints[0].native_side, Some(128), "what it is");
     assert_eq!(checkpoints[0].unusable, None, "usable");
-    assert!(checkpoints[1].unusable.is_some(), "and why the other is not");
+    assert!(
+        checkpoints[1].unusable.is_some(),
+        "and why the other is not"
+    );
     let devices = |request| ClientMessage::Devices { request };
     let ServerMessage::Devices { devices, .. } = client.ask(devices).await else {
         panic!("the devices");
     };
-    assert!(devices[0].in_use && devices[0].name.starts_with("CPU"), "{devices:?}");
-    assert!(devices[0].memory_bytes > Some(1 << 30), "its memory: {devices:?}");
+    assert!(
+        devices[0].in_use && devices[0].name.starts_with("CPU"),
+        "{devices:?}"
+    );
+    assert!(
+        devices[0].memory_bytes > Some(1 << 30),
+        "its memory: {devices:?}"
+    );
 }

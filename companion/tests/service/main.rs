@@ -4,6 +4,10 @@
     clippy::unwrap_used,
     reason = "a helper of a test that cannot go on has nothing better to do than to stop"
 )]
+#![allow(
+    clippy::print_stdout,
+    reason = "what was skipped, and how often something was done, is worth a line"
+)]
 
 mod abuse;
 mod client;

@@ -29,8 +29,8 @@ pub use event::{Control, Directive, Emit, Event, FinishedCopier, Kept, Phase, Pl
 pub use job::PreparedJob;
 /// Which adapters are active, for [`sample::sample`].
 pub use mimeo_lora::LoraStack;
+pub use mimeo_protocol::{HeldOut, Linearity, Scores};
 pub use phase::{run, score_file};
 pub use runtime::{Compute, DeviceChoice};
 pub use sample::{SampleRequest, SamplerKind};
-pub use mimeo_protocol::{HeldOut, Linearity, Scores};
 pub use state::{StateError, TrainingState};

@@ -232,12 +232,7 @@ impl Running<'_> {
     }
 
     /// Announces the pass, and goes on from a saved state of it.
-    fn begin(
-        &mut self,
-        session: &Session<'_>,
-        saved: Option<TrainingState>,
-        emit: &mut impl Emit,
-    ) {
+    fn begin(&mut self, session: &Session<'_>, saved: Option<TrainingState>, emit: &mut impl Emit) {
         emit.emit(Event::Phase {
             phase: self.phase,
             total: Some(self.pass.steps.get()),
@@ -286,7 +281,9 @@ impl Running<'_> {
                         Phase::Copier => session.copier_file(&network, place.step).await?,
                         _ => {
                             let pass = (self.pass, place.step);
-                            session.file(&network, &session.job.name, pass, None).await?
+                            session
+                                .file(&network, &session.job.name, pass, None)
+                                .await?
                         }
                     };
                     control.keep(Kept::Lora(place, file));

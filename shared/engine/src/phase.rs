@@ -51,7 +51,9 @@ pub async fn run(
                 trained: false,
             },
             (None, Some(finished)) => finished,
-            (None, None) => match session.train_copier(saved.take(), control, emit).await? {
+            (None, None) => match Box::pin(session.train_copier(saved.take(), control, emit))
+                .await?
+            {
                 (copier, None) => copier,
                 (copier, Some(outcome)) => return session.save_copier_only(copier, outcome).await,
             },
@@ -65,9 +67,8 @@ pub async fn run(
         (Method::Addift, _) => Objective::Addift(&recipe.addift),
         _ => Objective::Plain,
     };
-    let ended = session
-        .train(objective, copier.as_ref(), saved, control, emit)
-        .await?;
+    let training = session.train(objective, copier.as_ref(), saved, control, emit);
+    let ended = Box::pin(training).await?;
     let mut network = ended.network;
     if ended.step == 0 {
         if let Some(copier) = copier.filter(|copier| copier.trained) {

@@ -268,7 +268,10 @@ mod tests {
         for bad in ["", "..", "a/b", "a\\b", "A", "a b", &"a".repeat(65)] {
             assert!(BaseId::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }
-        assert!(BaseId::try_from("sd15_anime-2".to_owned()).is_ok(), "a slug");
+        assert!(
+            BaseId::try_from("sd15_anime-2".to_owned()).is_ok(),
+            "a slug"
+        );
     }
 
     #[test]

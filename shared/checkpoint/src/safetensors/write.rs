@@ -68,10 +68,7 @@ impl TensorData {
 
 /// A file of single-precision tensors, by name.
 #[must_use]
-pub fn write_f32(
-    tensors: BTreeMap<String, Array>,
-    metadata: &BTreeMap<String, String>,
-) -> Vec<u8> {
+pub fn write_f32(tensors: BTreeMap<String, Array>, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let bytes = |data: Vec<f32>| data.iter().flat_map(|value| value.to_le_bytes()).collect();
     let tensors = tensors
         .into_iter()
