@@ -2,6 +2,7 @@
 
 mod base;
 mod bench;
+mod bench_service;
 mod grid;
 mod inspect;
 pub mod lora;
@@ -45,7 +46,7 @@ enum Command {
     Score(score::Score),
     /// Tell what a file is and what is in it
     Inspect(inspect::Inspect),
-    /// Compare the methods
+    /// Measure the methods, or the service
     #[command(subcommand)]
     Bench(Bench),
 }
@@ -54,6 +55,8 @@ enum Command {
 enum Bench {
     /// Every method on every bundled pair, as a table
     Methods(bench::Methods),
+    /// How quickly a companion tells, and what it costs while nothing happens
+    Service(bench_service::BenchService),
 }
 
 impl Cli {
@@ -71,6 +74,7 @@ impl Cli {
             Command::Score(command) => Box::pin(command.run(report)),
             Command::Inspect(command) => Box::pin(command.run(report)),
             Command::Bench(Bench::Methods(command)) => Box::pin(command.run(report)),
+            Command::Bench(Bench::Service(command)) => Box::pin(command.run(report)),
         };
         run.await
     }

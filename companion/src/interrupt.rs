@@ -2,13 +2,15 @@
 //! at any other time, ends the program.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::exit::Exit;
 use crate::{console, output};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static LISTENING: AtomicBool = AtomicBool::new(false);
+static REQUESTED: Notify = Notify::const_new();
 
 /// Takes over Ctrl+C.
 ///
@@ -17,6 +19,7 @@ static LISTENING: AtomicBool = AtomicBool::new(false);
 pub fn install() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
         let again = STOP.swap(true, Ordering::Relaxed);
+        REQUESTED.notify_one();
         if LISTENING.load(Ordering::Relaxed) && !again {
             console::err("Stopping after this step… Press Ctrl+C again to abort.");
         } else {
@@ -29,11 +32,8 @@ pub fn install() -> Result<(), ctrlc::Error> {
 
 /// Resolves at the first Ctrl+C; a second one ends the program.
 pub async fn requested() {
-    /// Short beside the time that anything takes that ends a service.
-    const LOOK_EVERY: Duration = Duration::from_millis(100);
-    let flag = listen();
-    while !flag.load(Ordering::Relaxed) {
-        tokio::time::sleep(LOOK_EVERY).await;
+    if !listen().load(Ordering::Relaxed) {
+        REQUESTED.notified().await;
     }
 }
 

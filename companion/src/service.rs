@@ -32,10 +32,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use mimeo_engine::{Compute, DeviceChoice, EngineError};
 use mimeo_protocol::DeviceInfo;
 use tokio::sync::watch;
 
+pub use clock::now_millis;
 pub use folder::DataFolder;
 
 use crate::exit::BadInput;
@@ -167,15 +170,17 @@ impl Service {
         let router = http::router(jobs.clone(), guard, token);
         let handle = axum_server::Handle::new();
         let service = router.into_make_service();
+        // Small messages would otherwise wait for the answer to the one before, some 40 ms.
+        let at_once = NoDelayAcceptor::new();
         let mut serving: tokio::task::JoinHandle<std::io::Result<()>> = match network {
             None => {
-                let server = axum_server::from_tcp(listener)?.handle(handle.clone());
-                tokio::spawn(server.serve(service))
+                let server = axum_server::from_tcp(listener)?.acceptor(at_once);
+                tokio::spawn(server.handle(handle.clone()).serve(service))
             }
             Some(network) => {
-                let tls = tls(&network).await?;
-                let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
-                tokio::spawn(server.serve(service))
+                let tls = RustlsAcceptor::new(tls(&network).await?).acceptor(at_once);
+                let server = axum_server::from_tcp(listener)?.acceptor(tls);
+                tokio::spawn(server.handle(handle.clone()).serve(service))
             }
         };
         tokio::select! {
@@ -255,10 +260,9 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
     Ok((jobs, work))
 }
 
-async fn tls(network: &Network) -> anyhow::Result<axum_server::tls_rustls::RustlsConfig> {
+async fn tls(network: &Network) -> anyhow::Result<RustlsConfig> {
     remote::install_tls();
-    let loaded =
-        axum_server::tls_rustls::RustlsConfig::from_pem_file(&network.certificate, &network.key);
+    let loaded = RustlsConfig::from_pem_file(&network.certificate, &network.key);
     loaded.await.map_err(|error| {
         let why = format!(
             "this certificate and its key cannot be used ({error}); both must be PEM files"

@@ -57,7 +57,7 @@ fn dependencies_point_to_lower_layers() {
 fn invariant_1_protocol_depends_on_serde_and_nothing_of_ours() {
     assert_eq!(
         graph().dependencies("mimeo-protocol", Purpose::Build),
-        ["serde", "thiserror"],
+        ["rmp-serde", "serde", "thiserror"],
         "the protocol is the one crate that everybody compiles"
     );
 }
@@ -155,6 +155,27 @@ fn invariant_9_every_crate_inherits_the_lints_that_forbid_unsafe_code() {
         let member = manifest::read(package.manifest_path.as_std_path());
         assert_none(&manifest::deviations(&package.name, &member));
     }
+}
+
+#[test]
+fn invariant_10_the_service_connects_to_nobody() {
+    // The command line's client, and the question who has a port of this computer.
+    let allowed = ["companion/src/remote.rs", "companion/src/service/port.rs"];
+    let others: Vec<_> = text::source_files(&root().join("companion/src"), "rs")
+        .into_iter()
+        .filter(|file| !allowed.iter().any(|path| file.path.ends_with(path)))
+        .collect();
+    let outgoing = [
+        "reqwest",
+        "connect_async",
+        "TcpStream",
+        "UdpSocket",
+        "::connect(",
+    ];
+    let found = text::code_with(&others, &outgoing);
+    // `Remote` is the client; only commands of the command line may use it.
+    let found = found.iter().filter(|place| !place.contains("src/cli/"));
+    assert_none(&found.cloned().collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! The two commands of the README, `cargo xtask run` and `cargo xtask test`, and three for work on
-//! the numbers: `fixtures`, `check-lora` and `bench`, which make their own Python environment.
+//! The two commands of the README, `cargo xtask run` and `cargo xtask test`; three for work on the
+//! numbers, `fixtures`, `check-lora` and `bench`, which make their own Python environment; and two
+//! that take their time, `fuzz` and `soak`.
 
 #![expect(
     clippy::print_stderr,
@@ -9,6 +10,7 @@
 
 mod bench;
 mod checks;
+mod endurance;
 mod install;
 mod python;
 mod run;
@@ -40,6 +42,10 @@ enum Task {
     CheckLora(python::CheckLoraArguments),
     /// Compare the speed of training with torch + diffusers + peft.
     Bench(bench::Arguments),
+    /// Feed random bytes to everything that reads bytes from strangers.
+    Fuzz(endurance::FuzzArguments),
+    /// Kill the companion at random moments, over and over.
+    Soak(endurance::SoakArguments),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +63,8 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Fixtures(arguments) => python::fixtures(&workspace, &arguments)?,
         Task::CheckLora(arguments) => python::check_lora(&workspace, &arguments)?,
         Task::Bench(arguments) => bench::run(&workspace, &arguments)?,
+        Task::Fuzz(arguments) => endurance::fuzz(&workspace, &arguments)?,
+        Task::Soak(arguments) => endurance::soak(&workspace, &arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

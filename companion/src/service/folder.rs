@@ -32,9 +32,11 @@ pub struct DataFolder {
 impl DataFolder {
     /// Where data belongs if the user does not say.
     pub fn default_root() -> PathBuf {
-        dirs::data_local_dir()
-            .unwrap_or_else(std::env::temp_dir)
-            .join("mimeo")
+        use etcetera::BaseStrategy as _;
+        let places = etcetera::base_strategy::choose_native_strategy();
+        // Without a home folder, as in some containers.
+        let root = places.map_or_else(|_| std::env::temp_dir(), |places| places.data_dir());
+        root.join("mimeo")
     }
 
     /// Takes the folder, creating what is missing.

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::{connect_async, tungstenite};
 
 use crate::client::{blob_id, frame, hello, receive};
-use crate::companion::{Companion, reqwest_client};
+use crate::companion::{Companion, reqwest_client, spawn};
 
 /// The status that a WebSocket request with these headers is answered with.
 async fn upgrade_status(companion: &Companion, headers: &[(&'static str, String)]) -> u16 {
@@ -179,6 +179,69 @@ async fn paths_lead_nowhere_else() {
         assert_eq!(&answer, b"HTTP/1.1 404", "{path}");
     }
 }
+
+#[test]
+fn on_the_network_everything_is_behind_tls_and_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    for (name, bytes) in [
+        ("a.png", mimeo_base::pairs()[0].original_png),
+        ("b.png", mimeo_base::pairs()[0].target_png),
+    ] {
+        std::fs::write(path(name), bytes).unwrap();
+    }
+    let (mut companion, address) = spawn(
+        Command::new(env!("CARGO_BIN_EXE_mimeo"))
+            .args("serve --json --no-open --device cpu --listen 127.0.0.1:0".split(' '))
+            .args([
+                "--token",
+                SECRET,
+                "--tls-cert",
+                "cert.pem",
+                "--tls-key",
+                "key.pem",
+            ])
+            .args(["--host-name", "localhost", "--data", "data"])
+            .current_dir(folder.path()),
+    );
+    let port = address.rsplit(':').next().unwrap();
+    let train = |token: &str| {
+        Command::new(env!("CARGO_BIN_EXE_mimeo"))
+            .args("train --original a.png --target b.png --method addift --steps 2".split(' '))
+            .args(["--no-score", "--no-calibrate", "--out", "x.safetensors"])
+            .args([
+                "--remote",
+                &format!("wss://localhost:{port}"),
+                "--token",
+                token,
+            ])
+            // A certificate that nobody signed, trusted for this call.
+            .env("SSL_CERT_FILE", path("cert.pem"))
+            .current_dir(folder.path())
+            .output()
+            .unwrap()
+    };
+    let wrong = train("fedcba9876543210");
+    assert_eq!(wrong.status.code(), Some(2), "another token");
+    let ran = train(SECRET);
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let plain = Command::new(env!("CARGO_BIN_EXE_mimeo"))
+        .args("train --original a.png --target b.png --out y.safetensors --remote".split(' '))
+        .args([&format!("ws://localhost:{port}"), "--token", SECRET])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    companion.kill().unwrap();
+    companion.wait().unwrap();
+    assert!(ran.status.success(), "trained over TLS: {said}");
+    assert!(path("x.safetensors").is_file(), "and downloaded");
+    assert_eq!(plain.status.code(), Some(2), "nothing without TLS");
+}
+
+const SECRET: &str = "0123456789abcdef";
 
 #[test]
 fn beyond_this_computer_only_with_token_and_tls() {

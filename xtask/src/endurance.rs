@@ -1,0 +1,96 @@
+//! What takes too long for every run: `cargo xtask fuzz` and `cargo xtask soak`.
+
+use anyhow::{Context as _, Result};
+
+use crate::workspace::{Workspace, finish, succeeds};
+
+/// Folder of the fuzz targets, and their names.
+const FUZZ: &str = "tests/fuzz";
+const TARGETS: [&str; 3] = ["protocol", "image", "lora"];
+
+#[derive(clap::Args)]
+pub struct FuzzArguments {
+    /// Seconds for each target.
+    #[arg(long, default_value_t = 60)]
+    secs: u32,
+}
+
+#[derive(clap::Args)]
+pub struct SoakArguments {
+    /// How often the companion is killed.
+    #[arg(long, default_value_t = 200)]
+    kills: u32,
+    /// Seed of the moments at which it is killed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Feeds random bytes to everything that reads bytes from strangers.
+pub fn fuzz(workspace: &Workspace, arguments: &FuzzArguments) -> Result<()> {
+    if !succeeds(workspace.cargo().args(["fuzz", "--version"])) {
+        println!("Installing cargo-fuzz …");
+        finish(
+            workspace
+                .cargo()
+                .args(["install", "--locked", "cargo-fuzz"]),
+        )
+        .context("cargo-fuzz cannot be installed; install it, then run this again")?;
+    }
+    seed_corpora(workspace)?;
+    for target in TARGETS {
+        println!("\n=== {target} ===");
+        finish(
+            workspace
+                .cargo()
+                // Without a sanitizer, whose place is a nightly compiler: there is no unsafe code.
+                .args([
+                    "fuzz",
+                    "run",
+                    "--fuzz-dir",
+                    FUZZ,
+                    "--sanitizer",
+                    "none",
+                    target,
+                ])
+                .args(["--", "-rss_limit_mb=4096"])
+                .arg(format!("-max_total_time={}", arguments.secs)),
+        )?;
+    }
+    Ok(())
+}
+
+/// Begins with whole messages and pictures: from nothing, a fuzzer hardly finds the first of them.
+fn seed_corpora(workspace: &Workspace) -> Result<()> {
+    let seeds = [
+        ("protocol", "shared/protocol/golden/client"),
+        ("protocol", "shared/protocol/golden/server"),
+        ("image", "shared/base/pairs/glasses"),
+        ("lora", "tests/fixtures"),
+    ];
+    for (target, folder) in seeds {
+        let corpus = workspace.path(&format!("{FUZZ}/corpus/{target}"));
+        std::fs::create_dir_all(&corpus)?;
+        for seed in workspace.path(folder).read_dir()? {
+            let seed = seed?;
+            let is_small = seed.metadata()?.len() < 256 << 10;
+            if is_small && seed.file_type()?.is_file() {
+                let group = folder.replace('/', "-");
+                let name = format!("{group}-{}", seed.file_name().to_string_lossy());
+                std::fs::copy(seed.path(), corpus.join(name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Kills the companion at random moments, over and over.
+pub fn soak(workspace: &Workspace, arguments: &SoakArguments) -> Result<()> {
+    finish(
+        workspace
+            .cargo()
+            .args(["test", "--workspace", "--test", "service", "--"])
+            .args(["--nocapture", "kills_at_random"])
+            .env("MIMEO_KILLS", arguments.kills.to_string())
+            .env("MIMEO_SEED", arguments.seed.to_string()),
+    )
+}
