@@ -8,7 +8,8 @@ CREATE TABLE train_jobs (
     seq INTEGER NOT NULL,             -- of the last event
     submitted_millis INTEGER NOT NULL,
     scores BLOB,                      -- Scores
-    copier INTEGER                    -- the cached copier that it builds upon, once it has begun
+    copier INTEGER,                   -- the cached copier that it builds upon, once it has begun
+    deaths INTEGER NOT NULL DEFAULT 0 -- of the service under it, since its state was last saved
 );
 
 CREATE INDEX jobs_under_way ON train_jobs(is_over) WHERE is_over = 0;

@@ -23,6 +23,8 @@ use crate::console;
 
 /// Waiting jobs; more are refused.
 const MAX_QUEUE: usize = 500;
+/// A job that takes the service down so often, and gets nowhere, is not begun again by itself.
+const MAX_DEATHS: u32 = 10;
 /// Prompts longer than this are a mistake: a model reads 77 tokens.
 const MAX_PROMPT: usize = 4000;
 
@@ -72,6 +74,15 @@ impl Jobs {
                 continue;
             };
             if let JobState::Running { .. } | JobState::Paused { .. } = job.state {
+                if self.store.count_death(id).await? >= MAX_DEATHS {
+                    let message = format!(
+                        "the companion ended {MAX_DEATHS} times while it did this job, perhaps because the memory is full. Try it again with a smaller batch size or picture, or on another device."
+                    );
+                    self.store
+                        .change_state(id, Transition::Fail { message })
+                        .await?;
+                    continue;
+                }
                 let was_paused = matches!(
                     &job.state,
                     JobState::Paused {

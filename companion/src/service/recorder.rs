@@ -249,7 +249,10 @@ impl<'a> Recorder<'a> {
     fn save_state(&mut self, state: &mimeo_engine::TrainingState) {
         let bytes = state.to_bytes();
         self.tell_losses();
-        self.persist(|context, job| write(&context.folder.state(job.id), &bytes));
+        self.persist(|context, job| {
+            write(&context.folder.state(job.id), &bytes)?;
+            context.wait_for(context.store.forget_deaths(job.id))
+        });
         self.saved = Some((state.phase(), state.step()));
         self.saved_since = Instant::now();
         self.is_safe_to_wait = true;

@@ -351,6 +351,23 @@ impl Store {
         Ok(state)
     }
 
+    /// The service was gone while this job ran; how often that happened since its state was saved.
+    pub async fn count_death(&self, job: JobId) -> Result<u32, StoreError> {
+        let deaths = sqlx::query_scalar(
+            "UPDATE train_jobs SET deaths = deaths + 1 WHERE id = ?1 RETURNING deaths",
+        );
+        Ok(deaths.bind(job.0 as i64).fetch_one(&self.pool).await?)
+    }
+
+    /// The job gets on.
+    pub async fn forget_deaths(&self, job: JobId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE train_jobs SET deaths = 0 WHERE id = ?1")
+            .bind(job.0 as i64)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Remembers which cached copier a job builds upon: it must find the same one again.
     pub async fn set_copier(&self, job: JobId, copier: CopierId) -> Result<(), StoreError> {
         sqlx::query("UPDATE train_jobs SET copier = ?2 WHERE id = ?1")

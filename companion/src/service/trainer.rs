@@ -13,7 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use mimeo_engine::{Base, Compute, Emit};
-use mimeo_protocol::{BaseId, BlobId, CopierInfo, JobProgress, PreviewRequest, Rejection, Scores};
+use mimeo_protocol::{
+    BaseId, BlobId, CopierInfo, JobId, JobProgress, PreviewRequest, Rejection, Scores,
+};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
@@ -206,14 +208,12 @@ impl Thread {
         }
     }
 
-    /// A fault in one job is not the end of the service.
     fn train(&mut self, job: &StoredJob, steering: &Arc<Steering>) {
-        let trained = catch_unwind(AssertUnwindSafe(|| run::run(self, job, steering)));
-        if trained.is_err() {
+        let context = Rc::clone(&self.context);
+        let is_sound = contain(&context, job.id, || run::run(self, job, steering));
+        if !is_sound {
             // Whatever broke may have left the device's state broken.
             self.loaded = None;
-            let message = "the job ended with a fault of Mimeo or of the device's driver (see the companion's terminal), so the base is loaded anew for the next one. Try it again with a smaller batch size or picture, or on another device.";
-            run::fail(&self.context, job.id, message);
         }
         self.context.progress.send_replace(None);
     }
@@ -283,6 +283,18 @@ impl Thread {
     }
 }
 
+/// Does the work of a job; a fault in it ends the job and not the service. Whether there was none.
+///
+/// A driver that lost its device, or has no memory left, tells with a panic as well.
+fn contain(context: &Context, job: JobId, work: impl FnOnce()) -> bool {
+    let is_sound = catch_unwind(AssertUnwindSafe(work)).is_ok();
+    if !is_sound {
+        let message = "the job ended with a fault of the device, of its driver or of Mimeo (the companion's terminal says which), so the base is loaded anew for the next job. Try this one again with a smaller batch size or picture, or on another device.";
+        run::fail(context, job, message);
+    }
+    is_sound
+}
+
 /// What a user is told of an error of the store.
 pub fn rejection(error: &StoreError) -> Rejection {
     let message = error.to_string();
@@ -294,5 +306,65 @@ pub fn rejection(error: &StoreError) -> Rejection {
             remedy: "Reload the page.".to_owned(),
         },
         _ => Rejection::Failed { message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_engine::DeviceChoice;
+    use mimeo_protocol::{
+        CopierChoice, JobState, Method, ModelSize, Phase, Recipe, TrainJob, Transition,
+    };
+
+    use super::*;
+
+    async fn context(folder: &tempfile::TempDir) -> Context {
+        let folder = Arc::new(DataFolder::open(folder.path()).unwrap());
+        Context {
+            store: Store::open(&folder.database()).await.unwrap(),
+            blobs: Blobs::open(Arc::clone(&folder), 0),
+            bases: Bases::new(folder.models()),
+            folder,
+            compute: Compute::choose(&DeviceChoice::Cpu).await.unwrap(),
+            save_every: Duration::ZERO,
+            progress: watch::Sender::new(None),
+            copiers: watch::Sender::new(Vec::new()),
+            runtime: Handle::current(),
+        }
+    }
+
+    #[test]
+    fn a_fault_ends_the_job_and_not_the_service() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let context = runtime.block_on(context(&folder));
+        let picture = BlobId::from_sha256([0; 32]);
+        let job = TrainJob {
+            name: "faulty".parse().unwrap(),
+            base: BaseId::bundled(),
+            original: picture,
+            target: picture,
+            mask: None,
+            recipe: Recipe::preset(Method::Plain, ModelSize::Small),
+            copier: CopierChoice::New,
+            previews: None,
+            scores: false,
+        };
+        let id = context.wait_for(context.store.add_job(&job)).unwrap();
+        let begin = Transition::Enter(Phase::Training);
+        let begun = context.store.change_state(id, begin);
+        context.wait_for(begun).unwrap();
+
+        let is_sound = contain(&context, id, || panic!("the device is lost"));
+        assert!(!is_sound, "the fault is seen");
+        let job = context.wait_for(context.store.job(id)).unwrap().unwrap();
+        let JobState::Failed { message } = job.state else {
+            panic!("failed: {:?}", job.state);
+        };
+        assert!(
+            message.contains("smaller batch size"),
+            "what to do: {message}"
+        );
+        assert!(contain(&context, id, || ()), "and the next one is done");
     }
 }

@@ -186,3 +186,15 @@ fn a_lora_for_another_architecture_is_refused_with_what_it_is_for() {
         );
     }
 }
+
+#[test]
+fn a_base_put_together_from_two_models_is_refused() {
+    let desk = Desk::new();
+    put_base(&desk, "", None);
+    let other = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/sd1x");
+    for file in ["text_encoder/config.json", "text_encoder/model.safetensors"] {
+        let bytes = std::fs::read(format!("{other}/{file}")).expect("a fixture");
+        desk.put(&format!("base/{file}"), bytes);
+    }
+    refused_base(&desk, "base", "do not fit together");
+}

@@ -77,6 +77,42 @@ async fn a_job_survives_kill_in_every_phase() {
 }
 
 #[tokio::test]
+async fn a_job_that_always_takes_the_companion_down_fails_at_last() {
+    let mut companion = Companion::start("");
+    let mut client = companion.client().await;
+    let job = client.long_job("deadly").await;
+    let id = client.submit(job).await;
+    for life in 1..=10 {
+        client.until_phase(id, Phase::Training).await;
+        companion.kill_and_restart();
+        client = companion.client().await;
+        if life < 10 {
+            // Its events of this life may have come before the client did.
+            while !matches!(phase(&companion, id).await, Some(Phase::Training)) {}
+            client.catch_up(id).await;
+        }
+    }
+    let state = client.snapshot.jobs[0].state.clone();
+    let JobState::Failed { message } = state else {
+        panic!("not once more: {state:?}");
+    };
+    assert!(
+        message.contains("smaller batch size"),
+        "what to do: {message}"
+    );
+}
+
+/// The phase that a job is in now.
+async fn phase(companion: &Companion, id: JobId) -> Option<Phase> {
+    let client = companion.client().await;
+    let job = client.snapshot.jobs.iter().find(|job| job.id == id)?;
+    match job.state {
+        JobState::Running { phase } => Some(phase),
+        _ => None,
+    }
+}
+
+#[tokio::test]
 async fn a_job_survives_kills_at_random_moments() {
     let kills: u32 = std::env::var("MIMEO_KILLS").map_or(20, |text| text.parse().unwrap());
     let seed: u64 = std::env::var("MIMEO_SEED").map_or(1, |text| text.parse().unwrap());

@@ -84,6 +84,22 @@ async fn two_hundred_jobs_wait_and_are_remembered() {
     let (mut client, _) = busy(&companion).await;
     let mut ids = submit(&mut client, 200).await;
     assert_eq!(order(&companion).await, ids, "all wait");
+    let more = submit(&mut client, 300).await;
+    let one_more = client.quick_job("one too many").await;
+    let refused = client.try_submit(one_more).await;
+    assert!(
+        matches!(
+            refused,
+            ServerMessage::Rejected {
+                reason: Rejection::Full { .. },
+                ..
+            }
+        ),
+        "five hundred wait: {refused:?}"
+    );
+    for id in more {
+        client.control(id, JobControl::Discard).await;
+    }
     companion.kill_and_restart();
     // The running one went first, and is again the first of all.
     let mut client = companion.client().await;

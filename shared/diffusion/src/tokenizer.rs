@@ -32,6 +32,12 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
+    /// How many tokens there are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
     /// Builds the tokenizer from the texts of `vocab.json` and `merges.txt`.
     ///
     /// # Errors

@@ -72,6 +72,8 @@ impl Base {
         let vocabulary = read_text(folder, "tokenizer/vocab.json", MAX_VOCABULARY_BYTES).await?;
         let merges = read_text(folder, "tokenizer/merges.txt", MAX_VOCABULARY_BYTES).await?;
         let tokenizer = Tokenizer::new(&vocabulary, &merges)?;
+        let tokens = tokenizer.size();
+        check_parts(&unet_config, &vae_config, (&text_config, tokens), folder)?;
         loaded(&mut |event| emit.emit(event));
 
         let mut weights = read_weights(folder, "text_encoder", device).await?;
@@ -227,6 +229,45 @@ fn check_supported(family: &Family, folder: &dyn Folder) -> Result<(), EngineErr
         found,
         folder: folder.name(),
     })
+}
+
+/// A folder put together from two models would fail in the middle of the arithmetic.
+fn check_parts(
+    unet: &UNetConfig,
+    vae: &VaeConfig,
+    (text, tokens): (&TextEncoderConfig, usize),
+    folder: &dyn Folder,
+) -> Result<(), EngineError> {
+    let mixed = |what: String| EngineError::Mixed {
+        what,
+        folder: folder.name(),
+    };
+    if tokens > text.vocab_size {
+        let known = text.vocab_size;
+        let what = format!("the tokenizer has {tokens} tokens, the text encoder knows {known}");
+        return Err(mixed(what));
+    }
+    let widths = [
+        (
+            "text encoder",
+            text.hidden_size,
+            "UNet's context",
+            unet.cross_attention_dim,
+        ),
+        (
+            "VAE's latent",
+            vae.latent_channels,
+            "UNet's sample",
+            unet.in_channels,
+        ),
+    ];
+    for (one, found, other, expected) in widths {
+        if found != expected {
+            let what = format!("the {one} is {found} wide, the {other} {expected}");
+            return Err(mixed(what));
+        }
+    }
+    Ok(())
 }
 
 /// The numbers of a tensor.

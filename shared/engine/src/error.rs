@@ -36,6 +36,16 @@ pub enum EngineError {
         /// The folder.
         folder: String,
     },
+    /// The parts of the base are not those of one model.
+    #[error(
+        "the parts of this base do not fit together ({what}). Copy the whole folder of one model: {folder}"
+    )]
+    Mixed {
+        /// Which parts, and how they differ.
+        what: String,
+        /// The folder.
+        folder: String,
+    },
     /// A picture or mask cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
