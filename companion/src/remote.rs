@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use mimeo_protocol::{
-    BlobId, ClientMessage, FileId, JobEvent, JobId, MAX_SERVER_FRAME, PROTOCOL_VERSION, RequestId,
-    ServerMessage, Snapshot, codec,
+    BlobId, ClientMessage, FileId, JobEvent, JobId, MAX_SERVER_FRAME, PROTOCOL_VERSION, Rejection,
+    RequestId, ServerMessage, Snapshot, codec,
 };
 use reqwest::StatusCode;
 use sha2::{Digest as _, Sha256};
@@ -256,6 +256,15 @@ async fn open(
     let hello = Message::Binary(codec::encode(&hello).into());
     socket.send(hello).await?;
     match read(&mut socket).await? {
+        ServerMessage::Welcome { protocol, app, .. } if protocol != PROTOCOL_VERSION => {
+            let why = Rejection::Version {
+                client: APP.to_owned(),
+                client_protocol: PROTOCOL_VERSION,
+                server: app,
+                server_protocol: protocol,
+            };
+            Err(BadInput(why.to_string()).into())
+        }
         ServerMessage::Welcome { snapshot, .. } => Ok((socket, snapshot)),
         ServerMessage::Rejected { reason, .. } => Err(BadInput(reason.to_string()).into()),
         _ => Err(

@@ -44,6 +44,8 @@ pub fn run(thread: &mut Thread, job: &StoredJob, steering: &Arc<Steering>) {
     recorder.tell_losses();
     match went {
         Went::Through(artifact) => finish(&mut recorder, job, &artifact),
+        // A job that the user paused is found as it was.
+        Went::Ended(End::Interrupt) if steering.wishes().pause => {}
         Went::Ended(End::Interrupt) => recorder.change_state(&Transition::Interrupt),
         Went::Ended(End::Discard) => {
             forget_results(&context, job.id);

@@ -578,14 +578,13 @@ impl Store {
     }
 }
 
-/// Our own tables; the queue engine brings up its own beside them, under versions of its own.
+/// Our own tables, and the queue engine's beside them. Each has a list of its own of what was done,
+/// so that a migration which this program does not know is one of a newer program.
 async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
     let mut ours = sqlx::migrate!("./migrations");
-    ours.set_ignore_missing(true);
+    ours.dangerous_set_table_name("mimeo_migrations");
     ours.run(pool).await?;
-    let mut engine = apalis_sqlite::SqliteStorage::migrations();
-    engine.set_ignore_missing(true);
-    engine.run(pool).await
+    apalis_sqlite::SqliteStorage::migrations().run(pool).await
 }
 
 fn is_damage(code: Option<&str>) -> bool {

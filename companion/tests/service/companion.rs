@@ -60,6 +60,14 @@ impl Companion {
         self.restart();
     }
 
+    /// The same, at the same port.
+    pub fn kill_and_restart_here(&mut self) {
+        let port = self.address.rsplit(':').next().unwrap().to_owned();
+        // The last of several equal flags counts.
+        self.flags.extend(["--port".to_owned(), port]);
+        self.kill_and_restart();
+    }
+
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();

@@ -222,11 +222,19 @@ async fn a_paused_job_comes_back_paused() {
     client.until(id, has_losses).await;
     client.control(id, JobControl::Pause).await;
     client.until(id, is_paused).await;
-    companion.kill_and_restart();
-    let mut client = companion.client().await;
-    let resumed = |kind: &JobEventKind| matches!(kind, JobEventKind::Resumed { .. });
-    client.until(id, resumed).await;
-    client.until(id, is_paused).await;
+    // Once killed, once ended in good order.
+    for is_killed in [true, false] {
+        if is_killed {
+            companion.kill();
+        } else {
+            companion.interrupt();
+        }
+        companion.restart();
+        client = companion.client().await;
+        let resumed = |kind: &JobEventKind| matches!(kind, JobEventKind::Resumed { .. });
+        client.until(id, resumed).await;
+        client.until(id, is_paused).await;
+    }
     client.control(id, JobControl::Resume).await;
     assert_eq!(client.until_over(id).await, JobState::Finished);
 }

@@ -123,6 +123,30 @@ async fn a_damaged_database_is_told_and_results_are_left_alone() {
     Companion::on(&data, "").client().await;
 }
 
+#[tokio::test]
+async fn a_database_of_a_newer_mimeo_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    Companion::on(&data, "").interrupt();
+    let database = format!("sqlite:{}", data.join("mimeo.db").display());
+    let pool = sqlx::SqlitePool::connect(&database).await.unwrap();
+    sqlx::query(
+        "INSERT INTO mimeo_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', TRUE, X'00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    let ran = command(&data, &[]).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success(), "it does not start");
+    assert!(
+        said.contains("newer Mimeo") && said.contains("Update"),
+        "{said}"
+    );
+}
+
 #[test]
 fn one_data_folder_one_companion() {
     let folder = tempfile::tempdir().unwrap();

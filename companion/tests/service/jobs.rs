@@ -234,12 +234,17 @@ async fn a_client_that_was_away_misses_nothing() {
         .await;
     let mut seen = client.events.clone();
     drop(client);
-    watcher.until_over(id).await;
-
-    // Back while it runs or after it: the snapshot, then what was missed.
+    // Away for a while, and back while it still runs.
+    let after = seen.last().unwrap().seq;
+    while watcher
+        .events
+        .last()
+        .is_none_or(|event| event.seq < after + 5)
+    {
+        watcher.next().await;
+    }
     let mut client = companion.client().await;
     assert_eq!(client.snapshot.jobs[0].id, id, "the job is known");
-    let after = seen.last().unwrap().seq;
     let done = client
         .ask(|request| ClientMessage::Resync {
             request,
@@ -248,9 +253,55 @@ async fn a_client_that_was_away_misses_nothing() {
         })
         .await;
     assert!(matches!(done, ServerMessage::Done { .. }), "{done:?}");
+    assert!(
+        client.events.len() >= 5,
+        "what was missed: {:?}",
+        client.events
+    );
+    client.until_over(id).await;
+    watcher.until_over(id).await;
     seen.extend(client.events.iter().cloned());
+    // What came by itself and as the answer came twice.
+    seen.sort_by_key(|event| event.seq);
+    seen.dedup();
     assert_gapless(&seen, id, 1);
     assert_eq!(seen, watcher.events, "what the one saw who stayed");
+}
+
+#[tokio::test]
+async fn the_command_line_waits_for_a_companion_that_is_started_again() {
+    let mut companion = Companion::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let pair = &mimeo_base::pairs()[0];
+    for (name, bytes) in [("a.png", pair.original_png), ("b.png", pair.target_png)] {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let train = |out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mimeo"));
+        command
+            .args("train --original a.png --target b.png --method addift --steps 40".split(' '))
+            .args(["--no-score", "--no-calibrate", "--json", "--out", out])
+            .args(["--remote", &companion.ws()])
+            .current_dir(folder.path());
+        command
+    };
+    assert!(
+        train("x.safetensors").status().unwrap().success(),
+        "undisturbed"
+    );
+    let whole = std::fs::read(folder.path().join("x.safetensors")).unwrap();
+    std::fs::remove_file(folder.path().join("x.safetensors")).unwrap();
+
+    let mut watcher = companion.client().await;
+    let mut running = train("x.safetensors").spawn().unwrap();
+    let job = mimeo_protocol::JobId(2);
+    watcher
+        .until(job, |kind| matches!(kind, JobEventKind::Losses { .. }))
+        .await;
+    companion.kill_and_restart_here();
+    assert!(running.wait().unwrap().success(), "it went on by itself");
+    let file = std::fs::read(folder.path().join("x.safetensors")).unwrap();
+    assert!(file == whole, "the same file");
 }
 
 #[tokio::test]

@@ -91,8 +91,8 @@ impl Session<'_> {
             copier: None,
         };
         running.begin(self, saved, emit);
-        let request = self.fidelity_request();
-        let measure = CopyFidelity::new(self.base, &self.scene.original, request).await?;
+        // Made when it is needed first, so that the first step does not wait for it.
+        let mut measure = None;
 
         let steps = pass.steps.get();
         let goal: Share = recipe.copier.fidelity_goal;
@@ -104,6 +104,14 @@ impl Session<'_> {
             }
             let step = running.trainer.steps_done();
             if step.is_multiple_of(recipe.copier.check_every.get()) || step == steps {
+                let measure = match &mut measure {
+                    Some(measure) => measure,
+                    none => {
+                        let request = self.fidelity_request();
+                        let made = CopyFidelity::new(self.base, &self.scene.original, request);
+                        none.insert(made.await?)
+                    }
+                };
                 let fidelity = measure.of(&running.trainer.network()).await?;
                 emit.emit(Event::CopyFidelity { step, fidelity });
                 let watch = &mut running.watch;

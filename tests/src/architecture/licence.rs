@@ -7,7 +7,7 @@ use spdx::{Expression, ParseMode};
 
 /// Licences that let anybody use, change and sell Mimeo without asking, with a notice at most.
 /// MPL-2.0 asks that changes to those files themselves be published; we make none.
-const ALLOWED: [&str; 12] = [
+const ALLOWED: [&str; 13] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -15,6 +15,8 @@ const ALLOWED: [&str; 12] = [
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // Data only: the certificates that browsers trust.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MPL-2.0",
