@@ -1,7 +1,9 @@
 //! What the device has, and whether a job fits into it.
 
+use std::process::Command;
+
 use mimeo_engine::memory::{MemoryNeed, memory_need};
-use mimeo_engine::{Compute, runtime};
+use mimeo_engine::{Compute, MemoryKind, runtime};
 use mimeo_protocol::{BatchSize, MemoryPlan, Rejection, TrainJob};
 
 use super::bases::Bases;
@@ -19,16 +21,11 @@ pub struct Memory {
 impl Memory {
     /// Asks the system; `told` overrides it.
     pub fn of(compute: &Compute, told: Option<u64>) -> Self {
-        let total_bytes = told.or_else(|| {
-            compute.uses_system_memory().then(|| {
-                let mut system = sysinfo::System::new();
-                system.refresh_memory();
-                system
-                    .cgroup_limits()
-                    .map_or(system.total_memory(), |limits| {
-                        limits.total_memory.min(system.total_memory())
-                    })
-            })
+        let total_bytes = told.or_else(|| match compute.memory() {
+            MemoryKind::System => Some(system_bytes()),
+            // What drivers let an integrated GPU take of it.
+            MemoryKind::Shared => Some(system_bytes() / 2),
+            MemoryKind::Own => card_bytes(&compute.name),
         });
         Self { total_bytes }
     }
@@ -93,6 +90,48 @@ impl Memory {
     }
 }
 
+fn system_bytes() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let total = system.total_memory();
+    let limits = system.cgroup_limits();
+    limits.map_or(total, |limits| limits.total_memory.min(total))
+}
+
+/// WebGPU does not tell, so the driver's own tool is asked, or the system.
+fn card_bytes(name: &str) -> Option<u64> {
+    let asked = Command::new("nvidia-smi")
+        .args([
+            "--query-gpu=name,memory.total",
+            "--format=csv,noheader,nounits",
+        ])
+        .output();
+    let told = asked.ok().filter(|asked| asked.status.success());
+    let told = told.and_then(|told| nvidia_bytes(&String::from_utf8_lossy(&told.stdout), name));
+    told.or_else(amd_bytes)
+}
+
+/// From lines like `NVIDIA GeForce RTX 4070, 12282`: name and MiB.
+fn nvidia_bytes(table: &str, name: &str) -> Option<u64> {
+    let lines = table.lines().filter_map(|line| {
+        let (card, mib) = line.rsplit_once(',')?;
+        let mib: u64 = mib.trim().parse().ok()?;
+        name.contains(card.trim()).then_some(mib << 20)
+    });
+    // Of two of a kind they are the same.
+    lines.min()
+}
+
+/// What Linux' amdgpu driver says; of several cards the smallest, since it has no names.
+fn amd_bytes() -> Option<u64> {
+    let cards = std::fs::read_dir("/sys/class/drm").ok()?.flatten();
+    let totals = cards.filter_map(|card| {
+        let total = card.path().join("device/mem_info_vram_total");
+        std::fs::read_to_string(total).ok()?.trim().parse().ok()
+    });
+    totals.min()
+}
+
 /// Why a job that does not fit is refused.
 pub fn refusal(plan: &MemoryPlan) -> Option<Rejection> {
     let remedy = plan.remedy.as_ref()?;
@@ -105,4 +144,31 @@ pub fn refusal(plan: &MemoryPlan) -> Option<Rejection> {
             gib(available)
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_found_by_its_name() {
+        let table = "NVIDIA GeForce RTX 4070, 12282\nNVIDIA H200, 143771\n";
+        assert_eq!(
+            nvidia_bytes(table, "NVIDIA H200"),
+            Some(143_771 << 20),
+            "its own"
+        );
+        let adapter = "NVIDIA GeForce RTX 4070 (Vulkan)";
+        assert_eq!(
+            nvidia_bytes(table, adapter),
+            Some(12_282 << 20),
+            "with more behind"
+        );
+        assert_eq!(nvidia_bytes(table, "AMD Radeon"), None, "another maker's");
+        assert_eq!(
+            nvidia_bytes("no devices were found", "NVIDIA"),
+            None,
+            "no table"
+        );
+    }
 }

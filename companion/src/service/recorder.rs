@@ -215,6 +215,13 @@ impl<'a> Recorder<'a> {
         let Some(fingerprint) = self.fingerprint.clone() else {
             return;
         };
+        let known = self
+            .context
+            .wait_for(self.context.store.copier_of(&fingerprint));
+        if matches!(known, Ok(Some(_))) {
+            // Its file stays as it is: jobs may be building upon it.
+            return;
+        }
         // In full precision, so that a job upon it makes the same file as the job that trained it.
         let bytes = match lora::encode(&copier.file, Precision::F32, |_| ()) {
             Ok(bytes) => bytes,

@@ -4,23 +4,26 @@
 //! goes through [`Store::record`] or [`Store::change_state`], which write the event and its effect
 //! in one transaction: what a client was told is what is stored.
 
+mod copiers;
+mod rows;
+
 use std::path::Path;
 
 use mimeo_protocol::{
-    BaseId, BlobId, CopierId, CopierInfo, FileId, FileKind, IllegalTransition, JobEvent,
-    JobEventKind, JobId, JobName, JobState, JobSummary, ResultFile, Scores, Snapshot, TrainJob,
-    Transition, codec,
+    BlobId, CopierId, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind, JobId, JobState,
+    JobSummary, ResultFile, Snapshot, TrainJob, Transition, codec,
 };
-use serde::de::DeserializeOwned;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::sync::watch;
 
 use super::clock::now_millis;
 use super::queue::Queue;
+use rows::{event_from_row, file_from_row, from_bytes, id_from_row, summary_from_row};
+
+pub use copiers::NewCopier;
 
 /// Events handed out at once.
 const PAGE: i64 = 256;
@@ -113,25 +116,6 @@ pub struct NewFile {
     pub bytes: u64,
     /// Its SHA-256.
     pub sha256: BlobId,
-}
-
-/// A copier that is about to be known.
-#[derive(Debug)]
-pub struct NewCopier {
-    /// Of base, picture and recipe.
-    pub fingerprint: String,
-    /// What to call it at first.
-    pub name: JobName,
-    /// The picture that it copies.
-    pub original: BlobId,
-    /// The base that it is for.
-    pub base: BaseId,
-    /// How well it copies, if that was measured.
-    pub fidelity: Option<f64>,
-    /// Steps it was trained for.
-    pub steps: u32,
-    /// Its file.
-    pub file: NewFile,
 }
 
 impl Store {
@@ -344,6 +328,10 @@ impl Store {
         };
         let newest = append(&mut transaction, job, &event).await?;
         if is_retry {
+            sqlx::query("UPDATE train_jobs SET deaths = 0 WHERE id = ?1")
+                .bind(job.0 as i64)
+                .execute(&mut *transaction)
+                .await?;
             Queue::push(&mut transaction, job, newest).await?;
         }
         transaction.commit().await?;
@@ -480,95 +468,6 @@ impl Store {
         Ok(pictures)
     }
 
-    /// Makes a finished copier known; the one that was there already wins.
-    pub async fn add_copier(&self, copier: &NewCopier) -> Result<CopierId, StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let known: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM copiers WHERE fingerprint = ?1")
-                .bind(&copier.fingerprint)
-                .fetch_optional(&mut *transaction)
-                .await?;
-        if let Some(known) = known {
-            return Ok(id_from_row(known, CopierId));
-        }
-        let file = insert_file(&mut transaction, None, &copier.file).await?;
-        let id = sqlx::query_scalar(
-            "INSERT INTO copiers
-             (fingerprint, name, original, base, fidelity, steps, file, finished_millis)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
-        )
-        .bind(&copier.fingerprint)
-        .bind(copier.name.as_str())
-        .bind(copier.original.to_string())
-        .bind(copier.base.as_str())
-        .bind(copier.fidelity)
-        .bind(copier.steps)
-        .bind(file.id.0 as i64)
-        .bind(now_millis() as i64)
-        .fetch_one(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(id_from_row(id, CopierId))
-    }
-
-    /// The copier of this fingerprint.
-    pub async fn copier_of(&self, fingerprint: &str) -> Result<Option<CopierId>, StoreError> {
-        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM copiers WHERE fingerprint = ?1")
-            .bind(fingerprint)
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(id.map(|id| id_from_row(id, CopierId)))
-    }
-
-    /// Every copier, the newest first.
-    pub async fn copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT copiers.id AS copier_id, copiers.name AS copier_name, original, base, fidelity,
-                    steps, finished_millis, files.*
-             FROM copiers JOIN files ON files.id = copiers.file ORDER BY copiers.id DESC",
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(copier_from_row).collect()
-    }
-
-    /// Calls a copier something else; whether it is there.
-    pub async fn rename_copier(&self, id: CopierId, name: &JobName) -> Result<bool, StoreError> {
-        let renamed = sqlx::query("UPDATE copiers SET name = ?2 WHERE id = ?1")
-            .bind(id.0 as i64)
-            .bind(name.as_str())
-            .execute(&self.pool)
-            .await?;
-        Ok(renamed.rows_affected() > 0)
-    }
-
-    /// A job that is not over and builds upon this copier.
-    pub async fn user_of_copier(&self, id: CopierId) -> Result<Option<JobId>, StoreError> {
-        let job: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM train_jobs WHERE copier = ?1 AND is_over = 0")
-                .bind(id.0 as i64)
-                .fetch_optional(&self.pool)
-                .await?;
-        Ok(job.map(|id| id_from_row(id, JobId)))
-    }
-
-    /// Forgets a copier; the place of its file, if it was there.
-    pub async fn delete_copier(&self, id: CopierId) -> Result<Option<String>, StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let file: Option<i64> =
-            sqlx::query_scalar("DELETE FROM copiers WHERE id = ?1 RETURNING file")
-                .bind(id.0 as i64)
-                .fetch_optional(&mut *transaction)
-                .await?;
-        let Some(file) = file else { return Ok(None) };
-        let path = sqlx::query_scalar("DELETE FROM files WHERE id = ?1 RETURNING path")
-            .bind(file)
-            .fetch_optional(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(path)
-    }
-
     fn announce(&self, newest: i64) {
         self.newest.send_if_modified(|known| {
             let newer = newest > *known;
@@ -642,70 +541,4 @@ async fn insert_file(
         bytes: file.bytes,
         sha256: file.sha256,
     })
-}
-
-fn summary_from_row(row: &SqliteRow) -> Result<JobSummary, StoreError> {
-    let scores: Option<Vec<u8>> = row.try_get("scores")?;
-    Ok(JobSummary {
-        id: id_from_row(row.try_get("id")?, JobId),
-        job: from_bytes(row.try_get("job")?)?,
-        state: from_bytes(row.try_get("state")?)?,
-        seq: row.try_get::<i64, _>("seq")? as u64,
-        submitted_millis: row.try_get::<i64, _>("submitted_millis")? as u64,
-        files: Vec::new(),
-        scores: scores
-            .map(|scores| from_bytes::<Scores>(&scores))
-            .transpose()?,
-        progress: None,
-    })
-}
-
-fn event_from_row(row: &SqliteRow) -> Result<(i64, JobEvent), StoreError> {
-    let event = JobEvent {
-        job: id_from_row(row.try_get("job")?, JobId),
-        seq: row.try_get::<i64, _>("seq")? as u64,
-        at_millis: row.try_get::<i64, _>("at_millis")? as u64,
-        kind: from_bytes(row.try_get("kind")?)?,
-    };
-    Ok((row.try_get("id")?, event))
-}
-
-fn file_from_row(row: &SqliteRow) -> Result<ResultFile, StoreError> {
-    Ok(ResultFile {
-        id: id_from_row(row.try_get("id")?, FileId),
-        kind: from_bytes(row.try_get("kind")?)?,
-        name: row.try_get("name")?,
-        bytes: row.try_get::<i64, _>("bytes")? as u64,
-        sha256: from_text(row, "sha256")?,
-    })
-}
-
-fn copier_from_row(row: &SqliteRow) -> Result<CopierInfo, StoreError> {
-    Ok(CopierInfo {
-        id: id_from_row(row.try_get("copier_id")?, CopierId),
-        name: from_text(row, "copier_name")?,
-        original: from_text(row, "original")?,
-        base: from_text(row, "base")?,
-        fidelity: row.try_get("fidelity")?,
-        steps: row.try_get("steps")?,
-        finished_millis: row.try_get::<i64, _>("finished_millis")? as u64,
-        file: file_from_row(row)?,
-    })
-}
-
-/// SQLite's numbers are signed; ours come from it and are not.
-fn id_from_row<T>(id: i64, wrap: impl Fn(u64) -> T) -> T {
-    wrap(id as u64)
-}
-
-fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    codec::decode(bytes, usize::MAX).map_err(|error| sqlx::Error::Decode(error.into()).into())
-}
-
-fn from_text<T: TryFrom<String>>(row: &SqliteRow, column: &str) -> Result<T, StoreError>
-where
-    T::Error: std::error::Error + Send + Sync + 'static,
-{
-    let text: String = row.try_get(column)?;
-    T::try_from(text).map_err(|error| sqlx::Error::Decode(error.into()).into())
 }

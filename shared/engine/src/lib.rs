@@ -31,6 +31,6 @@ pub use job::PreparedJob;
 pub use mimeo_lora::LoraStack;
 pub use mimeo_protocol::{HeldOut, Linearity, Scores};
 pub use phase::{run, score_file};
-pub use runtime::{Compute, DeviceChoice};
+pub use runtime::{Compute, DeviceChoice, MemoryKind};
 pub use sample::{SampleRequest, SamplerKind};
 pub use state::{StateError, TrainingState};

@@ -70,7 +70,18 @@ pub struct Compute {
     pub name: String,
     /// Why this one.
     pub reason: String,
-    is_cpu: bool,
+    memory: MemoryKind,
+}
+
+/// Where the memory of a device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// The system's own, as for the CPU and software adapters.
+    System,
+    /// A part of the system's own, as for integrated GPUs.
+    Shared,
+    /// On the card.
+    Own,
 }
 
 /// A device that could be chosen.
@@ -136,10 +147,10 @@ impl Compute {
         }
     }
 
-    /// Whether it computes in the system's own memory, as the CPU and software adapters do.
+    /// Where its memory is.
     #[must_use]
-    pub fn uses_system_memory(&self) -> bool {
-        self.is_cpu
+    pub const fn memory(&self) -> MemoryKind {
+        self.memory
     }
 
     fn cpu(reason: String) -> Self {
@@ -152,7 +163,7 @@ impl Compute {
             device: Device::flex(),
             name,
             reason,
-            is_cpu: true,
+            memory: MemoryKind::System,
         }
     }
 }
@@ -174,7 +185,11 @@ impl Adapter {
             device: Device::wgpu(self.kind.clone()),
             name: self.name.clone(),
             reason,
-            is_cpu: self.is_software(),
+            memory: match self.kind {
+                DeviceKind::Cpu => MemoryKind::System,
+                DeviceKind::IntegratedGpu(_) => MemoryKind::Shared,
+                _ => MemoryKind::Own,
+            },
         }
     }
 }

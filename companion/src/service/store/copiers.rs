@@ -1,0 +1,132 @@
+//! Finished copiers, which other jobs on the same picture build upon.
+
+use mimeo_protocol::{BaseId, BlobId, CopierId, CopierInfo, JobId, JobName};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::rows::{file_from_row, from_text, id_from_row};
+use super::{NewFile, Store, StoreError, insert_file};
+use crate::service::clock::now_millis;
+
+/// A copier that is about to be known.
+#[derive(Debug)]
+pub struct NewCopier {
+    /// Of base, picture and recipe.
+    pub fingerprint: String,
+    /// What to call it at first.
+    pub name: JobName,
+    /// The picture that it copies.
+    pub original: BlobId,
+    /// The base that it is for.
+    pub base: BaseId,
+    /// How well it copies, if that was measured.
+    pub fidelity: Option<f64>,
+    /// Steps it was trained for.
+    pub steps: u32,
+    /// Its file.
+    pub file: NewFile,
+}
+
+impl Store {
+    /// Makes a finished copier known; the one that was there already wins.
+    pub async fn add_copier(&self, copier: &NewCopier) -> Result<CopierId, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let known: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM copiers WHERE fingerprint = ?1")
+                .bind(&copier.fingerprint)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        if let Some(known) = known {
+            return Ok(id_from_row(known, CopierId));
+        }
+        let file = insert_file(&mut transaction, None, &copier.file).await?;
+        let id = sqlx::query_scalar(
+            "INSERT INTO copiers
+             (fingerprint, name, original, base, fidelity, steps, file, finished_millis)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+        )
+        .bind(&copier.fingerprint)
+        .bind(copier.name.as_str())
+        .bind(copier.original.to_string())
+        .bind(copier.base.as_str())
+        .bind(copier.fidelity)
+        .bind(copier.steps)
+        .bind(file.id.0 as i64)
+        .bind(now_millis() as i64)
+        .fetch_one(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(id_from_row(id, CopierId))
+    }
+
+    /// The copier of this fingerprint.
+    pub async fn copier_of(&self, fingerprint: &str) -> Result<Option<CopierId>, StoreError> {
+        let id: Option<i64> = sqlx::query_scalar("SELECT id FROM copiers WHERE fingerprint = ?1")
+            .bind(fingerprint)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(id.map(|id| id_from_row(id, CopierId)))
+    }
+
+    /// Every copier, the newest first.
+    pub async fn copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT copiers.id AS copier_id, copiers.name AS copier_name, original, base, fidelity,
+                    steps, finished_millis, files.*
+             FROM copiers JOIN files ON files.id = copiers.file ORDER BY copiers.id DESC",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(copier_from_row).collect()
+    }
+
+    /// Calls a copier something else; whether it is there.
+    pub async fn rename_copier(&self, id: CopierId, name: &JobName) -> Result<bool, StoreError> {
+        let renamed = sqlx::query("UPDATE copiers SET name = ?2 WHERE id = ?1")
+            .bind(id.0 as i64)
+            .bind(name.as_str())
+            .execute(&self.pool)
+            .await?;
+        Ok(renamed.rows_affected() > 0)
+    }
+
+    /// A job that is not over and builds upon this copier.
+    pub async fn user_of_copier(&self, id: CopierId) -> Result<Option<JobId>, StoreError> {
+        let job: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM train_jobs WHERE copier = ?1 AND is_over = 0")
+                .bind(id.0 as i64)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(job.map(|id| id_from_row(id, JobId)))
+    }
+
+    /// Forgets a copier; the place of its file, if it was there.
+    pub async fn delete_copier(&self, id: CopierId) -> Result<Option<String>, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let file: Option<i64> =
+            sqlx::query_scalar("DELETE FROM copiers WHERE id = ?1 RETURNING file")
+                .bind(id.0 as i64)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let Some(file) = file else { return Ok(None) };
+        let path = sqlx::query_scalar("DELETE FROM files WHERE id = ?1 RETURNING path")
+            .bind(file)
+            .fetch_optional(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(path)
+    }
+}
+
+fn copier_from_row(row: &SqliteRow) -> Result<CopierInfo, StoreError> {
+    Ok(CopierInfo {
+        id: id_from_row(row.try_get("copier_id")?, CopierId),
+        name: from_text(row, "copier_name")?,
+        original: from_text(row, "original")?,
+        base: from_text(row, "base")?,
+        fidelity: row.try_get("fidelity")?,
+        steps: row.try_get("steps")?,
+        finished_millis: row.try_get::<i64, _>("finished_millis")? as u64,
+        file: file_from_row(row)?,
+    })
+}
