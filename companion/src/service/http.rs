@@ -35,8 +35,11 @@ const MAX_UPLOADS: usize = 4;
 const NO_WORKBENCH: &str = include_str!("no_workbench.html");
 
 /// The built workbench: in the program itself in release builds, read from disk otherwise.
+///
+/// A folder of this crate, because one above it that is missing when the program is compiled would
+/// not be found later either.
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../dist"]
+#[folder = "workbench"]
 #[allow_missing = true]
 struct Workbench;
 
