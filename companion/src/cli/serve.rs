@@ -126,6 +126,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::Result<Exit> {
+    let end = end_requested();
     let service = Service::start(settings).await?;
     let (link, device) = (service.link.clone(), service.device().name.clone());
     let serving = Serving {
@@ -140,23 +141,25 @@ async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::R
             "Note: no browser could be opened ({error}). Open {link}"
         ));
     }
-    service.run(end_requested()).await?;
+    service.run(end).await?;
     Ok(Exit::Done)
 }
 
-/// Ctrl+C, or the system's wish.
-async fn end_requested() {
-    let interrupt = crate::interrupt::requested();
+/// Ctrl+C, or the system's wish; heard from this call on, not only once it is waited for.
+fn end_requested() -> impl Future<Output = ()> {
+    crate::interrupt::listen();
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
+    async {
+        let interrupt = crate::interrupt::requested();
+        #[cfg(unix)]
+        if let Ok(mut terminate) = terminate {
             tokio::select! {
                 () = interrupt => {}
                 _ = terminate.recv() => {}
             }
             return;
         }
+        interrupt.await;
     }
-    interrupt.await;
 }

@@ -18,7 +18,7 @@ use super::memory::{Memory, refusal};
 use super::queue::Queue;
 use super::steering::{End, Steering};
 use super::store::{Store, StoreError, StoredJob};
-use super::trainer::{Task, TaskKind, Trainer, rejection};
+use super::trainer::{Task, TaskKind, Trainer};
 use crate::console;
 
 /// Waiting jobs; more are refused.
@@ -107,16 +107,8 @@ impl Jobs {
 
     /// Everything there is, and the number of the newest event that it includes.
     pub async fn snapshot(&self) -> Answer<(Snapshot, i64)> {
-        let order = self
-            .queue
-            .order()
-            .await
-            .map_err(|error| rejection(&error))?;
-        let (mut jobs, newest) = self
-            .store
-            .summaries()
-            .await
-            .map_err(|error| rejection(&error))?;
+        let order = self.queue.order().await?;
+        let (mut jobs, newest) = self.store.summaries().await?;
         let progress = self.progress.borrow().clone();
         if let Some(progress) = progress
             && let Some(job) = jobs.iter_mut().find(|job| job.id == progress.job)
@@ -134,11 +126,7 @@ impl Jobs {
 
     /// Queues a job, if it can be done at all.
     pub async fn submit(&self, job: TrainJob) -> Answer<JobId> {
-        let waiting = self
-            .queue
-            .order()
-            .await
-            .map_err(|error| rejection(&error))?;
+        let waiting = self.queue.order().await?;
         if waiting.len() >= MAX_QUEUE {
             return Err(Rejection::Full {
                 message: format!(
@@ -147,11 +135,7 @@ impl Jobs {
             });
         }
         self.check(&job).await?;
-        let id = self
-            .store
-            .add_job(&job)
-            .await
-            .map_err(|error| rejection(&error))?;
+        let id = self.store.add_job(&job).await?;
         self.order_changed().await;
         self.queue.wake();
         Ok(id)
@@ -236,10 +220,7 @@ impl Jobs {
                 self.queue.wake();
             }
             (JobControl::StopAndKeep | JobControl::Discard, JobState::Queued) => {
-                self.queue
-                    .remove(id)
-                    .await
-                    .map_err(|error| rejection(&error))?;
+                self.queue.remove(id).await?;
                 self.change(id, Transition::Stop).await?;
                 if control == JobControl::Discard {
                     self.forget(id).await;
@@ -284,7 +265,7 @@ impl Jobs {
     /// Moves a waiting job.
     pub async fn reorder(&self, job: JobId, before: Option<JobId>) -> Answer<()> {
         let moved = self.queue.reorder(job, before).await;
-        if !moved.map_err(|error| rejection(&error))? {
+        if !moved? {
             return Err(Rejection::State {
                 message: "only waiting jobs can be moved, and this one, or the one it is to run before, does not wait any more.".to_owned(),
             });
@@ -302,10 +283,7 @@ impl Jobs {
             });
         }
         self.forget(id).await;
-        self.store
-            .delete_job(id)
-            .await
-            .map_err(|error| rejection(&error))?;
+        self.store.delete_job(id).await?;
         self.removed.send_modify(|removed| removed.push(id));
         Ok(())
     }
@@ -326,17 +304,9 @@ impl Jobs {
             what: format!("the file {file}"),
             remedy: "Choose a LoRA that a job made.".to_owned(),
         };
-        let owner = self
-            .store
-            .owner(file)
-            .await
-            .map_err(|error| rejection(&error))?;
+        let owner = self.store.owner(file).await?;
         let job = self.job(owner.ok_or_else(missing)?).await?;
-        let found = self
-            .store
-            .file(file)
-            .await
-            .map_err(|error| rejection(&error))?;
+        let found = self.store.file(file).await?;
         let (_, path) = found.ok_or_else(missing)?;
         let (answer, scores) = oneshot::channel();
         let kind = TaskKind::Score(path, answer);
@@ -348,7 +318,7 @@ impl Jobs {
     pub async fn rename_copier(&self, id: CopierId, name: &JobName) -> Answer<()> {
         self.copier(id)?;
         let renamed = self.store.rename_copier(id, name).await;
-        renamed.map_err(|error| rejection(&error))?;
+        renamed?;
         self.copiers_changed().await
     }
 
@@ -356,13 +326,13 @@ impl Jobs {
     pub async fn delete_copier(&self, id: CopierId) -> Answer<()> {
         self.copier(id)?;
         let user = self.store.user_of_copier(id).await;
-        if let Some(job) = user.map_err(|error| rejection(&error))? {
+        if let Some(job) = user? {
             return Err(Rejection::State {
                 message: format!("job {job} builds upon this copier. Wait for it, or discard it."),
             });
         }
         let path = self.store.delete_copier(id).await;
-        if let Some(path) = path.map_err(|error| rejection(&error))? {
+        if let Some(path) = path? {
             // What is not there need not be removed.
             _ = tokio::fs::remove_file(self.folder.file(&path)).await;
         }
@@ -409,12 +379,8 @@ impl Jobs {
 
     /// A job, by its number.
     pub async fn job(&self, id: JobId) -> Answer<StoredJob> {
-        let job = self
-            .store
-            .job(id)
-            .await
-            .map_err(|error| rejection(&error))?;
-        job.ok_or_else(|| rejection(&StoreError::NoJob { job: id }))
+        let job = self.store.job(id).await?;
+        job.ok_or_else(|| StoreError::NoJob { job: id }.into())
     }
 
     fn copier(&self, id: CopierId) -> Answer<()> {
@@ -430,7 +396,7 @@ impl Jobs {
 
     async fn change(&self, id: JobId, transition: Transition) -> Answer<()> {
         let changed = self.store.change_state(id, transition).await;
-        changed.map(drop).map_err(|error| rejection(&error))
+        Ok(changed.map(drop)?)
     }
 
     /// Removes what a job left on disk.
@@ -453,8 +419,7 @@ impl Jobs {
 
     async fn copiers_changed(&self) -> Answer<()> {
         let copiers = self.store.copiers().await;
-        self.copiers
-            .send_replace(copiers.map_err(|error| rejection(&error))?);
+        self.copiers.send_replace(copiers?);
         Ok(())
     }
 

@@ -17,7 +17,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::guard::Guard;
 use super::jobs::Jobs;
-use super::trainer::rejection;
 
 /// Time for the first message.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -219,7 +218,7 @@ impl Connection {
             let events = match self.jobs.store.events_after(self.sent).await {
                 Ok(events) => events,
                 // The store tells again with the next event.
-                Err(error) => return self.reject(None, rejection(&error)).await,
+                Err(error) => return self.reject(None, error.into()).await,
             };
             if events.is_empty() {
                 return Ok(());
@@ -286,7 +285,7 @@ impl Connection {
         loop {
             let events = match self.jobs.store.events_of(job, after, self.sent).await {
                 Ok(events) => events,
-                Err(error) => return self.reject(Some(request), rejection(&error)).await,
+                Err(error) => return self.reject(Some(request), error.into()).await,
             };
             let Some(last) = events.last() else { break };
             after = last.seq;

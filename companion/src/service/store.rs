@@ -11,7 +11,7 @@ use std::path::Path;
 
 use mimeo_protocol::{
     BlobId, CopierId, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind, JobId, JobState,
-    JobSummary, ResultFile, Snapshot, TrainJob, Transition, codec,
+    JobSummary, Rejection, ResultFile, Snapshot, TrainJob, Transition, codec,
 };
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -78,6 +78,22 @@ impl From<sqlx::Error> for StoreError {
         match code.as_deref() {
             Some("13" | "778" | "4874") => Self::DiskFull,
             _ => Self::Database { source },
+        }
+    }
+}
+
+/// What a client is told of it.
+impl From<StoreError> for Rejection {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        match error {
+            StoreError::DiskFull => Self::Full { message },
+            StoreError::State(_) => Self::State { message },
+            StoreError::NoJob { job } => Self::Missing {
+                what: format!("job {job}"),
+                remedy: "Reload the page.".to_owned(),
+            },
+            _ => Self::Failed { message },
         }
     }
 }

@@ -24,7 +24,7 @@ use super::blobs::Blobs;
 use super::folder::DataFolder;
 use super::run;
 use super::steering::Steering;
-use super::store::{Store, StoreError, StoredJob};
+use super::store::{Store, StoredJob};
 use super::task;
 use crate::console;
 
@@ -293,20 +293,6 @@ fn contain(context: &Context, job: JobId, work: impl FnOnce()) -> bool {
         run::fail(context, job, message);
     }
     is_sound
-}
-
-/// What a user is told of an error of the store.
-pub fn rejection(error: &StoreError) -> Rejection {
-    let message = error.to_string();
-    match error {
-        StoreError::DiskFull => Rejection::Full { message },
-        StoreError::State(_) => Rejection::State { message },
-        StoreError::NoJob { job } => Rejection::Missing {
-            what: format!("job {job}"),
-            remedy: "Reload the page.".to_owned(),
-        },
-        _ => Rejection::Failed { message },
-    }
 }
 
 #[cfg(test)]
