@@ -6,7 +6,7 @@ mod bench_service;
 mod grid;
 mod inspect;
 pub mod lora;
-mod pictures;
+pub mod pictures;
 mod recipe_flags;
 mod sample;
 mod score;

@@ -147,7 +147,11 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, BadInput> {
     fs::read(path).map_err(unreadable)
 }
 
-fn check_mask(mask: &Mask, picture: &Rgb) -> Result<(), ImageError> {
+/// Whether a mask can be used with a picture.
+///
+/// # Errors
+/// When it has another size, or nothing is painted.
+pub fn check_mask(mask: &Mask, picture: &Rgb) -> Result<(), ImageError> {
     if (mask.width(), mask.height()) != (picture.width(), picture.height()) {
         return Err(ImageError::MaskSizeDiffers {
             mask_width: mask.width(),

@@ -1,15 +1,15 @@
 //! The routes: the workbench, the socket, pictures and files.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
-};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::response::{Html, IntoResponse as _, Response};
@@ -127,19 +127,27 @@ async fn open_socket(State(shared): State<Shared>, upgrade: WebSocketUpgrade) ->
         })
 }
 
+/// The id in a path that only who knows the token may ask for.
+struct Wanted<T>(T);
+
+impl<T: FromStr> FromRequestParts<Shared> for Wanted<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Response> {
+        if !shared.guard.lets_in(&parts.headers, &parts.uri) {
+            return Err(unauthorized());
+        }
+        let path = Path::<String>::from_request_parts(parts, shared).await;
+        let id = path.ok().and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or_else(not_found)
+    }
+}
+
 async fn put_blob(
     State(shared): State<Shared>,
-    Path(id): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
+    Wanted(id): Wanted<BlobId>,
     body: Body,
 ) -> Response {
-    if !shared.guard.lets_in(&headers, &uri) {
-        return unauthorized();
-    }
-    let Ok(id) = id.parse::<BlobId>() else {
-        return not_found();
-    };
     let Ok(_permit) = shared.uploads.acquire().await else {
         return not_found();
     };
@@ -188,18 +196,7 @@ async fn read_up_to(body: Body, limit: usize) -> Option<Vec<u8>> {
     (length <= limit).then_some(bytes)
 }
 
-async fn get_blob(
-    State(shared): State<Shared>,
-    Path(id): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    if !shared.guard.lets_in(&headers, &uri) {
-        return unauthorized();
-    }
-    let Ok(id) = id.parse::<BlobId>() else {
-        return not_found();
-    };
+async fn get_blob(State(shared): State<Shared>, Wanted(id): Wanted<BlobId>) -> Response {
     let Ok(bytes) = tokio::fs::read(shared.jobs.folder.blob(id)).await else {
         return not_found();
     };
@@ -211,18 +208,7 @@ async fn get_blob(
     (headers, bytes).into_response()
 }
 
-async fn get_file(
-    State(shared): State<Shared>,
-    Path(id): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    if !shared.guard.lets_in(&headers, &uri) {
-        return unauthorized();
-    }
-    let Ok(id) = id.parse::<FileId>() else {
-        return not_found();
-    };
+async fn get_file(State(shared): State<Shared>, Wanted(id): Wanted<FileId>) -> Response {
     let Ok(Some((file, path))) = shared.jobs.store.file(id).await else {
         return not_found();
     };

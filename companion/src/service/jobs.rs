@@ -19,6 +19,7 @@ use super::queue::Queue;
 use super::steering::{End, Steering};
 use super::store::{Store, StoreError, StoredJob};
 use super::trainer::{Task, TaskKind, Trainer};
+use crate::cli::pictures::check_mask;
 use crate::console;
 
 /// Waiting jobs; more are refused.
@@ -169,38 +170,28 @@ impl Jobs {
         }
         let (this, job) = (self.clone(), job.clone());
         blocking(move || {
-            this.check_pair(&job)
-                .map_err(|message| Rejection::Failed { message })?;
-            let size = this.size(&job);
-            let plan = this.memory.plan(&this.bases, &this.compute, &job, size)?;
+            let size = this.check_pair(&job);
+            let size = size.map_err(|message| Rejection::Failed { message })?;
+            let plan = this
+                .memory
+                .plan(&this.bases, &this.compute, &job, Some(size))?;
             refusal(&plan).map_or(Ok(()), Err)
         })
         .await
     }
 
-    /// What the training thread would find wrong with the pictures, minutes later.
-    fn check_pair(&self, job: &TrainJob) -> Result<(), String> {
+    /// What the training thread would find wrong with the pictures, minutes later; their size.
+    fn check_pair(&self, job: &TrainJob) -> Result<(u32, u32), String> {
         let read = |id: BlobId| self.blobs.read(id).map_err(|error| error.to_string());
         let text = |error: mimeo_image::ImageError| error.to_string();
         let original = decode(&read(job.original)?).map_err(text)?.picture;
         let target = decode(&read(job.target)?).map_err(text)?.picture;
         if let Some(mask) = job.mask {
             let mask = decode_mask(&read(mask)?).map_err(text)?;
-            if mask.is_empty() {
-                return Err(text(mimeo_image::ImageError::EmptyMask));
-            }
-            let (width, height) = (original.width(), original.height());
-            if (mask.width(), mask.height()) != (width, height) {
-                return Err(text(mimeo_image::ImageError::MaskSizeDiffers {
-                    mask_width: mask.width(),
-                    mask_height: mask.height(),
-                    width,
-                    height,
-                }));
-            }
+            check_mask(&mask, &original).map_err(text)?;
         }
         Difference::between(&original, &target).map_err(text)?;
-        Ok(())
+        Ok((original.width(), original.height()))
     }
 
     /// The size of the job's pictures, if they are here; training may make them smaller.
@@ -223,7 +214,7 @@ impl Jobs {
                 self.queue.remove(id).await?;
                 self.change(id, Transition::Stop).await?;
                 if control == JobControl::Discard {
-                    self.forget(id).await;
+                    self.store.forget_results(id, &self.folder).await;
                 }
                 self.order_changed().await;
             }
@@ -245,7 +236,13 @@ impl Jobs {
                 message: "training is over and the result is on its way. Wait for it.".to_owned(),
             });
         }
-        let steering = self.steering(id);
+        // Not made anew: wishes about a run that ended meanwhile would be those of the next one.
+        let running = self.lock_running().get(&id).cloned();
+        let Some(steering) = running else {
+            return Err(Rejection::State {
+                message: "the job ended at this moment. See its new state.".to_owned(),
+            });
+        };
         steering.wish(|wishes| match control {
             JobControl::Pause => wishes.pause = true,
             JobControl::Resume => wishes.pause = false,
@@ -282,7 +279,7 @@ impl Jobs {
                 message: "only a job that is over can be deleted. Discard it first.".to_owned(),
             });
         }
-        self.forget(id).await;
+        self.store.forget_results(id, &self.folder).await;
         self.store.delete_job(id).await?;
         self.removed.send_modify(|removed| removed.push(id));
         Ok(())
@@ -397,14 +394,6 @@ impl Jobs {
     async fn change(&self, id: JobId, transition: Transition) -> Answer<()> {
         let changed = self.store.change_state(id, transition).await;
         Ok(changed.map(drop)?)
-    }
-
-    /// Removes what a job left on disk.
-    async fn forget(&self, id: JobId) {
-        // What is not there need not be removed; what stays is found by nobody.
-        _ = self.store.delete_files(id).await;
-        _ = tokio::fs::remove_file(self.folder.state(id)).await;
-        _ = tokio::fs::remove_dir_all(self.folder.results(id)).await;
     }
 
     async fn order_changed(&self) {

@@ -48,7 +48,7 @@ pub fn run(thread: &mut Thread, job: &StoredJob, steering: &Arc<Steering>) {
         Went::Ended(End::Interrupt) if steering.wishes().pause => {}
         Went::Ended(End::Interrupt) => recorder.change_state(&Transition::Interrupt),
         Went::Ended(End::Discard) => {
-            forget_results(&context, job.id);
+            context.wait_for(context.store.forget_results(job.id, &context.folder));
             recorder.change_state(&Transition::Stop);
         }
         Went::Wrong(message) => recorder.change_state(&Transition::Fail { message }),
@@ -79,14 +79,6 @@ pub fn fail(context: &Context, job: JobId, message: &str) {
             "error: job {job} failed ({message}), which could not be noted ({error})."
         ));
     }
-}
-
-/// Removes what a job left on disk: files, and the state to go on from.
-pub fn forget_results(context: &Context, job: JobId) {
-    // What is not there need not be removed.
-    _ = fs::remove_file(context.folder.state(job));
-    _ = fs::remove_dir_all(context.folder.results(job));
-    _ = context.wait_for(context.store.delete_files(job));
 }
 
 fn go(

@@ -20,6 +20,7 @@ use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::sync::watch;
 
 use super::clock::now_millis;
+use super::folder::DataFolder;
 use super::queue::Queue;
 use rows::{event_from_row, file_from_row, from_bytes, id_from_row, summary_from_row};
 
@@ -444,13 +445,15 @@ impl Store {
         Ok(owner.flatten().map(|id| id_from_row(id, JobId)))
     }
 
-    /// Forgets the files of a job.
-    pub async fn delete_files(&self, job: JobId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM files WHERE job = ?1")
+    /// Removes what a job left: its files, and the state to go on from.
+    pub async fn forget_results(&self, job: JobId, folder: &DataFolder) {
+        // What is not there need not be removed; what stays is found by nobody.
+        _ = sqlx::query("DELETE FROM files WHERE job = ?1")
             .bind(job.0 as i64)
             .execute(&self.pool)
-            .await?;
-        Ok(())
+            .await;
+        _ = tokio::fs::remove_file(folder.state(job)).await;
+        _ = tokio::fs::remove_dir_all(folder.results(job)).await;
     }
 
     /// Forgets a job that is over, with its events and files.
