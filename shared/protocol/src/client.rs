@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CopierId, FileId, JobId, RequestId};
+use crate::id::{BaseId, BlobId, CopierId, FileId, JobId, RequestId};
 use crate::job::TrainJob;
 use crate::number::Strength;
 
@@ -99,6 +99,14 @@ pub enum ClientMessage {
         /// Which copier.
         copier: CopierId,
     },
+    /// Show a file in its folder, on the server's own screen: refused unless only its own machine
+    /// can reach it. Answered by `Done`.
+    Reveal {
+        /// Number of the request.
+        request: RequestId,
+        /// Which file.
+        file: FileId,
+    },
     /// Send a job's events again, from after this one. Answered by those events, then `Done`.
     Resync {
         /// Number of the request.
@@ -130,17 +138,65 @@ pub enum JobControl {
     Retry,
 }
 
-/// A picture to draw.
+/// A picture to draw: same request, same base, same device, same picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PreviewRequest {
-    /// The job whose base draws, at its pictures' size.
-    pub job: JobId,
-    /// LoRAs that are active, files of this server; none: the base alone.
-    pub loras: Vec<(FileId, Strength)>,
+    /// The base that draws.
+    pub base: BaseId,
+    /// What it draws on.
+    pub canvas: Canvas,
+    /// LoRAs that are active, at most [`Self::MAX_LORAS`]; none: the base alone.
+    #[serde(default)]
+    pub loras: Vec<(LoraRef, Strength)>,
     /// What to draw.
     pub prompt: String,
+    /// What to keep away from; empty for nothing.
+    #[serde(default)]
+    pub negative_prompt: String,
     /// Which noise it starts from.
     pub seed: u64,
+}
+
+impl PreviewRequest {
+    /// More LoRAs at once are refused.
+    pub const MAX_LORAS: usize = 8;
+}
+
+/// What a picture is drawn on. Pictures and masks were uploaded before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Canvas {
+    /// A new picture of the base's own size.
+    Native,
+    /// A new picture of the size at which this one is trained.
+    Like {
+        /// The picture.
+        picture: BlobId,
+    },
+    /// This picture, drawn anew where the mask is painted: what comes back has its size and, away
+    /// from the mask, its very pixels. Both sides must be multiples of the base's `side_multiple`.
+    Inpaint {
+        /// The picture.
+        picture: BlobId,
+        /// Where to draw, of the same size.
+        mask: BlobId,
+    },
+}
+
+/// A LoRA that can be drawn with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoraRef {
+    /// One that a job of this server made.
+    File {
+        /// Its file.
+        file: FileId,
+    },
+    /// One that was uploaded as `/loras/<sha256>`.
+    Uploaded {
+        /// Its SHA-256.
+        lora: BlobId,
+    },
 }
 
 impl ClientMessage {
@@ -160,6 +216,7 @@ impl ClientMessage {
             | Self::Devices { request }
             | Self::RenameCopier { request, .. }
             | Self::DeleteCopier { request, .. }
+            | Self::Reveal { request, .. }
             | Self::Resync { request, .. } => Some(*request),
         }
     }

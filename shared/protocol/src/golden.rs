@@ -107,6 +107,32 @@ fn device() -> DeviceInfo {
     }
 }
 
+fn base() -> BaseInfo {
+    BaseInfo {
+        id: BaseId::bundled(),
+        title: "Mimeo avatars".to_owned(),
+        family: "Stable Diffusion 1.x".to_owned(),
+        size: Some(ModelSize::Small),
+        native_side: Some(128),
+        side_multiple: 32,
+        prompts: vec!["smile, brown hair".to_owned()],
+        unusable: Some("no".to_owned()),
+    }
+}
+
+fn pace() -> Pace {
+    Pace {
+        base: BaseId::bundled(),
+        method: Method::Addift,
+        phase: Phase::Training,
+        batch_size: 4,
+        accumulation: 1,
+        rank: 8,
+        pixels: 128 * 128,
+        secs_per_step: 0.125,
+    }
+}
+
 fn summary(state: JobState) -> JobSummary {
     JobSummary {
         id: JobId(7),
@@ -136,6 +162,23 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         request,
         job: job_id,
         control,
+    };
+    let preview = |canvas| ClientMessage::Preview {
+        request,
+        preview: PreviewRequest {
+            base: BaseId::bundled(),
+            canvas,
+            loras: vec![
+                (LoraRef::File { file: FileId(9) }, Strength::constant(-0.5)),
+                (
+                    LoraRef::Uploaded { lora: blob(0xe) },
+                    Strength::constant(1.0),
+                ),
+            ],
+            prompt: "a boy".to_owned(),
+            negative_prompt: "a hat".to_owned(),
+            seed: 3,
+        },
     };
     vec![
         (
@@ -175,17 +218,14 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
                 job: job_id,
             },
         ),
+        ("preview_native", preview(Canvas::Native)),
+        ("preview_like", preview(Canvas::Like { picture: blob(0xa) })),
         (
-            "preview",
-            ClientMessage::Preview {
-                request,
-                preview: PreviewRequest {
-                    job: job_id,
-                    loras: vec![(FileId(9), Strength::constant(-0.5))],
-                    prompt: "a boy".to_owned(),
-                    seed: 3,
-                },
-            },
+            "preview_inpaint",
+            preview(Canvas::Inpaint {
+                picture: blob(0xa),
+                mask: blob(0xc),
+            }),
         ),
         (
             "score",
@@ -219,6 +259,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ClientMessage::DeleteCopier {
                 request,
                 copier: CopierId(3),
+            },
+        ),
+        (
+            "reveal",
+            ClientMessage::Reveal {
+                request,
+                file: FileId(9),
             },
         ),
         (
@@ -387,6 +434,8 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
                     queue: vec![JobId(8)],
                     copiers: vec![copier()],
                     device: device(),
+                    checkpoints: vec![base()],
+                    paces: vec![pace()],
                 },
             },
         ),
@@ -436,14 +485,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
             "checkpoints",
             ServerMessage::Checkpoints {
                 request,
-                checkpoints: vec![BaseInfo {
-                    id: BaseId::bundled(),
-                    title: "Mimeo avatars".to_owned(),
-                    family: "Stable Diffusion 1.x".to_owned(),
-                    size: Some(ModelSize::Small),
-                    native_side: Some(128),
-                    unusable: Some("no".to_owned()),
-                }],
+                checkpoints: vec![base()],
             },
         ),
         (
@@ -586,6 +628,16 @@ fn every_variant_has_a_golden_message() {
         sorted(names_that_serde_knows::<JobEventKind>()),
         "events"
     );
+}
+
+#[test]
+fn a_picture_of_the_base_alone_needs_no_loras_and_no_negative_prompt() {
+    let json = serde_json::json!({
+        "base": "bundled", "canvas": "native", "prompt": "a girl", "seed": 1
+    });
+    let request: PreviewRequest = serde_json::from_value(json).expect("they have defaults");
+    assert!(request.loras.is_empty(), "{request:?}");
+    assert!(request.negative_prompt.is_empty(), "{request:?}");
 }
 
 #[test]

@@ -58,7 +58,8 @@ numbers! {
     RequestId(u32);
 }
 
-/// A picture, by the SHA-256 of its bytes: fetched and stored as `/blobs/<id>`.
+/// A picture, by the SHA-256 of its bytes: fetched and stored as `/blobs/<id>`. An uploaded LoRA as
+/// well, stored as `/loras/<id>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlobId([u8; 32]);

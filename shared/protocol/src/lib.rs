@@ -9,7 +9,7 @@
 //! client                                    server
 //!   ── Hello {protocol, app, token} ──▶
 //!                          ◀── Welcome {protocol, app, snapshot} ──   (or Rejected, and the end)
-//!   PUT /blobs/<sha256>  (pictures, over HTTP)
+//!   PUT /blobs/<sha256>, /loras/<sha256>  (pictures and LoRAs, over HTTP)
 //!   ── Submit {request, job} ─────────▶
 //!                          ◀── Accepted {request, job} ──             (or Rejected)
 //!                          ◀── Event {job, seq: 1, …}, {seq: 2, …} ── (kept, in order, none missing)
@@ -37,7 +37,7 @@ pub mod score;
 pub mod server;
 pub mod state;
 
-pub use client::{ClientMessage, JobControl, PreviewRequest};
+pub use client::{Canvas, ClientMessage, JobControl, LoraRef, PreviewRequest};
 pub use codec::{DecodeError, MAX_CLIENT_FRAME, MAX_SERVER_FRAME};
 pub use event::{FileKind, JobEvent, JobEventKind, LossPoint, ResultFile};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId};
@@ -51,7 +51,7 @@ pub use recipe::{
 };
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{
-    BaseInfo, CopierInfo, DeviceInfo, JobProgress, JobSummary, MemoryPlan, Rejection,
+    BaseInfo, CopierInfo, DeviceInfo, JobProgress, JobSummary, MemoryPlan, Pace, Rejection,
     ServerMessage, Snapshot,
 };
 pub use state::{IllegalTransition, JobState, PauseReason, Phase, Transition};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{JobEvent, ResultFile};
 use crate::id::{BaseId, BlobId, CopierId, JobId, JobName, RequestId};
 use crate::job::TrainJob;
-use crate::recipe::ModelSize;
+use crate::recipe::{Method, ModelSize};
 use crate::score::Scores;
 use crate::state::{JobState, Phase};
 
@@ -143,6 +143,10 @@ pub struct Snapshot {
     pub copiers: Vec<CopierInfo>,
     /// What computes here.
     pub device: DeviceInfo,
+    /// The bases that jobs can name, in the order to offer them.
+    pub checkpoints: Vec<BaseInfo>,
+    /// How fast steps went on this device: the newest measurement of each base, method and phase.
+    pub paces: Vec<Pace>,
 }
 
 impl Snapshot {
@@ -188,6 +192,28 @@ pub struct JobProgress {
     pub left_secs: Option<f64>,
 }
 
+/// How long a step took, measured on a job: what other recipes will cost can be told from it,
+/// since a step takes about as long as it has pixels (picture × batch × accumulation).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// The base that was trained upon.
+    pub base: BaseId,
+    /// The method.
+    pub method: Method,
+    /// The pass: [`Phase::Copier`] or [`Phase::Training`].
+    pub phase: Phase,
+    /// Draws per forward pass.
+    pub batch_size: u32,
+    /// Forward passes per step.
+    pub accumulation: u32,
+    /// LoRA inner size.
+    pub rank: u32,
+    /// Pixels of the picture as it was trained: width × height.
+    pub pixels: u64,
+    /// Duration of a step, in seconds.
+    pub secs_per_step: f64,
+}
+
 /// A copier that can be used again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CopierInfo {
@@ -222,6 +248,10 @@ pub struct BaseInfo {
     pub size: Option<ModelSize>,
     /// Width and height of the pictures that it was trained on.
     pub native_side: Option<u32>,
+    /// Both sides of a picture must be multiples of this; 64 where that cannot be told.
+    pub side_multiple: u32,
+    /// A few prompts that it understands, to begin with; empty where none are known.
+    pub prompts: Vec<String>,
     /// Why it cannot be trained upon; none if it can.
     pub unusable: Option<String>,
 }
