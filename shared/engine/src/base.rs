@@ -123,7 +123,110 @@ impl Base {
     /// Sides of a picture must be multiples of this.
     #[must_use]
     pub fn side_multiple(&self) -> u32 {
-        (self.unet_config.latent_multiple() * self.vae_config.downscale()) as u32
+        side_multiple(&self.unet_config, &self.vae_config)
+    }
+
+    /// Shape of the latent of one picture.
+    #[must_use]
+    pub fn latent_shape(&self, width: u32, height: u32) -> [usize; 4] {
+        let downscale = self.vae_config.downscale();
+        let [rows, columns] = [height, width].map(|side| side as usize / downscale);
+        [1, self.vae_config.latent_channels, rows, columns]
+    }
+
+    /// What the model is conditioned on: `[prompts, tokens, width]`.
+    ///
+    /// # Errors
+    /// [`EngineError::Tokenizer`] when the vocabulary cannot spell a prompt.
+    pub fn encode_prompts<S: AsRef<str>>(&self, prompts: &[S]) -> Result<Tensor<3>, EngineError> {
+        let ids = prompts
+            .iter()
+            .map(|prompt| self.tokenizer.encode(prompt.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(self.text_encoder.forward(&ids))
+    }
+
+    /// The latent of a picture: `[1, 4, height/8, width/8]`.
+    #[must_use]
+    pub fn encode_picture(&self, picture: &Rgb) -> Tensor<4> {
+        let shape = [1, 3, picture.height() as usize, picture.width() as usize];
+        let planes = TensorData::new(picture.to_signed_planes(), shape);
+        self.vae.encode(Tensor::from_data(planes, &self.device))
+    }
+
+    /// The pictures of latents, one by one so that memory stays that of one picture.
+    ///
+    /// - `latents`: `[pictures, 4, height, width]`
+    ///
+    /// # Errors
+    /// [`EngineError::Readback`] when the device fails.
+    pub async fn decode(&self, latents: Tensor<4>) -> Result<Vec<Rgb>, EngineError> {
+        let [count, ..] = latents.dims();
+        let mut pictures = Vec::with_capacity(count);
+        for index in 0..count {
+            let planes = self.vae.decode(latents.clone().narrow(0, index, 1));
+            let [_, _, height, width] = planes.dims();
+            let planes = read_back(planes).await?;
+            pictures.push(Rgb::from_signed_planes(
+                width as u32,
+                height as u32,
+                &planes,
+            )?);
+            runtime::yield_now().await;
+        }
+        Ok(pictures)
+    }
+
+    /// The frozen model that is trained upon.
+    #[must_use]
+    pub const fn model(&self) -> mimeo_train::Model<'_> {
+        mimeo_train::Model {
+            unet: &self.unet,
+            schedule: &self.schedule,
+        }
+    }
+}
+
+/// What a base's configuration tells without its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// Which defaults fit it.
+    pub size: ModelSize,
+    /// Width and height of the pictures that it was trained on.
+    pub native_side: u32,
+    /// Sides of a picture must be multiples of this.
+    pub side_multiple: u32,
+}
+
+/// Reads a base's configuration and nothing else.
+///
+/// # Errors
+/// [`EngineError`] when its configuration is missing or of an unsupported kind.
+pub async fn glance(folder: &dyn Folder) -> Result<Glance, EngineError> {
+    let config = |path| read_text(folder, path, MAX_CONFIG_BYTES);
+    let unet = UNetConfig::from_json(&config("unet/config.json").await?)?;
+    let vae = VaeConfig::from_json(&config("vae/config.json").await?)?;
+    Ok(Glance {
+        size: model_size(&unet),
+        native_side: native_side(&unet, &vae),
+        side_multiple: side_multiple(&unet, &vae),
+    })
+}
+
+fn model_size(&self) -> ModelSize {
+        model_size(&self.unet_config)
+    }
+
+    /// Width and height of the pictures that the base was trained on.
+    #[must_use]
+    pub fn native_side(&self) -> u32 {
+        native_side(&self.unet_config, &self.vae_config)
+    }
+
+    /// Sides of a picture must be multiples of this.
+    #[must_use]
+    pub fn side_multiple(&self) -> u32 {
+        side_multiple(&self.unet_config, &self.vae_config)
     }
 
     /// Shape of the latent of one picture.
@@ -208,6 +311,10 @@ fn model_size(unet: &UNetConfig) -> ModelSize {
 
 fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
     (unet.sample_size * vae.downscale()) as u32
+}
+
+fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
+    (unet.latent_multiple() * vae.downscale()) as u32
 }
 
 async fn read_weights(

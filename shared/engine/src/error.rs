@@ -88,6 +88,11 @@ pub enum EngineError {
         /// Longest side allowed.
         limit: u32,
     },
+    /// A mask in which nothing is painted.
+    #[error(
+        "the mask is empty (all black), so there is nothing to draw. Paint white what is to be drawn anew."
+    )]
+    NothingToDraw,
     /// The device could not hand out its numbers.
     #[error(
         "the device failed while computing ({reason}). Free memory on it or choose another device with --device."

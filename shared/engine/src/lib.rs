@@ -13,6 +13,7 @@ pub mod base;
 mod calibrate;
 pub mod error;
 pub mod event;
+pub mod inpaint;
 pub mod job;
 pub mod memory;
 mod pass;
@@ -26,6 +27,7 @@ pub use artifact::{Artifact, LoadedLora, Outcome};
 pub use base::Base;
 pub use error::EngineError;
 pub use event::{Control, Directive, Emit, Event, FinishedCopier, Kept, Phase, Place};
+pub use inpaint::{InpaintRequest, inpaint};
 pub use job::PreparedJob;
 /// Which adapters are active, for [`sample::sample`].
 pub use mimeo_lora::LoraStack;

@@ -11,11 +11,16 @@ use crate::error::EngineError;
 use crate::runtime;
 
 /// Stream of a seed from which pictures start, apart from those that training uses.
-const STREAM: u64 = 0x5a;
+pub(crate) const STREAM: u64 = 0x5a;
 /// Longest side that is drawn; beyond it a typing error is likelier than a wish.
 const MAX_SIDE: u32 = 2048;
 /// Pictures per forward pass: more only takes more memory.
 const BATCH: usize = 8;
+
+/// Denoising steps, if nobody says otherwise.
+pub(crate) const STEPS: usize = 20;
+/// Classifier-free guidance that suits the bundled base.
+pub(crate) const GUIDANCE: f64 = 3.0;
 
 /// Which sampler draws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -52,8 +57,8 @@ impl SampleRequest {
         Self {
             pictures,
             negative_prompt: String::new(),
-            steps: 20,
-            guidance: 3.0,
+            steps: STEPS,
+            guidance: GUIDANCE,
             sampler: SamplerKind::Ddim,
             size: (side, side),
         }
@@ -87,17 +92,8 @@ async fn sample_latents(
     lora: &LoraStack<'_>,
     progress: &mut impl FnMut(u32),
 ) -> Result<Tensor<4>, EngineError> {
+    check_size(base, request.size, MAX_SIDE)?;
     let (width, height) = request.size;
-    let multiple = base.side_multiple();
-    let fits = |side: u32| side > 0 && side <= MAX_SIDE && side.is_multiple_of(multiple);
-    if !fits(width) || !fits(height) {
-        return Err(EngineError::Size {
-            width,
-            height,
-            multiple,
-            limit: MAX_SIDE,
-        });
-    }
     let shape = base.latent_shape(width, height);
     let unconditional = base.encode_prompts(&[&request.negative_prompt])?;
     let mut done = 0;
@@ -128,6 +124,28 @@ async fn sample_latents(
         });
     }
     Ok(Tensor::cat(latents, 0))
+}
+
+/// Whether the base can draw pictures of this size, with sides up to `limit` px.
+///
+/// # Errors
+/// [`EngineError::Size`] if it cannot.
+pub(crate) fn check_size(
+    base: &Base,
+    (width, height): (u32, u32),
+    limit: u32,
+) -> Result<(), EngineError> {
+    let multiple = base.side_multiple();
+    let fits = |side: u32| side > 0 && side <= limit && side.is_multiple_of(multiple);
+    if fits(width) && fits(height) {
+        return Ok(());
+    }
+    Err(EngineError::Size {
+        width,
+        height,
+        multiple,
+        limit,
+    })
 }
 
 /// DDIM from noise to latents.
