@@ -8,6 +8,7 @@
 //! - [`difference`]: where A and B differ, a suggested mask, and what is wrong with a pair.
 //! - [`mod@composite`]: A outside the mask, B inside.
 //! - [`latent_mask`]: the mask as the loss sees it, eight times smaller.
+//! - [`raster`]: painting a mask, and [`MaskPatch`] to undo it.
 //! - [`metrics`]: mean absolute error, the building block of every score.
 //! - [`sheet`]: labelled contact sheets.
 //!
@@ -21,10 +22,14 @@ pub mod decode;
 pub mod difference;
 pub mod encode;
 mod error;
+mod fill;
 pub mod fit;
 pub mod latent_mask;
 mod mask;
 pub mod metrics;
+mod patch;
+pub mod raster;
+mod rect;
 mod rgb;
 pub mod sheet;
 mod text;
@@ -39,5 +44,8 @@ pub use fit::{Fit, FittedPair, fit_pair};
 pub use latent_mask::LatentMask;
 pub use mask::Mask;
 pub use metrics::{mae, mae_weighted};
+pub use patch::MaskPatch;
+pub use raster::{Brush, Paint, StrokePoint, StrokeUnderWay};
+pub use rect::Rect;
 pub use rgb::Rgb;
 pub use sheet::{Sheet, SheetRow};

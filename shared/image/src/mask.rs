@@ -26,6 +26,16 @@ impl Mask {
         })
     }
 
+    /// A mask that selects nothing; a side of 0 becomes 1.
+    pub fn empty(width: u32, height: u32) -> Self {
+        Self::filled(width, height, 0)
+    }
+
+    /// A mask that selects everything; a side of 0 becomes 1.
+    pub fn full(width: u32, height: u32) -> Self {
+        Self::filled(width, height, 255)
+    }
+
     /// Width in px.
     pub fn width(&self) -> u32 {
         self.width
@@ -39,6 +49,15 @@ impl Mask {
     /// The bytes, `[height, width]`.
     pub fn values(&self) -> &[u8] {
         &self.values
+    }
+
+    /// The value at column `x` and row `y`, or `None` outside.
+    pub fn value(&self, x: u32, y: u32) -> Option<u8> {
+        if x >= self.width || y >= self.height {
+            return None;
+        }
+        let at = y as usize * self.width as usize + x as usize;
+        self.values.get(at).copied()
     }
 
     /// Whether it selects nothing at all.
@@ -68,6 +87,10 @@ impl Mask {
             .collect()
     }
 
+    pub(crate) fn values_mut(&mut self) -> &mut [u8] {
+        &mut self.values
+    }
+
     /// For `values` that come from pictures of that size.
     pub(crate) fn from_parts(width: u32, height: u32, values: Vec<u8>) -> Self {
         debug_assert_eq!(
@@ -80,6 +103,12 @@ impl Mask {
             height,
             values,
         }
+    }
+
+    fn filled(width: u32, height: u32, value: u8) -> Self {
+        let (width, height) = (width.max(1), height.max(1));
+        let values = vec![value; width as usize * height as usize];
+        Self::from_parts(width, height, values)
     }
 
     /// Fails unless the mask lies on `picture` pixel for pixel.
@@ -117,6 +146,19 @@ mod tests {
         let mask = Mask::new(4, 1, vec![0, 0, 255, 51]).unwrap();
         assert!((mask.coverage() - 0.3).abs() < 1e-9, "(1 + 0.2) / 4");
         assert!(!mask.is_empty(), "some of it is white");
+    }
+
+    #[test]
+    fn values_are_addressed_by_column_and_row() {
+        let mask = Mask::new(2, 1, vec![7, 9]).unwrap();
+        assert_eq!(mask.value(1, 0), Some(9), "the second column");
+        assert_eq!(
+            (mask.value(2, 0), mask.value(0, 1)),
+            (None, None),
+            "outside"
+        );
+        assert_eq!(Mask::empty(0, 3).coverage(), 0.0, "nothing");
+        assert_eq!(Mask::full(3, 3).coverage(), 1.0, "everything");
     }
 
     #[test]
