@@ -1,0 +1,109 @@
+// Chromium, and pages in it that fail their test with whatever goes wrong inside them.
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+/** Milliseconds that anything in the page may take before its test fails. */
+const ANSWER_WITHIN = 10_000;
+
+/** A browser that talks to the companion and to nobody else. */
+export async function openBrowser() {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless=new",
+      // Root, as in a container, is refused otherwise; the only pages are our own.
+      "--no-sandbox",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/**
+ * Opens the workbench, does something in it, and closes it.
+ *
+ * Fails with what `body` throws, which leaves a screenshot in $MIMEO_OUT, or else with what went
+ * wrong inside the page: errors on its console, uncaught exceptions, requests to anybody but the
+ * companion.
+ *
+ * @param {import("playwright-core").Browser} browser
+ * @param {import("./companion.mjs").Companion} companion
+ * @param {Settings} settings
+ * @param {(page: import("playwright-core").Page) => Promise<void>} body
+ *
+ * @typedef {object} Settings
+ * @property {string} [name] of its screenshots; "page" if not given
+ * @property {"light" | "dark"} [colorScheme] light if not given
+ * @property {{width: number, height: number}} [viewport] in CSS pixels; 1280 × 800 if not given
+ * @property {boolean} [touch] a finger instead of a mouse
+ * @property {boolean} [reducedMotion] the user asked for no animations
+ * @property {RegExp[]} [expectedErrors] errors that belong to what is tested
+ */
+export async function withPage(browser, companion, settings, body) {
+  const context = await browser.newContext({
+    baseURL: companion.url,
+    colorScheme: settings.colorScheme ?? "light",
+    viewport: settings.viewport ?? { width: 1280, height: 800 },
+    hasTouch: settings.touch ?? false,
+    isMobile: settings.touch ?? false,
+    reducedMotion: settings.reducedMotion ? "reduce" : "no-preference",
+  });
+  try {
+    context.setDefaultTimeout(ANSWER_WITHIN);
+    const page = await context.newPage();
+    const errors = watch(page, companion.url);
+    try {
+      await page.goto("/");
+      await body(page);
+    } catch (error) {
+      await screenshot(page, `${settings.name ?? "page"}-failed`);
+      error.message += described(errors);
+      throw error;
+    }
+    const expected = settings.expectedErrors ?? [];
+    const unexpected = errors.filter((error) => !expected.some((known) => known.test(error)));
+    if (unexpected.length > 0) {
+      throw new Error(`the page went wrong${described(unexpected)}`);
+    }
+  } finally {
+    await context.close();
+  }
+}
+
+/** Keeps what a page looks like now, as NAME.png in $MIMEO_OUT; nothing without that folder. */
+export async function screenshot(page, name) {
+  const folder = process.env.MIMEO_OUT;
+  if (folder) {
+    await mkdir(folder, { recursive: true });
+    await page.screenshot({ path: join(folder, `${name}.png`) });
+  }
+}
+
+/** A list that grows with everything that goes wrong inside a page. */
+function watch(page, home) {
+  const errors = [];
+  page.on("console", (message) => {
+    if (message.type() === "error") {
+      errors.push(`console: ${message.text()} (${message.location().url})`);
+    }
+  });
+  page.on("pageerror", (error) => errors.push(`uncaught: ${error.message}`));
+  page.on("crash", () => errors.push("the page crashed"));
+  page.on("request", (request) => {
+    const { protocol, origin } = new URL(request.url());
+    const local = ["data:", "blob:"].includes(protocol) || origin === new URL(home).origin;
+    if (!local) {
+      errors.push(`a request to a stranger: ${request.url()}`);
+    }
+  });
+  return errors;
+}
+
+function described(errors) {
+  return errors.length === 0 ? "" : `\nIn the page:\n  ${errors.join("\n  ")}`;
+}
