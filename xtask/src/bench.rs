@@ -16,9 +16,12 @@ use std::thread::available_parallelism;
 use anyhow::{Context as _, Result};
 
 use crate::python::Environment;
-use crate::run::ExamplePair;
 use crate::workspace::Workspace;
 use measure::{Measurement, WARM_UP_STEPS, measure};
+
+/// A bundled pair. The method *plain* trains on its target alone, as torch's side does.
+const ORIGINAL: &str = "shared/base/pairs/glasses/00_A.png";
+const TARGET: &str = "shared/base/pairs/glasses/00_B.png";
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -102,7 +105,6 @@ fn mimeo(
     threads: usize,
     scratch: &Path,
 ) -> Result<Command> {
-    let pair = ExamplePair::find(workspace, "glasses")?;
     let mut command = workspace.command(workspace.build_mimeo()?);
     command
         .args(["train", "--base", "bundled", "--device", "cpu", "--json"])
@@ -111,9 +113,9 @@ fn mimeo(
     add_job(&mut command, arguments);
     command
         .arg("--original")
-        .arg(pair.original)
+        .arg(workspace.path(ORIGINAL))
         .arg("--target")
-        .arg(pair.target)
+        .arg(workspace.path(TARGET))
         .arg("--out")
         .arg(scratch.join("lora.safetensors"))
         .env("RAYON_NUM_THREADS", threads.to_string());
@@ -126,4 +128,17 @@ fn add_job(command: &mut Command, arguments: &Arguments) {
         .args(["--steps", &arguments.steps.to_string()])
         .args(["--batch-size", &arguments.batch_size.to_string()])
         .args(["--rank", &arguments.rank.to_string()]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pair_is_bundled() {
+        let workspace = Workspace::find().unwrap();
+        for file in [ORIGINAL, TARGET] {
+            assert!(workspace.path(file).is_file(), "missing: {file}");
+        }
+    }
 }

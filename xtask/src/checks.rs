@@ -1,12 +1,13 @@
 //! `cargo xtask test`: every check as one list of named steps, the same for people and CI.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::install;
+use crate::page;
 use crate::workspace::{Workspace, finish};
 
 #[derive(clap::Args)]
@@ -19,43 +20,69 @@ pub struct Arguments {
     skip: Vec<Step>,
 }
 
-/// The checks, in the order in which they run: what answers fastest comes first.
+/// The checks, in the order in which they run: what answers fastest comes first, and the page is
+/// built before whatever serves it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Step {
     /// Formatting.
     Fmt,
     /// Lints of all targets; a warning is an error.
     Clippy,
+    /// Lints of the page, as it is compiled for the browser; a warning is an error.
+    ClippyWasm,
     /// Documentation, private items included; a warning is an error.
     Doc,
+    /// The page builds and is small enough.
+    Page,
     /// Tests and the examples in the documentation.
     Test,
+    /// Tests of the page in a browser, with the companion behind it.
+    Browser,
 }
 
 impl Step {
+    /// As one says it on the command line.
     fn name(self) -> &'static str {
         match self {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
+            Self::ClippyWasm => "clippy-wasm",
             Self::Doc => "doc",
+            Self::Page => "page",
             Self::Test => "test",
+            Self::Browser => "browser",
         }
     }
 
-    fn command(self, workspace: &Workspace) -> Command {
+    /// Installs what the check needs, then runs it.
+    fn run(self, workspace: &Workspace) -> Result<()> {
         let mut cargo = workspace.cargo();
         match self {
             Self::Fmt => cargo.args(["fmt", "--all", "--check"]),
             Self::Clippy => cargo
                 .args(["clippy", "--workspace", "--all-targets"])
                 .args(["--", "--deny", "warnings"]),
+            Self::ClippyWasm => {
+                install::wasm_target(workspace)?;
+                cargo
+                    .args(["clippy", "--package", "mimeo-app", "--all-targets"])
+                    .args(["--target", install::WASM, "--", "--deny", "warnings"])
+            }
             Self::Doc => cargo
                 .args(["doc", "--workspace", "--no-deps"])
                 .arg("--document-private-items")
                 .env("RUSTDOCFLAGS", "-D warnings"),
-            Self::Test => cargo.args(["test", "--workspace", "--no-fail-fast"]),
+            Self::Page => {
+                page::build(workspace)?;
+                return page::check_size(workspace);
+            }
+            Self::Test => {
+                install::software_vulkan(workspace);
+                cargo.args(["test", "--workspace", "--no-fail-fast"])
+            }
+            Self::Browser => return page::test_in_browser(workspace),
         };
-        cargo
+        finish(&mut cargo)
     }
 }
 
@@ -69,16 +96,11 @@ struct Outcome {
 /// Runs the steps asked for. One that fails does not keep the later ones from running.
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     install::rust_components(workspace)?;
-    let steps = chosen(arguments);
-    if steps.contains(&Step::Test) {
-        install::software_vulkan(workspace);
-    }
-
     let mut outcomes = Vec::new();
-    for step in steps {
+    for step in chosen(arguments) {
         println!("\n=== {} ===", step.name());
         let started = Instant::now();
-        let result = finish(&mut step.command(workspace));
+        let result = step.run(workspace);
         outcomes.push(Outcome {
             step,
             took: started.elapsed(),
@@ -117,7 +139,7 @@ fn line(outcome: &Outcome) -> String {
         Err(error) => format!("FAILED: {error:#}"),
     };
     let (name, secs) = (outcome.step.name(), outcome.took.as_secs_f64());
-    format!("{name:<8}{secs:>8.1} s  {verdict}")
+    format!("{name:<12}{secs:>8.1} s  {verdict}")
 }
 
 #[cfg(test)]
@@ -150,9 +172,9 @@ mod tests {
         ]);
         assert_eq!(
             text,
-            "fmt          1.0 s  ok\n\
-             doc          7.0 s  ok\n\
-             test        90.0 s  ok\n\
+            "fmt              1.0 s  ok\n\
+             doc              7.0 s  ok\n\
+             test            90.0 s  ok\n\
              All checks passed."
         );
     }
@@ -186,9 +208,17 @@ mod tests {
             "--only, in the order of the list"
         );
         assert_eq!(
-            chosen(&arguments(&[], &[Step::Clippy, Step::Doc])),
-            [Step::Fmt, Step::Test],
+            chosen(&arguments(&[], &[Step::Clippy, Step::Doc, Step::Browser])),
+            [Step::Fmt, Step::ClippyWasm, Step::Page, Step::Test],
             "--skip"
         );
+    }
+
+    #[test]
+    fn a_step_is_called_in_the_summary_as_on_the_command_line() {
+        for step in Step::value_variants() {
+            let value = step.to_possible_value().unwrap();
+            assert_eq!(value.get_name(), step.name(), "the name of {step:?}");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod bench;
 mod checks;
 mod endurance;
 mod install;
+mod page;
 mod python;
 mod run;
 mod workspace;
@@ -32,7 +33,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Train a bundled example pair and show the LoRA on people it never saw.
+    /// Build Mimeo and its workbench, and open it in the browser.
     Run(run::Arguments),
     /// Run every check, the same for people and CI.
     Test(checks::Arguments),

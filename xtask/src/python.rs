@@ -1,12 +1,12 @@
 //! The Python environment of the reference scripts, and the two commands that only run a script.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workspace::{Workspace, finish, succeeds};
+use crate::workspace::{Workspace, finish, same_contents, succeeds};
 
 const SCRIPTS: &str = "tests/reference";
 
@@ -115,29 +115,4 @@ fn system_python() -> Result<&'static str> {
     bail!(
         "the reference scripts need Python {OLDEST_PYTHON} or newer; install it, or name one with --python"
     )
-}
-
-fn same_contents(left: &Path, right: &Path) -> bool {
-    matches!((fs::read(left), fs::read(right)), (Ok(left), Ok(right)) if left == right)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_environment_is_current_only_with_exactly_these_requirements() {
-        let folder = tempfile::tempdir().unwrap();
-        let [requirements, installed] =
-            ["requirements.txt", "installed.txt"].map(|name| folder.path().join(name));
-        fs::write(&requirements, "torch==2\n").unwrap();
-        assert!(
-            !same_contents(&requirements, &installed),
-            "nothing is installed yet"
-        );
-        fs::write(&installed, "torch==1\n").unwrap();
-        assert!(!same_contents(&requirements, &installed), "an older torch");
-        fs::write(&installed, "torch==2\n").unwrap();
-        assert!(same_contents(&requirements, &installed), "the same torch");
-    }
 }

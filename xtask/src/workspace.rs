@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -58,6 +59,23 @@ impl Workspace {
         self.command(cargo_path())
     }
 
+    /// The version of a dependency in `Cargo.lock`.
+    ///
+    /// - `platform`: one that the dependency is built for
+    pub fn locked_version(&self, package: &str, platform: &str) -> Result<String> {
+        let metadata = MetadataCommand::new()
+            .cargo_path(cargo_path())
+            .current_dir(&self.root)
+            // Without it, cargo would download what only other platforms need.
+            .other_options(["--filter-platform", platform].map(str::to_owned))
+            .exec()
+            .context("cargo cannot resolve the dependencies; see its reason below")?;
+        let mut packages = metadata.packages.into_iter();
+        let found = packages.find(|known| known.name == package);
+        let found = found.with_context(|| format!("nothing in Cargo.lock is called {package}"))?;
+        Ok(found.version.to_string())
+    }
+
     /// Builds the binary `mimeo` and says where it is.
     pub fn build_mimeo(&self) -> Result<PathBuf> {
         println!("Building mimeo (the first time takes several minutes) …");
@@ -110,6 +128,18 @@ pub fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
+/// Runs a program for what it prints; none if it does not start or fails.
+pub fn answer(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    let text = String::from_utf8_lossy(output.stdout.trim_ascii()).into_owned();
+    output.status.success().then_some(text)
+}
+
+/// Whether both files are there and the same.
+pub fn same_contents(left: &Path, right: &Path) -> bool {
+    matches!((fs::read(left), fs::read(right)), (Ok(left), Ok(right)) if left == right)
+}
+
 fn cargo_path() -> PathBuf {
     env::var_os("CARGO")
         .unwrap_or_else(|| OsString::from("cargo"))
@@ -145,5 +175,22 @@ mod tests {
     fn a_program_that_is_not_there_does_not_succeed() {
         let mut command = Command::new("mimeo-no-such-program");
         assert!(!succeeds(&mut command), "nothing can have run");
+        assert_eq!(answer(&mut command), None, "nor can it have said anything");
+    }
+
+    #[test]
+    fn what_is_installed_is_current_only_with_exactly_the_wanted_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let [wanted, installed] =
+            ["wanted.txt", "installed.txt"].map(|name| folder.path().join(name));
+        fs::write(&wanted, "torch==2\n").unwrap();
+        assert!(
+            !same_contents(&wanted, &installed),
+            "nothing is installed yet"
+        );
+        fs::write(&installed, "torch==1\n").unwrap();
+        assert!(!same_contents(&wanted, &installed), "an older torch");
+        fs::write(&installed, "torch==2\n").unwrap();
+        assert!(same_contents(&wanted, &installed), "the same torch");
     }
 }
