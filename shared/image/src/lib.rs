@@ -6,6 +6,7 @@
 //! - [`mod@decode`], [`encode`]: PNG, JPEG and WebP bytes to [`Rgb`] and [`Mask`], and back to PNG.
 //! - [`fit`]: one crop and scale for A, B and the mask.
 //! - [`difference`]: where A and B differ, a suggested mask, and what is wrong with a pair.
+//! - [`align`]: laying B on A where it was moved or scaled.
 //! - [`mod@composite`]: A outside the mask, B inside.
 //! - [`latent_mask`]: the mask as the loss sees it, eight times smaller.
 //! - [`raster`]: painting a mask, and [`MaskPatch`] to undo it.
@@ -17,6 +18,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod align;
 pub mod composite;
 pub mod decode;
 pub mod difference;
@@ -30,11 +32,15 @@ pub mod metrics;
 mod patch;
 pub mod raster;
 mod rect;
+mod resample;
+mod reshape;
 mod rgb;
+mod rgba;
 pub mod sheet;
 mod text;
 mod window;
 
+pub use align::Alignment;
 pub use composite::composite;
 pub use decode::{Decoded, decode, decode_mask};
 pub use difference::{Difference, PairWarning};

@@ -1,6 +1,7 @@
 //! A picture: sRGB bytes and their size.
 
 use crate::error::ImageError;
+use crate::resample::{Axis, Kernel, resample};
 
 /// An opaque sRGB picture of at least one pixel.
 #[derive(Clone, PartialEq, Eq)]
@@ -90,6 +91,40 @@ impl Rgb {
             height,
             pixels,
         })
+    }
+
+    /// A copy with no side longer than `max_side` px (at least 1), in the same proportions. A
+    /// picture that is small enough stays as it is.
+    pub fn thumbnail(&self, max_side: u32) -> Self {
+        let (longest, max_side) = (self.width.max(self.height), max_side.max(1));
+        if longest <= max_side {
+            return self.clone();
+        }
+        let scaled = |side: u32| {
+            let exact = f64::from(side) * f64::from(max_side) / f64::from(longest);
+            (exact.round() as u32).max(1)
+        };
+        let (width, height) = (scaled(self.width), scaled(self.height));
+        let axis = |source: u32, result: u32| {
+            Axis::scaled(source as usize, result as usize, Kernel::Triangle)
+        };
+        let (across, down) = (axis(self.width, width), axis(self.height, height));
+        let pixels = resample::<3>(&self.pixels, self.width as usize, &across, &down);
+        Self::from_parts(width, height, pixels)
+    }
+
+    /// For `pixels` that come from a picture of that size.
+    pub(crate) fn from_parts(width: u32, height: u32, pixels: Vec<u8>) -> Self {
+        debug_assert_eq!(
+            u64::from(width) * u64::from(height) * 3,
+            pixels.len() as u64,
+            "three a pixel"
+        );
+        Self {
+            width,
+            height,
+            pixels,
+        }
     }
 
     pub(crate) fn pixels_mut(&mut self) -> &mut [u8] {
@@ -187,5 +222,19 @@ mod tests {
             Some([0, 255, 0]),
             "decoders overshoot a little"
         );
+    }
+
+    #[test]
+    fn a_thumbnail_keeps_the_proportions() {
+        let size = |width, height, max_side| {
+            let thumbnail = Rgb::filled(width, height, [7, 8, 9]).thumbnail(max_side);
+            assert_eq!(thumbnail.pixel(0, 0), Some([7, 8, 9]), "and the colours");
+            (thumbnail.width(), thumbnail.height())
+        };
+        assert_eq!(size(300, 200, 96), (96, 64), "wide");
+        assert_eq!(size(20, 300, 30), (2, 30), "high");
+        assert_eq!(size(300, 1, 30), (30, 1), "at least one pixel");
+        assert_eq!(size(30, 20, 96), (30, 20), "nothing is enlarged");
+        assert_eq!(size(30, 20, 0), (1, 1), "no side is shorter than a pixel");
     }
 }
