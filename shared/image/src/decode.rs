@@ -24,6 +24,9 @@ pub struct Decoded {
     /// Whether it had transparent pixels, which were laid over white. Worth telling the user: the
     /// model will see white where they saw nothing.
     pub was_transparent: bool,
+    /// The alpha channel, 255 where opaque, if it varies: then someone cut something out, and
+    /// that can serve as the mask.
+    pub alpha: Option<Mask>,
 }
 
 /// Decodes a PNG, JPEG or WebP picture (of an animation, the first frame).
@@ -41,10 +44,12 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
         return Ok(Decoded {
             picture,
             was_transparent: false,
+            alpha: None,
         });
     }
     let rgba = image.into_rgba8();
-    let was_transparent = rgba.pixels().any(|pixel| pixel.0[3] < 255);
+    let alpha: Vec<u8> = rgba.pixels().map(|pixel| pixel.0[3]).collect();
+    let was_transparent = alpha.iter().any(|&value| value < 255);
     let pixels = rgba
         .pixels()
         .flat_map(|pixel| over_white(pixel.0))
@@ -52,6 +57,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
     Ok(Decoded {
         picture: Rgb::new(width, height, pixels)?,
         was_transparent,
+        alpha: varying(width, height, alpha)?,
     })
 }
 
@@ -67,11 +73,17 @@ pub fn decode_mask(bytes: &[u8]) -> Result<Mask, ImageError> {
     let (width, height) = (image.width(), image.height());
     if image.color().has_alpha() {
         let alpha: Vec<u8> = image.to_rgba8().pixels().map(|pixel| pixel.0[3]).collect();
-        if alpha.iter().any(|&value| value != alpha[0]) {
-            return Mask::new(width, height, alpha);
+        if let Some(mask) = varying(width, height, alpha)? {
+            return Ok(mask);
         }
     }
     Mask::new(width, height, image.into_luma8().into_raw())
+}
+
+/// A mask of `alpha`, unless that is the same everywhere and so says nothing.
+fn varying(width: u32, height: u32, alpha: Vec<u8>) -> Result<Option<Mask>, ImageError> {
+    let varies = alpha.windows(2).any(|pair| pair[0] != pair[1]);
+    varies.then(|| Mask::new(width, height, alpha)).transpose()
 }
 
 fn over_white([r, g, b, alpha]: [u8; 4]) -> [u8; 3] {
@@ -319,6 +331,11 @@ mod tests {
         });
         let decoded = decode(&png(&image)).unwrap();
         assert!(decoded.was_transparent, "two pixels are not opaque");
+        assert_eq!(
+            decoded.alpha.unwrap().values(),
+            [255, 0, 51],
+            "what was cut out is known"
+        );
         let picture = decoded.picture;
         assert_eq!(picture.pixel(0, 0), Some([200, 0, 0]), "opaque stays");
         assert_eq!(
@@ -333,10 +350,9 @@ mod tests {
         );
 
         let opaque: image::RgbaImage = ImageBuffer::from_pixel(2, 2, image::Rgba([1, 2, 3, 255]));
-        assert!(
-            !decode(&png(&opaque)).unwrap().was_transparent,
-            "alpha of 255 hides nothing"
-        );
+        let opaque = decode(&png(&opaque)).unwrap();
+        assert!(!opaque.was_transparent, "alpha of 255 hides nothing");
+        assert!(opaque.alpha.is_none(), "and selects nothing");
     }
 
     #[test]

@@ -9,14 +9,14 @@ use image::{ImageBuffer, Luma, Pixel};
 
 use crate::error::ImageError;
 use crate::mask::Mask;
+use crate::rect::Rect;
 use crate::rgb::Rgb;
 
-/// The centred crop, then scale, that takes pictures of one size to the model's.
+/// The crop, then scale, that takes pictures of one size to the model's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
     source: (u32, u32),
-    /// Left, top, width, height in the source, px.
-    crop: (u32, u32, u32, u32),
+    crop: Rect,
     target: (u32, u32),
 }
 
@@ -50,11 +50,30 @@ impl Fit {
         } else {
             (short(width, height), long)
         };
-        let crop = centred_crop((width, height), target);
+        Self::covering(width, height, target)
+    }
 
-        let kept = u64::from(crop.2) * u64::from(crop.3) * 2;
-        if kept < u64::from(width) * u64::from(height) {
-            let (fit_width, fit_height) = target;
+    /// The fit for a picture of `width` x `height` px onto exactly `target` px: as much of it as
+    /// has the target's proportions, from the middle. So a B of another size than A comes to lie
+    /// on A.
+    ///
+    /// # Errors
+    /// [`ImageError::SideTooSmall`] when a side of `target` is 0; [`ImageError::TooNarrow`] when
+    /// more than half of the picture would be cropped away.
+    pub fn covering(width: u32, height: u32, target: (u32, u32)) -> Result<Self, ImageError> {
+        let (fit_width, fit_height) = target;
+        if fit_width == 0 || fit_height == 0 {
+            let (long_side, multiple) = (0, 1);
+            return Err(ImageError::SideTooSmall {
+                long_side,
+                multiple,
+            });
+        }
+        let source = (width.max(1), height.max(1));
+        let crop = centred_crop(source, target);
+        let kept = u64::from(crop.width) * u64::from(crop.height) * 2;
+        if kept < u64::from(source.0) * u64::from(source.1) {
+            let (width, height) = source;
             return Err(ImageError::TooNarrow {
                 width,
                 height,
@@ -63,10 +82,32 @@ impl Fit {
             });
         }
         Ok(Self {
-            source: (width, height),
+            source,
             crop,
             target,
         })
+    }
+
+    /// The same crop moved: 0 is left or top, 0.5 in the middle (as it is made), 1 right or
+    /// bottom. In a direction in which nothing is cropped, nothing moves.
+    pub fn with_offset(mut self, x: f64, y: f64) -> Self {
+        let start = |source: u32, crop: u32, offset: f64| {
+            // Not a number becomes 0 by the cast.
+            (f64::from(source - crop) * offset.clamp(0.0, 1.0)) as u32
+        };
+        self.crop.x = start(self.source.0, self.crop.width, x);
+        self.crop.y = start(self.source.1, self.crop.height, y);
+        self
+    }
+
+    /// The part of the source that is kept.
+    pub fn crop(&self) -> Rect {
+        self.crop
+    }
+
+    /// Width and height of the pictures it is for, in px.
+    pub fn source(&self) -> (u32, u32) {
+        self.source
     }
 
     /// Width of what comes out, in px.
@@ -120,26 +161,26 @@ impl Fit {
         let Some(source) = ImageBuffer::<P, &[u8]>::from_raw(width, height, samples) else {
             return Err(differs);
         };
-        let (x, y, crop_width, crop_height) = self.crop;
-        let view = imageops::crop_imm(&source, x, y, crop_width, crop_height);
+        let crop = self.crop;
+        let view = imageops::crop_imm(&source, crop.x, crop.y, crop.width, crop.height);
         Ok(imageops::resize(&*view, self.target.0, self.target.1, filter).into_raw())
     }
 }
 
 /// The largest centred part of `source` with the proportions of `target`, to the pixel.
-fn centred_crop(source: (u32, u32), target: (u32, u32)) -> (u32, u32, u32, u32) {
+fn centred_crop(source: (u32, u32), target: (u32, u32)) -> Rect {
     let scaled = |side: u32, numerator: u32, denominator: u32, max: u32| {
         let exact = f64::from(side) * f64::from(numerator) / f64::from(denominator);
         (exact.round() as u32).clamp(1, max)
     };
     let width = scaled(source.1, target.0, target.1, source.0);
     let height = scaled(source.0, target.1, target.0, source.1);
-    (
-        (source.0 - width) / 2,
-        (source.1 - height) / 2,
+    Rect {
+        x: (source.0 - width) / 2,
+        y: (source.1 - height) / 2,
         width,
         height,
-    )
+    }
 }
 
 /// A, B and their mask at the model's size.
@@ -220,10 +261,49 @@ mod tests {
     fn the_crop_is_centred() {
         let fit = Fit::new(1000, 600, 64, 512).unwrap();
         assert_eq!(
-            fit.crop,
-            (20, 0, 960, 600),
+            fit.crop(),
+            crop(20, 0, 960, 600),
             "20 px off the left and the right"
         );
+    }
+
+    fn crop(x: u32, y: u32, width: u32, height: u32) -> Rect {
+        Rect {
+            x,
+            y,
+            width,
+            height,
+        }
+    }
+
+    #[test]
+    fn the_crop_moves_from_end_to_end() {
+        let fit = Fit::new(1001, 600, 64, 512).unwrap();
+        let moved = |x: f64| fit.with_offset(x, 0.7).crop();
+        assert_eq!(moved(0.0), crop(0, 0, 960, 600), "to the left");
+        assert_eq!(moved(0.5), fit.crop(), "the middle is where it was");
+        assert_eq!(moved(1.0), crop(41, 0, 960, 600), "to the right");
+        assert_eq!(moved(9.0), moved(1.0), "and no farther");
+        assert_eq!(moved(f64::NAN), moved(0.0), "not a number is no place");
+    }
+
+    #[test]
+    fn a_picture_of_another_size_covers_the_same_target() {
+        let fit = Fit::covering(300, 400, (512, 512)).unwrap();
+        assert_eq!((fit.width(), fit.height()), (512, 512), "as asked");
+        assert_eq!(
+            fit.crop(),
+            crop(0, 50, 300, 300),
+            "a square from the middle"
+        );
+        assert_eq!(fit.source(), (300, 400), "of this picture");
+        assert_eq!(
+            fit.with_offset(0.0, 1.0).crop(),
+            crop(0, 100, 300, 300),
+            "or from below"
+        );
+        assert!(Fit::covering(900, 10, (64, 64)).is_err(), "too narrow");
+        assert!(Fit::covering(9, 9, (0, 64)).is_err(), "nothing to cover");
     }
 
     #[test]
@@ -290,10 +370,13 @@ mod tests {
         #[test]
         fn every_fit_lies_in_its_source(
             width in 1..20_000u32, height in 1..20_000u32, multiple in 1..128u32, side in 1..2048u32,
+            offset in (0.0..=1.0f64, 0.0..=1.0f64),
         ) {
             if let Ok(fit) = Fit::new(width, height, multiple, side) {
-                let (x, y, crop_width, crop_height) = fit.crop;
-                prop_assert!(x + crop_width <= width && y + crop_height <= height, "{:?}", fit);
+                for fit in [fit, fit.with_offset(offset.0, offset.1)] {
+                    let crop = fit.crop();
+                    prop_assert_eq!(crop.clipped(width, height), crop, "{:?}", fit);
+                }
                 prop_assert!(fit.width() % multiple == 0 && fit.height() % multiple == 0, "{:?}", fit);
                 prop_assert!(fit.width().max(fit.height()) <= side.next_multiple_of(multiple), "{:?}", fit);
             }

@@ -7,6 +7,7 @@
 //! - [`fit`]: one crop and scale for A, B and the mask.
 //! - [`difference`]: where A and B differ, a suggested mask, and what is wrong with a pair.
 //! - [`align`]: laying B on A where it was moved or scaled.
+//! - [`colour`]: A's colours for B.
 //! - [`mod@composite`]: A outside the mask, B inside.
 //! - [`latent_mask`]: the mask as the loss sees it, eight times smaller.
 //! - [`raster`]: painting a mask, and [`MaskPatch`] to undo it.
@@ -19,6 +20,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod align;
+pub mod colour;
 pub mod composite;
 pub mod decode;
 pub mod difference;
@@ -41,6 +43,7 @@ mod text;
 mod window;
 
 pub use align::Alignment;
+pub use colour::match_colour;
 pub use composite::composite;
 pub use decode::{Decoded, decode, decode_mask};
 pub use difference::{Difference, PairWarning};
