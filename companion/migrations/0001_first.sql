@@ -47,3 +47,11 @@ CREATE TABLE copiers (
     file INTEGER NOT NULL REFERENCES files(id),
     finished_millis INTEGER NOT NULL
 );
+
+-- How long steps took: the newest measurement of each device, base, method and phase.
+CREATE TABLE paces (
+    device TEXT NOT NULL,
+    part BLOB NOT NULL,               -- (BaseId, Method, Phase)
+    pace BLOB NOT NULL,               -- Pace
+    PRIMARY KEY (device, part)
+);

@@ -24,6 +24,9 @@ const NEUTRAL_PROMPTS: [&str; 8] = [
     "a person in a kitchen, looking at the viewer",
 ];
 
+/// Enough to begin with, and few enough to choose from.
+const KNOWN_PROMPTS: usize = 6;
+
 /// How many unseen pictures a LoRA is measured on.
 const HELD_OUT: usize = 8;
 
@@ -72,6 +75,16 @@ impl BaseSource {
             Self::Bundled => Box::new(bundled()),
             Self::Folder(path) => Box::new(open_folder(path).await?),
         })
+    }
+
+    /// A few prompts in the base's own words; none where those are not known.
+    pub fn known_prompts(&self) -> Vec<String> {
+        let prompts = match self {
+            Self::Bundled => mimeo_base::prompts(),
+            Self::Folder(_) => &[],
+        };
+        let prompts = prompts.iter().take(KNOWN_PROMPTS);
+        prompts.map(|prompt| (*prompt).to_owned()).collect()
     }
 
     /// Prompts that the base draws and no bundled pair was made from.

@@ -13,11 +13,15 @@ mod folder;
 mod guard;
 pub mod http;
 mod jobs;
+mod loras;
 mod memory;
 mod pace;
+mod page;
 mod port;
 mod queue;
 mod recorder;
+mod reveal;
+mod room;
 mod run;
 mod socket;
 mod steering;
@@ -47,8 +51,10 @@ use bases::Bases;
 use blobs::Blobs;
 use guard::Guard;
 use jobs::Jobs;
+use loras::Loras;
 use memory::Memory;
 use queue::Queue;
+use room::Room;
 use store::Store;
 use trainer::{Context, Trainer};
 
@@ -72,7 +78,7 @@ pub struct Settings {
     pub device: DeviceChoice,
     /// Memory of the device, where the system does not tell or the user knows better.
     pub device_memory_bytes: Option<u64>,
-    /// Pictures take at most this.
+    /// Pictures and uploaded LoRAs take at most this.
     pub max_blobs_bytes: u64,
     /// Time between saves of the running job's state.
     pub save_every: Duration,
@@ -207,7 +213,9 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
     let folder = Arc::new(DataFolder::open(&settings.data)?);
     let store = Store::open(&folder.database()).await?;
     let queue = Queue::open(store.pool().clone()).await?;
-    let blobs = Blobs::open(Arc::clone(&folder), settings.max_blobs_bytes);
+    let room = Room::new(settings.max_blobs_bytes);
+    let loras = Loras::open(Arc::clone(&folder), room.clone());
+    let blobs = Blobs::open(Arc::clone(&folder), room);
     let named = store.pictures().await?.into_iter().collect();
     blobs.remove_unused(&named);
     let models = settings.models.clone().unwrap_or_else(|| folder.models());
@@ -230,6 +238,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
     let trainer = Trainer::start(Context {
         store: store.clone(),
         blobs: blobs.clone(),
+        loras: loras.clone(),
         bases: bases.clone(),
         folder: Arc::clone(&folder),
         compute: compute.clone(),
@@ -241,9 +250,11 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
     let jobs = Jobs {
         store,
         blobs,
+        loras,
         bases,
         folder,
         device,
+        is_local: settings.network.is_none(),
         progress: progress.subscribe(),
         copiers,
         order: watch::Sender::new(Vec::new()),

@@ -37,7 +37,7 @@ pub struct Serve {
     /// Memory of the device in MiB, where the system does not tell
     #[arg(long, value_name = "MIB")]
     device_memory: Option<u64>,
-    /// Limit of all stored pictures in MiB
+    /// Limit of all stored pictures and uploaded LoRAs in MiB
     #[arg(long, value_name = "MIB", default_value_t = 8192)]
     max_blobs: u64,
     /// Seconds between saves of the running job's state: what a crash costs at most

@@ -7,6 +7,10 @@ use mimeo_protocol::{BaseId, BaseInfo};
 
 use crate::base::BaseSource;
 
+/// What both sides of a picture must be multiples of where the base does not tell: it is so for
+/// every Stable Diffusion.
+const SIDE_MULTIPLE: u32 = 64;
+
 /// Where bases are.
 #[derive(Debug, Clone)]
 pub struct Bases {
@@ -38,6 +42,8 @@ impl Bases {
                     family: "unknown".to_owned(),
                     size: None,
                     native_side: None,
+                    side_multiple: SIDE_MULTIPLE,
+                    prompts: source.known_prompts(),
                     unusable: None,
                 };
                 if let Err(error) = mimeo_engine::runtime::block_on(describe(&source, &mut info)) {
@@ -82,8 +88,9 @@ async fn describe(source: &BaseSource, info: &mut BaseInfo) -> anyhow::Result<()
     family.architecture.title().clone_into(&mut info.family);
     info.unusable = reason(&family);
     if info.unusable.is_none() {
-        let (size, side) = mimeo_engine::base::glance(&*folder).await?;
-        (info.size, info.native_side) = (Some(size), Some(side));
+        let glance = mimeo_engine::base::glance(&*folder).await?;
+        (info.size, info.native_side) = (Some(glance.size), Some(glance.native_side));
+        info.side_multiple = glance.side_multiple;
     }
     Ok(())
 }
@@ -146,6 +153,8 @@ mod tests {
         std::fs::create_dir_all(models.path().join("empty/unet")).unwrap();
         let list = Bases::new(models.path().to_path_buf()).list();
         assert_eq!(list[0].unusable, None, "the bundled base: {list:?}");
+        assert_eq!(list[0].side_multiple, 32, "its UNet halves twice");
+        assert!(!list[0].prompts.is_empty(), "its own language");
         assert!(list[1].unusable.is_some(), "an empty folder: {list:?}");
     }
 }

@@ -4,7 +4,8 @@
 //! mimeo.db            jobs, events, queue (SQLite)
 //! blobs/ab/abcd…      pictures and previews, by their SHA-256
 //! results/7/x.safetensors
-//! copiers/<fingerprint>.safetensors
+//! loras/ab/abcd…      uploaded LoRAs, by their SHA-256
+//! copiers/x_copy-<start of its fingerprint>.safetensors
 //! states/7.safetensors       from where an interrupted job goes on
 //! reserve             room that is given up when the disk is full
 //! lock                held while a service uses the folder
@@ -60,7 +61,7 @@ impl DataFolder {
             ),
             TryLockError::Error(error) => unusable(error),
         })?;
-        for part in ["blobs", "results", "copiers", "states", "models"] {
+        for part in ["blobs", "loras", "results", "copiers", "states", "models"] {
             fs::create_dir_all(root.join(part)).map_err(unusable)?;
         }
         let folder = Self {
@@ -91,6 +92,17 @@ impl DataFolder {
     pub fn blob(&self, id: BlobId) -> PathBuf {
         let name = id.to_string();
         self.blobs().join(&name[..2]).join(name)
+    }
+
+    /// Where uploaded LoRAs are.
+    pub fn loras(&self) -> PathBuf {
+        self.root.join("loras")
+    }
+
+    /// The place of an uploaded LoRA.
+    pub fn lora(&self, id: BlobId) -> PathBuf {
+        let name = id.to_string();
+        self.loras().join(&name[..2]).join(name)
     }
 
     /// A file by its place below the folder, as the database knows it.

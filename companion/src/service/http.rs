@@ -1,47 +1,39 @@
-//! The routes: the workbench, the socket, pictures and files.
+//! The routes: the workbench, the socket, pictures, LoRAs and files.
 
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
 use axum::middleware;
-use axum::response::{Html, IntoResponse as _, Response};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use futures_util::StreamExt as _;
 use mimeo_protocol::{BlobId, FileId, MAX_CLIENT_FRAME, PROTOCOL_VERSION};
-use rust_embed::RustEmbed;
 use serde::Serialize;
 use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
 use tokio_util::io::ReaderStream;
 
 use super::blobs::{BlobError, MAX_BLOB_BYTES};
 use super::guard::{self, Guard};
 use super::jobs::Jobs;
-use super::socket;
+use super::loras::{LoraError, MAX_LORA_BYTES};
+use super::{page, socket};
 
 /// Connections at once; a user has a few tabs.
 pub const MAX_SOCKETS: usize = 64;
 /// Uploads at once: each may hold a picture in memory.
 const MAX_UPLOADS: usize = 4;
-
-/// What is shown where the workbench was not built.
-const NO_WORKBENCH: &str = include_str!("no_workbench.html");
-
-/// The built workbench: in the program itself in release builds, read from disk otherwise.
-///
-/// A folder of this crate, because one above it that is missing when the program is compiled would
-/// not be found later either.
-#[derive(RustEmbed)]
-#[folder = "workbench"]
-#[allow_missing = true]
-struct Workbench;
+/// LoRAs that are read at once, to see whether they are any: each takes memory of its size.
+const MAX_LORA_UPLOADS: usize = 1;
 
 /// What every request may use.
 #[derive(Clone)]
@@ -54,6 +46,7 @@ pub struct Shared {
     pub token: Arc<str>,
     sockets: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
+    lora_uploads: Arc<Semaphore>,
 }
 
 /// All routes.
@@ -64,14 +57,16 @@ pub fn router(jobs: Jobs, guard: Guard, token: Arc<str>) -> Router {
         token,
         sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
         uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+        lora_uploads: Arc::new(Semaphore::new(MAX_LORA_UPLOADS)),
     };
     Router::new()
         .route("/health", get(health))
         .route("/token", get(token_for_page))
         .route("/ws", get(open_socket))
         .route("/blobs/{id}", put(put_blob).get(get_blob))
+        .route("/loras/{id}", put(put_lora))
         .route("/files/{id}", get(get_file))
-        .fallback(get(page))
+        .fallback(get(page::serve))
         .layer(DefaultBodyLimit::max(MAX_BLOB_BYTES))
         .layer(middleware::from_fn_with_state(guard, guard::check))
         .with_state(shared)
@@ -164,7 +159,7 @@ async fn put_blob(
                 BlobError::OtherBytes { .. } | BlobError::Image(_) => {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
-                BlobError::Full { .. } | BlobError::Io(_) => StatusCode::INSUFFICIENT_STORAGE,
+                BlobError::Full(_) | BlobError::Io(_) => StatusCode::INSUFFICIENT_STORAGE,
             };
             (status, error.to_string()).into_response()
         }
@@ -194,6 +189,49 @@ async fn read_up_to(body: Body, limit: usize) -> Option<Vec<u8>> {
         }
     }
     (length <= limit).then_some(bytes)
+}
+
+async fn put_lora(
+    State(shared): State<Shared>,
+    Wanted(id): Wanted<BlobId>,
+    body: Body,
+) -> Response {
+    match take_lora(&shared, id, body).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => {
+            let status = match &error {
+                LoraError::OtherBytes { .. } | LoraError::Unreadable(_) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+                LoraError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+                LoraError::Full(_) | LoraError::Io(_) => StatusCode::INSUFFICIENT_STORAGE,
+            };
+            (status, error.to_string()).into_response()
+        }
+    }
+}
+
+/// Onto the disk part by part, since it may be larger than what memory is for.
+async fn take_lora(shared: &Shared, id: BlobId, body: Body) -> Result<(), LoraError> {
+    let mut upload = shared.jobs.loras.begin(id)?;
+    let mut trouble = None;
+    let (mut parts, mut length) = (body.into_data_stream(), 0);
+    while let Some(part) = parts.next().await {
+        let part = part.map_err(io::Error::other)?;
+        length += part.len() as u64;
+        // As for pictures, what is too much is read on for a while, so that the answer is heard.
+        if length > 2 * MAX_LORA_BYTES {
+            break;
+        }
+        if trouble.is_none() {
+            trouble = block_in_place(|| upload.write(&part)).err();
+        }
+    }
+    if let Some(trouble) = trouble {
+        return Err(trouble);
+    }
+    let _permit = shared.lora_uploads.acquire().await;
+    block_in_place(|| upload.finish())
 }
 
 async fn get_blob(State(shared): State<Shared>, Wanted(id): Wanted<BlobId>) -> Response {
@@ -229,32 +267,13 @@ async fn get_file(State(shared): State<Shared>, Wanted(id): Wanted<FileId>) -> R
     (headers, Body::from_stream(ReaderStream::new(opened))).into_response()
 }
 
-async fn page(uri: Uri) -> Response {
-    let path = uri.path().trim_start_matches('/');
-    let path = if path.is_empty() { "index.html" } else { path };
-    match Workbench::get(path) {
-        Some(file) => {
-            let kind = file.metadata.mimetype().to_owned();
-            // Trunk's names carry a hash, but for the page itself.
-            let cache = if path == "index.html" {
-                "no-cache"
-            } else {
-                "private, max-age=31536000, immutable"
-            };
-            let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, cache.to_owned())];
-            (headers, Bytes::from(file.data.into_owned())).into_response()
-        }
-        None if path == "index.html" => Html(NO_WORKBENCH).into_response(),
-        None => not_found(),
-    }
-}
-
 fn unauthorized() -> Response {
     let why = "The companion was started anew, or this link is not from it. Reload the page.";
     (StatusCode::UNAUTHORIZED, why).into_response()
 }
 
-fn not_found() -> Response {
+/// There is no such thing.
+pub fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "There is nothing here (any more).").into_response()
 }
 

@@ -5,17 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mimeo_image::{Difference, decode, decode_mask};
 use mimeo_protocol::{
-    BlobId, CopierChoice, CopierId, CopierInfo, DeviceInfo, FileId, JobControl, JobId, JobName,
-    JobProgress, JobState, MemoryPlan, Phase, PreviewRequest, Rejection, Scores, Snapshot,
-    TrainJob, Transition,
+    BaseId, BaseInfo, BlobId, Canvas, CopierChoice, CopierId, CopierInfo, DeviceInfo, FileId,
+    JobControl, JobId, JobName, JobProgress, JobState, LoraRef, MemoryPlan, Phase, PreviewRequest,
+    Rejection, ResultFile, Scores, Snapshot, TrainJob, Transition,
 };
 use tokio::sync::{oneshot, watch};
 
 use super::bases::Bases;
 use super::blobs::Blobs;
 use super::folder::DataFolder;
+use super::loras::Loras;
 use super::memory::{Memory, refusal};
 use super::queue::Queue;
+use super::reveal::reveal;
 use super::steering::{End, Steering};
 use super::store::{Store, StoreError, StoredJob};
 use super::trainer::{Task, TaskKind, Trainer};
@@ -36,12 +38,16 @@ pub struct Jobs {
     pub store: Store,
     /// Pictures.
     pub blobs: Blobs,
+    /// Uploaded LoRAs.
+    pub loras: Loras,
     /// Checkpoints.
     pub bases: Bases,
     /// Where everything is.
     pub folder: Arc<DataFolder>,
     /// What computes here.
     pub device: DeviceInfo,
+    /// Whether only this computer can ask.
+    pub is_local: bool,
     /// How far the running job is.
     pub progress: watch::Receiver<Option<JobProgress>>,
     /// The finished copiers.
@@ -116,13 +122,23 @@ impl Jobs {
         {
             job.progress = Some(progress);
         }
+        let checkpoints = self.checkpoints().await?;
+        let paces = self.store.paces(&self.device.name).await?;
         let snapshot = Snapshot {
             jobs,
             queue: order,
             copiers: self.copiers.borrow().clone(),
             device: self.device.clone(),
+            checkpoints,
+            paces,
         };
         Ok((snapshot, newest))
+    }
+
+    /// The bases that jobs can name.
+    pub async fn checkpoints(&self) -> Answer<Vec<BaseInfo>> {
+        let bases = self.bases.clone();
+        blocking(move || Ok(bases.list())).await
     }
 
     /// Queues a job, if it can be done at all.
@@ -161,12 +177,7 @@ impl Jobs {
             self.copier(id)?;
         }
         for id in [job.original, job.target].into_iter().chain(job.mask) {
-            if !self.blobs.has(id) {
-                return Err(Rejection::Missing {
-                    what: format!("the picture {id}"),
-                    remedy: "Upload it first.".to_owned(),
-                });
-            }
+            self.check_picture(id)?;
         }
         let (this, job) = (self.clone(), job.clone());
         blocking(move || {
@@ -288,26 +299,101 @@ impl Jobs {
     /// Draws a picture.
     pub async fn preview(&self, request: PreviewRequest) -> Answer<BlobId> {
         check_prompt(&request.prompt)?;
-        let job = self.job(request.job).await?;
+        check_prompt(&request.negative_prompt)?;
+        self.check_base(&request.base)?;
+        match request.canvas {
+            Canvas::Native => {}
+            Canvas::Like { picture } => self.check_picture(picture)?,
+            Canvas::Inpaint { picture, mask } => {
+                self.check_picture(picture)?;
+                self.check_picture(mask)?;
+            }
+        }
+        self.check_loras(&request)?;
         let (answer, picture) = oneshot::channel();
+        let base = request.base.clone();
         let kind = TaskKind::Preview(request, answer);
-        self.trainer.ask(Task { job, kind })?;
+        self.trainer.ask(Task { base, kind })?;
         picture.await.unwrap_or_else(|_gone| Err(fault()))
+    }
+
+    fn check_base(&self, id: &BaseId) -> Answer<()> {
+        let missing = || Rejection::Missing {
+            what: format!("the base {id}"),
+            remedy: "Choose another one.".to_owned(),
+        };
+        self.bases.find(id).map(drop).ok_or_else(missing)
+    }
+
+    fn check_picture(&self, id: BlobId) -> Answer<()> {
+        if self.blobs.has(id) {
+            return Ok(());
+        }
+        Err(Rejection::Missing {
+            what: format!("the picture {id}"),
+            remedy: "Upload it first.".to_owned(),
+        })
+    }
+
+    fn check_loras(&self, request: &PreviewRequest) -> Answer<()> {
+        let (count, limit) = (request.loras.len(), PreviewRequest::MAX_LORAS);
+        if count > limit {
+            return Err(Rejection::Failed {
+                message: format!(
+                    "{count} LoRAs at once are too many, {limit} can be. Take some away."
+                ),
+            });
+        }
+        for (lora, _) in &request.loras {
+            if let LoraRef::Uploaded { lora } = lora
+                && self.loras.find(*lora).is_none()
+            {
+                return Err(Rejection::Missing {
+                    what: format!("the LoRA {lora}"),
+                    remedy: "Upload it first.".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a file in its folder, on this computer's screen.
+    pub async fn reveal(&self, file: FileId) -> Answer<()> {
+        if !self.is_local {
+            let message = "the companion is on the network, so the folder would open on its own computer and not on yours. Download the file instead.";
+            return Err(Rejection::Failed {
+                message: message.to_owned(),
+            });
+        }
+        let (_, path) = self.file(file).await?;
+        let path = self.folder.file(&path);
+        blocking(move || {
+            reveal(&path).map_err(|error| Rejection::Failed {
+                message: format!(
+                    "no file manager could be started ({error}). Open the folder yourself: {path:?}",
+                    path = path.display().to_string()
+                ),
+            })
+        })
+        .await
+    }
+
+    /// A file and its place below the data folder.
+    async fn file(&self, id: FileId) -> Answer<(ResultFile, String)> {
+        let found = self.store.file(id).await?;
+        let is_there = |(_, path): &(_, String)| self.folder.file(path).is_file();
+        found.filter(is_there).ok_or_else(|| missing_file(id))
     }
 
     /// Measures a LoRA on the pair of the job that made it.
     pub async fn score(&self, file: FileId) -> Answer<Scores> {
-        let missing = || Rejection::Missing {
-            what: format!("the file {file}"),
-            remedy: "Choose a LoRA that a job made.".to_owned(),
-        };
         let owner = self.store.owner(file).await?;
-        let job = self.job(owner.ok_or_else(missing)?).await?;
-        let found = self.store.file(file).await?;
-        let (_, path) = found.ok_or_else(missing)?;
+        let job = self.job(owner.ok_or_else(|| missing_file(file))?).await?;
+        let (_, path) = self.file(file).await?;
         let (answer, scores) = oneshot::channel();
-        let kind = TaskKind::Score(path, answer);
-        self.trainer.ask(Task { job, kind })?;
+        let base = job.job.base.clone();
+        let kind = TaskKind::Score(Box::new(job), path, answer);
+        self.trainer.ask(Task { base, kind })?;
         scores.await.unwrap_or_else(|_gone| Err(fault()))
     }
 
@@ -428,6 +514,13 @@ fn check_prompt(prompt: &str) -> Answer<()> {
     Err(Rejection::Failed {
         message: format!("a prompt has at most {MAX_PROMPT} characters. Shorten it."),
     })
+}
+
+fn missing_file(id: FileId) -> Rejection {
+    Rejection::Missing {
+        what: format!("the file {id}"),
+        remedy: "Choose a LoRA that a job made.".to_owned(),
+    }
 }
 
 fn impossible(state: &JobState, control: JobControl) -> Rejection {

@@ -70,10 +70,15 @@ impl Pace {
         (self.measured > 0).then_some(self.secs_per_unit)
     }
 
+    /// How long a unit takes, once that has settled.
+    pub fn settled_secs(&self) -> Option<f64> {
+        (self.measured >= SETTLED).then_some(self.secs_per_unit)
+    }
+
     /// Until the end, once the pace has settled.
     pub fn left_secs(&self) -> Option<f64> {
         let left = self.total?.saturating_sub(self.done);
-        (self.measured >= SETTLED).then(|| f64::from(left) * self.secs_per_unit)
+        Some(f64::from(left) * self.settled_secs()?)
     }
 }
 

@@ -11,8 +11,8 @@ use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{Control, Directive, Event, FinishedCopier, Kept, Phase, Place};
 use mimeo_image::encode_png;
 use mimeo_protocol::{
-    CopierId, FileKind, JobEventKind, JobProgress, JobState, LossPoint, PauseReason, Precision,
-    PreviewPlan, Strength, Transition,
+    CopierId, FileKind, JobEventKind, JobProgress, JobState, LossPoint, Pace as KnownPace,
+    PauseReason, Precision, PreviewPlan, Strength, Transition,
 };
 
 use super::blobs::{self, BlobError};
@@ -44,6 +44,8 @@ pub struct Recorder<'a> {
     steering: Arc<Steering>,
     /// Of base, picture and recipe, once known.
     pub fingerprint: Option<String>,
+    /// Of the picture as it is trained, once known.
+    pub pixels: Option<u64>,
     phase: Phase,
     pace: Pace,
     losses: Vec<LossPoint>,
@@ -66,6 +68,7 @@ impl<'a> Recorder<'a> {
             job,
             steering,
             fingerprint: None,
+            pixels: None,
             phase: Phase::Loading,
             pace: Pace::new(None),
             losses: Vec::new(),
@@ -89,6 +92,7 @@ impl<'a> Recorder<'a> {
         match event {
             Event::Phase { phase, total } => {
                 self.tell_losses();
+                self.keep_pace();
                 self.phase = phase;
                 self.pace = Pace::new(total);
                 self.is_safe_to_wait = false;
@@ -228,7 +232,9 @@ impl<'a> Recorder<'a> {
             Err(error) => return self.fail(error.to_string()),
         };
         self.persist(|context, job| {
-            let path = format!("copiers/{fingerprint}.safetensors");
+            // People see it in the folder; the fingerprint's start tells it from others of its name.
+            let (name, start) = (&job.job.name, &fingerprint[..12]);
+            let path = format!("copiers/{name}_copy-{start}.safetensors");
             write(&context.folder.file(&path), &bytes)?;
             let copier = NewCopier {
                 fingerprint: fingerprint.clone(),
@@ -252,10 +258,37 @@ impl<'a> Recorder<'a> {
         self.context.copiers_changed();
     }
 
+    /// Remembers how long the steps of this pass take: what the next recipe will cost is told from
+    /// it.
+    fn keep_pace(&self) {
+        let pass = match self.phase {
+            Phase::Copier => &self.job.job.recipe.copier.pass,
+            Phase::Training => &self.job.job.recipe.pass,
+            _ => return,
+        };
+        let (Some(pixels), Some(secs_per_step)) = (self.pixels, self.pace.settled_secs()) else {
+            return;
+        };
+        let pace = KnownPace {
+            base: self.job.job.base.clone(),
+            method: self.job.job.recipe.method,
+            phase: self.phase,
+            batch_size: pass.batch_size.get(),
+            accumulation: pass.accumulation.get(),
+            rank: pass.rank.get(),
+            pixels,
+            secs_per_step,
+        };
+        let context = self.context;
+        // If that fails, an older measurement stays.
+        _ = context.wait_for(context.store.keep_pace(&context.compute.name, &pace));
+    }
+
     /// Keeps the state from which the job can go on.
     fn save_state(&mut self, state: &mimeo_engine::TrainingState) {
         let bytes = state.to_bytes();
         self.tell_losses();
+        self.keep_pace();
         self.persist(|context, job| {
             write(&context.folder.state(job.id), &bytes)?;
             context.wait_for(context.store.forget_deaths(job.id))

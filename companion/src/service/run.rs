@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
@@ -13,7 +14,7 @@ use mimeo_engine::{
     Artifact, Base, Control, Directive, EngineError, FinishedCopier, Kept, LoadedLora, LoraStack,
     Outcome, Phase, Place, PreparedJob, SampleRequest, TrainingState, runtime,
 };
-use mimeo_image::{Rgb, decode, decode_mask, fit_pair};
+use mimeo_image::{Fit, Rgb, decode, decode_mask, fit_pair};
 use mimeo_protocol::{
     BlobId, CopierChoice, CopierId, FileKind, JobEventKind, JobId, Method, Transition, codec,
 };
@@ -22,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use super::recorder::{Recorder, Trouble};
 use super::steering::{End, Steering};
 use super::store::StoredJob;
+use super::task;
 use super::trainer::{Context, Thread};
 use crate::console;
 
@@ -211,6 +213,8 @@ fn prepare(
     recorder: &RefCell<Recorder<'_>>,
 ) -> anyhow::Result<PreparedJob> {
     let mut prepared = decoded(context, job)?;
+    let (width, height) = fitted_size(base, &prepared.original)?;
+    recorder.borrow_mut().pixels = Some(u64::from(width) * u64::from(height));
     let request = &job.job;
     if request.scores {
         let source = context.bases.find(&request.base);
@@ -229,11 +233,7 @@ fn prepare(
 
 /// The job with its pictures, without what only training needs.
 pub fn decoded(context: &Context, job: &StoredJob) -> anyhow::Result<PreparedJob> {
-    let read = |id: BlobId| {
-        context.blobs.read(id).map_err(|error| {
-            anyhow::anyhow!("the job's picture cannot be read ({error}). Send it again: {id}")
-        })
-    };
+    let read = |id| task::read(context, id);
     let request = &job.job;
     Ok(PreparedJob {
         name: request.name.to_string(),
@@ -285,15 +285,15 @@ fn read_copier(context: &Context, id: CopierId) -> anyhow::Result<FinishedCopier
     let file = context.wait_for(context.store.file(copier.file.id))?;
     let (_, path) = file.ok_or_else(missing)?;
     Ok(FinishedCopier {
-        file: read_lora(context, &path)?,
+        file: read_lora(&context.folder.file(&path))?,
         steps: copier.steps,
         fidelity: copier.fidelity,
     })
 }
 
 /// A LoRA file of the data folder.
-pub fn read_lora(context: &Context, path: &str) -> anyhow::Result<LoraFile> {
-    let file = DiskFile::open(context.folder.file(path))?;
+pub fn read_lora(path: &Path) -> anyhow::Result<LoraFile> {
+    let file = DiskFile::open(path)?;
     Ok(runtime::block_on(LoraFile::read(Box::new(file)))?)
 }
 
@@ -366,7 +366,7 @@ fn draw_final(
     };
     let loaded = LoadedLora::new(base, lora, "the result")?;
     let request = SampleRequest {
-        size: fitted_size(base, prepared)?,
+        size: fitted_size(base, &prepared.original)?,
         ..SampleRequest::new(base, vec![(plan.prompt.clone(), plan.seed)])
     };
     let place = (Phase::Saving, job.job.recipe.pass.steps.get());
@@ -381,10 +381,11 @@ fn draw_final(
     Ok(())
 }
 
-/// Size at which a job's pictures are trained and drawn.
-pub fn fitted_size(base: &Base, job: &PreparedJob) -> Result<(u32, u32), EngineError> {
-    let original = fitted(base, job)?;
-    Ok((original.width(), original.height()))
+/// Size at which a picture is trained and drawn.
+pub fn fitted_size(base: &Base, picture: &Rgb) -> Result<(u32, u32), EngineError> {
+    let (multiple, side) = (base.side_multiple(), base.native_side());
+    let fit = Fit::new(picture.width(), picture.height(), multiple, side)?;
+    Ok((fit.width(), fit.height()))
 }
 
 /// A as it is trained.

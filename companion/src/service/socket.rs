@@ -344,15 +344,10 @@ async fn answer(jobs: &Jobs, message: ClientMessage) -> Result<ServerMessage, Re
             let plan = jobs.plan(*job).await?;
             ServerMessage::Plan { request, plan }
         }
-        C::ListCheckpoints { .. } => {
-            let bases = jobs.bases.clone();
-            let listed = tokio::task::spawn_blocking(move || bases.list()).await;
-            let checkpoints = listed.unwrap_or_default();
-            ServerMessage::Checkpoints {
-                request,
-                checkpoints,
-            }
-        }
+        C::ListCheckpoints { .. } => ServerMessage::Checkpoints {
+            request,
+            checkpoints: jobs.checkpoints().await?,
+        },
         C::Devices { .. } => ServerMessage::Devices {
             request,
             devices: devices(jobs.device.clone()).await,
@@ -363,6 +358,10 @@ async fn answer(jobs: &Jobs, message: ClientMessage) -> Result<ServerMessage, Re
         }
         C::DeleteCopier { copier, .. } => {
             jobs.delete_copier(copier).await?;
+            done
+        }
+        C::Reveal { file, .. } => {
+            jobs.reveal(file).await?;
             done
         }
     })

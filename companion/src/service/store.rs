@@ -5,6 +5,7 @@
 //! in one transaction: what a client was told is what is stored.
 
 mod copiers;
+mod paces;
 mod rows;
 
 use std::path::Path;

@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use super::bases::Bases;
 use super::blobs::Blobs;
 use super::folder::DataFolder;
+use super::loras::Loras;
 use super::run;
 use super::steering::Steering;
 use super::store::{Store, StoredJob};
@@ -37,6 +38,8 @@ pub struct Context {
     pub store: Store,
     /// Pictures.
     pub blobs: Blobs,
+    /// Uploaded LoRAs.
+    pub loras: Loras,
     /// Checkpoints.
     pub bases: Bases,
     /// Where everything is.
@@ -85,10 +88,10 @@ pub enum Work {
     Nudge,
 }
 
-/// A small piece of work on a job's base.
+/// A small piece of work on a base.
 pub struct Task {
-    /// The job whose base and pictures it is about.
-    pub job: StoredJob,
+    /// The base.
+    pub base: BaseId,
     /// What to do.
     pub kind: TaskKind,
 }
@@ -97,8 +100,12 @@ pub struct Task {
 pub enum TaskKind {
     /// Draw a picture.
     Preview(PreviewRequest, oneshot::Sender<Result<BlobId, Rejection>>),
-    /// Measure a LoRA file of the data folder.
-    Score(String, oneshot::Sender<Result<Scores, Rejection>>),
+    /// Measure a LoRA file of the data folder on the pair of a job.
+    Score(
+        Box<StoredJob>,
+        String,
+        oneshot::Sender<Result<Scores, Rejection>>,
+    ),
 }
 
 /// The way to the thread.
@@ -220,7 +227,7 @@ impl Thread {
 
     fn perform(&mut self, task: Task) {
         let done = catch_unwind(AssertUnwindSafe(|| {
-            match self.base(&task.job.job.base, &mut |_| ()) {
+            match self.base(&task.base, &mut |_| ()) {
                 Ok(base) => task::perform(&self.context, &base, task),
                 Err(error) => task::refuse(task, format!("{error:#}")),
             }
@@ -273,7 +280,7 @@ impl Thread {
 
     fn perform_between(&mut self, work: Work, base: &Base, running: &BaseId) {
         match work {
-            Work::Task(task) if task.job.job.base == *running => {
+            Work::Task(task) if task.base == *running => {
                 task::perform(&self.context, base, *task);
             }
             Work::Task(task) => self.later.push_back(*task),
@@ -303,12 +310,14 @@ mod tests {
     };
 
     use super::*;
+    use crate::service::room::Room;
 
     async fn context(folder: &tempfile::TempDir) -> Context {
         let folder = Arc::new(DataFolder::open(folder.path()).unwrap());
         Context {
             store: Store::open(&folder.database()).await.unwrap(),
-            blobs: Blobs::open(Arc::clone(&folder), 0),
+            blobs: Blobs::open(Arc::clone(&folder), Room::new(0)),
+            loras: Loras::open(Arc::clone(&folder), Room::new(0)),
             bases: Bases::new(folder.models()),
             folder,
             compute: Compute::choose(&DeviceChoice::Cpu).await.unwrap(),

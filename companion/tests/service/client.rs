@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use mimeo_protocol::{
-    BaseId, BlobId, ClientMessage, CopierChoice, FileKind, JobControl, JobEvent, JobEventKind,
-    JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase, Recipe,
-    RequestId, ResultFile, ServerMessage, Share, Snapshot, Steps, TrainJob, codec,
+    BaseId, BlobId, Canvas, ClientMessage, CopierChoice, FileKind, JobControl, JobEvent,
+    JobEventKind, JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase,
+    PreviewRequest, Recipe, RequestId, ResultFile, ServerMessage, Share, Snapshot, Steps, TrainJob,
+    codec,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
@@ -170,6 +171,25 @@ impl Client {
         request.body(bytes.to_vec()).send().await.unwrap()
     }
 
+    pub async fn put_lora(&self, id: BlobId, bytes: &[u8]) -> reqwest::Response {
+        let url = format!("{}/loras/{id}", self.base);
+        let request = self.http.put(url).bearer_auth(&self.token);
+        request.body(bytes.to_vec()).send().await.unwrap()
+    }
+
+    pub async fn try_draw(&mut self, preview: PreviewRequest) -> ServerMessage {
+        self.ask(|request| ClientMessage::Preview { request, preview })
+            .await
+    }
+
+    /// The picture that was asked for.
+    pub async fn draw(&mut self, preview: PreviewRequest) -> BlobId {
+        match self.try_draw(preview).await {
+            ServerMessage::Preview { picture, .. } => picture,
+            other => panic!("a picture: {other:?}"),
+        }
+    }
+
     pub async fn get(&self, path: &str) -> reqwest::Response {
         let request = self.http.get(format!("{}{path}", self.base));
         request.bearer_auth(&self.token).send().await.unwrap()
@@ -279,6 +299,18 @@ pub async fn receive(
 
 pub fn blob_id(bytes: &[u8]) -> BlobId {
     BlobId::from_sha256(Sha256::digest(bytes).into())
+}
+
+/// A picture of somebody, by the bundled base alone.
+pub fn portrait() -> PreviewRequest {
+    PreviewRequest {
+        base: BaseId::bundled(),
+        canvas: Canvas::Native,
+        loras: Vec::new(),
+        prompt: mimeo_base::prompts()[0].to_owned(),
+        negative_prompt: String::new(),
+        seed: 3,
+    }
 }
 
 /// Whether the events of each job are numbered from `first` on without a gap.

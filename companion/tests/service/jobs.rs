@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use mimeo_protocol::{
-    ClientMessage, FileKind, JobEventKind, JobState, LossPoint, Phase, PreviewPlan, PreviewRequest,
-    ServerMessage, Steps, Strength,
+    ClientMessage, FileKind, JobEventKind, JobState, LoraRef, LossPoint, Phase, PreviewPlan,
+    PreviewRequest, ServerMessage, Steps, Strength,
 };
 
-use crate::client::{Client, assert_gapless};
+use crate::client::{Client, assert_gapless, portrait};
 use crate::companion::Companion;
 
 #[tokio::test]
@@ -318,21 +318,16 @@ async fn pictures_and_scores_on_demand_while_another_job_trains() {
         .await;
 
     let file = client.files(small)[0].clone();
-    let draw = |strength: f64, seed| PreviewRequest {
-        job: small,
-        loras: vec![(file.id, Strength::try_from(strength).unwrap())],
-        prompt: "a boy".to_owned(),
-        seed,
+    let drawn_with = |strength: f64| PreviewRequest {
+        loras: vec![(
+            LoraRef::File { file: file.id },
+            Strength::try_from(strength).unwrap(),
+        )],
+        ..portrait()
     };
     let mut pictures = Vec::new();
-    for preview in [draw(1.0, 3), draw(-2.0, 3), draw(1.0, 3)] {
-        let answer = client
-            .ask(|request| ClientMessage::Preview { request, preview })
-            .await;
-        let ServerMessage::Preview { picture, .. } = answer else {
-            panic!("a picture: {answer:?}");
-        };
-        pictures.push(picture);
+    for strength in [1.0, -2.0, 1.0] {
+        pictures.push(client.draw(drawn_with(strength)).await);
     }
     assert_eq!(pictures[0], pictures[2], "the same wish, the same picture");
     assert_ne!(

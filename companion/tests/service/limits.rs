@@ -91,6 +91,37 @@ fn decompression_bomb() -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn only_loras_are_taken_as_such_and_only_under_their_own_hash() {
+    let companion = Companion::start("");
+    let client = companion.client().await;
+    let picture = mimeo_base::pairs()[0].original_png;
+    let own = blob_id(picture);
+    for (id, what) in [
+        (own, "This is a picture"),
+        (blob_id(b"other"), "not the LoRA"),
+    ] {
+        let answer = client.put_lora(id, picture).await;
+        assert_eq!(answer.status(), 422, "{what}");
+        let said = answer.text().await.unwrap();
+        assert!(said.contains(what) && !said.contains("tmp"), "why: {said}");
+    }
+    let groups = std::fs::read_dir(companion.data().join("loras")).unwrap();
+    let kept = groups.flat_map(|group| std::fs::read_dir(group.unwrap().path()).unwrap());
+    assert_eq!(kept.count(), 0, "nothing of it is kept");
+
+    let url = companion.http(&format!("/loras/{own}"));
+    let put = crate::companion::reqwest_client().put(url).body("x");
+    assert_eq!(
+        put.send().await.unwrap().status(),
+        401,
+        "only with the token"
+    );
+    let full = Companion::start("--max-blobs 0");
+    let answer = full.client().await.put_lora(own, picture).await;
+    assert_eq!(answer.status(), 507, "no room");
+}
+
+#[tokio::test]
 async fn pictures_take_only_the_room_they_are_given() {
     let companion = Companion::start("--max-blobs 0");
     let client = companion.client().await;
@@ -202,11 +233,15 @@ async fn bases_and_devices_are_listed() {
     let ids: Vec<_> = checkpoints.iter().map(|info| info.id.as_str()).collect();
     assert_eq!(ids, ["bundled", "broken-one"], "both");
     assert_eq!(checkpoints[0].native_side, Some(128), "what it is");
+    assert_eq!(checkpoints[0].side_multiple, 32, "what it can draw");
     assert_eq!(checkpoints[0].unusable, None, "usable");
     assert!(
         checkpoints[1].unusable.is_some(),
         "and why the other is not"
     );
+    let snapshot = companion.client().await.snapshot;
+    assert_eq!(snapshot.checkpoints, checkpoints, "known at once");
+
     let devices = |request| ClientMessage::Devices { request };
     let ServerMessage::Devices { devices, .. } = client.ask(devices).await else {
         panic!("the devices");

@@ -20,3 +20,5 @@ mod jobs;
 mod kills;
 mod limits;
 mod order;
+mod previews;
+mod reveal;
