@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use mimeo_checkpoint::{Array, LoraFile, LoraModule, Precision};
 use mimeo_protocol::{
     BaseId, BlobId, Canvas, ClientMessage, CopierChoice, FileKind, JobControl, JobEvent,
     JobEventKind, JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase,
@@ -175,6 +176,26 @@ impl Client {
         let url = format!("{}/loras/{id}", self.base);
         let request = self.http.put(url).bearer_auth(&self.token);
         request.body(bytes.to_vec()).send().await.unwrap()
+    }
+
+    /// A sound LoRA for a model that has nothing in common with any base here.
+    pub async fn upload_strange_lora(&self) -> BlobId {
+        let array = |shape: [usize; 2]| Array {
+            shape: shape.to_vec(),
+            data: vec![0.5; shape.iter().product()],
+        };
+        let module = LoraModule {
+            down: array([1, 3]),
+            up: array([3, 1]),
+            alpha: 1.0,
+        };
+        let mut file = LoraFile::default();
+        file.modules
+            .insert("lora_unet_engine_room".to_owned(), module);
+        let bytes = file.write(Precision::F32).unwrap();
+        let answer = self.put_lora(blob_id(&bytes), &bytes).await;
+        assert_eq!(answer.status(), 204, "{:?}", answer.text().await);
+        blob_id(&bytes)
     }
 
     pub async fn try_draw(&mut self, preview: PreviewRequest) -> ServerMessage {

@@ -171,6 +171,12 @@ async fn what_cannot_be_drawn_is_refused_in_a_sentence() {
     many.loras = many.loras.repeat(PreviewRequest::MAX_LORAS + 1);
     let reason = refused(&mut client, many).await;
     assert!(reason.to_string().contains("9 LoRAs"), "{reason}");
+    let strange = client.upload_strange_lora().await;
+    let reason = refused(&mut client, with(LoraRef::Uploaded { lora: strange })).await;
+    assert!(
+        reason.to_string().contains("0 of its 1 modules"),
+        "{reason}"
+    );
     let negative_prompt = "x".repeat(10_000);
     let endless = PreviewRequest {
         negative_prompt,

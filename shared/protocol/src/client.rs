@@ -173,8 +173,9 @@ pub enum Canvas {
         /// The picture.
         picture: BlobId,
     },
-    /// This picture, drawn anew where the mask is painted: what comes back has its size and, away
-    /// from the mask, its very pixels. Both sides must be multiples of the base's `side_multiple`.
+    /// This picture, drawn anew where the mask is painted: what comes back has its size and, but
+    /// for a soft edge of 2 px around the mask, its very pixels elsewhere. Both sides must be
+    /// multiples of the base's `side_multiple` and at most twice its `native_side`.
     Inpaint {
         /// The picture.
         picture: BlobId,
