@@ -22,13 +22,14 @@ pub struct Alignment {
 }
 
 impl Alignment {
-    /// How B lies on A; `None` when it does already, when nothing of a move and a scale makes them
-    /// much more alike, or when they differ in size.
+    /// How B lies on A; `None` when it does already, when no move and scale makes them much more
+    /// alike, when only a part of the picture moved, or when they differ in size.
     ///
     /// Finds moves of up to a quarter of the picture and scales from 0.8 to 1.25.
     pub fn estimate(a: &Rgb, b: &Rgb) -> Option<Self> {
         const LEAST_MOVE: f64 = 0.25;
         const LEAST_GAIN: f64 = 0.75;
+        const MOST_LOST: f64 = 0.07;
         if Rgb::check_same_size(a, b).is_err() {
             return None;
         }
@@ -41,8 +42,12 @@ impl Alignment {
         let finest = levels.first()?;
         let farthest = warp.farthest(f64::from(a.width()), f64::from(a.height()));
         // By the middle one of all marks, which an edit of less than half of them does not touch.
-        let gained = finest.median(warp) < LEAST_GAIN * finest.median(Warp::NONE);
-        (farthest >= LEAST_MOVE && gained).then(|| warp.alignment())
+        let usually_off = finest.median(Warp::NONE);
+        let gained = finest.median(warp) < LEAST_GAIN * usually_off;
+        // Where a part of the picture moved and the rest did not, that is the edit.
+        let lost = finest.lost(warp, usually_off);
+        let is_found = farthest >= LEAST_MOVE && gained && lost <= MOST_LOST;
+        is_found.then(|| warp.alignment())
     }
 
     /// B scaled and moved, resampled with a cubic; where nothing of B lies, its edges repeat.
@@ -214,9 +219,10 @@ impl Plane {
         }
     }
 
-    /// The pixels where the slope is more than usual.
+    /// The pixels where the slope is more than usual, evenly thinned out if they are many.
     fn marks(&self, centre: (f64, f64)) -> Vec<Mark> {
         const LEAST_SLOPE: f32 = 1.0;
+        const ENOUGH: usize = 40_000;
         let row = |y: usize| &self.values[y * self.width..][..self.width];
         let mut marks = Vec::new();
         for y in 1..self.height.saturating_sub(1) {
@@ -237,7 +243,7 @@ impl Plane {
         let steepness = |mark: &Mark| mark.slope.0.abs() + mark.slope.1.abs();
         let mean = marks.iter().map(steepness).sum::<f32>() / marks.len().max(1) as f32;
         marks.retain(|mark| steepness(mark) > mean.max(LEAST_SLOPE));
-        marks
+        thinned(marks, ENOUGH)
     }
 
     /// Between the four pixels around a place in px; `None` outside.
@@ -259,6 +265,12 @@ impl Plane {
     }
 }
 
+/// Every so many-th, so that no more than `enough` are left.
+fn thinned(marks: Vec<Mark>, enough: usize) -> Vec<Mark> {
+    let every = marks.len().div_ceil(enough).max(1);
+    marks.into_iter().step_by(every).collect()
+}
+
 fn mix(a: f32, b: f32, share: f32) -> f32 {
     a + (b - a) * share
 }
@@ -267,24 +279,36 @@ impl Level {
     /// With no more marks than are needed to tell a good move from a bad one.
     fn sparse(&self) -> Self {
         const ENOUGH: usize = 800;
-        let every = self.marks.len().div_ceil(ENOUGH);
         Self {
             a: self.a.clone(),
             b: self.b.clone(),
-            marks: self.marks.iter().step_by(every).cloned().collect(),
+            marks: thinned(self.marks.clone(), ENOUGH),
             ..*self
         }
     }
 
     /// How B differs from A at each mark that lies in B.
     fn residuals(&self, warp: Warp) -> impl Iterator<Item = (&Mark, f32)> {
+        let marks = self.marks.iter();
+        marks.filter_map(move |mark| Some((mark, self.residual(mark, warp)?)))
+    }
+
+    fn residual(&self, mark: &Mark, warp: Warp) -> Option<f32> {
         let scale = warp.scale as f32;
-        let x = (self.centre.0 + warp.x / self.px) as f32;
-        let y = (self.centre.1 + warp.y / self.px) as f32;
-        self.marks.iter().filter_map(move |mark| {
-            let found = self.b.at(mark.x * scale + x, mark.y * scale + y)?;
-            Some((mark, found - mark.value))
-        })
+        let x = mark.x * scale + (self.centre.0 + warp.x / self.px) as f32;
+        let y = mark.y * scale + (self.centre.1 + warp.y / self.px) as f32;
+        Some(self.b.at(x, y)? - mark.value)
+    }
+
+    /// The share of the marks that lay where they should, and with `warp` no longer do, measured
+    /// by how much the middle one is off without it.
+    fn lost(&self, warp: Warp, usually_off: f64) -> f64 {
+        let is_lost = |mark: &&Mark| {
+            let off = |warp| Some(f64::from(self.residual(mark, warp)?.abs()));
+            let fitted = off(Warp::NONE).is_some_and(|before| before <= usually_off / 4.0);
+            fitted && off(warp).is_some_and(|after| after >= usually_off)
+        };
+        self.marks.iter().filter(is_lost).count() as f64 / self.marks.len() as f64
     }
 
     /// How unlike the two are, where large differences count no more than middling ones: B is
@@ -521,6 +545,27 @@ pub(crate) mod tests {
         for b in [edited(&a), lighter(&a), a.clone()] {
             assert_eq!(Alignment::estimate(&a, &b), None, "it lies on A");
         }
+    }
+
+    #[test]
+    fn an_object_that_moved_before_a_still_background_is_the_edit() {
+        let part = |inside: &Rgb, outside: &Rgb| {
+            let mut picture = outside.clone();
+            let inside = inside.pixels().chunks_exact(3).enumerate();
+            for (pixel, (i, rgb)) in picture.pixels_mut().chunks_exact_mut(3).zip(inside) {
+                if (30..226).contains(&(i % 256)) && (30..170).contains(&(i / 256)) {
+                    pixel.copy_from_slice(rgb);
+                }
+            }
+            picture
+        };
+        let still = scene(256, 200, (0.0, 0.0, 1.0));
+        let b = part(&scene(256, 200, (9.0, 4.0, 1.0)), &still);
+        assert_eq!(
+            Alignment::estimate(&still, &b),
+            None,
+            "the border lies still"
+        );
     }
 
     #[test]

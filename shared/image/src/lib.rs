@@ -8,6 +8,7 @@
 //! - [`difference`]: where A and B differ, a suggested mask, and what is wrong with a pair.
 //! - [`align`]: laying B on A where it was moved or scaled.
 //! - [`colour`]: A's colours for B.
+//! - [`edit`]: making B from A.
 //! - [`mod@composite`]: A outside the mask, B inside.
 //! - [`latent_mask`]: the mask as the loss sees it, eight times smaller.
 //! - [`raster`]: painting a mask, and [`MaskPatch`] to undo it.
@@ -24,10 +25,12 @@ pub mod colour;
 pub mod composite;
 pub mod decode;
 pub mod difference;
+pub mod edit;
 pub mod encode;
 mod error;
 mod fill;
 pub mod fit;
+mod inpaint;
 pub mod latent_mask;
 mod mask;
 pub mod metrics;
@@ -46,7 +49,8 @@ pub use align::Alignment;
 pub use colour::match_colour;
 pub use composite::composite;
 pub use decode::{Decoded, decode, decode_mask};
-pub use difference::{Difference, PairWarning};
+pub use difference::{Difference, PairWarning, warnings};
+pub use edit::Edit;
 pub use encode::{encode_mask_png, encode_png};
 pub use error::ImageError;
 pub use fit::{Fit, FittedPair, fit_pair};
