@@ -540,6 +540,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn no_number_breaks_applying() {
+        for odd in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let alignment = Alignment {
+                dx: odd,
+                dy: odd,
+                scale: odd,
+            };
+            let applied = alignment.apply(&Rgb::filled(5, 4, [7; 3]));
+            assert_eq!(applied, Rgb::filled(5, 4, [7; 3]), "edges repeat, at {odd}");
+        }
+    }
+
+    #[test]
     fn an_edit_alone_needs_no_alignment() {
         let a = scene(256, 200, (0.0, 0.0, 1.0));
         for b in [edited(&a), lighter(&a), a.clone()] {

@@ -81,7 +81,8 @@ impl Edit {
             }
             // This one moves the mask as well.
             Self::Transform { dx, dy, scale } => {
-                let shift = Shift::new(dx, dy, scale);
+                let (dx, dy, scale) = (f64::from(dx), f64::from(dy), f64::from(scale));
+                let shift = Shift { dx, dy, scale };
                 return Ok(match mask {
                     Some(mask) => transformed(picture, mask, shift),
                     None => shift.of_picture(picture, centre_of(picture)),
@@ -181,7 +182,7 @@ fn outlined(picture: &Rgb) -> Rgb {
     Rgb::from_parts(picture.width(), picture.height(), pixels)
 }
 
-/// A move and a scale that can be carried out.
+/// A move and a scale.
 #[derive(Clone, Copy)]
 struct Shift {
     dx: f64,
@@ -190,17 +191,6 @@ struct Shift {
 }
 
 impl Shift {
-    fn new(dx: f32, dy: f32, scale: f32) -> Self {
-        const FARTHEST: f32 = 1e6;
-        let or = |value: f32, otherwise: f32| if value.is_nan() { otherwise } else { value };
-        let distance = |value: f32| f64::from(or(value, 0.0).clamp(-FARTHEST, FARTHEST));
-        Self {
-            dx: distance(dx),
-            dy: distance(dy),
-            scale: f64::from(or(scale, 1.0).clamp(0.05, 20.0)),
-        }
-    }
-
     fn of_picture(self, picture: &Rgb, centre: (f64, f64)) -> Rgb {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
         let across = Axis::moved(width, centre.0, self.scale, self.dx, Kernel::Cubic);

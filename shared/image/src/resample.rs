@@ -46,7 +46,16 @@ impl Axis {
     }
 
     /// `side` samples, scaled about the place `centre` and then moved.
+    ///
+    /// A scale beyond 0.05..=20 is taken as the nearest end of that; what is not a number neither
+    /// scales nor moves.
     pub(crate) fn moved(side: usize, centre: f64, scale: f64, by: f64, kernel: Kernel) -> Self {
+        const FARTHEST: f64 = 1e6;
+        let or = |value: f64, otherwise: f64| if value.is_nan() { otherwise } else { value };
+        let (scale, by) = (
+            or(scale, 1.0).clamp(0.05, 20.0),
+            or(by, 0.0).clamp(-FARTHEST, FARTHEST),
+        );
         Self::new(side, side, kernel, 1.0 / scale, |at| {
             (at - centre - by) / scale + centre
         })
@@ -192,6 +201,17 @@ mod tests {
             let across = Axis::moved(4, centre, scale, by, Kernel::Cubic);
             let down = Axis::moved(3, centre, scale, -by, Kernel::Triangle);
             prop_assert_eq!(resample::<1>(&samples, 4, &across, &down).len(), 12, "of the same size");
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_reason_are_brought_back() {
+        let same = Axis::moved(4, 2.0, 1.0, 0.0, Kernel::Cubic);
+        let nan = Axis::moved(4, 2.0, f64::NAN, f64::NAN, Kernel::Cubic);
+        assert_eq!(nan.weights, same.weights, "neither scaled nor moved");
+        for odd in [0.0, -3.0, f64::INFINITY, f64::NEG_INFINITY] {
+            let axis = Axis::moved(4, 2.0, odd, odd, Kernel::Triangle);
+            assert_eq!(axis.result(), 4, "an answer for {odd}");
         }
     }
 }
