@@ -1,0 +1,176 @@
+//! A run in words.
+
+use mimeo_protocol::{BlobId, JobState, LearningRate, PauseReason, Phase, Recipe, TrainJob};
+use serde_json::Value;
+
+use super::phases::{Left, PhaseProgress, pass};
+use super::run::Run;
+use crate::fields::{Field, edited};
+use crate::{plain, words};
+
+impl Run {
+    /// Where it is, in one line: "Training · step 12 of 30 · 1.4 s/step · 25 s left".
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let mut parts = vec![words::state(self.state()).to_owned()];
+        match self.state() {
+            JobState::Running { phase } => {
+                parts.extend(self.current().and_then(units));
+                parts.extend(self.pace_text(*phase));
+                parts.extend(self.left().map(|left| left_text(left, *phase)));
+            }
+            JobState::Paused { phase, .. } => {
+                parts.push(words::phase(*phase).to_owned());
+                parts.extend(self.current().and_then(units));
+            }
+            JobState::Finished => parts.extend(self.scores().map(words::scores)),
+            JobState::Stopped => parts.extend(self.stopped_at()),
+            JobState::Queued | JobState::Failed { .. } => {}
+        }
+        parts.join(" · ")
+    }
+
+    fn pace_text(&self, phase: Phase) -> Option<String> {
+        let unit = words::unit(phase)?;
+        self.secs_per_unit().map(|secs| words::pace(secs, unit))
+    }
+
+    fn stopped_at(&self) -> Option<String> {
+        let curve = self.curves().last()?;
+        let steps = pass(self.job(), curve.phase)?.steps;
+        Some(format!("step {} of {steps}", curve.last_step()))
+    }
+
+    /// What a screen reader says by itself: changes with every phase and every quarter of a pass,
+    /// and not in between. Failures are said where they stand.
+    #[must_use]
+    pub fn announcement(&self) -> String {
+        let name = &self.job().name;
+        let said = match self.state() {
+            JobState::Running { phase } => {
+                let quarter = self.current().filter(|_| words::unit(*phase).is_some());
+                let quarter = quarter.as_ref().and_then(quarter_text).unwrap_or_default();
+                format!("{}{quarter}", words::phase(*phase))
+            }
+            JobState::Finished => match self.scores() {
+                Some(scores) => format!("finished, {}", words::scores(scores)),
+                None => "finished".to_owned(),
+            },
+            state => words::state(state).to_lowercase(),
+        };
+        format!("{name}: {said}")
+    }
+
+    /// Why it waits or ended, in the server's sentence, where there is one.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self.state() {
+            JobState::Failed { message }
+            | JobState::Paused {
+                reason: PauseReason::DiskFull { message },
+                ..
+            } => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Whether it failed because its loss broke down, which a lower learning rate may cure.
+    #[must_use]
+    pub fn is_diverged(&self) -> bool {
+        match self.state() {
+            JobState::Failed { message } => {
+                let message = message.to_lowercase();
+                message.contains("the loss") || message.contains("learning rate")
+            }
+            _ => false,
+        }
+    }
+
+    /// Its recipe with half the learning rate in the pass that it came to, and in those after it.
+    #[must_use]
+    pub fn gentler_recipe(&self) -> Recipe {
+        let half = |rate: LearningRate| LearningRate::try_from(rate.get() / 2.0).unwrap_or(rate);
+        let mut recipe = self.job().recipe.clone();
+        let broke_down = self.curves().last().map(|curve| curve.phase);
+        if broke_down == Some(Phase::Copier) {
+            let rate = &mut recipe.copier.pass.learning_rate;
+            *rate = half(*rate);
+        }
+        recipe.pass.learning_rate = half(recipe.pass.learning_rate);
+        recipe
+    }
+}
+
+/// "step 12 of 30", "3 of 4", "38 %".
+fn units(progress: PhaseProgress) -> Option<String> {
+    let total = progress.total?;
+    let done = progress.done;
+    Some(match words::unit(progress.phase) {
+        Some(unit) => format!("{unit} {done} of {total}"),
+        None => words::percent(progress.share()?),
+    })
+}
+
+fn quarter_text(progress: &PhaseProgress) -> Option<String> {
+    let quarters = (progress.share()? * 4.0).floor();
+    (quarters > 0.0).then(|| format!(", {}", words::percent(quarters / 4.0)))
+}
+
+fn left_text(left: Left, phase: Phase) -> String {
+    let about = if left.is_rough { "about " } else { "" };
+    let of = match phase {
+        _ if left.is_all => "",
+        Phase::Copier | Phase::Training => " of training",
+        _ => " of this part",
+    };
+    format!("{about}{}{of} left", words::duration(left.secs))
+}
+
+/// What a job changed against another one, as label and new value, the weightiest first.
+#[must_use]
+pub fn differs(before: &TrainJob, after: &TrainJob) -> Vec<(&'static str, String)> {
+    let mut changes = Vec::new();
+    let pictures = [
+        ("A", before.original, after.original),
+        ("B", before.target, after.target),
+    ];
+    for (label, old, new) in pictures {
+        if old != new {
+            changes.push((label, "another picture".to_owned()));
+        }
+    }
+    changes.extend(mask_change(before.mask, after.mask).map(|value| ("Mask", value.to_owned())));
+    if before.base != after.base {
+        changes.push(("Base", after.base.to_string()));
+    }
+    if before.recipe.method != after.recipe.method {
+        let (title, _) = plain::explain(after.recipe.method);
+        changes.push(("Method", title.to_owned()));
+    }
+    let fields = edited(&after.recipe, &before.recipe);
+    changes.extend(
+        fields
+            .into_iter()
+            .map(|field| (field.label, field_text(field, &after.recipe))),
+    );
+    changes
+}
+
+fn mask_change(before: Option<BlobId>, after: Option<BlobId>) -> Option<&'static str> {
+    match (before, after) {
+        _ if before == after => None,
+        (_, None) => Some("none"),
+        (None, Some(_)) => Some("painted"),
+        (Some(_), Some(_)) => Some("another one"),
+    }
+}
+
+fn field_text(field: &Field, recipe: &Recipe) -> String {
+    match field.value(recipe) {
+        Value::Null | Value::Bool(false) => "off".to_owned(),
+        Value::Bool(true) => "on".to_owned(),
+        Value::String(text) if text.is_empty() => "none".to_owned(),
+        Value::String(text) => format!("“{text}”"),
+        value => Field::text(&value),
+    }
+}
