@@ -1,5 +1,6 @@
-//! The workbench in the browser.
+//! The workbench in the browser. Trunk compiles it; elsewhere there is no page.
+
 fn main() {
     #[cfg(target_family = "wasm")]
-    leptos::mount::mount_to_body(|| leptos::view! { <h1>"Mimeo"</h1> });
+    mimeo_app::start();
 }

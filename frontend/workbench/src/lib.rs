@@ -1,2 +1,42 @@
 //! What the workbench is and does, without a page: pair, mask, recipe, tools, history and runs as
 //! plain values and functions, tested without a browser.
+//!
+//! - [`workbench`]: the state, every [`Command`] that changes it, undo and redo ([`history`]).
+//! - [`picture`], [`frame`]: what was dropped, and how A and B lie on each other as trained.
+//! - [`fields`], [`plain`]: the recipe as a table of fields, and as three plain choices.
+//! - [`preflight`]: what keeps a pair from being trained, and the job it becomes.
+//! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.
+//! - [`runs`]: what the server reports becomes what the page shows.
+//! - [`saved`]: the state as bytes, so that a reload loses nothing.
+//!
+//! The page (`mimeo-app`) draws these values and sends these commands, and decides nothing.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod chart;
+pub mod cost;
+pub mod dial;
+pub mod dropped;
+pub mod fields;
+pub mod frame;
+pub mod grid;
+pub mod history;
+pub mod keys;
+pub mod picture;
+pub mod plain;
+pub mod playground;
+pub mod preflight;
+pub mod runs;
+pub mod saved;
+pub mod tool;
+pub mod view;
+pub mod words;
+pub mod workbench;
+
+pub use frame::{Frame, Sides};
+pub use picture::{Picture, Slot};
+pub use preflight::{Check, Facts, Problem, Submission, Verdict};
+pub use runs::{Run, Runs};
+pub use tool::{Tool, Toolbox};
+pub use view::View;
+pub use workbench::{Change, Command, Refusal, Remedy, Workbench};

@@ -12,6 +12,11 @@ use crate::{Architecture, PredictionType};
 pub const RECIPE: &str = "mimeo.recipe";
 /// The scores that were measured after training, as JSON.
 pub const SCORES: &str = "mimeo.scores";
+/// The pictures it was trained on, by the SHA-256 of their files, as JSON: `original`, `target`,
+/// `mask`.
+pub const PAIR: &str = "mimeo.pair";
+/// A small picture of what it does, as the `data:` address of a JPEG.
+pub const THUMBNAIL: &str = "modelspec.thumbnail";
 /// What identifies the base: see [`crate::folder::base_hash`].
 pub const BASE_HASH: &str = "mimeo.base_hash";
 /// The version of Mimeo that wrote the file.
@@ -55,6 +60,10 @@ pub struct TrainingMetadata {
     pub recipe: String,
     /// The measured scores, as JSON; `None` if none were measured.
     pub scores: Option<String>,
+    /// The pictures it was trained on, as JSON; see [`PAIR`].
+    pub pair: Option<String>,
+    /// A small picture of what it does, as a `data:` address; see [`THUMBNAIL`].
+    pub thumbnail: Option<String>,
     /// What identifies the base: see [`crate::folder::base_hash`].
     pub base_hash: String,
     /// The version of Mimeo.
@@ -114,6 +123,8 @@ impl TrainingMetadata {
         ];
         let optional = [
             (SCORES, self.scores.clone()),
+            (PAIR, self.pair.clone()),
+            (THUMBNAIL, self.thumbnail.clone()),
             ("modelspec.date", self.date.clone()),
             (
                 "ss_training_started_at",
@@ -188,6 +199,8 @@ mod tests {
             timestep_range: (0, 999),
             recipe: "{\"method\":\"copier\"}".into(),
             scores: None,
+            pair: None,
+            thumbnail: None,
             base_hash: "ab".repeat(32),
             version: "0.1.0".into(),
             date: None,
@@ -234,8 +247,10 @@ mod tests {
             "ss_training_started_at",
             "ss_training_finished_at",
             SCORES,
+            PAIR,
+            THUMBNAIL,
         ] {
-            assert!(!map.contains_key(key), "{key} would change with every run");
+            assert!(!map.contains_key(key), "nothing is known for {key}");
         }
         let dated = TrainingMetadata {
             date: Some("2026-01-31".into()),

@@ -1,0 +1,72 @@
+//! The page: header, pair, stage, recipe, and what became of them.
+
+mod again;
+mod announce;
+mod drops;
+mod lower;
+
+use leptos::prelude::*;
+use mimeo_workbench::Workbench;
+
+use crate::bench::Bench;
+use crate::link::Link;
+use crate::page::Page;
+use crate::panel::header::Header;
+use crate::panel::keys_sheet::{KeysSheet, SINGLE_KEYS};
+use crate::panel::pair::PairPanel;
+use crate::panel::preflight::{Preflight, Training};
+use crate::panel::recipe::RecipePanel;
+use crate::stage::{Stage, StagePanel};
+use crate::{keyboard, storage};
+
+/// The page, once it is known what was on it.
+#[component]
+pub fn App() -> impl IntoView {
+    let restored = RwSignal::new_local(None::<Workbench>);
+    leptos::task::spawn_local(async move { restored.set(Some(storage::restore().await)) });
+    move || {
+        // Once: from then on the bench is in its own hands.
+        let workbench = restored.write().take()?;
+        Some(view! { <Loaded workbench /> })
+    }
+}
+
+#[component]
+fn Loaded(workbench: Workbench) -> impl IntoView {
+    let link = Link::open();
+    let bench = Bench::new(workbench);
+    let run_again = Callback::new(move |job| again::load(bench, link, job));
+    let page = Page::new(run_again);
+    let training = Training::new();
+    let stage = Stage::new(bench, page);
+    provide_context(link);
+    provide_context(bench);
+    provide_context(page);
+    provide_context(training);
+    provide_context(stage);
+    if let Some(kept) = storage::choice(SINGLE_KEYS) {
+        page.single_keys.set(kept == "true");
+    }
+
+    let train = Callback::new(move |()| training.begin(bench, link, page));
+    keyboard::listen(bench, page, stage, train);
+    drops::listen(bench, page);
+    announce::follow(link, page);
+    view! {
+        <Header />
+        <main>
+            <div class="work">
+                <PairPanel />
+                <StagePanel stage />
+                <div class="side">
+                    <RecipePanel />
+                    <Preflight />
+                </div>
+            </div>
+            <lower::Lower />
+        </main>
+        <KeysSheet />
+        <drops::BroughtBack />
+        <announce::Toast />
+    }
+}

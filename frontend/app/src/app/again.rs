@@ -1,0 +1,70 @@
+//! A run's pair and recipe, back on the bench.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use mimeo_image::decode_mask;
+use mimeo_protocol::{BlobId, JobId, TrainJob};
+use mimeo_workbench::workbench::{Setting, Where};
+use mimeo_workbench::{Command, Picture, Refusal};
+
+use crate::bench::Bench;
+use crate::link::Link;
+
+/// Loads a run, so that it can be run again with one change.
+pub fn load(bench: Bench, link: Link, job: JobId) {
+    let job = link
+        .runs
+        .with_untracked(|runs| runs.get(job).map(|run| run.job().clone()));
+    let Some(job) = job else {
+        return;
+    };
+    leptos::task::spawn_local(async move {
+        let names = (job.original, job.target, job.mask);
+        match pair(link, names).await {
+            Ok(pair) => {
+                bench.apply(pair);
+                bench.apply_all(settings(job));
+            }
+            Err(why) => bench.refusal.set(Some(Refusal::new(Where::Pair, why))),
+        }
+    });
+}
+
+fn settings(job: TrainJob) -> Vec<Command> {
+    let mut settings = vec![
+        Setting::Recipe(Box::new(job.recipe)),
+        Setting::Name(job.name.to_string()),
+    ];
+    if let Some(previews) = job.previews {
+        settings.push(Setting::PreviewPrompt(previews.prompt));
+        settings.push(Setting::PreviewSeed(previews.seed));
+        settings.push(Setting::PreviewEvery(previews.every.get()));
+    }
+    settings.into_iter().map(Command::Set).collect()
+}
+
+/// The command that puts in a pair that the companion keeps.
+///
+/// # Errors
+/// A sentence when it does not, any more.
+pub async fn pair(
+    link: Link,
+    (original, target, mask): (BlobId, BlobId, Option<BlobId>),
+) -> Result<Command, String> {
+    let picture = async |name: &str, id| {
+        let file = link.fetch_blob(id).await?;
+        let picture = Picture::read(name, file).map_err(|error| error.to_string())?;
+        Ok::<_, String>(Arc::new(picture))
+    };
+    let mask = match mask {
+        Some(mask) => Some(link.fetch_blob(mask).await?),
+        None => None,
+    };
+    let mask = mask.map(|mask| decode_mask(&mask)).transpose();
+    Ok(Command::PlacePair {
+        original: picture("A.png", original).await?,
+        target: picture("B.png", target).await?,
+        mask: mask.map_err(|error| error.to_string())?,
+    })
+}

@@ -1,0 +1,189 @@
+//! The workbench as the page holds it: one value, one way to change it, and a signal for each part
+//! that is drawn by itself.
+
+use std::rc::Rc;
+
+use leptos::prelude::*;
+use mimeo_protocol::MemoryPlan;
+use mimeo_workbench::preflight::{self, Facts, Problem, Submission, Verdict};
+use mimeo_workbench::workbench::Where;
+use mimeo_workbench::{Change, Check, Command, Refusal, Toolbox, Workbench};
+
+use crate::link::Link;
+use crate::storage;
+
+/// Something that is drawn without going through a signal: the mask, dab by dab.
+type Painter = Rc<dyn Fn(&Workbench, Change)>;
+
+/// The workbench, and what follows its changes.
+#[derive(Clone, Copy)]
+pub struct Bench {
+    workbench: StoredValue<Workbench, LocalStorage>,
+    painters: StoredValue<Vec<Painter>, LocalStorage>,
+    triggers: Triggers,
+    /// Tool and brush.
+    pub toolbox: RwSignal<Toolbox>,
+    /// Why the last command was refused, and where to say it.
+    pub refusal: RwSignal<Option<Refusal>>,
+    /// What the job would take, once the companion answered.
+    pub plan: RwSignal<Option<MemoryPlan>>,
+}
+
+/// One trigger for each part of the workbench.
+#[derive(Clone, Copy)]
+struct Triggers {
+    pictures: Trigger,
+    mask: Trigger,
+    settings: Trigger,
+}
+
+impl Bench {
+    /// The bench as it was when the page was closed.
+    pub fn new(workbench: Workbench) -> Self {
+        Self {
+            workbench: StoredValue::new_local(workbench),
+            painters: StoredValue::new_local(Vec::new()),
+            triggers: Triggers {
+                pictures: Trigger::new(),
+                mask: Trigger::new(),
+                settings: Trigger::new(),
+            },
+            toolbox: RwSignal::new(Toolbox::default()),
+            refusal: RwSignal::new(None),
+            plan: RwSignal::new(None),
+        }
+    }
+
+    /// Does what the user wants; a refusal is said at its place.
+    pub fn apply(self, command: Command) -> bool {
+        let is_stroke = matches!(command, Command::ExtendStroke(_));
+        let outcome = self
+            .workbench
+            .try_update_value(|workbench| workbench.apply(command));
+        match outcome {
+            Some(Ok(change)) => {
+                if !is_stroke && self.refusal.with_untracked(Option::is_some) {
+                    self.refusal.set(None);
+                }
+                self.follow(change);
+                true
+            }
+            Some(Err(refusal)) => {
+                self.refusal.set(Some(refusal));
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Does several things in a row.
+    pub fn apply_all(self, commands: Vec<Command>) {
+        for command in commands {
+            self.apply(command);
+        }
+    }
+
+    fn follow(self, change: Change) {
+        if change.is_nothing() {
+            // The end of a stroke: what it painted counts from now on.
+            self.triggers.mask.notify();
+            storage::keep_soon(self, Change::default());
+            return;
+        }
+        let painters = self.painters.get_value();
+        self.workbench.with_value(|workbench| {
+            for painter in &painters {
+                painter(workbench, change);
+            }
+        });
+        // While a stroke is under way, numbers and warnings wait: pixels first.
+        if self.with(Workbench::is_painting) {
+            return;
+        }
+        if change.pictures {
+            self.triggers.pictures.notify();
+        }
+        if change.mask.is_some() || change.whole_mask {
+            self.triggers.mask.notify();
+        }
+        if change.settings {
+            self.triggers.settings.notify();
+        }
+        storage::keep_soon(self, change);
+    }
+
+    /// Draws with this whenever something changes, at once.
+    pub fn paint_with(self, painter: impl Fn(&Workbench, Change) + 'static) {
+        self.painters
+            .update_value(|painters| painters.push(Rc::new(painter)));
+    }
+
+    /// Looks at the workbench, without following it.
+    pub fn with<T>(self, look: impl FnOnce(&Workbench) -> T) -> T {
+        self.workbench.with_value(look)
+    }
+
+    /// Looks at the workbench, and again when the pair changes.
+    pub fn with_pictures<T>(self, look: impl FnOnce(&Workbench) -> T) -> T {
+        self.triggers.pictures.track();
+        self.with(look)
+    }
+
+    /// Looks at the workbench, and again when the mask changes.
+    pub fn with_mask<T>(self, look: impl FnOnce(&Workbench) -> T) -> T {
+        self.triggers.pictures.track();
+        self.triggers.mask.track();
+        self.with(look)
+    }
+
+    /// Looks at the workbench, and again when recipe, name or base change.
+    pub fn with_settings<T>(self, look: impl FnOnce(&Workbench) -> T) -> T {
+        self.triggers.settings.track();
+        self.with(look)
+    }
+
+    /// Looks at the workbench, and again when anything changes.
+    pub fn with_all<T>(self, look: impl FnOnce(&Workbench) -> T) -> T {
+        self.triggers.settings.track();
+        self.with_mask(look)
+    }
+
+    /// The sentence of the last refusal, if it belongs here.
+    pub fn refusal_at(self, is_here: impl Fn(Where) -> bool) -> Option<String> {
+        self.refusal.with(|refusal| {
+            let refusal = refusal.as_ref().filter(|refusal| is_here(refusal.place))?;
+            Some(refusal.sentence.clone())
+        })
+    }
+
+    /// What the preflight finds, now and after every change.
+    pub fn verdicts(self, link: Link) -> [(Check, Verdict); 4] {
+        self.with_facts(link, preflight::verdicts)
+    }
+
+    /// What keeps it from being trained.
+    pub fn problems(self, link: Link) -> Vec<Problem> {
+        self.with_facts(link, preflight::problems)
+    }
+
+    /// The job, with its pictures.
+    pub fn submission(self, link: Link) -> Result<Submission, Vec<Problem>> {
+        self.with_facts(link, preflight::to_job)
+    }
+
+    fn with_facts<T>(self, link: Link, look: impl FnOnce(&Workbench, Facts<'_>) -> T) -> T {
+        let is_connected = link.is_connected();
+        let plan = self.plan.get();
+        link.host.with(|host| {
+            self.with_all(|workbench| {
+                let wanted = &workbench.settings().base;
+                let facts = Facts {
+                    is_connected,
+                    base: host.bases.iter().find(|base| base.id == *wanted),
+                    plan: plan.as_ref(),
+                };
+                look(workbench, facts)
+            })
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! The page: draws the workbench of `mimeo-workbench` and sends its commands.
+//!
+//! - [`app`]: the page from header to run bar. [`panel`]: its parts. [`stage`]: the canvas.
+//! - [`bench`]: the workbench as the page holds it. [`link`]: the companion. [`page`]: what is shown.
+//! - [`files`]: drop, paste, pick, download. [`storage`]: what a reload keeps.
+//! - [`widget`]: accessible primitives that know no word of Mimeo's.
+//!
+//! Nothing here decides: rules are in `mimeo-workbench`, where they are tested without a browser.
+
+#![cfg(target_family = "wasm")]
+
+mod app;
+mod bench;
+mod files;
+mod keyboard;
+mod link;
+mod page;
+mod panel;
+mod stage;
+mod storage;
+mod widget;
+
+/// Puts the page into the document.
+pub fn start() {
+    console_error_panic_hook::set_once();
+    leptos::mount::mount_to_body(app::App);
+}

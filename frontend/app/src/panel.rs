@@ -1,0 +1,14 @@
+//! The parts of the page around the stage.
+
+pub mod header;
+pub mod keys_sheet;
+pub mod loss_chart;
+pub mod make;
+pub mod pair;
+pub mod playground;
+pub mod preflight;
+pub mod previews;
+pub mod recipe;
+pub mod result;
+pub mod run_bar;
+pub mod runs_list;

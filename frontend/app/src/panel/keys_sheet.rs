@@ -1,0 +1,61 @@
+//! The list of keys, from the very table that they are looked up in.
+
+use leptos::prelude::*;
+use mimeo_workbench::keys::{BINDINGS, POINTERS};
+
+use crate::page::Page;
+use crate::storage;
+
+/// Where it is kept whether single keys are on.
+pub const SINGLE_KEYS: &str = "mimeo.single_keys";
+
+#[component]
+pub fn KeysSheet() -> impl IntoView {
+    let page = expect_context::<Page>();
+    let close = NodeRef::<leptos::html::Button>::new();
+    Effect::new(move |_| {
+        if page.shows_keys.get()
+            && let Some(close) = close.get()
+        {
+            _ = close.focus();
+        }
+    });
+    let toggle = move |event| {
+        let on = event_target_checked(&event);
+        page.single_keys.set(on);
+        storage::keep_choice(SINGLE_KEYS, &on.to_string());
+    };
+    let rows = || {
+        let keys = BINDINGS.iter().filter(|binding| !binding.says.is_empty());
+        let keys = keys.map(|binding| (binding.keys, binding.says));
+        keys.chain(POINTERS.iter().copied())
+            .map(|(keys, says)| {
+                view! {
+                    <div>
+                        <dt><kbd>{keys}</kbd></dt>
+                        <dd>{says}</dd>
+                    </div>
+                }
+            })
+            .collect_view()
+    };
+    view! {
+        <Show when=move || page.shows_keys.get()>
+            <aside class="keys" aria-labelledby="keys-heading">
+                <div class="row between">
+                    <h2 id="keys-heading">"Keys"</h2>
+                    <button node_ref=close on:click=move |_| page.shows_keys.set(false)>"Close"</button>
+                </div>
+                <label class="check">
+                    <input
+                        type="checkbox"
+                        prop:checked=move || page.single_keys.get()
+                        on:change=toggle
+                    />
+                    "Single keys do something"
+                </label>
+                <dl>{rows()}</dl>
+            </aside>
+        </Show>
+    }
+}

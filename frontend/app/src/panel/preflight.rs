@@ -1,0 +1,216 @@
+//! Four checks, a fix on each, and Train.
+
+use leptos::prelude::*;
+use mimeo_workbench::preflight::{Fix, job_to_plan};
+use mimeo_workbench::workbench::Setting;
+use mimeo_workbench::{Check, Command, Slot, Verdict, fields::Field};
+use mimeo_protocol::{ClientMessage, ServerMessage};
+use wasm_bindgen::JsCast as _;
+
+use super::pair::{first_example, load_example};
+use crate::bench::Bench;
+use crate::link::Link;
+use crate::page::{Page, Tab};
+
+/// Pressing Train, from wherever it is pressed.
+#[derive(Clone, Copy)]
+pub struct Training {
+    /// Whether pictures and job are on their way.
+    pub is_submitting: RwSignal<bool>,
+    /// Why the companion did not take the job.
+    pub refusal: RwSignal<Option<String>>,
+}
+
+impl Training {
+    /// Nothing was pressed yet.
+    pub fn new() -> Self {
+        Self {
+            is_submitting: RwSignal::new(false),
+            refusal: RwSignal::new(None),
+        }
+    }
+
+    /// Trains, or puts the focus on what keeps it from being trained.
+    pub fn begin(self, bench: Bench, link: Link, page: Page) {
+        if self.is_submitting.get_untracked() {
+            return;
+        }
+        self.refusal.set(None);
+        let submission = match untrack(|| bench.submission(link)) {
+            Ok(submission) => submission,
+            Err(_problems) => return focus_first_problem(),
+        };
+        self.is_submitting.set(true);
+        leptos::task::spawn_local(async move {
+            let answer = submit(link, submission).await;
+            self.is_submitting.set(false);
+            match answer {
+                Ok(job) => {
+                    page.shown.set(Some(job));
+                    page.tab.set(Tab::Run);
+                }
+                Err(why) => self.refusal.set(Some(why)),
+            }
+        });
+    }
+}
+
+async fn submit(
+    link: Link,
+    submission: mimeo_workbench::Submission,
+) -> Result<mimeo_protocol::JobId, String> {
+    for (id, png) in &submission.pictures {
+        link.upload(*id, png).await?;
+    }
+    let job = Box::new(submission.job);
+    match link.ask(|request| ClientMessage::Submit { request, job }).await? {
+        ServerMessage::Accepted { job, .. } => Ok(job),
+        _ => Err("The companion answered something else. Reload the page.".to_owned()),
+    }
+}
+
+/// The first thing to mend gets the focus: its fix, or its sentence.
+fn focus_first_problem() {
+    let found = document().query_selector(".check.problem button, .check.problem");
+    let problem = found.ok().flatten();
+    if let Some(problem) = problem.and_then(|problem| problem.dyn_into::<web_sys::HtmlElement>().ok()) {
+        _ = problem.focus();
+    }
+}
+
+#[component]
+pub fn Preflight() -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    let link = expect_context::<Link>();
+    let page = expect_context::<Page>();
+    let training = expect_context::<Training>();
+    ask_for_plan(bench, link);
+    let problems = Memo::new(move |_| bench.problems(link));
+    let name = move || {
+        let found = problems.get();
+        found.into_iter().find(|problem| problem.fix == Some(Fix::Name))
+    };
+    view! {
+        <section class="preflight" aria-label="Before the run">
+            <ul class="checks">
+                {Check::ALL.map(|check| view! { <CheckRow check /> }).collect_view()}
+            </ul>
+            {move || {
+                name().map(|problem| view! { <p class="refusal check problem" tabindex="-1">{problem.sentence}</p> })
+            }}
+            {move || {
+                let refusal = training.refusal.get();
+                refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
+            }}
+            <button
+                class="train"
+                title="Ctrl+Enter"
+                aria-busy=move || training.is_submitting.get().to_string()
+                on:click=move |_| training.begin(bench, link, page)
+            >
+                {move || if training.is_submitting.get() { "Sending…" } else { "Train" }}
+            </button>
+        </section>
+    }
+}
+
+#[component]
+fn CheckRow(check: Check) -> impl IntoView {
+    let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
+    let verdict = Memo::new(move |_| {
+        let verdicts = bench.verdicts(link).into_iter();
+        let mut mine = verdicts.filter(|(of, _)| *of == check);
+        mine.next().map(|(_, verdict)| verdict)
+    });
+    let row = move || {
+        let (class, mark, meaning, text, fix) = match verdict.get()? {
+            Verdict::Good(text) => ("check good", "✓", "Good:", text, None),
+            Verdict::Note(text, fix) => ("check noted", "·", "Note:", text, fix),
+            Verdict::Problem(problem) => {
+                ("check problem", "✕", "Problem:", problem.sentence, problem.fix)
+            }
+        };
+        let fix = fix.map(|fix| view! { <FixButton fix /> });
+        Some(view! {
+            <li class=class tabindex="-1">
+                <span class="mark" aria-hidden="true">{mark}</span>
+                <span class="hidden">{meaning}" "</span>
+                <span class="check-text">{text}</span>
+                {fix}
+            </li>
+        })
+    };
+    row
+}
+
+#[component]
+fn FixButton(fix: Fix) -> impl IntoView {
+    let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
+    let mend = move |_| match fix {
+        Fix::Pick(slot) => click_input(slot),
+        Fix::Example => load_example(bench, first_example()),
+        Fix::Reconnect => link.connect_now(),
+        Fix::ChooseBase => focus("base"),
+        Fix::Name => focus("lora-name"),
+        Fix::HalveBatch => halve_batch(bench),
+        Fix::Suggest => {
+            if let Some(command) = fix.command() {
+                bench.apply(command);
+            }
+        }
+    };
+    view! { <button class="fix" on:click=mend>{fix.label()}</button> }
+}
+
+fn click_input(slot: Slot) {
+    let selector = format!("input[data-well={}]", slot.letter());
+    let input = document().query_selector(&selector).ok().flatten();
+    if let Some(input) = input.and_then(|input| input.dyn_into::<web_sys::HtmlInputElement>().ok()) {
+        input.click();
+    }
+}
+
+fn focus(id: &str) {
+    let element = document().get_element_by_id(id);
+    if let Some(element) = element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok()) {
+        _ = element.focus();
+    }
+}
+
+fn halve_batch(bench: Bench) {
+    let batch = bench.with(|bench| bench.settings().recipe.pass.batch_size.get());
+    if let Some(field) = Field::at("/pass/batch_size") {
+        let value = (batch / 2).max(1).into();
+        bench.apply(Command::Set(Setting::Field(field, value)));
+    }
+}
+
+/// Asks what the job would take of memory, once nothing changed for a moment.
+fn ask_for_plan(bench: Bench, link: Link) {
+    let timer = StoredValue::new(None::<TimeoutHandle>);
+    Effect::new(move |_| {
+        let is_connected = link.is_connected();
+        let job = bench.with_settings(job_to_plan);
+        if let Some(timer) = timer.get_value() {
+            timer.clear();
+        }
+        let Some(job) = job.filter(|_| is_connected) else {
+            return;
+        };
+        let ask = move || {
+            leptos::task::spawn_local(async move {
+                let job = Box::new(job);
+                let answer = link.ask(|request| ClientMessage::Plan { request, job }).await;
+                // Refused: the base says why at its own check.
+                let plan = match answer {
+                    Ok(ServerMessage::Plan { plan, .. }) => Some(plan),
+                    _ => None,
+                };
+                bench.plan.set(plan);
+            });
+        };
+        let quiet = std::time::Duration::from_millis(250);
+        timer.set_value(set_timeout_with_handle(ask, quiet).ok());
+    });
+}
+

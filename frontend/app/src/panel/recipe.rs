@@ -1,0 +1,223 @@
+//! The recipe: a method, three plain choices, and everything else folded.
+
+mod advanced;
+mod exchange;
+mod idea;
+
+use leptos::prelude::*;
+use mimeo_protocol::{BaseId, Method, ModelSize};
+use mimeo_workbench::plain::{Capacity, Effect, Effort, explain};
+use mimeo_workbench::workbench::{Setting, Where};
+use mimeo_workbench::{Command, Sides, cost, words};
+
+use crate::bench::Bench;
+use crate::link::Link;
+use crate::widget::segmented::Segmented;
+
+#[component]
+pub fn RecipePanel() -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    let set = move |setting| _ = bench.apply(Command::Set(setting));
+    let method = Memo::new(move |_| bench.with_settings(|bench| bench.settings().recipe.method));
+    view! {
+        <section class="recipe" aria-labelledby="recipe-heading">
+            <h2 id="recipe-heading">"Recipe"</h2>
+            <Base />
+            <Methods />
+            <Show when=move || method.get() == Method::Addift>
+                <div class="choice">
+                    <span class="choice-name">"What changes?"</span>
+                    <Segmented
+                        legend="What changes?"
+                        options=Effect::ALL.map(|effect| (effect, effect.label())).to_vec()
+                        chosen=Signal::derive(move || {
+                            bench.with_settings(|bench| Effect::of(&bench.settings().recipe))
+                        })
+                        choose=Callback::new(move |effect| set(Setting::Effect(effect)))
+                    />
+                    <span class="soft">"Timesteps, as TrainTrain sets them"</span>
+                </div>
+            </Show>
+            <EffortChoice />
+            <CapacityChoice />
+            <label class="stacked">
+                "Name"
+                <input
+                    id="lora-name"
+                    type="text"
+                    placeholder="mimeo"
+                    autocomplete="off"
+                    prop:value=move || bench.with_settings(|bench| bench.settings().name.clone())
+                    on:input=move |event| set(Setting::Name(event_target_value(&event)))
+                />
+            </label>
+            <advanced::Advanced />
+            <exchange::Exchange />
+            {move || {
+                let refusal = bench.refusal_at(|place| place == Where::Recipe);
+                refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
+            }}
+        </section>
+    }
+}
+
+/// Which base to train upon, where there is more than one.
+#[component]
+fn Base() -> impl IntoView {
+    let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
+    let chosen = Memo::new(move |_| bench.with_settings(|bench| bench.settings().base.clone()));
+    // A base whose sizes are not those that the bench was fitted for, as after an update.
+    Effect::new(move |_| {
+        let setting = link.host.with(|host| setting(host, chosen.get().as_str()));
+        if let Some(setting) = setting {
+            bench.apply(Command::Set(setting));
+        }
+    });
+    view! {
+        <label class="stacked">
+            "Base"
+            <select
+                id="base"
+                on:change=move |event| {
+                    let value = event_target_value(&event);
+                    if let Some(setting) = link.host.with_untracked(|host| setting(host, &value)) {
+                        bench.apply(Command::Set(setting));
+                    }
+                }
+            >
+                {move || {
+                    let bases = link.host.with(|host| host.bases.clone());
+                    bases
+                        .into_iter()
+                        .map(|base| {
+                            let id = base.id.clone();
+                            let is_chosen = move || chosen.get() == id;
+                            view! {
+                                <option value=base.id.to_string() prop:selected=is_chosen>
+                                    {base.title}
+                                </option>
+                            }
+                        })
+                        .collect_view()
+                }}
+            </select>
+        </label>
+    }
+}
+
+fn setting(host: &crate::link::Host, id: &str) -> Option<Setting> {
+    let base = host.bases.iter().find(|base| base.id.as_str() == id)?;
+    Some(Setting::Base {
+        id: BaseId::clone(&base.id),
+        size: base.size.unwrap_or(ModelSize::Full),
+        sides: Sides {
+            long: base.native_side.unwrap_or(Sides::UNKNOWN.long),
+            multiple: base.side_multiple,
+        },
+    })
+}
+
+/// The three methods, each with its idea in one picture.
+#[component]
+fn Methods() -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    let chosen = Memo::new(move |_| bench.with_settings(|bench| bench.settings().recipe.method));
+    let cards = Method::ALL.map(|method| {
+        let (title, idea) = explain(method);
+        view! {
+            <label class="card" class:chosen=move || chosen.get() == method>
+                <input
+                    type="radio"
+                    name="method"
+                    value=method.name()
+                    prop:checked=move || chosen.get() == method
+                    on:change=move |_| _ = bench.apply(Command::Set(Setting::Method(method)))
+                />
+                <span class="card-title">{title}</span>
+                {idea::picture(method)}
+                <span class="card-idea">{idea}</span>
+            </label>
+        }
+    });
+    view! {
+        <fieldset class="methods">
+            <legend>"Method"</legend>
+            {cards.collect_view()}
+        </fieldset>
+    }
+}
+
+#[component]
+fn EffortChoice() -> impl IntoView {
+    let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
+    let settings = move || bench.with_settings(|bench| bench.settings().clone());
+    let cost = move || {
+        let settings = settings();
+        let steps = settings.recipe.pass.steps.get();
+        let copier = settings.recipe.copier.pass.steps.get();
+        let steps = match settings.recipe.method {
+            Method::Copier => format!("{copier} + {steps} steps"),
+            Method::Addift | Method::Plain => format!("{steps} steps"),
+        };
+        let pixels = bench.with_pictures(|bench| {
+            let frame = bench.frame()?;
+            Some(u64::from(frame.width()) * u64::from(frame.height()))
+        });
+        let side = u64::from(settings.sides.long);
+        let pixels = pixels.unwrap_or(side * side);
+        let secs = link
+            .host
+            .with(|host| cost::training_secs(&settings, pixels, &host.paces));
+        match secs {
+            Some(secs) => format!("{steps} · about {} here", words::duration(secs)),
+            None => steps,
+        }
+    };
+    view! {
+        <div class="choice">
+            <span class="choice-name">"Effort"</span>
+            <Segmented
+                legend="Effort"
+                options=Effort::ALL.map(|effort| (effort, effort.label())).to_vec()
+                chosen=Signal::derive(move || {
+                    let settings = settings();
+                    Effort::of(&settings.recipe, settings.size)
+                })
+                choose=Callback::new(move |effort| {
+                    bench.apply(Command::Set(Setting::Effort(effort)));
+                })
+            />
+            <span class="soft">{cost}</span>
+        </div>
+    }
+}
+
+#[component]
+fn CapacityChoice() -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    let settings = move || bench.with_settings(|bench| bench.settings().clone());
+    let cost = move || {
+        let rank = settings().recipe.pass.rank;
+        match bench.plan.get() {
+            Some(plan) => format!("rank {rank} · {} file", words::bytes(plan.file_bytes)),
+            None => format!("rank {rank}"),
+        }
+    };
+    view! {
+        <div class="choice">
+            <span class="choice-name">"Size"</span>
+            <Segmented
+                legend="Size"
+                options=Capacity::ALL.map(|capacity| (capacity, capacity.label())).to_vec()
+                chosen=Signal::derive(move || {
+                    let settings = settings();
+                    Capacity::of(&settings.recipe, settings.size)
+                })
+                choose=Callback::new(move |capacity| {
+                    bench.apply(Command::Set(Setting::Capacity(capacity)));
+                })
+            />
+            <span class="soft">{cost}</span>
+        </div>
+    }
+}

@@ -1,0 +1,188 @@
+//! Every number of the recipe, with its default and a way back to it.
+
+use leptos::prelude::*;
+use mimeo_workbench::Command;
+use mimeo_workbench::fields::{FIELDS, Field, Group, Kind};
+use mimeo_workbench::workbench::{Refusal, Setting, Where};
+
+use crate::bench::Bench;
+
+#[component]
+pub fn Advanced() -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    let edited = Memo::new(move |_| bench.with_settings(|bench| bench.settings().edited().len()));
+    let method = Memo::new(move |_| bench.with_settings(|bench| bench.settings().recipe.method));
+    let summary = move || match edited.get() {
+        0 => "Advanced".to_owned(),
+        count => format!("Advanced ({count} edited)"),
+    };
+    view! {
+        <details class="fold advanced">
+            <summary>{summary}</summary>
+            <Show when=move || { edited.get() > 0 }>
+                <button
+                    class="quiet"
+                    on:click=move |_| _ = bench.apply(Command::Set(Setting::ResetAll))
+                >
+                    "Reset all"
+                </button>
+            </Show>
+            {Group::ALL
+                .map(|group| {
+                    view! {
+                        <Show when=move || group.is_for(method.get())>
+                            <fieldset>
+                                <legend>{group.title()}</legend>
+                                {FIELDS
+                                    .iter()
+                                    .filter(|field| field.group == group)
+                                    .map(|field| view! { <FieldRow field /> })
+                                    .collect_view()}
+                            </fieldset>
+                        </Show>
+                    }
+                })
+                .collect_view()}
+            <Previews />
+        </details>
+    }
+}
+
+#[component]
+fn FieldRow(field: &'static Field) -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    let id = format!("field{}", field.path.replace('/', "-"));
+    let hint_id = format!("{id}-hint");
+    let value = Memo::new(move |_| bench.with_settings(|bench| field.value(&bench.settings().recipe)));
+    let default = Memo::new(move |_| bench.with_settings(|bench| field.value(&bench.settings().defaults())));
+    let is_edited = move || value.get() != default.get();
+    let text = move || Field::text(&value.get());
+    let set = move |text: String| match field.parse(&text) {
+        Ok(value) => _ = bench.apply(Command::Set(Setting::Field(field, value))),
+        Err(why) => bench.refusal.set(Some(Refusal::new(Where::Field(field), why))),
+    };
+    let described = hint_id.clone();
+    let control_id = id.clone();
+    let control = match field.kind {
+        Kind::Switch => view! {
+            <input
+                id=control_id
+                type="checkbox"
+                aria-describedby=described
+                prop:checked=move || value.get() == true
+                on:change=move |event| set(event_target_checked(&event).to_string())
+            />
+        }
+        .into_any(),
+        Kind::Choice(words) => view! {
+            <select
+                id=control_id
+                aria-describedby=described
+                on:change=move |event| set(event_target_value(&event))
+            >
+                {words
+                    .iter()
+                    .map(|word| {
+                        view! { <option value=*word prop:selected=move || text() == *word>{*word}</option> }
+                    })
+                    .collect_view()}
+            </select>
+        }
+        .into_any(),
+        Kind::Number | Kind::OptionalNumber | Kind::Text => view! {
+            <input
+                id=control_id
+                type="text"
+                inputmode=if field.kind == Kind::Text { "text" } else { "decimal" }
+                autocomplete="off"
+                aria-describedby=described
+                prop:value=text
+                on:change=move |event| set(event_target_value(&event))
+            />
+        }
+        .into_any(),
+    };
+    view! {
+        <div class="field" class:edited=is_edited>
+            <label for=id>{field.label}</label>
+            {control}
+            <Show when=is_edited>
+                <button
+                    class="quiet reset"
+                    aria-label=move || {
+                        format!("Reset {} to {}", field.label, shown(&Field::text(&default.get())))
+                    }
+                    title=move || format!("Back to {}", shown(&Field::text(&default.get())))
+                    on:click=move |_| _ = bench.apply(Command::Set(Setting::Reset(field)))
+                >
+                    "↺"
+                </button>
+            </Show>
+            <span class="hint" id=hint_id>{field.hint}</span>
+            {move || {
+                let refusal = bench.refusal_at(|place| place == Where::Field(field));
+                refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
+            }}
+        </div>
+    }
+}
+
+fn shown(text: &str) -> String {
+    if text.is_empty() {
+        "nothing".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// What is drawn while it trains.
+#[component]
+fn Previews() -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    let previews = move || bench.with_settings(|bench| bench.settings().previews.clone());
+    let set = move |setting| _ = bench.apply(Command::Set(setting));
+    view! {
+        <fieldset>
+            <legend>"Previews"</legend>
+            <div class="field">
+                <label for="preview-prompt">"Prompt"</label>
+                <input
+                    id="preview-prompt"
+                    type="text"
+                    prop:value=move || previews().prompt
+                    on:change=move |event| set(Setting::PreviewPrompt(event_target_value(&event)))
+                />
+                <span class="hint">"Drawn at strengths −1, 0 and 1"</span>
+            </div>
+            <div class="field">
+                <label for="preview-seed">"Seed"</label>
+                <input
+                    id="preview-seed"
+                    type="text"
+                    inputmode="numeric"
+                    prop:value=move || previews().seed.to_string()
+                    on:change=move |event| {
+                        if let Ok(seed) = event_target_value(&event).trim().parse() {
+                            set(Setting::PreviewSeed(seed));
+                        }
+                    }
+                />
+            </div>
+            <div class="field">
+                <label for="preview-every">"Every"</label>
+                <input
+                    id="preview-every"
+                    type="text"
+                    inputmode="numeric"
+                    prop:value=move || previews().every.to_string()
+                    on:change=move |event| {
+                        if let Ok(every) = event_target_value(&event).trim().parse() {
+                            set(Setting::PreviewEvery(every));
+                        }
+                    }
+                />
+                <span class="hint">"Steps between previews; 0 for none"</span>
+            </div>
+        </fieldset>
+    }
+}

@@ -1,0 +1,228 @@
+//! Tools, brush, and everything that changes the whole mask.
+
+use leptos::html::Input;
+use leptos::prelude::*;
+use mimeo_image::{Paint, Rect, encode_mask_png};
+use mimeo_workbench::keys::{Action, keys_of};
+use mimeo_workbench::tool::DIAMETERS;
+use mimeo_workbench::workbench::{MaskCommand, Where};
+use mimeo_workbench::{Command, Tool};
+
+use super::{Stage, frame_size};
+use crate::files;
+use crate::widget::number::Range;
+
+#[component]
+pub fn Toolbar(stage: Stage) -> impl IntoView {
+    let bench = stage.bench;
+    let toolbox = bench.toolbox;
+    let has_pair = move || {
+        bench.with_pictures(|bench| {
+            bench
+                .frame()
+                .is_some_and(|frame| frame.difference().is_some())
+        })
+    };
+    let mask = move |command| _ = bench.apply(Command::Mask(command));
+    view! {
+        <div class="tools">
+            <Tools stage />
+            <Range
+                label="Size"
+                span=(f64::from(DIAMETERS.0), 256.0, 1.0)
+                value=Signal::derive(move || f64::from(toolbox.with(|tools| tools.brush().diameter)))
+                text=Signal::derive(move || format!("{:.0} px", toolbox.with(|tools| tools.brush().diameter)))
+                change=Callback::new(move |value: f64| toolbox.update(|tools| tools.set_diameter(value as f32)))
+            />
+            <Range
+                label="Soft"
+                span=(0.0, 1.0, 0.05)
+                value=Signal::derive(move || f64::from(toolbox.with(|tools| tools.brush().softness)))
+                text=Signal::derive(move || format!("{:.0} %", toolbox.with(|tools| tools.brush().softness) * 100.0))
+                change=Callback::new(move |value: f64| toolbox.update(|tools| tools.set_softness(value as f32)))
+            />
+            <button
+                aria-disabled=move || (!has_pair()).to_string()
+                title="Mask what differs (G)"
+                on:click=move |_| mask(MaskCommand::Suggest)
+            >
+                "Suggest"
+            </button>
+            <button title="Nothing masked (Delete)" on:click=move |_| mask(MaskCommand::Clear)>
+                "Clear"
+            </button>
+            <More stage />
+        </div>
+        {move || {
+            let refusal = bench.refusal_at(|place| place == Where::Mask);
+            refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
+        }}
+        <p class="status-line">{move || toolbox.with(|tools| tools.hints())}</p>
+    }
+}
+
+/// The tools, with one stop for Tab and arrows among them.
+#[component]
+fn Tools(stage: Stage) -> impl IntoView {
+    let toolbox = stage.bench.toolbox;
+    let chosen = move || toolbox.with(|tools| tools.tool());
+    let row = NodeRef::<leptos::html::Div>::new();
+    let step = move |event: web_sys::KeyboardEvent| {
+        let by = match event.key().as_str() {
+            "ArrowRight" => 1,
+            "ArrowLeft" => Tool::ALL.len() - 1,
+            _ => return,
+        };
+        event.prevent_default();
+        let at = Tool::ALL.iter().position(|tool| *tool == chosen());
+        let next = (at.unwrap_or(0) + by) % Tool::ALL.len();
+        stage.choose(Tool::ALL[next]);
+        let button = row
+            .get_untracked()
+            .and_then(|row| row.children().item(next as u32));
+        if let Some(button) = button
+            .and_then(|button| wasm_bindgen::JsCast::dyn_into::<web_sys::HtmlElement>(button).ok())
+        {
+            _ = button.focus();
+        }
+    };
+    let buttons = Tool::ALL.map(|tool| {
+        let keys = keys_of(Action::Choose(tool)).unwrap_or_default();
+        view! {
+            <button
+                aria-pressed=move || (chosen() == tool).to_string()
+                tabindex=move || if chosen() == tool { "0" } else { "-1" }
+                title=format!("{} ({keys})", tool.label())
+                on:click=move |_| stage.choose(tool)
+            >
+                {tool.label()}
+            </button>
+        }
+    });
+    view! {
+        <div class="tool-row" role="toolbar" aria-label="Tools" node_ref=row on:keydown=step>
+            {buttons.collect_view()}
+        </div>
+    }
+}
+
+/// What is needed less often, and everything that masks without painting.
+#[component]
+fn More(stage: Stage) -> impl IntoView {
+    let bench = stage.bench;
+    let pixels = RwSignal::new(4_u32);
+    let threshold = RwSignal::new(16_u8);
+    let mask = move |command| _ = bench.apply(Command::Mask(command));
+    view! {
+        <details class="more">
+            <summary>"More"</summary>
+            <div class="more-body">
+                <div class="row">
+                    <Range
+                        label="By"
+                        span=(1.0, 32.0, 1.0)
+                        value=Signal::derive(move || f64::from(pixels.get()))
+                        text=Signal::derive(move || format!("{} px", pixels.get()))
+                        change=Callback::new(move |value: f64| pixels.set(value as u32))
+                    />
+                    <button on:click=move |_| mask(MaskCommand::Grow(pixels.get()))>"Grow"</button>
+                    <button on:click=move |_| mask(MaskCommand::Shrink(pixels.get()))>"Shrink"</button>
+                    <button on:click=move |_| mask(MaskCommand::Feather(pixels.get()))>"Soften"</button>
+                    <button title="Shift+I" on:click=move |_| mask(MaskCommand::Invert)>"Invert"</button>
+                </div>
+                <div class="row">
+                    <Range
+                        label="Differs by more than"
+                        span=(1.0, 128.0, 1.0)
+                        value=Signal::derive(move || f64::from(threshold.get()))
+                        text=Signal::derive(move || threshold.get().to_string())
+                        change=Callback::new(move |value: f64| threshold.set(value as u8))
+                    />
+                    <button on:click=move |_| mask(MaskCommand::Threshold(threshold.get()))>
+                        "Mask that"
+                    </button>
+                </div>
+                <BoxByNumbers stage />
+                <Exchange stage />
+            </div>
+        </details>
+    }
+}
+
+/// A rectangle without a pointer.
+#[component]
+fn BoxByNumbers(stage: Stage) -> impl IntoView {
+    let bench = stage.bench;
+    let fields = [("Left", 0), ("Top", 0), ("Width", 64), ("Height", 64)]
+        .map(|(label, value)| (label, RwSignal::new(value)));
+    let numbers = fields.map(|(_, value)| value);
+    let fill = move |paint| {
+        let [x, y, width, height] = numbers.map(|number| number.get_untracked());
+        let (across, down) = bench.with(frame_size).unwrap_or((0, 0));
+        let rect = Rect {
+            x,
+            y,
+            width,
+            height,
+        };
+        bench.apply(Command::Mask(MaskCommand::Box(
+            rect.clipped(across, down),
+            paint,
+        )));
+    };
+    view! {
+        <div class="row" role="group" aria-label="Box by numbers, px">
+            {fields
+                .map(|(label, value)| {
+                    view! {
+                        <label class="short">
+                            {label}
+                            <input
+                                type="number"
+                                min="0"
+                                prop:value=move || value.get().to_string()
+                                on:input=move |event| {
+                                    if let Ok(number) = event_target_value(&event).parse() {
+                                        value.set(number);
+                                    }
+                                }
+                            />
+                        </label>
+                    }
+                })
+                .collect_view()}
+            <button on:click=move |_| fill(Paint::Learn)>"Mask box"</button>
+            <button on:click=move |_| fill(Paint::Leave)>"Unmask box"</button>
+        </div>
+    }
+}
+
+/// Masks from and to files.
+#[component]
+fn Exchange(stage: Stage) -> impl IntoView {
+    let bench = stage.bench;
+    let input = NodeRef::<Input>::new();
+    let import = move |_| {
+        let file = input
+            .get_untracked()
+            .and_then(|input| input.files()?.get(0));
+        if let Some(file) = file {
+            files::take_mask(bench, file);
+        }
+    };
+    let export = move |_| {
+        let png = bench.with(|bench| bench.mask().and_then(|mask| encode_mask_png(mask).ok()));
+        if let Some(png) = png {
+            files::download("mask.png", "image/png", &png);
+        }
+    };
+    view! {
+        <div class="row">
+            <label class="file">
+                "Import mask…"
+                <input type="file" accept="image/png,image/jpeg,image/webp" node_ref=input on:change=import />
+            </label>
+            <button on:click=export>"Export mask"</button>
+        </div>
+    }
+}

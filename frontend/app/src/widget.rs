@@ -1,0 +1,5 @@
+//! Accessible primitives without a word of Mimeo's.
+
+pub mod number;
+pub mod segmented;
+pub mod slide;

@@ -1,0 +1,156 @@
+//! A recipe that was dropped on the page: as JSON, or in the metadata of a LoRA that Mimeo trained.
+
+use mimeo_checkpoint::metadata::{PAIR, RECIPE, THUMBNAIL};
+use mimeo_checkpoint::{MemoryFile, SafetensorsFile, printable};
+use mimeo_protocol::{BlobId, Recipe};
+use serde::Deserialize;
+
+use crate::workbench::{Command, Setting};
+
+/// Largest recipe file, bytes: far above any recipe.
+const MAX_RECIPE: usize = 1 << 20;
+/// Longest quote of a stranger's text.
+const QUOTE: usize = 200;
+
+/// What a file brings along.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dropped {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// What the LoRA is called.
+    pub name: String,
+    /// The pictures it was trained on, if the file says so.
+    pub pair: Option<PairNames>,
+    /// What it looks like, as a `data:` address.
+    pub thumbnail: Option<String>,
+}
+
+/// Pictures by their hashes, as the companion keeps them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct PairNames {
+    /// A.
+    pub original: BlobId,
+    /// B.
+    pub target: BlobId,
+    /// The mask.
+    #[serde(default)]
+    pub mask: Option<BlobId>,
+}
+
+impl Dropped {
+    /// The commands that put it onto the bench.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Command> {
+        vec![
+            Command::Set(Setting::Recipe(Box::new(self.recipe.clone()))),
+            Command::Set(Setting::Name(self.name.clone())),
+        ]
+    }
+}
+
+/// Whether a file of this name holds settings and no picture.
+#[must_use]
+pub fn is_settings(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.ends_with(".json") || name.ends_with(".safetensors")
+}
+
+/// Reads a recipe file or a LoRA.
+///
+/// # Errors
+/// One sentence: what it is instead, and what to choose.
+pub async fn read(name: &str, file: Vec<u8>) -> Result<Dropped, String> {
+    let stem = name
+        .rsplit_once('.')
+        .map_or(name, |(stem, _)| stem)
+        .to_owned();
+    if name.to_ascii_lowercase().ends_with(".json") {
+        let recipe = recipe_from_json(&file)?;
+        return Ok(Dropped {
+            recipe,
+            name: stem,
+            pair: None,
+            thumbnail: None,
+        });
+    }
+    let source = MemoryFile::new(name, file);
+    let opened = SafetensorsFile::open(Box::new(source)).await;
+    let metadata = opened
+        .map_err(|error| error.to_string())?
+        .metadata()
+        .clone();
+    let found = metadata.get(RECIPE).ok_or_else(|| {
+        let name = printable(name, QUOTE);
+        format!(
+            "{name} holds no recipe; only LoRAs trained by Mimeo do. To draw with it, add it in the playground."
+        )
+    })?;
+    let json = |key: &str| serde_json::from_str(metadata.get(key)?).ok();
+    Ok(Dropped {
+        recipe: recipe_from_json(found.as_bytes())?,
+        name: stem,
+        pair: json(PAIR),
+        thumbnail: metadata
+            .get(THUMBNAIL)
+            .filter(|address| is_picture(address))
+            .cloned(),
+    })
+}
+
+/// Reads a recipe.
+///
+/// # Errors
+/// One sentence with the name of what is wrong in it.
+pub fn recipe_from_json(json: &[u8]) -> Result<Recipe, String> {
+    if json.len() > MAX_RECIPE {
+        return Err("This is no recipe file; it is far too large. Choose another one.".to_owned());
+    }
+    serde_json::from_slice(json).map_err(|error| {
+        let why = printable(&error.to_string(), QUOTE);
+        format!("The recipe cannot be used ({why}). Correct it, or copy one from this page.")
+    })
+}
+
+/// A recipe as people pass it on.
+#[must_use]
+pub fn recipe_to_json(recipe: &Recipe) -> String {
+    // A recipe is plain data.
+    serde_json::to_string_pretty(recipe).unwrap_or_default()
+}
+
+/// Whether an address holds a small picture and nothing that could be fetched or run.
+fn is_picture(address: &str) -> bool {
+    address.len() < MAX_RECIPE && address.starts_with("data:image/")
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_protocol::{Method, ModelSize};
+
+    use super::*;
+
+    #[test]
+    fn a_recipe_goes_out_and_comes_in_the_same() {
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
+        let json = recipe_to_json(&recipe);
+        assert_eq!(recipe_from_json(json.as_bytes()), Ok(recipe), "{json}");
+    }
+
+    #[test]
+    fn a_recipe_with_a_typing_error_is_refused_by_name() {
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
+        let json = recipe_to_json(&recipe).replace("\"rank\"", "\"rnak\"");
+        let why = recipe_from_json(json.as_bytes()).unwrap_err();
+        assert!(why.contains("rnak"), "{why}");
+    }
+
+    #[test]
+    fn a_picture_in_metadata_can_only_be_a_picture() {
+        assert!(is_picture("data:image/jpeg;base64,AAAA"), "a small one");
+        assert!(!is_picture("data:text/html,<script>"), "a page");
+        assert!(
+            !is_picture("https://example.org/spy.png"),
+            "one from elsewhere"
+        );
+    }
+}

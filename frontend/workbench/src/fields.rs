@@ -1,0 +1,336 @@
+//! The recipe as a table of fields: what Advanced shows, each with its meaning and its default.
+//!
+//! Values are read and written through the recipe's own JSON, so a field is in range by the same
+//! check that guards recipe files, and says the same sentence.
+
+use mimeo_protocol::{Method, Recipe};
+use serde_json::Value;
+
+/// How a field is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A number.
+    Number,
+    /// A number that can be switched off by leaving it empty.
+    OptionalNumber,
+    /// Yes or no.
+    Switch,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Free text.
+    Text,
+}
+
+/// One number of the recipe.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Where it is in the recipe's JSON (RFC 6901).
+    pub path: &'static str,
+    /// What people call it.
+    pub label: &'static str,
+    /// What it does, in one line.
+    pub hint: &'static str,
+    /// How it is entered.
+    pub kind: Kind,
+    /// The heading it stands under.
+    pub group: Group,
+}
+
+/// Headings of Advanced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The LoRA that is kept.
+    Lora,
+    /// The copier, for the copy machine.
+    Copier,
+    /// The direct difference.
+    Addift,
+    /// What the mask does.
+    Mask,
+    /// Everything else.
+    Run,
+}
+
+impl Group {
+    /// In the order of the page.
+    pub const ALL: [Self; 5] = [
+        Self::Lora,
+        Self::Copier,
+        Self::Addift,
+        Self::Mask,
+        Self::Run,
+    ];
+
+    /// The heading.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Lora => "The LoRA",
+            Self::Copier => "The copier",
+            Self::Addift => "Direct difference",
+            Self::Mask => "Mask",
+            Self::Run => "Run",
+        }
+    }
+
+    /// Whether its fields do anything with this method.
+    #[must_use]
+    pub fn is_for(self, method: Method) -> bool {
+        match self {
+            Self::Copier => method == Method::Copier,
+            Self::Addift => method == Method::Addift,
+            Self::Lora | Self::Mask | Self::Run => true,
+        }
+    }
+}
+
+const fn field(
+    group: Group,
+    path: &'static str,
+    kind: Kind,
+    label: &'static str,
+    hint: &'static str,
+) -> Field {
+    Field {
+        path,
+        label,
+        hint,
+        kind,
+        group,
+    }
+}
+
+use Group::{Addift, Copier, Lora, Mask, Run};
+use Kind::{Choice, Number, OptionalNumber, Switch, Text};
+
+/// Every field, in the order of the page.
+#[rustfmt::skip]
+pub const FIELDS: &[Field] = &[
+    field(Lora, "/pass/steps", Number, "Steps", "Optimiser updates; more is slower"),
+    field(Lora, "/pass/rank", Number, "Rank", "Inner size of the LoRA; more makes a larger file"),
+    field(Lora, "/pass/alpha", Number, "Alpha", "The effect is alpha ÷ rank"),
+    field(Lora, "/pass/learning_rate", Number, "Learning rate", "Lower it if the loss explodes"),
+    field(Lora, "/pass/schedule", Choice(&["cosine", "constant"]), "Schedule", "Course of the learning rate"),
+    field(Lora, "/pass/warmup", Number, "Warm-up steps", "Steps over which the learning rate rises"),
+    field(Lora, "/pass/batch_size", Number, "Batch size", "Noises per update; more takes more memory"),
+    field(Lora, "/pass/accumulation", Number, "Accumulation", "Passes averaged into one update"),
+    field(Lora, "/pass/weight_decay", Number, "Weight decay", "Pulls the weights towards 0"),
+    field(Lora, "/pass/clip_norm", OptionalNumber, "Gradient clipping", "Largest norm of the gradient; empty switches it off"),
+    field(Lora, "/pass/min_snr_gamma", OptionalNumber, "min-SNR gamma", "Evens out the timesteps; empty switches it off"),
+    field(Lora, "/pass/timesteps/0", Number, "First timestep", "0 is the finished picture, 1000 pure noise"),
+    field(Lora, "/pass/timesteps/1", Number, "Last timestep", "High timesteps decide shapes, low ones texture"),
+    field(Copier, "/copier/pass/steps", Number, "Copier steps", "A copier that copies badly makes the LoRA spill"),
+    field(Copier, "/copier/pass/rank", Number, "Copier rank", "It has to hold the whole picture"),
+    field(Copier, "/copier/pass/alpha", Number, "Copier alpha", "The effect is alpha ÷ rank"),
+    field(Copier, "/copier/pass/learning_rate", Number, "Copier learning rate", "Lower it if the loss explodes"),
+    field(Copier, "/copier/pass/batch_size", Number, "Copier batch size", "Noises per update"),
+    field(Copier, "/copier/fidelity_goal", Number, "Good enough at", "Copy fidelity at which the copier is done early"),
+    field(Copier, "/copier/check_every", Number, "Measured every", "Steps between measurements of copy fidelity"),
+    field(Addift, "/addift/multiplier", Number, "Multiplier", "Strength of the LoRA while it is trained"),
+    field(Addift, "/addift/antisymmetric", Switch, "Both directions", "Negative strength then undoes the change"),
+    field(Addift, "/addift/preservation", Number, "Preservation", "Weight of “do nothing on pure noise”"),
+    field(Mask, "/mask/composite", Switch, "A outside the mask", "B is taken inside the mask only"),
+    field(Mask, "/mask/feather", Number, "Soft edge", "Width of the transition, px"),
+    field(Mask, "/mask/unmasked_weight", Number, "Outside weight", "How much the loss minds what is outside the mask"),
+    field(Mask, "/mask/prior_weight", Number, "Hold outside", "Weight of “draw outside as the base does”"),
+    field(Run, "/seed", Number, "Seed", "Same seed, same LoRA"),
+    field(Run, "/prompt", Text, "Prompt", "Both pictures are trained under it; empty works best on one pair"),
+    field(Run, "/calibrate", Switch, "Calibrate strength", "So that 1 means the change you showed"),
+    field(Run, "/precision", Choice(&["f16", "f32"]), "Number format", "f16 is half the size, and what other programs expect"),
+];
+
+impl Field {
+    /// The field at a path.
+    #[must_use]
+    pub fn at(path: &str) -> Option<&'static Self> {
+        FIELDS.iter().find(|field| field.path == path)
+    }
+
+    /// Its value in a recipe; null where it is switched off.
+    #[must_use]
+    pub fn value(&self, recipe: &Recipe) -> Value {
+        let json = serde_json::to_value(recipe).unwrap_or_default();
+        json.pointer(self.path).cloned().unwrap_or_default()
+    }
+
+    /// The recipe with another value here.
+    ///
+    /// # Errors
+    /// The sentence that says why the value cannot be one.
+    pub fn with(&self, recipe: &Recipe, value: Value) -> Result<Recipe, String> {
+        let mut json = serde_json::to_value(recipe).unwrap_or_default();
+        let (parent, key) = self.path.rsplit_once('/').unwrap_or(("", self.path));
+        match json.pointer_mut(parent) {
+            Some(Value::Object(fields)) if value.is_null() => {
+                fields.remove(key);
+            }
+            Some(Value::Object(fields)) => {
+                fields.insert(key.to_owned(), value);
+            }
+            Some(Value::Array(items)) => {
+                if let Some(item) = key.parse().ok().and_then(|at: usize| items.get_mut(at)) {
+                    *item = value;
+                }
+            }
+            _ => {}
+        }
+        serde_json::from_value(json).map_err(|error| error.to_string())
+    }
+
+    /// The value that a text means.
+    ///
+    /// # Errors
+    /// When it is no number where one is needed.
+    pub fn parse(&self, text: &str) -> Result<Value, String> {
+        let text = text.trim();
+        match self.kind {
+            OptionalNumber if text.is_empty() => Ok(Value::Null),
+            Number | OptionalNumber => {
+                // Whole numbers stay whole: a seed has more digits than a float.
+                let whole = text.parse::<u64>().map(Value::from);
+                let number = || text.parse::<f64>().ok().filter(|number| number.is_finite());
+                whole
+                    .ok()
+                    .or_else(|| number().map(Value::from))
+                    .ok_or_else(|| format!("{} must be a number. Correct it.", self.label))
+            }
+            Switch => Ok(Value::Bool(text == "true")),
+            Choice(_) | Text => Ok(Value::from(text)),
+        }
+    }
+
+    /// A value as it stands in its box.
+    #[must_use]
+    pub fn text(value: &Value) -> String {
+        match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number_text(number),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// "8" for 8.0, and no digits that nobody entered.
+fn number_text(number: &serde_json::Number) -> String {
+    match number.as_f64() {
+        Some(value) if number.is_f64() => format!("{value}"),
+        _ => number.to_string(),
+    }
+}
+
+/// Fields of a recipe that are not as in `defaults`, of those that its method uses.
+#[must_use]
+pub fn edited(recipe: &Recipe, defaults: &Recipe) -> Vec<&'static Field> {
+    let of = |recipe: &Recipe| serde_json::to_value(recipe).unwrap_or_default();
+    let (mine, theirs) = (of(recipe), of(defaults));
+    let differs = |field: &&Field| mine.pointer(field.path) != theirs.pointer(field.path);
+    FIELDS
+        .iter()
+        .filter(|field| field.group.is_for(recipe.method))
+        .filter(differs)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_protocol::ModelSize;
+
+    use super::*;
+
+    fn recipe() -> Recipe {
+        Recipe::preset(Method::Copier, ModelSize::Small)
+    }
+
+    #[test]
+    fn every_leaf_of_a_recipe_is_a_field() {
+        fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
+            match value {
+                Value::Object(fields) => fields
+                    .iter()
+                    .for_each(|(key, value)| leaves(value, &format!("{path}/{key}"), found)),
+                Value::Array(items) => items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, value)| leaves(value, &format!("{path}/{at}"), found)),
+                _ => found.push(path.to_owned()),
+            }
+        }
+        let mut found = Vec::new();
+        leaves(&serde_json::to_value(recipe()).unwrap(), "", &mut found);
+        // The method has its cards. What shapes the copier's pass beyond these is not worth a
+        // box: it can be given in a recipe file.
+        let elsewhere = |path: &String| {
+            path == "/method"
+                || [
+                    "schedule",
+                    "warmup",
+                    "accumulation",
+                    "weight_decay",
+                    "clip_norm",
+                    "timesteps/0",
+                    "timesteps/1",
+                ]
+                .iter()
+                .any(|key| *path == format!("/copier/pass/{key}"))
+        };
+        found.retain(|path| !elsewhere(path) && Field::at(path).is_none());
+        assert!(found.is_empty(), "nobody can edit {found:?}");
+    }
+
+    #[test]
+    fn every_field_reads_writes_and_reads_the_same() {
+        for field in FIELDS {
+            let value = field.value(&recipe());
+            let text = Field::text(&value);
+            let parsed = field.parse(&text).unwrap();
+            let written = field.with(&recipe(), parsed);
+            assert_eq!(
+                written.as_ref(),
+                Ok(&recipe()),
+                "{} as {text:?}",
+                field.path
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_the_range() {
+        let rank = Field::at("/pass/rank").unwrap();
+        let reason = rank.with(&recipe(), 0.into()).unwrap_err();
+        assert!(reason.contains("between 1 and 128"), "{reason}");
+        let reason = rank.parse("eight").unwrap_err();
+        assert!(reason.contains("Rank must be a number"), "{reason}");
+    }
+
+    #[test]
+    fn an_optional_number_can_be_switched_off_and_on() {
+        let clip = Field::at("/pass/clip_norm").unwrap();
+        let off = clip.with(&recipe(), clip.parse(" ").unwrap()).unwrap();
+        assert_eq!(off.pass.clip_norm, None, "empty is off");
+        let on = clip.with(&off, clip.parse("2").unwrap()).unwrap();
+        assert_eq!(
+            on.pass.clip_norm.map(|norm| norm.get()),
+            Some(2.0),
+            "and on"
+        );
+    }
+
+    #[test]
+    fn only_what_the_method_uses_counts_as_edited() {
+        let mut mine = recipe();
+        let multiplier = Field::at("/addift/multiplier").unwrap();
+        mine = multiplier.with(&mine, 1.into()).unwrap();
+        assert!(
+            edited(&mine, &recipe()).is_empty(),
+            "the copier has no multiplier"
+        );
+        let seed = Field::at("/seed").unwrap();
+        mine = seed.with(&mine, 7.into()).unwrap();
+        assert_eq!(
+            edited(&mine, &recipe()),
+            [seed],
+            "the seed is for every method"
+        );
+    }
+}

@@ -1,0 +1,399 @@
+//! What keeps a pair from being trained, and the job that it becomes.
+
+use mimeo_image::{encode_mask_png, encode_png};
+use mimeo_protocol::{
+    BaseInfo, BlobId, CopierChoice, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
+};
+
+use crate::frame::Frame;
+use crate::picture::{Slot, hash};
+use crate::words;
+use crate::workbench::{Command, MaskCommand, Workbench};
+
+/// The four lines of the preflight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// A base to train upon, and something to train it on.
+    Model,
+    /// A and B.
+    Pictures,
+    /// Where to learn.
+    Mask,
+    /// Whether it fits.
+    Memory,
+}
+
+impl Check {
+    /// In the order of the page.
+    pub const ALL: [Self; 4] = [Self::Model, Self::Pictures, Self::Mask, Self::Memory];
+}
+
+/// What the server says, as far as it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Facts<'a> {
+    /// Whether there is a connection.
+    pub is_connected: bool,
+    /// The base that is chosen, if the server has it.
+    pub base: Option<&'a BaseInfo>,
+    /// What the job would take, once the server answered.
+    pub plan: Option<&'a MemoryPlan>,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Good; this says what.
+    Good(String),
+    /// It can be trained, but this could be better.
+    Note(String, Option<Fix>),
+    /// It cannot be trained.
+    Problem(Problem),
+}
+
+/// Something that keeps the pair from being trained.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    /// Which check found it.
+    pub check: Check,
+    /// One sentence.
+    pub sentence: String,
+    /// What a click would do about it.
+    pub fix: Option<Fix>,
+}
+
+/// What a click on *fix* does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fix {
+    /// Choose a file for a well.
+    Pick(Slot),
+    /// Put in the example.
+    Example,
+    /// Suggest a mask.
+    Suggest,
+    /// Connect again now.
+    Reconnect,
+    /// Put the focus on the choice of the base.
+    ChooseBase,
+    /// Halve the batch size.
+    HalveBatch,
+    /// Put the focus on the name.
+    Name,
+}
+
+impl Fix {
+    /// What its button says.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Pick(Slot::Original) => "Choose A…",
+            Self::Pick(Slot::Target) => "Choose B…",
+            Self::Example => "Example",
+            Self::Suggest => "Suggest",
+            Self::Reconnect => "Connect now",
+            Self::ChooseBase => "Choose another",
+            Self::HalveBatch => "Halve the batch size",
+            Self::Name => "Change the name",
+        }
+    }
+
+    /// The command that mends it, where one does.
+    #[must_use]
+    pub const fn command(self) -> Option<Command> {
+        match self {
+            Self::Suggest => Some(Command::Mask(MaskCommand::Suggest)),
+            _ => None,
+        }
+    }
+}
+
+/// A job and the pictures that it names.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The job.
+    pub job: TrainJob,
+    /// PNG files by their hash.
+    pub pictures: Vec<(BlobId, Vec<u8>)>,
+}
+
+/// What each check finds.
+#[must_use]
+pub fn verdicts(bench: &Workbench, facts: Facts<'_>) -> [(Check, Verdict); 4] {
+    Check::ALL.map(|check| {
+        let verdict = match check {
+            Check::Model => model(facts),
+            Check::Pictures => pictures(bench),
+            Check::Mask => mask(bench),
+            Check::Memory => memory(bench, facts),
+        };
+        (check, verdict)
+    })
+}
+
+/// Everything that keeps the pair from being trained, the first to mend first.
+#[must_use]
+pub fn problems(bench: &Workbench, facts: Facts<'_>) -> Vec<Problem> {
+    let problem = |verdict| match verdict {
+        Verdict::Problem(problem) => Some(problem),
+        Verdict::Good(_) | Verdict::Note(..) => None,
+    };
+    let found = verdicts(bench, facts).map(|(_, verdict)| problem(verdict));
+    let name = job_name(&bench.settings().name).err();
+    found.into_iter().flatten().chain(name).collect()
+}
+
+/// The job that the workbench becomes, with its pictures as they will be trained.
+///
+/// # Errors
+/// What keeps it from being one.
+pub fn to_job(bench: &Workbench, facts: Facts<'_>) -> Result<Submission, Vec<Problem>> {
+    let found = problems(bench, facts);
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let failed = |error: mimeo_image::ImageError| {
+        vec![Problem {
+            check: Check::Pictures,
+            sentence: error.to_string(),
+            fix: None,
+        }]
+    };
+    let (frame, settings) = (bench.frame(), bench.settings());
+    let Some((original, target)) = frame.and_then(Frame::pair) else {
+        return Err(problems(bench, Facts::default()));
+    };
+    let mut pictures = Vec::new();
+    let mut add = |png: Vec<u8>| {
+        let id = hash(&png);
+        pictures.push((id, png));
+        id
+    };
+    let original = add(encode_png(original).map_err(failed)?);
+    let target = add(encode_png(target).map_err(failed)?);
+    let painted = bench.mask().filter(|mask| !mask.is_empty());
+    let mask = painted.map(encode_mask_png).transpose().map_err(failed)?;
+    let mask = mask.map(&mut add);
+    let job = TrainJob {
+        name: job_name(&settings.name).map_err(|problem| vec![problem])?,
+        base: settings.base.clone(),
+        original,
+        target,
+        mask,
+        recipe: settings.recipe.clone(),
+        copier: CopierChoice::Cached,
+        previews: preview_plan(bench),
+        scores: true,
+    };
+    Ok(Submission { job, pictures })
+}
+
+/// The job as far as its memory goes, without pictures.
+#[must_use]
+pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
+    let nothing = BlobId::from_sha256([0; 32]);
+    let settings = bench.settings();
+    Some(TrainJob {
+        name: "plan".parse().ok()?,
+        base: settings.base.clone(),
+        original: nothing,
+        target: nothing,
+        mask: None,
+        recipe: settings.recipe.clone(),
+        copier: CopierChoice::Cached,
+        previews: None,
+        scores: true,
+    })
+}
+
+fn preview_plan(bench: &Workbench) -> Option<PreviewPlan> {
+    let previews = &bench.settings().previews;
+    // Zero steps between previews means none.
+    let every = Steps::try_from(f64::from(previews.every)).ok()?;
+    Some(PreviewPlan {
+        every,
+        prompt: previews.prompt.clone(),
+        seed: previews.seed,
+        strengths: PreviewPlan::STRENGTHS.to_vec(),
+    })
+}
+
+fn job_name(typed: &str) -> Result<JobName, Problem> {
+    let typed = typed.trim();
+    let name = if typed.is_empty() { "mimeo" } else { typed };
+    name.parse()
+        .map_err(|error: mimeo_protocol::InvalidId| Problem {
+            check: Check::Model,
+            sentence: error.to_string(),
+            fix: Some(Fix::Name),
+        })
+}
+
+fn model(facts: Facts<'_>) -> Verdict {
+    let problem = |sentence: String, fix| {
+        Verdict::Problem(Problem {
+            check: Check::Model,
+            sentence,
+            fix: Some(fix),
+        })
+    };
+    if !facts.is_connected {
+        let sentence = "The companion is not connected. Start it with `mimeo serve`; this page connects by itself.";
+        return problem(sentence.to_owned(), Fix::Reconnect);
+    }
+    let Some(base) = facts.base else {
+        let sentence = "The base that was chosen is not here any more. Choose another one.";
+        return problem(sentence.to_owned(), Fix::ChooseBase);
+    };
+    match &base.unusable {
+        Some(why) => problem(why.clone(), Fix::ChooseBase),
+        None => Verdict::Good(base.title.clone()),
+    }
+}
+
+fn pictures(bench: &Workbench) -> Verdict {
+    let problem = |sentence: &str, fix| {
+        Verdict::Problem(Problem {
+            check: Check::Pictures,
+            sentence: sentence.to_owned(),
+            fix,
+        })
+    };
+    match Slot::ALL.map(|slot| bench.picture(slot).is_some()) {
+        [false, false] => {
+            return problem("Add two pictures, or take the example.", Some(Fix::Example));
+        }
+        [false, true] => return problem("A is missing.", Some(Fix::Pick(Slot::Original))),
+        [true, false] => return problem("B is missing.", Some(Fix::Pick(Slot::Target))),
+        [true, true] => {}
+    }
+    match bench.frame().map(|frame| (frame, &frame.difference)) {
+        Some((_, Some(Err(error)))) => problem(&error.to_string(), Some(Fix::Pick(Slot::Target))),
+        Some((frame, Some(Ok(_)))) => {
+            Verdict::Good(format!("{} × {} px", frame.width(), frame.height()))
+        }
+        _ => problem("A and B do not lie on each other. Choose B again.", None),
+    }
+}
+
+fn mask(bench: &Workbench) -> Verdict {
+    let has_pair = bench.frame().and_then(Frame::difference).is_some();
+    match bench.mask().filter(|mask| !mask.is_empty()) {
+        Some(mask) => Verdict::Good(format!("{} masked", words::percent(mask.coverage()))),
+        None if has_pair => Verdict::Note(
+            "Nothing is painted: it learns wherever A and B differ".to_owned(),
+            Some(Fix::Suggest),
+        ),
+        None => Verdict::Note("No mask yet".to_owned(), None),
+    }
+}
+
+fn memory(bench: &Workbench, facts: Facts<'_>) -> Verdict {
+    let Some(plan) = facts.plan else {
+        return Verdict::Note("Memory: known once a pair is there".to_owned(), None);
+    };
+    if let Some(remedy) = &plan.remedy {
+        let can_halve = bench.settings().recipe.pass.batch_size.get() > 1;
+        return Verdict::Problem(Problem {
+            check: Check::Memory,
+            sentence: remedy.clone(),
+            fix: can_halve.then_some(Fix::HalveBatch),
+        });
+    }
+    let needed = words::bytes(plan.needed_bytes());
+    Verdict::Good(match plan.available_bytes {
+        Some(available) => format!("{needed} of {}", words::bytes(available)),
+        None => needed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workbench::Setting;
+    use crate::workbench::examples::{base, pair};
+
+    fn facts(base: &BaseInfo) -> Facts<'_> {
+        Facts {
+            is_connected: true,
+            base: Some(base),
+            plan: None,
+        }
+    }
+
+    #[test]
+    fn an_empty_bench_asks_for_pictures_and_nothing_else() {
+        let base = base();
+        let found = problems(&Workbench::default(), facts(&base));
+        let [problem] = &found[..] else {
+            panic!("one at a time: {found:?}");
+        };
+        assert_eq!(problem.fix, Some(Fix::Example), "one click away");
+    }
+
+    #[test]
+    fn without_a_companion_the_first_problem_is_that() {
+        let found = problems(&pair(), Facts::default());
+        assert_eq!(found[0].fix, Some(Fix::Reconnect), "{found:?}");
+        assert!(found[0].sentence.contains("mimeo serve"), "what to do");
+    }
+
+    #[test]
+    fn a_pair_becomes_a_job_with_the_pictures_as_they_are_trained() {
+        let mut bench = pair();
+        let base = base();
+        bench.apply(Command::Mask(MaskCommand::Suggest)).unwrap();
+        let submission = to_job(&bench, facts(&base)).unwrap();
+        assert_eq!(submission.pictures.len(), 3, "A, B and the mask");
+        let (id, png) = &submission.pictures[0];
+        assert_eq!(*id, submission.job.original, "A comes first");
+        let decoded = mimeo_image::decode(png).unwrap().picture;
+        let frame = bench.frame().unwrap();
+        assert_eq!(
+            Some(&decoded),
+            frame.original.as_ref(),
+            "at the frame's size"
+        );
+        assert_eq!(
+            submission.job.name.as_str(),
+            "mimeo",
+            "a name that was not typed"
+        );
+    }
+
+    #[test]
+    fn without_paint_the_job_has_no_mask() {
+        let base = base();
+        let submission = to_job(&pair(), facts(&base)).unwrap();
+        assert_eq!(submission.job.mask, None, "it learns where they differ");
+        assert_eq!(submission.pictures.len(), 2, "A and B");
+    }
+
+    #[test]
+    fn a_name_that_is_no_file_name_is_said_before_the_server_does() {
+        let mut bench = pair();
+        bench
+            .apply(Command::Set(Setting::Name("a/b".to_owned())))
+            .unwrap();
+        let base = base();
+        let found = problems(&bench, facts(&base));
+        assert_eq!(found[0].fix, Some(Fix::Name), "{found:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_says_which_number_to_lower() {
+        let base = base();
+        let plan = MemoryPlan {
+            weights_bytes: 1,
+            activations_bytes: 2,
+            optimizer_bytes: 3,
+            available_bytes: Some(4),
+            remedy: Some("Lower the batch size to 2.".to_owned()),
+        };
+        let facts = Facts {
+            plan: Some(&plan),
+            ..facts(&base)
+        };
+        let found = problems(&pair(), facts);
+        assert_eq!(found[0].check, Check::Memory, "{found:?}");
+        assert_eq!(found[0].fix, Some(Fix::HalveBatch), "a click does it");
+    }
+}

@@ -1,0 +1,151 @@
+//! The workbench as bytes, so that a reload loses nothing.
+//!
+//! Pictures are kept as the files they came as, the mask as a PNG, the rest as JSON; each under a
+//! name of its own, so that a stroke does not write the pictures again.
+
+use std::sync::Arc;
+
+use mimeo_image::{decode_mask, encode_mask_png};
+use serde::{Deserialize, Serialize};
+
+use crate::picture::{Picture, Slot};
+use crate::workbench::{Pictures, Settings, State, Workbench};
+
+/// Parts that are stored under a name each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A's file.
+    Original,
+    /// B's file.
+    Target,
+    /// The mask, a PNG.
+    Mask,
+    /// Everything else, JSON.
+    Settings,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Original, Self::Target, Self::Mask, Self::Settings];
+
+    /// The name it is stored under.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Target => "target",
+            Self::Mask => "mask",
+            Self::Settings => "settings",
+        }
+    }
+}
+
+/// What is not a file.
+#[derive(Serialize, Deserialize)]
+struct Rest {
+    names: [String; 2],
+    offset: (f64, f64),
+    settings: Settings,
+}
+
+/// A part's bytes; none if there is nothing to keep.
+#[must_use]
+pub fn part(bench: &Workbench, part: Part) -> Option<Vec<u8>> {
+    let file = |slot| Some(bench.picture(slot)?.file.clone());
+    match part {
+        Part::Original => file(Slot::Original),
+        Part::Target => file(Slot::Target),
+        // A mask that cannot be written is too large to be one.
+        Part::Mask => encode_mask_png(bench.mask()?).ok(),
+        Part::Settings => {
+            let name = |slot| bench.picture(slot).map(|picture| picture.name.clone());
+            let rest = Rest {
+                names: Slot::ALL.map(|slot| name(slot).unwrap_or_default()),
+                offset: bench.state().pictures.offset,
+                settings: bench.settings().clone(),
+            };
+            serde_json::to_vec(&rest).ok()
+        }
+    }
+}
+
+/// The state that was kept. What cannot be read any more is left out: the rest is worth having.
+#[must_use]
+pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> State {
+    let rest = kept(Part::Settings).and_then(|json| serde_json::from_slice::<Rest>(&json).ok());
+    let (names, offset, settings) = rest.map_or_else(
+        || (Default::default(), Pictures::MIDDLE, Settings::default()),
+        |rest| (rest.names, rest.offset, rest.settings),
+    );
+    let mut picture = |part, name: &str| {
+        let picture = Picture::read(name, kept(part)?).ok()?;
+        Some(Arc::new(picture))
+    };
+    let mut pictures = Pictures {
+        original: picture(Part::Original, &names[0]),
+        target: picture(Part::Target, &names[1]),
+        offset,
+        sides: settings.sides,
+        frame: None,
+    };
+    if pictures.refit().is_err() {
+        pictures = Pictures {
+            sides: settings.sides,
+            ..Pictures::default()
+        };
+    }
+    let mask = kept(Part::Mask).and_then(|png| decode_mask(&png).ok());
+    State::assembled(pictures, mask, settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::workbench::examples::pair;
+    use crate::workbench::{Command, MaskCommand, Setting};
+
+    fn kept(bench: &Workbench) -> BTreeMap<&'static str, Vec<u8>> {
+        let parts = Part::ALL.into_iter();
+        let kept = parts.filter_map(|each| Some((each.key(), part(bench, each)?)));
+        kept.collect()
+    }
+
+    #[test]
+    fn a_reload_loses_nothing() {
+        let mut bench = pair();
+        for command in [
+            Command::Mask(MaskCommand::Suggest),
+            Command::Set(Setting::Name("hat".to_owned())),
+            Command::Set(Setting::PreviewSeed(9)),
+        ] {
+            bench.apply(command).unwrap();
+        }
+        let mut parts = kept(&bench);
+        let restored = Workbench::with_state(restore(|part| parts.remove(part.key())));
+        restored.check().unwrap();
+        assert_eq!(restored.settings(), bench.settings(), "recipe and name");
+        assert_eq!(restored.mask(), bench.mask(), "strokes");
+        for slot in Slot::ALL {
+            assert_eq!(restored.picture(slot), bench.picture(slot), "{slot:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_part_does_not_take_the_others_along() {
+        let mut parts = kept(&pair());
+        parts.insert("target", b"broken".to_vec());
+        let restored = Workbench::with_state(restore(|part| parts.remove(part.key())));
+        restored.check().unwrap();
+        assert!(restored.picture(Slot::Original).is_some(), "A is there");
+        assert!(restored.picture(Slot::Target).is_none(), "B is not");
+    }
+
+    #[test]
+    fn nothing_kept_is_an_empty_bench() {
+        let restored = Workbench::with_state(restore(|_| None));
+        restored.check().unwrap();
+        assert!(restored.frame().is_none(), "empty");
+    }
+}

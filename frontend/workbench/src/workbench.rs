@@ -1,0 +1,369 @@
+//! The workbench: everything a user changes, the commands that change it, and undo.
+//!
+//! [`Workbench::apply`] is the one way in. It answers what changed, so that the page redraws that
+//! and nothing else.
+
+mod command;
+#[cfg(test)]
+pub(crate) mod examples;
+mod mask;
+mod state;
+
+use std::sync::Arc;
+
+use mimeo_image::{ImageError, Mask, Rect, StrokeUnderWay};
+
+pub use command::{Change, Command, MaskCommand, Refusal, Remedy, Setting, Where};
+pub use state::{Pictures, PreviewSettings, Settings, State};
+
+use crate::frame::Frame;
+use crate::history::{History, Restore, Step};
+use crate::picture::{Picture, Slot};
+
+/// The state, what can be undone, and the stroke under way.
+#[derive(Debug, Default)]
+pub struct Workbench {
+    state: State,
+    history: History,
+    stroke: Option<StrokeUnderWay>,
+}
+
+impl Workbench {
+    /// A workbench that goes on where another one was.
+    #[must_use]
+    pub fn with_state(state: State) -> Self {
+        Self {
+            state,
+            ..Self::default()
+        }
+    }
+
+    /// Everything a user changes.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// A and B in one frame, if there is a picture.
+    #[must_use]
+    pub fn frame(&self) -> Option<&Frame> {
+        self.state.pictures.frame.as_deref()
+    }
+
+    /// The mask, at the frame's size; there is one as soon as there is a frame.
+    #[must_use]
+    pub const fn mask(&self) -> Option<&Mask> {
+        self.state.mask.as_ref()
+    }
+
+    /// The picture in a well.
+    #[must_use]
+    pub const fn picture(&self, slot: Slot) -> Option<&Arc<Picture>> {
+        self.state.pictures.get(slot)
+    }
+
+    /// Recipe, name and base.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.state.settings
+    }
+
+    /// What can be undone.
+    #[must_use]
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Whether a stroke is under way.
+    #[must_use]
+    pub const fn is_painting(&self) -> bool {
+        self.stroke.is_some()
+    }
+
+    /// Does what a user wants.
+    ///
+    /// # Errors
+    /// [`Refusal`], and then nothing has changed.
+    pub fn apply(&mut self, command: Command) -> Result<Change, Refusal> {
+        match command {
+            Command::BeginStroke { brush, paint, at } => Ok(self.begin_stroke(brush, paint, at)),
+            Command::ExtendStroke(point) => Ok(self.extend_stroke(point)),
+            Command::EndStroke => Ok(self.end_stroke()),
+            Command::CancelStroke => Ok(self.cancel_stroke()),
+            other => {
+                // What is half done is done first, or undo would put back a half.
+                let ended = self.end_stroke();
+                Ok(ended.and(self.apply_whole(other)?))
+            }
+        }
+    }
+
+    fn apply_whole(&mut self, command: Command) -> Result<Change, Refusal> {
+        match command {
+            Command::Place { slot, picture } => self.place(slot, picture),
+            Command::PlacePair {
+                original,
+                target,
+                mask,
+            } => self.place_pair(original, target, mask),
+            Command::Remove(slot) => self.set_pictures("Remove picture", |pictures| {
+                pictures.set(slot, None);
+            }),
+            Command::Swap => self.set_pictures("Swap A and B", |pictures| {
+                std::mem::swap(&mut pictures.original, &mut pictures.target);
+            }),
+            Command::MoveCrop { x, y } => self.move_crop((x, y)),
+            Command::Remedy(remedy) => self.remedy(remedy),
+            Command::MakeTarget { edit, inside_mask } => self.make_target(edit, inside_mask),
+            Command::NewPair => self.new_pair(),
+            Command::Mask(command) => self.apply_mask(command),
+            Command::Set(setting) => self.set(setting),
+            Command::Undo => Ok(self.history.undo(&mut self.state).unwrap_or_default()),
+            Command::Redo => Ok(self.history.redo(&mut self.state).unwrap_or_default()),
+            Command::BeginStroke { .. }
+            | Command::ExtendStroke(_)
+            | Command::EndStroke
+            | Command::CancelStroke => Ok(Change::default()),
+        }
+    }
+
+    fn place(&mut self, slot: Option<Slot>, picture: Arc<Picture>) -> Result<Change, Refusal> {
+        let pictures = &self.state.pictures;
+        // Without a place: the first empty well, or B, which is what one tries again.
+        let empty = Slot::ALL
+            .into_iter()
+            .find(|slot| pictures.get(*slot).is_none());
+        let slot = slot.or(empty).unwrap_or(Slot::Target);
+        let label = match slot {
+            Slot::Original => "Set A",
+            Slot::Target => "Set B",
+        };
+        let placed = self.set_pictures(label, |pictures| pictures.set(slot, Some(picture)));
+        placed.map_err(|refusal| refusal.at(Where::Well(slot)))
+    }
+
+    fn place_pair(
+        &mut self,
+        original: Arc<Picture>,
+        target: Arc<Picture>,
+        mask: Option<Mask>,
+    ) -> Result<Change, Refusal> {
+        let change = self.set_pictures("Set A and B", |pictures| {
+            pictures.original = Some(original);
+            pictures.target = Some(target);
+            pictures.offset = Pictures::MIDDLE;
+        })?;
+        let (Some(mask), Some(frame)) = (mask, self.frame()) else {
+            return Ok(change);
+        };
+        let mask = mask.resized(frame.width(), frame.height());
+        // Joins the step above: whoever undoes an example wants neither its pair nor its mask.
+        let before = self.state.mask.replace(mask);
+        self.history.extend_last(Restore::Mask(before));
+        Ok(change.and(Change::whole_mask()))
+    }
+
+    fn move_crop(&mut self, offset: (f64, f64)) -> Result<Change, Refusal> {
+        let clamped = (offset.0.clamp(0.0, 1.0), offset.1.clamp(0.0, 1.0));
+        if clamped == self.state.pictures.offset {
+            return Ok(Change::default());
+        }
+        let before = self.state.pictures.crop();
+        let mut pictures = self.state.pictures.clone();
+        pictures.offset = clamped;
+        pictures.refit()?;
+        let after = pictures.crop();
+        let moved = before.zip(after).zip(pictures.frame.as_deref());
+        let mask = moved.zip(self.state.mask.as_ref());
+        let mask = mask.map(|(((before, after), frame), mask)| {
+            mask::moved_with_crop(mask, before, after, frame.width())
+        });
+        let restores = vec![
+            Restore::Pictures(Box::new(std::mem::replace(
+                &mut self.state.pictures,
+                pictures,
+            ))),
+            Restore::Mask(std::mem::replace(&mut self.state.mask, mask)),
+        ];
+        self.history.push_or_join(Step::new("Move crop", restores));
+        Ok(Change::pictures().and(Change::whole_mask()))
+    }
+
+    /// Replaces the pair by what comes out of `change`, with the mask refitted, as one step.
+    fn set_pictures(
+        &mut self,
+        label: &'static str,
+        change: impl FnOnce(&mut Pictures),
+    ) -> Result<Change, Refusal> {
+        let mut pictures = self.state.pictures.clone();
+        change(&mut pictures);
+        if pictures.same_files(&self.state.pictures) {
+            return Ok(Change::default());
+        }
+        pictures.refit()?;
+        let restores = self.replace_pictures(pictures);
+        self.history.push(Step::new(label, restores));
+        Ok(Change::pictures().and(Change::whole_mask()))
+    }
+
+    /// Puts in pictures that are fitted, and brings the mask to their frame.
+    fn replace_pictures(&mut self, pictures: Pictures) -> Vec<Restore> {
+        let mask = mask::for_frame(self.state.mask.as_ref(), pictures.frame.as_deref());
+        vec![
+            Restore::Pictures(Box::new(std::mem::replace(
+                &mut self.state.pictures,
+                pictures,
+            ))),
+            Restore::Mask(std::mem::replace(&mut self.state.mask, mask)),
+        ]
+    }
+
+    fn remedy(&mut self, remedy: Remedy) -> Result<Change, Refusal> {
+        let (original, target) = self.fitted_pair()?;
+        let mask = self.mask().filter(|mask| !mask.is_empty());
+        let (label, made) = match remedy {
+            Remedy::Align(alignment) => ("Align B", alignment.apply(target)),
+            Remedy::MatchColour => (
+                "Match colours",
+                mimeo_image::match_colour(original, target, mask)?,
+            ),
+            Remedy::Composite => {
+                let mask = mask.cloned();
+                let mask = mask.or_else(|| Some(self.frame()?.difference()?.suggested_mask()));
+                let mask = mask.ok_or_else(Refusal::no_pair)?;
+                let feather = self.settings().recipe.mask.feather.get();
+                (
+                    "Keep A outside",
+                    mimeo_image::composite(original, target, &mask, feather as u32)?,
+                )
+            }
+        };
+        self.bake(label, made)
+    }
+
+    fn make_target(
+        &mut self,
+        edit: mimeo_image::Edit,
+        inside_mask: bool,
+    ) -> Result<Change, Refusal> {
+        let frame = self.frame().and_then(|frame| frame.original.as_ref());
+        let original = frame.ok_or_else(Refusal::no_original)?;
+        let mask = self.mask().filter(|mask| inside_mask && !mask.is_empty());
+        if inside_mask && mask.is_none() {
+            return Err(Refusal::nothing_painted());
+        }
+        let made = edit.apply(original, mask)?;
+        self.bake("Make B", made)
+    }
+
+    /// Makes the pair what the frame shows, with another B: pixels that were made at the frame's
+    /// size cannot follow a crop that moves.
+    fn bake(&mut self, label: &'static str, target: mimeo_image::Rgb) -> Result<Change, Refusal> {
+        let frame = self.frame().and_then(|frame| frame.original.clone());
+        let original = frame.ok_or_else(Refusal::no_original)?;
+        let name = |slot: Slot| {
+            let picture = self.picture(slot);
+            picture.map_or_else(
+                || format!("{}.png", slot.letter()),
+                |picture| picture.name.clone(),
+            )
+        };
+        let original = Picture::made(&name(Slot::Original), original)?;
+        let target = Picture::made(&name(Slot::Target), target)?;
+        self.set_pictures(label, |pictures| {
+            pictures.original = Some(Arc::new(original));
+            pictures.target = Some(Arc::new(target));
+            pictures.offset = Pictures::MIDDLE;
+        })
+    }
+
+    fn new_pair(&mut self) -> Result<Change, Refusal> {
+        self.set_pictures("Start over", |pictures| {
+            pictures.original = None;
+            pictures.target = None;
+            pictures.offset = Pictures::MIDDLE;
+        })
+    }
+
+    fn fitted_pair(&self) -> Result<(&mimeo_image::Rgb, &mimeo_image::Rgb), Refusal> {
+        self.frame()
+            .and_then(Frame::pair)
+            .ok_or_else(Refusal::no_pair)
+    }
+
+    fn set(&mut self, setting: Setting) -> Result<Change, Refusal> {
+        let (label, is_dragged) = (setting.label(), setting.is_dragged());
+        let mut settings = self.state.settings.clone();
+        settings.set(setting)?;
+        if settings == self.state.settings {
+            return Ok(Change::default());
+        }
+        let mut change = Change::settings();
+        let mut restores = Vec::new();
+        if settings.sides != self.state.pictures.sides {
+            let mut pictures = self.state.pictures.clone();
+            pictures.sides = settings.sides;
+            pictures.refit()?;
+            restores = self.replace_pictures(pictures);
+            change = change.and(Change::pictures()).and(Change::whole_mask());
+        }
+        let before = std::mem::replace(&mut self.state.settings, settings);
+        restores.push(Restore::Settings(Box::new(before)));
+        let step = Step::new(label, restores);
+        if is_dragged {
+            self.history.push_or_join(step);
+        } else {
+            self.history.push(step);
+        }
+        Ok(change)
+    }
+
+    /// What must be true after every command; the tests ask after each.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn check(&self) -> Result<(), String> {
+        let frame = self.frame().map(|frame| (frame.width(), frame.height()));
+        let mask = self.mask().map(|mask| (mask.width(), mask.height()));
+        if frame != mask {
+            return Err(format!(
+                "the mask {mask:?} does not lie on the frame {frame:?}"
+            ));
+        }
+        let has_picture = Slot::ALL.iter().any(|slot| self.picture(*slot).is_some());
+        if has_picture != frame.is_some() {
+            return Err("there is a frame exactly when there is a picture".to_owned());
+        }
+        if self.state.pictures.sides != self.settings().sides {
+            return Err("the pictures are fitted for another base".to_owned());
+        }
+        for slot in Slot::ALL {
+            let fitted = self.frame().and_then(|frame| match slot {
+                Slot::Original => frame.original.as_ref(),
+                Slot::Target => frame.target.as_ref(),
+            });
+            if fitted.is_some() != self.picture(slot).is_some() {
+                return Err(format!("{} is not what the frame shows", slot.letter()));
+            }
+            let size = fitted.map(|picture| (picture.width(), picture.height()));
+            if size.is_some() && size != frame {
+                return Err(format!("{} is not as large as the frame", slot.letter()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<ImageError> for Refusal {
+    fn from(error: ImageError) -> Self {
+        Self::new(Where::Pair, error.to_string())
+    }
+}
+
+/// Everything of a mask.
+fn whole(mask: &Mask) -> Rect {
+    Rect::whole(mask.width(), mask.height())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! What can be wished for, what came of it, and why not.
+
+use std::sync::Arc;
+
+use mimeo_image::{Alignment, Brush, Edit, Mask, Paint, Rect, StrokePoint};
+use mimeo_protocol::{BaseId, Method, ModelSize, Recipe};
+use serde_json::Value;
+
+use crate::fields::Field;
+use crate::frame::Sides;
+use crate::picture::{Picture, Slot};
+use crate::plain::{Capacity, Effect, Effort};
+
+/// One thing that a user does.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Put a picture into a well; without one, into the first that is empty.
+    Place {
+        /// Which well.
+        slot: Option<Slot>,
+        /// What.
+        picture: Arc<Picture>,
+    },
+    /// Put in a whole pair.
+    PlacePair {
+        /// A.
+        original: Arc<Picture>,
+        /// B.
+        target: Arc<Picture>,
+        /// Where they differ, if that is known.
+        mask: Option<Mask>,
+    },
+    /// Empty a well.
+    Remove(Slot),
+    /// B becomes A and A becomes B.
+    Swap,
+    /// Move the crop that A, B and mask share; 0.5 is the middle.
+    MoveCrop {
+        /// 0 left, 1 right.
+        x: f64,
+        /// 0 top, 1 bottom.
+        y: f64,
+    },
+    /// Mend the pair.
+    Remedy(Remedy),
+    /// Make B from A.
+    MakeTarget {
+        /// What to do to A.
+        edit: Edit,
+        /// Where: inside the mask, or everywhere.
+        inside_mask: bool,
+    },
+    /// Empty both wells.
+    NewPair,
+    /// Change the mask.
+    Mask(MaskCommand),
+    /// Begin to paint.
+    BeginStroke {
+        /// With what.
+        brush: Brush,
+        /// Add or remove.
+        paint: Paint,
+        /// Where, in the frame's px.
+        at: StrokePoint,
+    },
+    /// Go on painting.
+    ExtendStroke(StrokePoint),
+    /// Stop painting.
+    EndStroke,
+    /// Take the stroke under way back.
+    CancelStroke,
+    /// Change recipe, name or base.
+    Set(Setting),
+    /// Take back the last thing.
+    Undo,
+    /// Do again what was taken back.
+    Redo,
+}
+
+/// Something that mends a pair.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Remedy {
+    /// Move and scale B so that it lies on A.
+    Align(Alignment),
+    /// Give B the colours of A where nothing changes.
+    MatchColour,
+    /// Put A back outside the mask, or outside what changed if nothing is painted.
+    Composite,
+}
+
+/// One change of the mask.
+#[derive(Debug, Clone)]
+pub enum MaskCommand {
+    /// The changed region, grown and with soft edges.
+    Suggest,
+    /// Where A and B differ by more than this, of 255.
+    Threshold(u8),
+    /// Nothing.
+    Clear,
+    /// The rest.
+    Invert,
+    /// Larger by px.
+    Grow(u32),
+    /// Smaller by px.
+    Shrink(u32),
+    /// Soft edges of px.
+    Feather(u32),
+    /// A rectangle.
+    Box(Rect, Paint),
+    /// A shape drawn by hand, its corners in the frame's px.
+    Lasso(Vec<(f32, f32)>, Paint),
+    /// The area around a point, as painted lines bound it.
+    Fill {
+        /// Column, px.
+        x: u32,
+        /// Row, px.
+        y: u32,
+        /// Add or remove.
+        paint: Paint,
+    },
+    /// A mask from a file.
+    Import(Mask),
+}
+
+/// One change of recipe, name or base.
+#[derive(Debug, Clone)]
+pub enum Setting {
+    /// How the pair becomes a LoRA.
+    Method(Method),
+    /// What kind of change it is.
+    Effect(Effect),
+    /// How long to train.
+    Effort(Effort),
+    /// How much the LoRA can hold.
+    Capacity(Capacity),
+    /// One number.
+    Field(&'static Field, Value),
+    /// One number, back to its default.
+    Reset(&'static Field),
+    /// Every number, back to its default.
+    ResetAll,
+    /// A whole recipe.
+    Recipe(Box<Recipe>),
+    /// What the LoRA is called, as typed.
+    Name(String),
+    /// Which base to train upon, and what it asks for.
+    Base {
+        /// Its id.
+        id: BaseId,
+        /// Which presets fit.
+        size: ModelSize,
+        /// Which sizes it takes.
+        sides: Sides,
+    },
+    /// What previews show.
+    PreviewPrompt(String),
+    /// Which noise previews start from.
+    PreviewSeed(u64),
+    /// Steps between previews; 0 for none.
+    PreviewEvery(u32),
+}
+
+impl Setting {
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Method(_) => "Choose method",
+            Self::Effect(_) => "Choose what changes",
+            Self::Effort(_) => "Choose effort",
+            Self::Capacity(_) => "Choose size",
+            // Labels of fields differ, so that dragging one does not join another.
+            Self::Field(field, _) => field.label,
+            Self::Reset(_) | Self::ResetAll => "Reset",
+            Self::Recipe(_) => "Load recipe",
+            Self::Name(_) => "Name",
+            Self::Base { .. } => "Choose base",
+            Self::PreviewPrompt(_) => "Preview prompt",
+            Self::PreviewSeed(_) => "Preview seed",
+            Self::PreviewEvery(_) => "Preview interval",
+        }
+    }
+
+    /// Whether many of it in a row are one change: typing, or a slider.
+    pub(super) const fn is_dragged(&self) -> bool {
+        matches!(
+            self,
+            Self::Field(..) | Self::Name(_) | Self::PreviewPrompt(_) | Self::PreviewSeed(_)
+        )
+    }
+}
+
+/// What has to be drawn again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Change {
+    /// The pair, its frame, its difference.
+    pub pictures: bool,
+    /// This part of the mask.
+    pub mask: Option<Rect>,
+    /// All of the mask: it may have another size.
+    pub whole_mask: bool,
+    /// Recipe, name or base.
+    pub settings: bool,
+}
+
+impl Change {
+    pub(crate) fn pictures() -> Self {
+        Self {
+            pictures: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn whole_mask() -> Self {
+        Self {
+            whole_mask: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn settings() -> Self {
+        Self {
+            settings: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn mask(dirty: Rect) -> Self {
+        Self {
+            mask: (!dirty.is_empty()).then_some(dirty),
+            ..Self::default()
+        }
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let mask = match (self.mask, other.mask) {
+            (Some(mine), Some(theirs)) => Some(mine.union(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        Self {
+            pictures: self.pictures || other.pictures,
+            mask,
+            whole_mask: self.whole_mask || other.whole_mask,
+            settings: self.settings || other.settings,
+        }
+    }
+
+    /// Whether nothing has to be drawn again.
+    #[must_use]
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// Where on the page something is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// At one well.
+    Well(Slot),
+    /// At the pair.
+    Pair,
+    /// At the mask.
+    Mask,
+    /// At a field of the recipe.
+    Field(&'static Field),
+    /// At the recipe.
+    Recipe,
+}
+
+/// Why something was not done: one sentence that also says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Refusal {
+    /// Where to say it.
+    pub place: Where,
+    /// What to say.
+    pub sentence: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    #[must_use]
+    pub const fn new(place: Where, sentence: String) -> Self {
+        Self { place, sentence }
+    }
+
+    pub(super) fn at(mut self, place: Where) -> Self {
+        self.place = place;
+        self
+    }
+
+    pub(super) fn no_pair() -> Self {
+        let sentence = "This needs A and B. Add the missing picture first.";
+        Self::new(Where::Pair, sentence.to_owned())
+    }
+
+    pub(super) fn no_original() -> Self {
+        let sentence = "There is no A to make B from. Add it first.";
+        Self::new(Where::Well(Slot::Original), sentence.to_owned())
+    }
+
+    pub(super) fn nothing_painted() -> Self {
+        let sentence = "Nothing is painted. Paint the mask first, or edit the whole picture.";
+        Self::new(Where::Mask, sentence.to_owned())
+    }
+}

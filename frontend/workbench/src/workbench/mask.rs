@@ -1,0 +1,163 @@
+//! Painting, and every other change of the mask.
+
+use mimeo_image::{Brush, Mask, MaskPatch, Paint, Rect, StrokePoint, StrokeUnderWay};
+
+use super::{Change, MaskCommand, Refusal, Where, Workbench, whole};
+use crate::frame::Frame;
+use crate::history::{Restore, Step};
+
+impl Workbench {
+    pub(super) fn begin_stroke(&mut self, brush: Brush, paint: Paint, at: StrokePoint) -> Change {
+        let ended = self.end_stroke();
+        let Some(mask) = &mut self.state.mask else {
+            return ended;
+        };
+        let mut stroke = StrokeUnderWay::begin(mask, brush, paint);
+        let dirty = stroke.extend(mask, at);
+        self.stroke = Some(stroke);
+        ended.and(Change::mask(dirty))
+    }
+
+    pub(super) fn extend_stroke(&mut self, point: StrokePoint) -> Change {
+        match (&mut self.stroke, &mut self.state.mask) {
+            (Some(stroke), Some(mask)) => Change::mask(stroke.extend(mask, point)),
+            _ => Change::default(),
+        }
+    }
+
+    pub(super) fn end_stroke(&mut self) -> Change {
+        if let (Some(stroke), Some(mask)) = (self.stroke.take(), &self.state.mask)
+            && let Some(patch) = stroke.finish(mask)
+        {
+            let restores = vec![Restore::Patch(patch)];
+            self.history.push(Step::new("Paint", restores));
+        }
+        // It was drawn as it went along.
+        Change::default()
+    }
+
+    pub(super) fn cancel_stroke(&mut self) -> Change {
+        match (self.stroke.take(), &mut self.state.mask) {
+            (Some(stroke), Some(mask)) => Change::mask(stroke.abort(mask)),
+            _ => Change::default(),
+        }
+    }
+
+    pub(super) fn apply_mask(&mut self, command: MaskCommand) -> Result<Change, Refusal> {
+        let Some(mask) = &self.state.mask else {
+            let sentence = "There is no picture to paint on. Add A and B first.";
+            return Err(Refusal::new(Where::Mask, sentence.to_owned()));
+        };
+        let (label, changed) = match command {
+            MaskCommand::Suggest => ("Suggest mask", self.suggested()?),
+            MaskCommand::Threshold(threshold) => {
+                let difference = self.frame().and_then(Frame::difference);
+                let difference = difference.ok_or_else(no_difference)?;
+                ("Mask by difference", difference.mask_above(threshold))
+            }
+            MaskCommand::Clear => ("Clear mask", Mask::empty(mask.width(), mask.height())),
+            MaskCommand::Invert => ("Invert mask", mask.inverted()),
+            MaskCommand::Grow(radius) => ("Grow mask", mask.grown(radius)),
+            MaskCommand::Shrink(radius) => ("Shrink mask", mask.shrunk(radius)),
+            MaskCommand::Feather(radius) => ("Soften mask", mask.feathered(radius)),
+            MaskCommand::Box(rect, paint) => (
+                "Box",
+                with(mask, |mask| {
+                    let value = match paint {
+                        Paint::Learn => 255,
+                        Paint::Leave => 0,
+                    };
+                    mask.fill_rect(rect, value);
+                }),
+            ),
+            MaskCommand::Lasso(points, paint) => (
+                "Lasso",
+                with(mask, |mask| {
+                    mask.fill_polygon(&points, paint);
+                }),
+            ),
+            MaskCommand::Fill { x, y, paint } => (
+                "Fill",
+                with(mask, |mask| {
+                    mask.flood_fill(x, y, paint);
+                }),
+            ),
+            MaskCommand::Import(imported) => {
+                ("Import mask", imported.resized(mask.width(), mask.height()))
+            }
+        };
+        Ok(self.replace_mask(label, changed))
+    }
+
+    fn suggested(&self) -> Result<Mask, Refusal> {
+        let difference = self.frame().and_then(Frame::difference);
+        let mask = difference.ok_or_else(no_difference)?.suggested_mask();
+        // A soft edge of the margin that the suggestion leaves around the change.
+        let margin = mask.width().max(mask.height()) / 64;
+        Ok(mask.feathered((margin / 2).max(1)))
+    }
+
+    fn replace_mask(&mut self, label: &'static str, mask: Mask) -> Change {
+        let Some(before) = self.state.mask.replace(mask) else {
+            return Change::default();
+        };
+        let patch = self
+            .state
+            .mask
+            .as_ref()
+            .and_then(|after| MaskPatch::between(&before, after));
+        let Some(patch) = patch else {
+            return Change::default();
+        };
+        let dirty = patch.rect();
+        self.history
+            .push(Step::new(label, vec![Restore::Patch(patch)]));
+        Change::mask(dirty)
+    }
+}
+
+fn with(mask: &Mask, change: impl FnOnce(&mut Mask)) -> Mask {
+    let mut changed = mask.clone();
+    change(&mut changed);
+    changed
+}
+
+fn no_difference() -> Refusal {
+    let sentence = "A and B do not differ yet. Add two pictures that differ first.";
+    Refusal::new(Where::Mask, sentence.to_owned())
+}
+
+/// The mask for a frame: scaled if it was painted at another size, from the alpha channel of a
+/// picture if nothing is painted, else empty.
+pub(super) fn for_frame(mask: Option<&Mask>, frame: Option<&Frame>) -> Option<Mask> {
+    let frame = frame?;
+    let (width, height) = (frame.width(), frame.height());
+    let painted = mask.filter(|mask| !mask.is_empty());
+    let mask = match (painted, &frame.alpha) {
+        (Some(mask), _) | (None, Some(mask)) => mask,
+        (None, None) => return Some(Mask::empty(width, height)),
+    };
+    if (mask.width(), mask.height()) == (width, height) {
+        return Some(mask.clone());
+    }
+    Some(mask.resized(width, height))
+}
+
+/// A mask that stays on what it was painted on while the crop moves over the picture.
+pub(super) fn moved_with_crop(mask: &Mask, before: Rect, after: Rect, frame_width: u32) -> Mask {
+    let scale = f64::from(frame_width) / f64::from(after.width.max(1));
+    let shift = |from: u32, to: u32| ((f64::from(from) - f64::from(to)) * scale).round() as i64;
+    let (dx, dy) = (shift(before.x, after.x), shift(before.y, after.y));
+    let area = whole(mask);
+    let values = (0..area.height)
+        .flat_map(|y| (0..area.width).map(move |x| (i64::from(x) - dx, i64::from(y) - dy)))
+        .map(|(x, y)| {
+            let inside = u32::try_from(x).ok().zip(u32::try_from(y).ok());
+            inside
+                .and_then(|(x, y)| mask.value(x, y))
+                .unwrap_or_default()
+        })
+        .collect();
+    // As many values as the mask had.
+    Mask::new(area.width, area.height, values).unwrap_or_else(|_| mask.clone())
+}

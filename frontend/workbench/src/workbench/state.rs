@@ -1,0 +1,249 @@
+//! The values that commands change and undo puts back.
+
+use std::sync::Arc;
+
+use mimeo_image::{ImageError, Mask, Rect};
+use mimeo_protocol::{BaseId, Method, ModelSize, Recipe};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::command::{Refusal, Setting, Where};
+use crate::fields::{Field, edited};
+use crate::frame::{Frame, Sides};
+use crate::picture::{Picture, Slot};
+use crate::plain;
+
+/// Everything a user changes.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The pair.
+    pub pictures: Pictures,
+    /// Where to learn, at the frame's size; there is one as soon as there is a frame.
+    pub mask: Option<Mask>,
+    /// Recipe, name and base.
+    pub settings: Settings,
+}
+
+impl State {
+    /// A state whose mask lies on its frame, whatever size it was kept at.
+    #[must_use]
+    pub fn assembled(pictures: Pictures, mask: Option<Mask>, settings: Settings) -> Self {
+        let mask = super::mask::for_frame(mask.as_ref(), pictures.frame.as_deref());
+        Self {
+            pictures,
+            mask,
+            settings,
+        }
+    }
+}
+
+/// The pair, its crop, and the frame that they make.
+#[derive(Debug, Clone)]
+pub struct Pictures {
+    /// A.
+    pub original: Option<Arc<Picture>>,
+    /// B.
+    pub target: Option<Arc<Picture>>,
+    /// Where the crop is; 0.5 is the middle.
+    pub offset: (f64, f64),
+    /// Which sizes the base takes.
+    pub sides: Sides,
+    /// A and B as they are trained.
+    pub frame: Option<Arc<Frame>>,
+}
+
+impl Default for Pictures {
+    fn default() -> Self {
+        Self {
+            original: None,
+            target: None,
+            offset: Self::MIDDLE,
+            sides: Settings::default().sides,
+            frame: None,
+        }
+    }
+}
+
+impl Pictures {
+    /// Where the crop is at first.
+    pub const MIDDLE: (f64, f64) = (0.5, 0.5);
+
+    /// The picture in a well.
+    #[must_use]
+    pub const fn get(&self, slot: Slot) -> Option<&Arc<Picture>> {
+        match slot {
+            Slot::Original => self.original.as_ref(),
+            Slot::Target => self.target.as_ref(),
+        }
+    }
+
+    pub(super) fn set(&mut self, slot: Slot, picture: Option<Arc<Picture>>) {
+        match slot {
+            Slot::Original => self.original = picture,
+            Slot::Target => self.target = picture,
+        }
+    }
+
+    /// Lays the pictures onto each other again.
+    ///
+    /// # Errors
+    /// Those of [`Frame::of`].
+    pub fn refit(&mut self) -> Result<(), ImageError> {
+        let (original, target) = (self.original.as_deref(), self.target.as_deref());
+        self.frame = Frame::of(original, target, self.offset, self.sides)?.map(Arc::new);
+        Ok(())
+    }
+
+    /// What is kept of the picture whose frame it is, in its own px.
+    pub(super) fn crop(&self) -> Option<Rect> {
+        let anchor = if self.original.is_some() {
+            Slot::Original
+        } else {
+            Slot::Target
+        };
+        self.crop_of(anchor)
+    }
+
+    /// What is kept of a picture, in its own px.
+    #[must_use]
+    pub fn crop_of(&self, slot: Slot) -> Option<Rect> {
+        let (picture, frame) = (self.get(slot)?, self.frame.as_ref()?);
+        let (width, height) = (picture.pixels.width(), picture.pixels.height());
+        let fit = mimeo_image::Fit::covering(width, height, (frame.width(), frame.height()));
+        Some(fit.ok()?.with_offset(self.offset.0, self.offset.1).crop())
+    }
+
+    pub(super) fn same_files(&self, other: &Self) -> bool {
+        let ids = |pictures: &Self| {
+            Slot::ALL.map(|slot| {
+                pictures
+                    .get(slot)
+                    .map(|picture| (picture.id, picture.name.clone()))
+            })
+        };
+        ids(self) == ids(other) && self.offset == other.offset
+    }
+
+    /// Memory it takes, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let pictures = [&self.original, &self.target].into_iter().flatten();
+        let pictures: usize = pictures.map(|picture| picture.bytes()).sum();
+        pictures + self.frame.as_ref().map_or(0, |frame| frame.bytes())
+    }
+}
+
+/// Recipe, name and base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Which base to train upon.
+    pub base: BaseId,
+    /// Which presets fit the base.
+    pub size: ModelSize,
+    /// Which sizes the base takes.
+    #[serde(with = "sides")]
+    pub sides: Sides,
+    /// The method and its numbers.
+    pub recipe: Recipe,
+    /// What the LoRA is called, as typed.
+    pub name: String,
+    /// What previews show.
+    pub previews: PreviewSettings,
+}
+
+/// What previews show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviewSettings {
+    /// What to draw.
+    pub prompt: String,
+    /// Which noise it starts from.
+    pub seed: u64,
+    /// Steps between previews; 0 for none.
+    pub every: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let size = ModelSize::Small;
+        Self {
+            base: BaseId::bundled(),
+            size,
+            sides: Sides {
+                long: 128,
+                multiple: 32,
+            },
+            recipe: Recipe::preset(Method::Copier, size),
+            name: String::new(),
+            previews: PreviewSettings {
+                prompt: String::new(),
+                seed: 1,
+                every: 60,
+            },
+        }
+    }
+}
+
+impl Settings {
+    /// What the recipe would be without the user.
+    #[must_use]
+    pub fn defaults(&self) -> Recipe {
+        Recipe::preset(self.recipe.method, self.size)
+    }
+
+    /// Fields that the user changed.
+    #[must_use]
+    pub fn edited(&self) -> Vec<&'static Field> {
+        edited(&self.recipe, &self.defaults())
+    }
+
+    pub(super) fn set(&mut self, setting: Setting) -> Result<(), Refusal> {
+        match setting {
+            Setting::Method(method) => {
+                self.recipe = plain::change_method(&self.recipe, method, self.size);
+            }
+            Setting::Effect(effect) => self.recipe.pass.timesteps = effect.timesteps(),
+            Setting::Effort(effort) => {
+                self.recipe.pass.steps = effort.steps(self.recipe.method, self.size);
+            }
+            Setting::Capacity(capacity) => {
+                let (rank, alpha) = capacity.rank(self.recipe.method, self.size);
+                (self.recipe.pass.rank, self.recipe.pass.alpha) = (rank, alpha);
+            }
+            Setting::Field(field, value) => self.set_field(field, value)?,
+            Setting::Reset(field) => self.set_field(field, field.value(&self.defaults()))?,
+            Setting::ResetAll => self.recipe = self.defaults(),
+            Setting::Recipe(recipe) => self.recipe = *recipe,
+            Setting::Name(name) => self.name = name,
+            Setting::Base { id, size, sides } => {
+                self.recipe = plain::change_size(&self.recipe, self.size, size);
+                (self.base, self.size, self.sides) = (id, size, sides);
+            }
+            Setting::PreviewPrompt(prompt) => self.previews.prompt = prompt,
+            Setting::PreviewSeed(seed) => self.previews.seed = seed,
+            Setting::PreviewEvery(every) => self.previews.every = every,
+        }
+        Ok(())
+    }
+
+    fn set_field(&mut self, field: &'static Field, value: Value) -> Result<(), Refusal> {
+        let with = field.with(&self.recipe, value);
+        self.recipe = with.map_err(|why| Refusal::new(Where::Field(field), why))?;
+        Ok(())
+    }
+}
+
+/// [`Sides`] as two numbers.
+mod sides {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Sides;
+
+    pub fn serialize<S: Serializer>(sides: &Sides, serializer: S) -> Result<S::Ok, S::Error> {
+        (sides.long, sides.multiple).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sides, D::Error> {
+        let (long, multiple) = <(u32, u32)>::deserialize(deserializer)?;
+        Ok(Sides { long, multiple })
+    }
+}
