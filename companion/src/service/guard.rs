@@ -9,9 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{
-    AUTHORIZATION, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-};
+use axum::http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
@@ -22,17 +20,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
     img-src 'self' blob: data:; connect-src 'self'; worker-src 'self' blob:; \
     font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
-/// Where in it a page's own inline scripts are allowed.
-const SCRIPTS: &str = "'wasm-unsafe-eval'";
-
-/// The policy of a page of ours that has inline scripts.
-///
-/// - `sources`: one `'sha256-…'` for each
-pub fn policy(sources: &[String]) -> String {
-    let scripts = [&[SCRIPTS.to_owned()], sources].concat().join(" ");
-    POLICY.replacen(SCRIPTS, &scripts, 1)
-}
-
 /// What is allowed.
 #[derive(Debug, Clone)]
 pub struct Guard {
@@ -142,11 +129,8 @@ pub async fn check(State(guard): State<Guard>, request: Request, next: Next) -> 
         None => next.run(request).await,
     };
     let headers = response.headers_mut();
-    // The page has said its own already.
-    headers
-        .entry(CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(POLICY));
     for (name, value) in [
+        ("content-security-policy", POLICY),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
         ("cross-origin-resource-policy", "same-origin"),
