@@ -185,9 +185,8 @@ impl Dial {
     #[must_use]
     pub fn shown(&self) -> Option<Shown> {
         let here = self.drawn.iter().filter(|(ask, _)| ask.wish == self.wish);
-        let closest = here.min_by_key(|(ask, _)| {
-            (ask.at.distance(self.at), std::cmp::Reverse(ask.at))
-        });
+        let closest =
+            here.min_by_key(|(ask, _)| (ask.at.distance(self.at), std::cmp::Reverse(ask.at)));
         closest.map(|(ask, picture)| Shown {
             at: ask.at,
             picture: *picture,
@@ -312,7 +311,11 @@ mod tests {
         dial.set_wish(wish("a dog"));
         dial.answered(&old, Ok(picture(1)));
         assert_eq!(dial.shown(), None, "the face is no dog");
-        assert_eq!(dial.ask().unwrap().wish, wish("a dog"), "which is asked for");
+        assert_eq!(
+            dial.ask().unwrap().wish,
+            wish("a dog"),
+            "which is asked for"
+        );
         dial.set_wish(wish("a face"));
         assert_eq!(dial.shown().unwrap().picture, picture(1), "still there");
     }
@@ -360,7 +363,11 @@ mod tests {
             Some(picture(1)),
             "the base is the base at any time"
         );
-        assert_eq!(dial.shown().map(|shown| shown.picture), Some(picture(3)), "the result");
+        assert_eq!(
+            dial.shown().map(|shown| shown.picture),
+            Some(picture(3)),
+            "the result"
+        );
         assert_eq!(
             draw_all(&mut dial),
             [2.0, -1.0, -2.0],

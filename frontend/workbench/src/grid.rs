@@ -293,8 +293,15 @@ mod tests {
         let grid = Grid::new("  a face \n\n a dog\n", "\u{2212}1, 0;0.5 1 1.0", 0).unwrap();
         assert_eq!(grid.prompts(), ["a face", "a dog"], "without empty lines");
         let strengths: Vec<f64> = grid.strengths().iter().map(|one| one.get()).collect();
-        assert_eq!(strengths, [-1.0, 0.0, 0.5, 1.0], "each once, in their order");
-        assert!(Grid::new("a", STRENGTHS, 0).is_ok(), "what stands there at first");
+        assert_eq!(
+            strengths,
+            [-1.0, 0.0, 0.5, 1.0],
+            "each once, in their order"
+        );
+        assert!(
+            Grid::new("a", STRENGTHS, 0).is_ok(),
+            "what stands there at first"
+        );
     }
 
     #[test]
@@ -323,7 +330,14 @@ mod tests {
             asked.push((ask.prompt, ask.strength.get()));
         }
         let (face, dog) = ("a face".to_owned(), "a dog".to_owned());
-        let expected = [(&face, -1.0), (&face, 0.0), (&face, 1.0), (&dog, -1.0), (&dog, 0.0), (&dog, 1.0)];
+        let expected = [
+            (&face, -1.0),
+            (&face, 0.0),
+            (&face, 1.0),
+            (&dog, -1.0),
+            (&dog, 0.0),
+            (&dog, 1.0),
+        ];
         let expected = expected.map(|(prompt, strength)| (prompt.clone(), strength));
         assert_eq!(asked, expected, "row by row");
         assert!(grid.is_full() && !grid.is_drawing(), "done");
@@ -341,7 +355,11 @@ mod tests {
         assert_eq!(grid.left_secs(), Some(12.0), "three more");
         assert_eq!(grid.progress(), "3 of 6 \u{b7} 12 s left", "in words");
         grid.stop();
-        assert_eq!(grid.progress(), "3 of 6", "nothing is left when it is stopped");
+        assert_eq!(
+            grid.progress(),
+            "3 of 6",
+            "nothing is left when it is stopped"
+        );
     }
 
     #[test]
@@ -350,7 +368,10 @@ mod tests {
         draw(&mut grid, 2, 1.0);
         let ask = grid.ask().unwrap();
         grid.stop();
-        assert!(grid.is_drawing(), "the picture that is on its way is awaited");
+        assert!(
+            grid.is_drawing(),
+            "the picture that is on its way is awaited"
+        );
         grid.answered(&ask, Ok(picture(9)), 1.0);
         assert!(!grid.is_drawing(), "stopped");
         assert_eq!((grid.ask(), grid.drawn()), (None, 3), "three stay");
@@ -365,7 +386,11 @@ mod tests {
         let mut grid = grid();
         let ask = grid.ask().unwrap();
         grid.answered(&ask, Err("The companion is gone.".to_owned()), 1.0);
-        assert_eq!(grid.cell(ask.place), Some(Cell::Failed), "seen in its place");
+        assert_eq!(
+            grid.cell(ask.place),
+            Some(Cell::Failed),
+            "seen in its place"
+        );
         assert_eq!(grid.trouble(), Some("The companion is gone."), "and said");
         assert_eq!(grid.ask(), None, "the others would fail as well");
         grid.go_on();
@@ -385,7 +410,11 @@ mod tests {
     #[test]
     fn there_is_nothing_beside_the_table() {
         let beside = Place { row: 0, column: 3 };
-        assert_eq!(grid().cell(beside), None, "which is no cell of the next row");
+        assert_eq!(
+            grid().cell(beside),
+            None,
+            "which is no cell of the next row"
+        );
     }
 
     proptest! {

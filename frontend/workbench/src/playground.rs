@@ -66,7 +66,9 @@ impl Settings {
     pub fn add(&mut self, lora: LoraRef, name: &str) -> Result<(), String> {
         let limit = PreviewRequest::MAX_LORAS;
         if self.loras.iter().any(|active| active.lora == lora) {
-            return Err(format!("{name} is in the list already. Change its strength there."));
+            return Err(format!(
+                "{name} is in the list already. Change its strength there."
+            ));
         }
         if self.loras.len() >= limit {
             return Err(format!(
@@ -287,7 +289,11 @@ mod tests {
             .iter()
             .map(|drawing| drawing.settings.prompt.as_str())
             .collect();
-        assert_eq!(prompts, ["three", "one"], "the newest first, with its settings");
+        assert_eq!(
+            prompts,
+            ["three", "one"],
+            "the newest first, with its settings"
+        );
     }
 
     #[test]
@@ -325,7 +331,11 @@ mod tests {
         let mut settings = settings("a face");
         settings.add(lora(1), "glasses").unwrap();
         let json = serde_json::to_string(&settings).unwrap();
-        assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings, "{json}");
+        assert_eq!(
+            serde_json::from_str::<Settings>(&json).unwrap(),
+            settings,
+            "{json}"
+        );
     }
 
     #[test]
@@ -340,7 +350,11 @@ mod tests {
             prompts: vec![],
             unusable: unusable.map(str::to_owned),
         };
-        let bases = [base("flux", Some("unknown")), base("sd15", None), base("anime", None)];
+        let bases = [
+            base("flux", Some("unknown")),
+            base("sd15", None),
+            base("anime", None),
+        ];
         let found = |wanted: &str| {
             let wanted = BaseId::try_from(wanted.to_owned()).unwrap();
             fitting_base(&bases, &wanted).map(|base| base.title.clone())

@@ -1,0 +1,52 @@
+//! A field for a seed, with a button for another one.
+
+use leptos::prelude::*;
+use web_sys::HtmlInputElement;
+
+/// Random seeds stay below this, so that they are short enough to be told.
+const RANDOM_BELOW: f64 = 4_294_967_296.0;
+
+#[component]
+pub fn Seed(
+    /// The seed now.
+    value: Signal<u64>,
+    /// Called with another one.
+    change: Callback<u64>,
+    /// What the button says.
+    button: &'static str,
+    /// What the button makes of the seed.
+    other: fn(u64) -> u64,
+) -> impl IntoView {
+    view! {
+        <label class="short">
+            "Seed"
+            <input
+                type="number"
+                min="0"
+                step="1"
+                prop:value=move || value.get().to_string()
+                on:change=move |event| match event_target_value(&event).parse() {
+                    Ok(seed) => change.run(seed),
+                    // What is no seed leaves the field again.
+                    Err(_) => {
+                        let field: HtmlInputElement = event_target(&event);
+                        field.set_value(&value.get_untracked().to_string());
+                    }
+                }
+            />
+        </label>
+        <button
+            type="button"
+            class="quiet"
+            aria-label=format!("{button} seed")
+            on:click=move |_| change.run(other(value.get_untracked()))
+        >
+            {button}
+        </button>
+    }
+}
+
+/// Any seed.
+pub fn random() -> u64 {
+    (js_sys::Math::random() * RANDOM_BELOW) as u64
+}

@@ -1,0 +1,137 @@
+//! What the LoRA does: in words, and in numbers below.
+
+use leptos::prelude::*;
+use mimeo_protocol::Scores;
+use mimeo_workbench::{Run, words};
+
+use super::desk::{Desk, Measured};
+
+#[component]
+pub fn ScorePanel(desk: Desk, run: Signal<Run>) -> impl IntoView {
+    let scores = Memo::new(move |_| {
+        let by_run = run.with(|run| run.scores().cloned());
+        match desk.measured.get() {
+            Measured::Yes(scores) => Some(scores),
+            _ => by_run,
+        }
+    });
+    view! {
+        <section class="scores" aria-label="What it does">
+            <h2>"What it does"</h2>
+            {move || match scores.get() {
+                Some(scores) => view! { <Words scores /> }.into_any(),
+                None => view! { <Measure desk /> }.into_any(),
+            }}
+        </section>
+    }
+}
+
+#[component]
+fn Words(scores: Scores) -> impl IntoView {
+    let mut sentences = words::score_sentences(&scores).into_iter();
+    let first = sentences.next();
+    let rest = sentences.map(|sentence| view! { <li>{sentence}</li> });
+    let rows = numbers(&scores).into_iter().map(|(name, number, means)| {
+        view! {
+            <tr>
+                <th scope="row">{name}</th>
+                <td>{number}</td>
+                <td class="soft">{means}</td>
+            </tr>
+        }
+    });
+    view! {
+        <p class="scores-first">{first}</p>
+        <ul>{rest.collect_view()}</ul>
+        <details class="fold">
+            <summary>"Numbers"</summary>
+            <table>
+                <caption class="hidden">"Scores and what they mean"</caption>
+                <thead>
+                    <tr>
+                        <th scope="col">"Score"</th>
+                        <th scope="col">"Number"</th>
+                        <th scope="col">"Means"</th>
+                    </tr>
+                </thead>
+                <tbody>{rows.collect_view()}</tbody>
+            </table>
+        </details>
+    }
+}
+
+/// Every number with its name and what it means.
+fn numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
+    let plain = |number: f64| format!("{number:.2}");
+    let (held_out, linearity) = (&scores.held_out, &scores.linearity);
+    let mut rows = vec![
+        (
+            "Edit gain",
+            plain(scores.edit_gain),
+            "A is drawn again with the LoRA: how much of the way to B it goes, where you meant it. 1 is all.",
+        ),
+        (
+            "Spill",
+            plain(scores.spill),
+            "Change outside the mask, relative to the change that was meant. 0 is best.",
+        ),
+    ];
+    if held_out.pictures > 0 {
+        rows.extend([
+            (
+                "Held-out gained",
+                format!(
+                    "{} of {}",
+                    words::percent(held_out.gained),
+                    held_out.pictures
+                ),
+                "Share of pictures of other prompts that gained the change.",
+            ),
+            (
+                "Held-out progress",
+                plain(held_out.progress),
+                "How far those go from A towards B on average. 1 is as far as the pair.",
+            ),
+            (
+                "Held-out elsewhere",
+                format!("{:.1}", held_out.elsewhere),
+                "How much they change outside the mask on average, of 255.",
+            ),
+        ]);
+    }
+    rows.push((
+        "Linearity",
+        plain(linearity.correlation),
+        "How straight the change grows with the strength. 1 is a straight line.",
+    ));
+    if let Some(fidelity) = scores.copy_fidelity {
+        rows.push((
+            "Copy fidelity",
+            plain(fidelity),
+            "How closely the copier copies A. 1 is exact.",
+        ));
+    }
+    rows.push((
+        "Calibrated strength",
+        plain(scores.calibrated_strength),
+        "What was folded into the weights, so that strength 1 makes the change.",
+    ));
+    rows
+}
+
+#[component]
+fn Measure(desk: Desk) -> impl IntoView {
+    let is_busy = move || desk.measured.get() == Measured::Asked;
+    let refusal = move || match desk.measured.get() {
+        Measured::Refused(why) => Some(why),
+        _ => None,
+    };
+    view! {
+        <p class="soft">"Nothing was measured yet."</p>
+        <button aria-busy=move || is_busy().to_string() on:click=move |_| desk.measure()>
+            {move || if is_busy() { "Measuring…" } else { "Measure" }}
+        </button>
+        <p class="hidden" role="status">{move || is_busy().then_some("Measuring")}</p>
+        {move || refusal().map(|why| view! { <p class="refusal" role="alert">{why}</p> })}
+    }
+}
