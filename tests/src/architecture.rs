@@ -26,17 +26,20 @@ const LAYERS: [&[&str]; 5] = [
         "mimeo-lora",
         "mimeo-protocol",
     ],
-    &["mimeo-diffusion"],
+    &["mimeo-diffusion", "mimeo-workbench"],
     &["mimeo-train"],
     &["mimeo-engine"],
     &PROGRAMS,
 ];
 
 /// Where arrows start and none ends.
-const PROGRAMS: [&str; 3] = ["mimeo-companion", "mimeo-tests", "xtask"];
+const PROGRAMS: [&str; 4] = ["mimeo-app", "mimeo-companion", "mimeo-tests", "xtask"];
 
 /// What computes on tensors, by the names that everything of the kind is built on.
 const TENSORS: [&str; 2] = ["burn", "wgpu"];
+
+/// What only a page can do.
+const BROWSER: [&str; 4] = ["web_sys", "js_sys", "wasm_bindgen", "leptos"];
 
 /// The crates that compute and do nothing else.
 const NUMERIC: [&str; 3] = ["lora", "diffusion", "train"];
@@ -63,11 +66,44 @@ fn invariant_1_protocol_depends_on_serde_and_nothing_of_ours() {
 }
 
 #[test]
-fn invariant_2_what_the_page_will_share_reaches_no_tensors() {
+fn invariant_2_the_page_reaches_no_tensors_and_no_engine() {
+    // cargo tells what each target depends on, so the page's own graph is searched here as well.
     let graph = graph();
-    for name in ["mimeo-protocol", "mimeo-image"] {
-        assert_none(&graph.ways(name, &TENSORS));
+    let forbidden = [&TENSORS[..], &["mimeo-engine"]].concat();
+    for name in [
+        "mimeo-app",
+        "mimeo-workbench",
+        "mimeo-protocol",
+        "mimeo-image",
+    ] {
+        assert_none(&graph.ways(name, &forbidden));
     }
+    let page = graph.dependencies("mimeo-app", Purpose::Build);
+    assert!(
+        page.contains(&"leptos") && page.contains(&"mimeo-workbench"),
+        "what the page is made of: {page:?}"
+    );
+}
+
+#[test]
+fn invariant_2_the_workbench_stands_on_protocol_image_and_checkpoint() {
+    let graph = graph();
+    let ours: Vec<_> = graph
+        .dependencies("mimeo-workbench", Purpose::Build)
+        .into_iter()
+        .filter(|name| LAYERS.concat().contains(name))
+        .collect();
+    assert_eq!(
+        ours,
+        ["mimeo-checkpoint", "mimeo-image", "mimeo-protocol"],
+        "what a page needs to know of training"
+    );
+}
+
+#[test]
+fn invariant_2_the_workbench_knows_no_browser() {
+    let sources = sources_in("frontend/workbench/src");
+    assert_none(&text::code_with(&sources, &BROWSER));
 }
 
 #[test]
@@ -102,13 +138,17 @@ fn invariant_4_checkpoint_and_base_know_bytes_and_no_tensors() {
 }
 
 #[test]
-fn invariant_5_platforms_differ_in_two_files() {
+fn invariant_5_platforms_differ_in_two_files_and_where_the_page_begins() {
     let allowed = [
         "shared/engine/src/runtime.rs",
         "shared/checkpoint/src/read_at.rs",
+        // Elsewhere than in a browser they are empty.
+        "frontend/app/src/main.rs",
+        "frontend/app/src/lib.rs",
     ];
-    let others: Vec<_> = text::source_files(&root().join("shared"), "rs")
+    let others: Vec<_> = ["shared", "frontend"]
         .into_iter()
+        .flat_map(sources_in)
         .filter(|file| !allowed.iter().any(|path| file.path.ends_with(path)))
         .collect();
     assert_none(&text::code_with(
@@ -225,7 +265,11 @@ fn metadata() -> &'static Metadata {
 }
 
 fn sources_of(name: &str) -> Vec<SourceFile> {
-    let files = text::source_files(&root().join("shared").join(name).join("src"), "rs");
-    assert!(!files.is_empty(), "shared/{name} has no sources");
+    sources_in(&format!("shared/{name}/src"))
+}
+
+fn sources_in(folder: &str) -> Vec<SourceFile> {
+    let files = text::source_files(&root().join(folder), "rs");
+    assert!(!files.is_empty(), "{folder} has no sources");
     files
 }
