@@ -19,20 +19,9 @@ use crate::panel::recipe::RecipePanel;
 use crate::stage::{Stage, StagePanel};
 use crate::{keyboard, storage};
 
-/// The page, once it is known what was on it.
+/// The page, with the work as it was when it was closed.
 #[component]
-pub fn App() -> impl IntoView {
-    let restored = RwSignal::new_local(None::<Workbench>);
-    leptos::task::spawn_local(async move { restored.set(Some(storage::restore().await)) });
-    move || {
-        // Once: from then on the bench is in its own hands.
-        let workbench = restored.write().take()?;
-        Some(view! { <Loaded workbench /> })
-    }
-}
-
-#[component]
-fn Loaded(workbench: Workbench) -> impl IntoView {
+pub fn App(workbench: Workbench) -> impl IntoView {
     let link = Link::open();
     let bench = Bench::new(workbench);
     let run_again = Callback::new(move |job| again::load(bench, link, job));

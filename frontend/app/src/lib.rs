@@ -20,8 +20,11 @@ mod stage;
 mod storage;
 mod widget;
 
-/// Puts the page into the document.
+/// Puts the page into the document, once it is known what was on it.
 pub fn start() {
     console_error_panic_hook::set_once();
-    leptos::mount::mount_to_body(app::App);
+    wasm_bindgen_futures::spawn_local(async {
+        let workbench = storage::restore().await;
+        leptos::mount::mount_to_body(move || app::App(app::AppProps { workbench }));
+    });
 }

@@ -18,6 +18,7 @@ use mimeo_workbench::{Tool, View, Workbench};
 
 use crate::bench::Bench;
 use crate::page::{Page, Shown};
+use crate::panel::pair::{first_example, load_example};
 use crate::widget::segmented::Segmented;
 
 /// What the stage remembers.
@@ -147,11 +148,33 @@ pub fn StagePanel(stage: Stage) -> impl IntoView {
                 <split::Line stage />
                 <cursor::Cursor stage />
                 <Preview stage />
+                <Show when=move || !has_frame.get()>
+                    <Empty stage />
+                </Show>
             </pointer::Area>
             <Show when=move || has_frame.get()>
                 <toolbar::Toolbar stage />
             </Show>
         </section>
+    }
+}
+
+/// What one sees first.
+#[component]
+fn Empty(stage: Stage) -> impl IntoView {
+    let bench = stage.bench;
+    view! {
+        <div class="stage-empty">
+            <p class="lead">
+                "Drop two pictures that differ in one thing. The LoRA will make that change, and nothing else."
+            </p>
+            <p class="soft">
+                "The first is A, before; the second B, after"
+            </p>
+            <button class="train" on:click=move |_| load_example(bench, first_example())>
+                "Try the example"
+            </button>
+        </div>
     }
 }
 

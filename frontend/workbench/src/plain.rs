@@ -28,14 +28,14 @@ pub const fn explain(method: Method) -> (&'static str, &'static str) {
 /// The windows are TrainTrain's presets for ADDifT: high timesteps decide where things are, lower
 /// ones how they look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub enum ChangeKind {
     /// Shape or action: timesteps 500 to 1000.
     Shape,
     /// Style or colour: timesteps 200 to 400.
     Style,
 }
 
-impl Effect {
+impl ChangeKind {
     /// Both, in the order of the page.
     pub const ALL: [Self; 2] = [Self::Shape, Self::Style];
 
@@ -222,7 +222,11 @@ mod tests {
             }
         }
         let addift = Recipe::preset(Method::Addift, SMALL);
-        assert_eq!(Effect::of(&addift), Some(Effect::Shape), "the preset");
+        assert_eq!(
+            ChangeKind::of(&addift),
+            Some(ChangeKind::Shape),
+            "the preset"
+        );
     }
 
     #[test]

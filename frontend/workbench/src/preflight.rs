@@ -205,9 +205,11 @@ pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
 }
 
 fn preview_plan(bench: &Workbench) -> Option<PreviewPlan> {
-    let previews = &bench.settings().previews;
+    let settings = bench.settings();
+    let previews = &settings.previews;
     // Zero steps between previews means none.
-    let every = Steps::try_from(f64::from(previews.every)).ok()?;
+    let every = previews.interval(settings.recipe.pass.steps.get());
+    let every = Steps::try_from(f64::from(every)).ok()?;
     Some(PreviewPlan {
         every,
         prompt: previews.prompt.clone(),
@@ -368,6 +370,22 @@ mod tests {
     }
 
     #[test]
+    fn four_times_in_a_run_it_is_seen_how_it_goes() {
+        let (mut bench, base) = (pair(), base());
+        let every = |bench: &Workbench| {
+            let previews = to_job(bench, facts(&base)).unwrap().job.previews;
+            previews.map(|plan| plan.every.get())
+        };
+        assert_eq!(every(&bench), Some(75), "a quarter of 300 steps");
+        for (wish, planned) in [(Some(20), Some(20)), (Some(0), None)] {
+            bench
+                .apply(Command::Set(Setting::PreviewEvery(wish)))
+                .unwrap();
+            assert_eq!(every(&bench), planned, "as asked for");
+        }
+    }
+
+    #[test]
     fn a_name_that_is_no_file_name_is_said_before_the_server_does() {
         let mut bench = pair();
         bench
@@ -385,6 +403,7 @@ mod tests {
             weights_bytes: 1,
             activations_bytes: 2,
             optimizer_bytes: 3,
+            file_bytes: 4,
             available_bytes: Some(4),
             remedy: Some("Lower the batch size to 2.".to_owned()),
         };

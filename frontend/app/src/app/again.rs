@@ -39,7 +39,7 @@ fn settings(job: TrainJob) -> Vec<Command> {
     if let Some(previews) = job.previews {
         settings.push(Setting::PreviewPrompt(previews.prompt));
         settings.push(Setting::PreviewSeed(previews.seed));
-        settings.push(Setting::PreviewEvery(previews.every.get()));
+        settings.push(Setting::PreviewEvery(Some(previews.every.get())));
     }
     settings.into_iter().map(Command::Set).collect()
 }

@@ -23,7 +23,7 @@ const TABS: [(Tab, &str); 4] = [
 pub fn Lower() -> impl IntoView {
     let (link, page) = (expect_context::<Link>(), expect_context::<Page>());
     show_what_runs(link, page);
-    let run = Memo::new(move |_| {
+    let run = Signal::derive(move || {
         let shown = page.shown.get()?;
         link.runs.with(|runs| runs.get(shown).cloned())
     });

@@ -16,8 +16,6 @@ pub use examples::{first as first_example, load as load_example};
 #[component]
 pub fn PairPanel() -> impl IntoView {
     let bench = expect_context::<Bench>();
-    let has = move |slot| bench.with_pictures(|bench| bench.picture(slot).is_some());
-    let is_empty = Memo::new(move |_| Slot::ALL.iter().all(|slot| !has(*slot)));
     let changed = move || {
         bench.with_pictures(|bench| {
             let frame = bench.frame()?;
@@ -32,12 +30,7 @@ pub fn PairPanel() -> impl IntoView {
     view! {
         <section class="pair" aria-labelledby="pair-heading">
             <h2 id="pair-heading">"Pair"</h2>
-            <Show when=move || is_empty.get()>
-                <p class="lead">
-                    "Drop two pictures that differ in one thing. The LoRA will make that change, and nothing else."
-                </p>
-            </Show>
-            <well::Well slot=Slot::Original />
+            <well::Well which=Slot::Original />
             <div class="row between">
                 <button
                     class="quiet"
@@ -50,7 +43,7 @@ pub fn PairPanel() -> impl IntoView {
                     "Start over"
                 </button>
             </div>
-            <well::Well slot=Slot::Target />
+            <well::Well which=Slot::Target />
             <Crop />
             <p class="changed" aria-live="polite">{changed}</p>
             {move || {

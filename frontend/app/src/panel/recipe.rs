@@ -6,7 +6,7 @@ mod idea;
 
 use leptos::prelude::*;
 use mimeo_protocol::{BaseId, Method, ModelSize};
-use mimeo_workbench::plain::{Capacity, Effect, Effort, explain};
+use mimeo_workbench::plain::{Capacity, ChangeKind, Effort, explain};
 use mimeo_workbench::workbench::{Setting, Where};
 use mimeo_workbench::{Command, Sides, cost, words};
 
@@ -29,11 +29,11 @@ pub fn RecipePanel() -> impl IntoView {
                     <span class="choice-name">"What changes?"</span>
                     <Segmented
                         legend="What changes?"
-                        options=Effect::ALL.map(|effect| (effect, effect.label())).to_vec()
+                        options=ChangeKind::ALL.map(|kind| (kind, kind.label())).to_vec()
                         chosen=Signal::derive(move || {
-                            bench.with_settings(|bench| Effect::of(&bench.settings().recipe))
+                            bench.with_settings(|bench| ChangeKind::of(&bench.settings().recipe))
                         })
-                        choose=Callback::new(move |effect| set(Setting::Effect(effect)))
+                        choose=Callback::new(move |kind| set(Setting::ChangeKind(kind)))
                     />
                     <span class="soft">"Timesteps, as TrainTrain sets them"</span>
                 </div>
@@ -117,7 +117,7 @@ fn setting(host: &crate::link::Host, id: &str) -> Option<Setting> {
     })
 }
 
-/// The three methods, each with its idea in one picture.
+/// The three methods, each with its idea in one picture; the chosen one is put into words.
 #[component]
 fn Methods() -> impl IntoView {
     let bench = expect_context::<Bench>();
@@ -125,24 +125,25 @@ fn Methods() -> impl IntoView {
     let cards = Method::ALL.map(|method| {
         let (title, idea) = explain(method);
         view! {
-            <label class="card" class:chosen=move || chosen.get() == method>
+            <label class="card" class:chosen=move || chosen.get() == method title=idea>
                 <input
                     type="radio"
                     name="method"
                     value=method.name()
+                    aria-describedby="method-idea"
                     prop:checked=move || chosen.get() == method
                     on:change=move |_| _ = bench.apply(Command::Set(Setting::Method(method)))
                 />
-                <span class="card-title">{title}</span>
                 {idea::picture(method)}
-                <span class="card-idea">{idea}</span>
+                <span class="card-title">{title}</span>
             </label>
         }
     });
     view! {
         <fieldset class="methods">
             <legend>"Method"</legend>
-            {cards.collect_view()}
+            <div class="cards">{cards.collect_view()}</div>
+            <p class="soft" id="method-idea">{move || explain(chosen.get()).1}</p>
         </fieldset>
     }
 }

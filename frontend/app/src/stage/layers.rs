@@ -2,7 +2,8 @@
 
 use leptos::html::Canvas;
 use leptos::prelude::*;
-use mimeo_image::{LATENT_FACTOR, LatentMask, Mask, Rect, Rgb};
+use mimeo_image::latent_mask::LATENT_FACTOR;
+use mimeo_image::{LatentMask, Mask, Rect, Rgb};
 use mimeo_workbench::{Change, Frame, Workbench};
 
 use super::{Stage, canvas, frame_size};

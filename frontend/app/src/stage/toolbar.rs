@@ -5,10 +5,12 @@ use leptos::prelude::*;
 use mimeo_image::{Paint, Rect, encode_mask_png};
 use mimeo_workbench::keys::{Action, keys_of};
 use mimeo_workbench::tool::DIAMETERS;
-use mimeo_workbench::workbench::{MaskCommand, Where};
+use mimeo_workbench::fields::Field;
+use mimeo_workbench::workbench::{MaskCommand, Setting, Where};
 use mimeo_workbench::{Command, Tool};
 
 use super::{Stage, frame_size};
+use crate::bench::Bench;
 use crate::files;
 use crate::widget::number::Range;
 
@@ -142,10 +144,42 @@ fn More(stage: Stage) -> impl IntoView {
                         "Mask that"
                     </button>
                 </div>
+                <div class="row">
+                    <FieldRange bench path="/mask/feather" label="Soft edge of B" span=(0.0, 16.0, 0.5) />
+                    <FieldRange bench path="/mask/unmasked_weight" label="Outside weight" span=(0.0, 1.0, 0.05) />
+                </div>
                 <BoxByNumbers stage />
                 <Exchange stage />
             </div>
         </details>
+    }
+}
+
+/// A number of the recipe that says what the mask does, as a slider.
+#[component]
+fn FieldRange(
+    bench: Bench,
+    path: &'static str,
+    label: &'static str,
+    span: (f64, f64, f64),
+) -> impl IntoView {
+    let value = Memo::new(move |_| {
+        let field = Field::at(path);
+        let value = bench.with_settings(|bench| field.map(|field| field.value(&bench.settings().recipe)));
+        value.and_then(|value| value.as_f64()).unwrap_or_default()
+    });
+    view! {
+        <Range
+            label
+            span
+            value=value
+            text=Signal::derive(move || value.get().to_string())
+            change=Callback::new(move |value: f64| {
+                if let Some(field) = Field::at(path) {
+                    bench.apply(Command::Set(Setting::Field(field, value.into())));
+                }
+            })
+        />
     }
 }
 

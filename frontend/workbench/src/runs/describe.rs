@@ -86,18 +86,51 @@ impl Run {
         }
     }
 
-    /// Its recipe with half the learning rate in the pass that it came to, and in those after it.
+    /// The job to put back on the bench: the same one; if its loss broke down, with half the
+    /// learning rate in the pass that it came to, and in those after it.
     #[must_use]
-    pub fn gentler_recipe(&self) -> Recipe {
-        let half = |rate: LearningRate| LearningRate::try_from(rate.get() / 2.0).unwrap_or(rate);
-        let mut recipe = self.job().recipe.clone();
-        let broke_down = self.curves().last().map(|curve| curve.phase);
-        if broke_down == Some(Phase::Copier) {
-            let rate = &mut recipe.copier.pass.learning_rate;
-            *rate = half(*rate);
+    pub fn to_run_again(&self) -> TrainJob {
+        let mut job = self.job().clone();
+        if self.is_diverged() {
+            let half = |rate: &mut LearningRate| {
+                *rate = LearningRate::try_from(rate.get() / 2.0).unwrap_or(*rate);
+            };
+            let broke_down = self.curves().last().map(|curve| curve.phase);
+            if broke_down == Some(Phase::Copier) {
+                half(&mut job.recipe.copier.pass.learning_rate);
+            }
+            half(&mut job.recipe.pass.learning_rate);
         }
-        recipe.pass.learning_rate = half(recipe.pass.learning_rate);
-        recipe
+        job
+    }
+
+    /// Everything that somebody who is to help has to know, as text.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let job = self.job();
+        let recipe = serde_json::to_string_pretty(&job.recipe).unwrap_or_default();
+        let mut lines = vec![
+            format!("Run {} ({}) on {}", self.id(), job.name, job.base),
+            self.headline(),
+        ];
+        lines.extend(self.reason().map(str::to_owned));
+        for curve in self.curves() {
+            let (phase, step) = (words::phase(curve.phase), curve.last_step());
+            lines.push(format!("{phase}: until step {step}"));
+        }
+        lines.extend(self.remarks());
+        lines.push(recipe);
+        lines.join("\n")
+    }
+
+    /// What the user should know of its course, a sentence each.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let resumed = self.resumptions().last().map(|resumption| {
+            let (phase, step) = (words::phase(resumption.phase), resumption.step);
+            format!("{phase} went on from step {step}, where it was saved last")
+        });
+        self.notes().iter().cloned().chain(resumed).collect()
     }
 }
 

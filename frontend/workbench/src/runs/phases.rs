@@ -106,7 +106,7 @@ fn weight(job: &TrainJob, phase: Phase) -> f64 {
 }
 
 /// The latest paces of the phase under way, to see whether they are steady.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Paces {
     phase: Option<Phase>,
     done: u32,

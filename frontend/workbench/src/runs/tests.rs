@@ -568,18 +568,36 @@ fn only_what_changed_is_told() {
 }
 
 #[test]
-fn half_the_learning_rate_is_for_what_broke_down_and_what_follows() {
+fn a_run_whose_loss_broke_down_is_run_again_more_gently() {
     let mut watched = Watched::new(job(Method::Copier));
     watched.hears(running(Phase::Training), 1000);
     watched.hears(losses(Phase::Training, 1..=2), 1000);
-    let recipe = watched.run().gentler_recipe();
-    let before = &watched.run().job().recipe;
     assert_eq!(
-        recipe.pass.learning_rate.get(),
-        before.pass.learning_rate.get() / 2.0,
+        watched.run().to_run_again(),
+        *watched.run().job(),
+        "all is well"
+    );
+    let message = "the loss is not finite at step 3. Lower the learning rate.".to_owned();
+    watched.hears(state(JobState::Failed { message }), 1000);
+    let (again, before) = (watched.run().to_run_again(), watched.run().job());
+    assert_eq!(
+        again.recipe.pass.learning_rate.get(),
+        before.recipe.pass.learning_rate.get() / 2.0,
         "of the LoRA"
     );
-    assert_eq!(recipe.copier, before.copier, "the copier went well");
+    assert_eq!(
+        again.recipe.copier, before.recipe.copier,
+        "the copier went well"
+    );
+    let report = watched.run().report();
+    for part in [
+        "smile",
+        "not finite at step 3",
+        "until step 2",
+        "learning_rate",
+    ] {
+        assert!(report.contains(part), "{part} is in the details: {report}");
+    }
 }
 
 #[test]

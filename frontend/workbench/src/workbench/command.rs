@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::fields::Field;
 use crate::frame::Sides;
 use crate::picture::{Picture, Slot};
-use crate::plain::{Capacity, Effect, Effort};
+use crate::plain::{Capacity, ChangeKind, Effort};
 
 /// One thing that a user does.
 #[derive(Debug, Clone)]
@@ -128,7 +128,7 @@ pub enum Setting {
     /// How the pair becomes a LoRA.
     Method(Method),
     /// What kind of change it is.
-    Effect(Effect),
+    ChangeKind(ChangeKind),
     /// How long to train.
     Effort(Effort),
     /// How much the LoRA can hold.
@@ -156,15 +156,15 @@ pub enum Setting {
     PreviewPrompt(String),
     /// Which noise previews start from.
     PreviewSeed(u64),
-    /// Steps between previews; 0 for none.
-    PreviewEvery(u32),
+    /// Steps between previews, 0 for none; not given: a quarter of the steps.
+    PreviewEvery(Option<u32>),
 }
 
 impl Setting {
     pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Method(_) => "Choose method",
-            Self::Effect(_) => "Choose what changes",
+            Self::ChangeKind(_) => "Choose what changes",
             Self::Effort(_) => "Choose effort",
             Self::Capacity(_) => "Choose size",
             // Labels of fields differ, so that dragging one does not join another.

@@ -158,8 +158,16 @@ pub struct PreviewSettings {
     pub prompt: String,
     /// Which noise it starts from.
     pub seed: u64,
-    /// Steps between previews; 0 for none.
-    pub every: u32,
+    /// Steps between previews, 0 for none; not given: a quarter of the steps.
+    pub every: Option<u32>,
+}
+
+impl PreviewSettings {
+    /// Steps between previews of a pass of so many steps; 0 for none.
+    #[must_use]
+    pub fn interval(&self, steps: u32) -> u32 {
+        self.every.unwrap_or_else(|| steps.div_ceil(4))
+    }
 }
 
 impl Default for Settings {
@@ -177,7 +185,7 @@ impl Default for Settings {
             previews: PreviewSettings {
                 prompt: String::new(),
                 seed: 1,
-                every: 60,
+                every: None,
             },
         }
     }
@@ -201,7 +209,7 @@ impl Settings {
             Setting::Method(method) => {
                 self.recipe = plain::change_method(&self.recipe, method, self.size);
             }
-            Setting::Effect(effect) => self.recipe.pass.timesteps = effect.timesteps(),
+            Setting::ChangeKind(effect) => self.recipe.pass.timesteps = effect.timesteps(),
             Setting::Effort(effort) => {
                 self.recipe.pass.steps = effort.steps(self.recipe.method, self.size);
             }

@@ -14,7 +14,9 @@ use crate::page::Page;
 const WELL: &str = "application/x-mimeo-well";
 
 #[component]
-pub fn Well(slot: Slot) -> impl IntoView {
+pub fn Well(which: Slot) -> impl IntoView {
+    // Leptos keeps the name `slot` of a property for itself.
+    let slot = which;
     let bench = expect_context::<Bench>();
     let page = expect_context::<Page>();
     let input = NodeRef::<Input>::new();
@@ -85,7 +87,7 @@ pub fn Well(slot: Slot) -> impl IntoView {
                 </Show>
             </div>
             <Show when=move || name.with(Option::is_some)>
-                <Thumbnail slot />
+                <Thumbnail which=slot />
             </Show>
             <label class="file">
                 {move || if name.with(Option::is_some) { "Replace…" } else { "Drop, paste or choose…" }}
@@ -108,7 +110,8 @@ pub fn Well(slot: Slot) -> impl IntoView {
 
 /// The whole picture, with what is kept of it.
 #[component]
-fn Thumbnail(slot: Slot) -> impl IntoView {
+fn Thumbnail(which: Slot) -> impl IntoView {
+    let slot = which;
     let bench = expect_context::<Bench>();
     let id = Memo::new(move |_| bench.with_pictures(|bench| bench.picture(slot).map(|it| it.id)));
     let address = Memo::new(move |old: Option<&Option<String>>| {

@@ -174,14 +174,26 @@ fn Previews() -> impl IntoView {
                     id="preview-every"
                     type="text"
                     inputmode="numeric"
-                    prop:value=move || previews().every.to_string()
+                    placeholder=move || {
+                        let steps = bench.with_settings(|bench| bench.settings().recipe.pass.steps);
+                        previews().interval(steps.get()).to_string()
+                    }
+                    prop:value=move || {
+                        previews().every.map(|every| every.to_string()).unwrap_or_default()
+                    }
                     on:change=move |event| {
-                        if let Ok(every) = event_target_value(&event).trim().parse() {
-                            set(Setting::PreviewEvery(every));
+                        let text = event_target_value(&event);
+                        match text.trim() {
+                            "" => set(Setting::PreviewEvery(None)),
+                            text => {
+                                if let Ok(every) = text.parse() {
+                                    set(Setting::PreviewEvery(Some(every)));
+                                }
+                            }
                         }
                     }
                 />
-                <span class="hint">"Steps between previews; 0 for none"</span>
+                <span class="hint">"Steps between previews; 0 for none, empty for a quarter of the steps"</span>
             </div>
         </fieldset>
     }
