@@ -2,6 +2,7 @@
 //! lines over `mimeo-engine`.
 
 mod base;
+mod blob;
 mod cli;
 mod console;
 mod exit;

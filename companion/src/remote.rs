@@ -9,12 +9,12 @@ use mimeo_protocol::{
     RequestId, ServerMessage, Snapshot, codec,
 };
 use reqwest::StatusCode;
-use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
+use crate::blob;
 use crate::exit::BadInput;
 
 const APP: &str = concat!("Mimeo ", env!("CARGO_PKG_VERSION"), " (command line)");
@@ -72,7 +72,7 @@ impl Remote {
     /// # Errors
     /// What the companion says about it.
     pub async fn upload(&self, bytes: Vec<u8>) -> anyhow::Result<BlobId> {
-        let id = BlobId::from_sha256(Sha256::digest(&bytes).into());
+        let id = blob::id_of(&bytes);
         let url = format!("{}/blobs/{id}", self.place.http);
         let request = self.http.put(url).bearer_auth(&self.token).body(bytes);
         let answer = request.send().await?;

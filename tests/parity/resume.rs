@@ -57,6 +57,7 @@ fn job(method: Method) -> PreparedJob {
         original: decode(pair.original_png).expect("A").picture,
         target: decode(pair.target_png).expect("B").picture,
         mask: Some(decode_mask(pair.mask_png).expect("mask")),
+        pair: None,
         recipe,
         copier: None,
         held_out_prompts: Vec::new(),

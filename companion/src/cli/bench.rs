@@ -161,6 +161,7 @@ impl Methods {
             original: decode(pair.original_png)?.picture,
             target: decode(pair.target_png)?.picture,
             mask: Some(decode_mask(pair.mask_png)?),
+            pair: None,
             recipe,
             copier: None,
             held_out_prompts: self.compute.unseen_prompts(),

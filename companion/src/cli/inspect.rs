@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mimeo_checkpoint::family::lora_architecture;
-use mimeo_checkpoint::metadata::{RECIPE, SCORES};
+use mimeo_checkpoint::metadata::{PAIR, RECIPE, SCORES};
 use mimeo_checkpoint::{
     CheckpointError, DiskFile, DiskFolder, Family, LoraFile, LoraFileError, PredictionType,
     SafetensorsFile,
 };
+use mimeo_protocol::PairIds;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::exit::Exit;
@@ -37,6 +39,8 @@ struct Findings {
     recipe: Option<Value>,
     /// Mimeo's own scores, parsed.
     scores: Option<Value>,
+    /// The pictures it was trained on.
+    pair: Option<PairIds>,
     /// Everything else that the file says about itself.
     metadata: BTreeMap<String, String>,
 }
@@ -95,6 +99,7 @@ async fn look_at_folder(path: &Path) -> anyhow::Result<Findings> {
         kind: checkpoint(family, None),
         recipe: None,
         scores: None,
+        pair: None,
         metadata: BTreeMap::new(),
     })
 }
@@ -115,18 +120,21 @@ async fn look_at_file(path: &Path) -> anyhow::Result<Findings> {
         Err(error) => return Err(error.into()),
     };
     let mut metadata = file.metadata().clone();
-    let mut take = |key| {
-        let value = serde_json::from_str(metadata.get(key)?).ok()?;
-        metadata.remove(key);
-        Some(value)
-    };
     Ok(Findings {
         file: path.display().to_string(),
         kind,
-        recipe: take(RECIPE),
-        scores: take(SCORES),
+        recipe: take(&mut metadata, RECIPE),
+        scores: take(&mut metadata, SCORES),
+        pair: take(&mut metadata, PAIR),
         metadata,
     })
+}
+
+/// Takes what can be parsed out of the metadata; the rest stays, to be shown as it is.
+fn take<T: DeserializeOwned>(metadata: &mut BTreeMap<String, String>, key: &str) -> Option<T> {
+    let value = serde_json::from_str(metadata.get(key)?).ok()?;
+    metadata.remove(key);
+    Some(value)
 }
 
 fn of_lora(lora: &LoraFile) -> Kind {

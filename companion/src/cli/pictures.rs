@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mimeo_image::{Difference, ImageError, Mask, Rgb, decode, decode_mask, encode_png};
+use mimeo_protocol::PairIds;
 
+use crate::blob::id_of;
 use crate::exit::BadInput;
 use crate::output::{Existing, OutFile};
 use crate::progress::Report;
@@ -36,6 +38,8 @@ pub struct Pair {
     pub target: Rgb,
     /// Where to learn, if the user said so.
     pub mask: Option<Mask>,
+    /// The files, by what is in them.
+    pub ids: PairIds,
 }
 
 impl PairArgs {
@@ -44,26 +48,7 @@ impl PairArgs {
     /// # Errors
     /// When a picture cannot be used, with its path.
     pub fn read(&self, report: &mut Report) -> Result<Pair, BadInput> {
-        let original = read_picture(&self.original, report)?;
-        let target = read_picture(&self.target, report)?;
-        let about = |path: &'_ Path| {
-            let path = path.to_path_buf();
-            move |error: ImageError| BadInput::file(error, &path)
-        };
-        Difference::between(&original, &target).map_err(about(&self.target))?;
-        let mask = match &self.mask {
-            None => None,
-            Some(path) => {
-                let mask = decode_mask(&read_bytes(path)?).map_err(about(path))?;
-                check_mask(&mask, &original).map_err(about(path))?;
-                Some(mask)
-            }
-        };
-        Ok(Pair {
-            original,
-            target,
-            mask,
-        })
+        Ok(self.read_all(report)?.0)
     }
 
     /// The files, checked as [`Self::read`] does: here the paths are known.
@@ -71,12 +56,37 @@ impl PairArgs {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_files(&self, report: &mut Report) -> Result<PairFiles, BadInput> {
-        self.read(report)?;
-        Ok(PairFiles {
+        Ok(self.read_all(report)?.1)
+    }
+
+    fn read_all(&self, report: &mut Report) -> Result<(Pair, PairFiles), BadInput> {
+        let files = PairFiles {
             original: read_bytes(&self.original)?,
             target: read_bytes(&self.target)?,
             mask: self.mask.as_deref().map(read_bytes).transpose()?,
-        })
+        };
+        let original = decoded(&files.original, &self.original, report)?;
+        let target = decoded(&files.target, &self.target, report)?;
+        let about = |path: &'_ Path| {
+            let path = path.to_path_buf();
+            move |error: ImageError| BadInput::file(error, &path)
+        };
+        Difference::between(&original, &target).map_err(about(&self.target))?;
+        let mask = match (&self.mask, &files.mask) {
+            (Some(path), Some(bytes)) => {
+                let mask = decode_mask(bytes).map_err(about(path))?;
+                check_mask(&mask, &original).map_err(about(path))?;
+                Some(mask)
+            }
+            _ => None,
+        };
+        let pair = Pair {
+            original,
+            target,
+            mask,
+            ids: files.ids(),
+        };
+        Ok((pair, files))
     }
 }
 
@@ -88,6 +98,16 @@ pub struct PairFiles {
     pub target: Vec<u8>,
     /// Where to learn.
     pub mask: Option<Vec<u8>>,
+}
+
+impl PairFiles {
+    fn ids(&self) -> PairIds {
+        PairIds {
+            original: id_of(&self.original),
+            target: id_of(&self.target),
+            mask: self.mask.as_deref().map(id_of),
+        }
+    }
 }
 
 /// Claims the place of a picture that will be written.
@@ -114,8 +134,8 @@ pub fn save_png(out: &OutFile, picture: &Rgb) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_picture(path: &Path, report: &mut Report) -> Result<Rgb, BadInput> {
-    let decoded = decode(&read_bytes(path)?).map_err(|error| BadInput::file(error, path))?;
+fn decoded(bytes: &[u8], path: &Path, report: &mut Report) -> Result<Rgb, BadInput> {
+    let decoded = decode(bytes).map_err(|error| BadInput::file(error, path))?;
     if decoded.was_transparent {
         let name = path.display().to_string();
         report.note(format!("Transparent pixels of {name:?} count as white."));

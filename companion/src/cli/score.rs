@@ -48,6 +48,7 @@ impl Score {
             original: pair.original,
             target: pair.target,
             mask: pair.mask,
+            pair: Some(pair.ids),
             recipe: recipe_of(&file, &base),
             copier: None,
             held_out_prompts: self.compute.unseen_prompts(),

@@ -111,6 +111,7 @@ impl Train {
             original: pair.original,
             target: pair.target,
             mask: pair.mask,
+            pair: Some(pair.ids),
             recipe,
             copier,
             held_out_prompts,

@@ -15,12 +15,13 @@ use mimeo_protocol::{
     PauseReason, Precision, PreviewPlan, Strength, Transition,
 };
 
-use super::blobs::{self, BlobError};
+use super::blobs::BlobError;
 use super::folder::DataFolder;
 use super::pace::Pace;
 use super::steering::{End, Steering};
 use super::store::{NewCopier, NewFile, StoreError, StoredJob};
 use super::trainer::Context;
+use crate::blob;
 use crate::cli::lora;
 
 /// Losses are told at most this often.
@@ -180,7 +181,7 @@ impl<'a> Recorder<'a> {
                 name: name.clone(),
                 path: format!("results/{}/{name}", job.id),
                 bytes: bytes.len() as u64,
-                sha256: blobs::id_of(&bytes),
+                sha256: blob::id_of(&bytes),
             };
             context
                 .wait_for(context.store.add_file(job.id, &file))
@@ -248,7 +249,7 @@ impl<'a> Recorder<'a> {
                     name: format!("{}_copy.safetensors", job.job.name),
                     path,
                     bytes: bytes.len() as u64,
-                    sha256: blobs::id_of(&bytes),
+                    sha256: blob::id_of(&bytes),
                 },
             };
             context

@@ -243,6 +243,7 @@ pub fn decoded(context: &Context, job: &StoredJob) -> anyhow::Result<PreparedJob
             Some(mask) => Some(decode_mask(&read(mask)?)?),
             None => None,
         },
+        pair: Some(request.pair()),
         recipe: request.recipe.clone(),
         copier: None,
         held_out_prompts: Vec::new(),

@@ -3,7 +3,9 @@
 use std::fs;
 
 use mimeo_image::decode;
-use serde_json::Value;
+use mimeo_protocol::BlobId;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::desk::{Desk, QUICK, Ran, read_lora, trained};
 
@@ -99,11 +101,29 @@ fn a_lora_is_inspected() {
         "Strongest modules",
         "Recipe",
         "ss_network_dim = 8",
+        "Pair (SHA-256 of the files)\n  original = ",
+        "modelspec.thumbnail = yes, ",
     ] {
         assert!(text.contains(words), "{words:?} in:\n{text}");
     }
     let json = desk.run("inspect --json x.safetensors").done();
     let findings = &json.events()[0];
+    let hash = |name: &str| {
+        let bytes = fs::read(desk.path(name)).expect("a picture");
+        BlobId::from_sha256(Sha256::digest(bytes).into()).to_string()
+    };
+    assert_eq!(
+        findings["pair"],
+        json!({ "original": hash("a.png"), "target": hash("b.png"), "mask": hash("mask.png") }),
+        "the files that it was trained on"
+    );
+    let thumbnail = findings["metadata"]["modelspec.thumbnail"].as_str();
+    let thumbnail = thumbnail.expect("a thumbnail");
+    assert!(
+        thumbnail.starts_with("data:image/jpeg;base64,") && thumbnail.len() < 16 << 10,
+        "small: {} bytes",
+        thumbnail.len()
+    );
     let norms: Vec<f64> = findings["modules"]
         .as_array()
         .expect("modules")

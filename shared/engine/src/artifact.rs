@@ -4,12 +4,14 @@ use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::family::lora_architecture;
 use mimeo_checkpoint::names::Component;
 use mimeo_checkpoint::{Array, LoraFile, LoraModule, PredictionType, TrainingMetadata, printable};
+use mimeo_image::Rgb;
 use mimeo_lora::{LoraLayer, LoraNetwork, Target, TargetKind};
-use mimeo_protocol::{Pass, Recipe, Scores};
+use mimeo_protocol::{PairIds, Pass, Recipe, Scores};
 
 use crate::base::{Base, read_back};
 use crate::error::EngineError;
 use crate::event::Phase;
+use crate::thumbnail;
 
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,10 +156,20 @@ pub(crate) struct Provenance<'a> {
     pub steps: u32,
     pub size: (u32, u32),
     pub scores: Option<&'a Scores>,
+    pub pair: Option<PairIds>,
+    /// What it makes the model draw.
+    pub shows: &'a Rgb,
 }
 
 /// Writes the metadata. No date: the same job gives the same file, bit for bit.
-pub(crate) fn describe(file: &mut LoraFile, base: &Base, what: &Provenance<'_>) {
+///
+/// # Errors
+/// [`EngineError::Image`] when there is no thumbnail of the picture.
+pub(crate) fn describe(
+    file: &mut LoraFile,
+    base: &Base,
+    what: &Provenance<'_>,
+) -> Result<(), EngineError> {
     let range = what.pass.timesteps;
     file.metadata = TrainingMetadata {
         output_name: what.name.to_owned(),
@@ -177,6 +189,8 @@ pub(crate) fn describe(file: &mut LoraFile, base: &Base, what: &Provenance<'_>) 
         timestep_range: (range.min(), range.max()),
         recipe: json(what.recipe),
         scores: what.scores.map(json),
+        pair: what.pair.as_ref().map(json),
+        thumbnail: Some(thumbnail::data_address(what.shows)?),
         base_hash: base.hash.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         date: None,
@@ -184,9 +198,10 @@ pub(crate) fn describe(file: &mut LoraFile, base: &Base, what: &Provenance<'_>) 
         finished_at_secs: None,
     }
     .to_map();
+    Ok(())
 }
 
-/// Recipes and scores are plain data, which JSON can always hold.
+/// Recipes, scores and names of pictures are plain data, which JSON can always hold.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

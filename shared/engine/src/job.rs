@@ -1,7 +1,7 @@
 //! What is to be trained.
 
 use mimeo_image::{Mask, Rgb};
-use mimeo_protocol::Recipe;
+use mimeo_protocol::{PairIds, Recipe};
 
 use crate::event::FinishedCopier;
 
@@ -16,6 +16,8 @@ pub struct PreparedJob {
     pub target: Rgb,
     /// Where to learn; nothing painted means everywhere.
     pub mask: Option<Mask>,
+    /// The files that the pictures were read from; none: the LoRA does not say.
+    pub pair: Option<PairIds>,
     /// The method and its numbers.
     pub recipe: Recipe,
     /// A finished copier of the original, used instead of training one.

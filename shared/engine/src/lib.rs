@@ -22,6 +22,7 @@ pub mod runtime;
 pub mod sample;
 pub mod score;
 pub mod state;
+mod thumbnail;
 
 pub use artifact::{Artifact, LoadedLora, Outcome};
 pub use base::Base;

@@ -289,9 +289,7 @@ impl Running<'_> {
                         Phase::Copier => session.copier_file(&network, place.step).await?,
                         _ => {
                             let pass = (self.pass, place.step);
-                            session
-                                .file(&network, &session.job.name, pass, None)
-                                .await?
+                            session.lora_file(&network, pass, None).await?
                         }
                     };
                     control.keep(Kept::Lora(place, file));

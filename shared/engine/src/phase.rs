@@ -89,9 +89,7 @@ pub async fn run(
         total: None,
     });
     let pass = (&recipe.pass, ended.step);
-    let lora = session
-        .file(&network, &job.name, pass, scores.as_ref())
-        .await?;
+    let lora = session.lora_file(&network, pass, scores.as_ref()).await?;
     let copier = match copier.filter(|copier| copier.trained) {
         Some(copier) => Some(session.copier_file(&copier.network, copier.steps).await?),
         None => None,
@@ -332,15 +330,39 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// A LoRA file with its provenance.
+    /// The LoRA as a file with its provenance.
     ///
     /// - `pass`: how it was trained, and the steps done
-    pub(crate) async fn file(
+    pub(crate) async fn lora_file(
+        &self,
+        network: &LoraNetwork,
+        pass: (&Pass, u32),
+        scores: Option<&Scores>,
+    ) -> Result<LoraFile, EngineError> {
+        let shows = &self.scene.target;
+        self.file(network, &self.job.name, pass, scores, shows)
+            .await
+    }
+
+    /// The same for the copier, which shows A.
+    pub(crate) async fn copier_file(
+        &self,
+        network: &LoraNetwork,
+        steps: u32,
+    ) -> Result<LoraFile, EngineError> {
+        let name = format!("{}_copy", self.job.name);
+        let pass = (&self.job.recipe.copier.pass, steps);
+        let shows = &self.scene.original;
+        self.file(network, &name, pass, None, shows).await
+    }
+
+    async fn file(
         &self,
         network: &LoraNetwork,
         name: &str,
         (pass, steps): (&Pass, u32),
         scores: Option<&Scores>,
+        shows: &Rgb,
     ) -> Result<LoraFile, EngineError> {
         let mut file = file_from_network(self.base, network).await?;
         let provenance = Provenance {
@@ -350,19 +372,11 @@ impl<'a> Session<'a> {
             steps,
             size: self.scene.size(),
             scores,
+            pair: self.job.pair,
+            shows,
         };
-        describe(&mut file, self.base, &provenance);
+        describe(&mut file, self.base, &provenance)?;
         Ok(file)
-    }
-
-    pub(crate) async fn copier_file(
-        &self,
-        network: &LoraNetwork,
-        steps: u32,
-    ) -> Result<LoraFile, EngineError> {
-        let name = format!("{}_copy", self.job.name);
-        let pass = (&self.job.recipe.copier.pass, steps);
-        self.file(network, &name, pass, None).await
     }
 
     async fn save_copier_only(

@@ -3,7 +3,8 @@
 //! Everything here is plain bytes and arithmetic, with no tensor library and no files, so that the
 //! workbench in the browser and the engine share one truth about what a pair and its mask are:
 //!
-//! - [`mod@decode`], [`encode`]: PNG, JPEG and WebP bytes to [`Rgb`] and [`Mask`], and back to PNG.
+//! - [`mod@decode`], [`encode`]: PNG, JPEG and WebP bytes to [`Rgb`] and [`Mask`], and back to PNG
+//!   (small pictures to JPEG).
 //! - [`fit`]: one crop and scale for A, B and the mask.
 //! - [`difference`]: where A and B differ, a suggested mask, and what is wrong with a pair.
 //! - [`align`]: laying B on A where it was moved or scaled.
@@ -51,7 +52,7 @@ pub use composite::composite;
 pub use decode::{Decoded, decode, decode_mask};
 pub use difference::{Difference, PairWarning, warnings};
 pub use edit::Edit;
-pub use encode::{encode_mask_png, encode_png};
+pub use encode::{encode_jpeg, encode_mask_png, encode_png};
 pub use error::ImageError;
 pub use fit::{Fit, FittedPair, fit_pair};
 pub use latent_mask::LatentMask;

@@ -34,6 +34,30 @@ pub struct TrainJob {
     pub scores: bool,
 }
 
+impl TrainJob {
+    /// The job's pictures, as its LoRA will name them.
+    #[must_use]
+    pub const fn pair(&self) -> PairIds {
+        PairIds {
+            original: self.original,
+            target: self.target,
+            mask: self.mask,
+        }
+    }
+}
+
+/// The picture files of a job, as a LoRA's metadata names what it was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairIds {
+    /// A.
+    pub original: BlobId,
+    /// B.
+    pub target: BlobId,
+    /// The mask, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<BlobId>,
+}
+
 const fn yes() -> bool {
     true
 }

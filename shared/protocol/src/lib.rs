@@ -41,7 +41,7 @@ pub use client::{Canvas, ClientMessage, JobControl, LoraRef, PreviewRequest};
 pub use codec::{DecodeError, MAX_CLIENT_FRAME, MAX_SERVER_FRAME};
 pub use event::{FileKind, JobEvent, JobEventKind, LossPoint, ResultFile};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId};
-pub use job::{CopierChoice, PreviewPlan, TrainJob};
+pub use job::{CopierChoice, PairIds, PreviewPlan, TrainJob};
 pub use number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, OutOfRange,
     Rank, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay,

@@ -1,14 +1,18 @@
 //! Findings as people read them. Everything that comes from the file is made printable.
 
+use mimeo_checkpoint::metadata::THUMBNAIL;
 use mimeo_checkpoint::printable;
+use mimeo_protocol::PairIds;
 use serde_json::Value;
 
 use super::{Findings, Kind, ModuleFindings};
 
 /// Modules listed; `--json` lists all.
 const SHOWN_MODULES: usize = 8;
-/// Characters of a metadata value; thumbnails are far longer.
+/// Characters of a metadata value.
 const VALUE_CHARS: usize = 200;
+/// Characters of a picture's hash, which tell it from a user's other pictures.
+const HASH_CHARS: usize = 12;
 /// Characters of a module's name or a metadata key.
 const NAME_CHARS: usize = 120;
 
@@ -57,12 +61,20 @@ pub fn of(findings: &Findings) -> String {
             push_json(json, 1, &mut lines);
         }
     }
+    if let Some(pair) = &findings.pair {
+        lines.push(String::new());
+        lines.push("Pair (SHA-256 of the files)".to_owned());
+        lines.extend(pictures(pair));
+    }
     if !findings.metadata.is_empty() {
         lines.push(String::new());
         lines.push("Metadata".to_owned());
         for (key, value) in &findings.metadata {
-            let (key, value) = (printable(key, NAME_CHARS), printable(value, VALUE_CHARS));
-            lines.push(format!("  {key} = {value}"));
+            let value = match key.as_str() {
+                THUMBNAIL => format!("yes, {} KiB", value.len().div_ceil(1024)),
+                _ => printable(value, VALUE_CHARS),
+            };
+            lines.push(format!("  {} = {value}", printable(key, NAME_CHARS)));
         }
     }
     lines.join("\n")
@@ -90,6 +102,19 @@ fn norms(modules: &[ModuleFindings]) -> Vec<String> {
         lines.push(format!("  and {more} more; --json lists all"));
     }
     lines
+}
+
+/// A line for each picture that the file names.
+fn pictures(pair: &PairIds) -> impl Iterator<Item = String> {
+    let named = [
+        ("original", Some(pair.original)),
+        ("target", Some(pair.target)),
+        ("mask", pair.mask),
+    ];
+    named.into_iter().filter_map(|(role, id)| {
+        let id = printable(&id?.to_string(), HASH_CHARS);
+        Some(format!("  {role} = {id}"))
+    })
 }
 
 /// `key = value` lines, tables indented.
@@ -139,6 +164,7 @@ mod tests {
             },
             recipe: Some(serde_json::json!({ evil.clone(): [evil.clone()] })),
             scores: None,
+            pair: None,
             metadata: BTreeMap::from([(evil.clone(), evil)]),
         };
         let text = of(&findings);
