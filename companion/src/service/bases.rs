@@ -1,9 +1,13 @@
 //! The bases that jobs can name: the bundled one, and the diffusers folders of the models folder.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mimeo_checkpoint::{Architecture, Family, printable};
-use mimeo_protocol::{BaseId, BaseInfo};
+use mimeo_engine::memory::BaseShape;
+use mimeo_engine::runtime;
+use mimeo_protocol::{BaseId, BaseInfo, Rejection};
 
 use crate::base::BaseSource;
 
@@ -15,12 +19,17 @@ const SIDE_MULTIPLE: u32 = 64;
 #[derive(Debug, Clone)]
 pub struct Bases {
     models: PathBuf,
+    /// What was read of them: clients ask for plans after every change.
+    shapes: Arc<Mutex<HashMap<BaseId, Arc<BaseShape>>>>,
 }
 
 impl Bases {
     /// The bases below a folder.
-    pub const fn new(models: PathBuf) -> Self {
-        Self { models }
+    pub fn new(models: PathBuf) -> Self {
+        Self {
+            models,
+            shapes: Arc::default(),
+        }
     }
 
     /// The base of an id.
@@ -31,8 +40,35 @@ impl Bases {
             .map(|(_, _, source)| source)
     }
 
+    /// What estimates need to know of a base, read when it is asked for first.
+    ///
+    /// # Errors
+    /// When there is no such base, or it cannot be read.
+    pub fn shape(&self, id: &BaseId) -> Result<Arc<BaseShape>, Rejection> {
+        let source = self.find(id).ok_or_else(|| Rejection::Missing {
+            what: format!("the base {id}"),
+            remedy: "Choose another one.".to_owned(),
+        })?;
+        if let Some(shape) = self.shapes().get(id) {
+            return Ok(Arc::clone(shape));
+        }
+        let read = async || anyhow::Ok(BaseShape::read(&*source.open().await?).await?);
+        let shape = runtime::block_on(read()).map_err(|error| Rejection::Failed {
+            message: format!("{error:#}"),
+        })?;
+        let shape = Arc::new(shape);
+        self.shapes().insert(id.clone(), Arc::clone(&shape));
+        Ok(shape)
+    }
+
+    fn shapes(&self) -> MutexGuard<'_, HashMap<BaseId, Arc<BaseShape>>> {
+        self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Every base with what it is; reads the headers of their files.
     pub fn list(&self) -> Vec<BaseInfo> {
+        // Whoever put other files into a folder looks at the list next.
+        self.shapes().clear();
         let sources = self.sources().into_iter();
         sources
             .map(|(id, title, source)| {
@@ -46,7 +82,7 @@ impl Bases {
                     prompts: source.known_prompts(),
                     unusable: None,
                 };
-                if let Err(error) = mimeo_engine::runtime::block_on(describe(&source, &mut info)) {
+                if let Err(error) = runtime::block_on(describe(&source, &mut info)) {
                     info.unusable = Some(format!("{error:#}"));
                 }
                 info
@@ -145,6 +181,20 @@ mod tests {
         );
         let unknown = BaseId::try_from("other".to_owned()).unwrap();
         assert_eq!(bases.find(&unknown), None, "only what is listed");
+    }
+
+    #[test]
+    fn a_base_is_read_once_until_the_list_is_looked_at() {
+        let models = tempfile::tempdir().unwrap();
+        let bases = Bases::new(models.path().to_path_buf());
+        let shape = || bases.shape(&BaseId::bundled()).unwrap();
+        let first = shape();
+        assert!(Arc::ptr_eq(&first, &shape()), "what was read is kept");
+        bases.list();
+        assert!(!Arc::ptr_eq(&first, &shape()), "files may be others now");
+        let unknown = BaseId::try_from("other".to_owned()).unwrap();
+        let refused = bases.shape(&unknown).unwrap_err();
+        assert!(matches!(refused, Rejection::Missing { .. }), "{refused:?}");
     }
 
     #[test]

@@ -1,22 +1,25 @@
 //! Pictures by the SHA-256 of their bytes: uploaded by clients, or drawn as previews.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mimeo_image::ImageError;
+use mimeo_image::{ImageError, Rgb, decode};
 use mimeo_protocol::BlobId;
-use sha2::{Digest as _, Sha256};
 
 use super::folder::DataFolder;
 use super::room::{Full, Room};
+use crate::blob::id_of;
 
 /// Largest picture file that is taken.
 pub const MAX_BLOB_BYTES: usize = 64 << 20;
 /// A picture that no job names goes after this long.
 const UNUSED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Sizes that are remembered: far more pictures than are at work at once.
+const MAX_SIZES: usize = 10_000;
 
 /// Why a picture was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -43,13 +46,19 @@ pub enum BlobError {
 pub struct Blobs {
     folder: Arc<DataFolder>,
     room: Room,
+    /// Of pictures that were decoded already, which takes long for large ones.
+    sizes: Arc<Mutex<HashMap<BlobId, (u32, u32)>>>,
 }
 
 impl Blobs {
     /// Takes stock of what is there.
     pub fn open(folder: Arc<DataFolder>, room: Room) -> Self {
         room.count(&folder.blobs());
-        Self { folder, room }
+        Self {
+            folder,
+            room,
+            sizes: Arc::default(),
+        }
     }
 
     /// Whether a picture is there.
@@ -62,6 +71,15 @@ impl Blobs {
         fs::read(self.folder.blob(id))
     }
 
+    /// Width and height of a picture, if it is here and is one.
+    pub fn size(&self, id: BlobId) -> Option<(u32, u32)> {
+        if let Some(size) = self.sizes().get(&id) {
+            return Some(*size);
+        }
+        let picture = decode(&self.read(id).ok()?).ok()?.picture;
+        Some(self.remember_size(id, &picture))
+    }
+
     /// Takes an uploaded picture, if it is one and matches its id.
     pub fn take(&self, id: BlobId, bytes: &[u8]) -> Result<(), BlobError> {
         if id_of(bytes) != id {
@@ -69,8 +87,10 @@ impl Blobs {
         }
         // The whole of it, so that a damaged one is refused now and not in the middle of a job; the
         // decoder's own limits stop decompression bombs before they unfold.
-        mimeo_image::decode(bytes)?;
-        self.store(id, bytes)
+        let picture = decode(bytes)?.picture;
+        self.store(id, bytes)?;
+        self.remember_size(id, &picture);
+        Ok(())
     }
 
     /// Keeps a picture that was drawn here.
@@ -90,13 +110,22 @@ impl Blobs {
         Ok(())
     }
 
+    fn remember_size(&self, id: BlobId, picture: &Rgb) -> (u32, u32) {
+        let size = (picture.width(), picture.height());
+        let mut sizes = self.sizes();
+        if sizes.len() >= MAX_SIZES {
+            sizes.clear();
+        }
+        sizes.insert(id, size);
+        size
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, HashMap<BlobId, (u32, u32)>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Removes pictures that nothing names and that are not fresh.
     pub fn remove_unused(&self, named: &HashSet<BlobId>) {
         self.room.clear(&self.folder.blobs(), UNUSED_FOR, named);
     }
-}
-
-/// The id of these bytes.
-pub fn id_of(bytes: &[u8]) -> BlobId {
-    BlobId::from_sha256(Sha256::digest(bytes).into())
 }

@@ -162,7 +162,7 @@ impl Jobs {
     pub async fn plan(&self, job: TrainJob) -> Answer<MemoryPlan> {
         let this = self.clone();
         blocking(move || {
-            let size = this.size(&job);
+            let size = this.blobs.size(job.original);
             this.memory.plan(&this.bases, &this.compute, &job, size)
         })
         .await
@@ -203,13 +203,6 @@ impl Jobs {
         }
         Difference::between(&original, &target).map_err(text)?;
         Ok((original.width(), original.height()))
-    }
-
-    /// The size of the job's pictures, if they are here; training may make them smaller.
-    fn size(&self, job: &TrainJob) -> Option<(u32, u32)> {
-        let bytes = self.blobs.read(job.original).ok()?;
-        let picture = decode(&bytes).ok()?.picture;
-        Some((picture.width(), picture.height()))
     }
 
     /// Steers a job.

@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use mimeo_engine::memory::{MemoryNeed, memory_need};
-use mimeo_engine::{Compute, MemoryKind, runtime};
-use mimeo_protocol::{BatchSize, MemoryPlan, Rejection, TrainJob};
+use mimeo_engine::memory::MemoryNeed;
+use mimeo_engine::{Compute, MemoryKind};
+use mimeo_protocol::{BatchSize, MemoryPlan, Recipe, Rejection, TrainJob};
 
 use super::bases::Bases;
 
@@ -30,7 +30,7 @@ impl Memory {
         Self { total_bytes }
     }
 
-    /// What a job takes.
+    /// What a job takes; quick enough to be asked after every change.
     ///
     /// # Errors
     /// When its base cannot be read.
@@ -41,38 +41,28 @@ impl Memory {
         job: &TrainJob,
         size: Option<(u32, u32)>,
     ) -> Result<MemoryPlan, Rejection> {
-        let source = bases.find(&job.base).ok_or_else(|| Rejection::Missing {
-            what: format!("the base {}", job.base),
-            remedy: "Choose another one.".to_owned(),
-        })?;
-        let failed = |message: String| Rejection::Failed { message };
-        let folder =
-            runtime::block_on(source.open()).map_err(|error| failed(format!("{error:#}")))?;
-        let need = |batch: Option<BatchSize>| {
-            let mut recipe = job.recipe.clone();
-            if let Some(batch) = batch {
-                recipe.pass.batch_size = batch;
-                recipe.copier.pass.batch_size = batch;
-            }
-            runtime::block_on(memory_need(&*folder, &recipe, size, &compute.device))
-                .map_err(|error| failed(error.to_string()))
-        };
+        let base = bases.shape(&job.base)?;
+        let need = |recipe: &Recipe| base.memory_need(recipe, size, &compute.device);
         let MemoryNeed {
             weights_bytes,
             activations_bytes,
             optimizer_bytes,
-        } = need(None)?;
+        } = need(&job.recipe);
         let available_bytes = self.total_bytes.map(|total| (total as f64 * SHARE) as u64);
         let mut plan = MemoryPlan {
             weights_bytes,
             activations_bytes,
             optimizer_bytes,
+            file_bytes: base.file_bytes(&job.recipe, size),
             available_bytes,
             remedy: None,
         };
         let fits = |bytes: u64| available_bytes.is_none_or(|available| bytes <= available);
         if !fits(plan.needed_bytes()) {
-            let smallest = need(Some(BatchSize::constant(1)))?;
+            let mut smallest = job.recipe.clone();
+            smallest.pass.batch_size = BatchSize::constant(1);
+            smallest.copier.pass.batch_size = BatchSize::constant(1);
+            let smallest = need(&smallest);
             plan.remedy = Some(if fits(smallest.total_bytes()) {
                 let passes = [&job.recipe.pass, &job.recipe.copier.pass];
                 let batch = passes.map(|pass| pass.batch_size.get()).into_iter().max();
@@ -80,8 +70,6 @@ impl Memory {
                 format!(
                     "Lower the batch size from {batch} to 1 (and raise the accumulation instead)."
                 )
-            } else if fits(weights_bytes + optimizer_bytes) {
-                "Use smaller pictures, with batch size 1.".to_owned()
             } else {
                 "Use a smaller base, or a device with more memory.".to_owned()
             });

@@ -1,8 +1,8 @@
 //! Limits: sockets, pictures, memory, and what a job may name.
 
 use mimeo_protocol::{
-    BaseId, BatchSize, ClientMessage, CopierChoice, CopierId, JobState, MemoryPlan, Rejection,
-    ServerMessage, TrainJob,
+    BaseId, BatchSize, ClientMessage, CopierChoice, CopierId, JobState, MemoryPlan, Precision,
+    Rank, Rejection, ServerMessage, TrainJob,
 };
 
 use crate::client::{Client, blob_id};
@@ -218,6 +218,31 @@ async fn plan(client: &mut Client, job: &TrainJob) -> MemoryPlan {
     match answer {
         ServerMessage::Plan { plan, .. } => plan,
         other => panic!("a plan: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_plan_knows_how_large_the_file_will_be() {
+    let companion = Companion::start("");
+    let mut client = companion.client().await;
+    for (rank, precision) in [
+        (1, Precision::F16),
+        (8, Precision::F16),
+        (32, Precision::F32),
+    ] {
+        let mut job = client.quick_job("weighed").await;
+        job.recipe.pass.rank = Rank::constant(rank);
+        job.recipe.precision = precision;
+        let planned = plan(&mut client, &job).await.file_bytes as f64;
+        let id = client.submit(job).await;
+        client.until_over(id).await;
+        let written = client.files(id)[0].bytes as f64;
+        // Recipe, thumbnail and the digits of offsets are only guessed.
+        let off = (planned - written).abs() / written;
+        assert!(
+            off < 0.05,
+            "rank {rank}: {planned} bytes planned, {written} written"
+        );
     }
 }
 

@@ -220,11 +220,11 @@ fn model_size(unet: &UNetConfig) -> ModelSize {
     }
 }
 
-fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
+pub(crate) fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
     (unet.sample_size * vae.downscale()) as u32
 }
 
-fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
+pub(crate) fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
     (unet.latent_multiple() * vae.downscale()) as u32
 }
 

@@ -1,4 +1,5 @@
-//! How much of a device's memory a job takes, estimated from files and numbers alone.
+//! How much of a device's memory a job takes, and of a disk its LoRA, estimated from files' headers
+//! and numbers alone.
 //!
 //! Counted are the weights in single precision, the tensors that the forward pass keeps for the
 //! backward pass, and the vectors of the optimiser. The counts per block follow what the
@@ -7,12 +8,15 @@
 
 use burn::tensor::Device;
 use mimeo_checkpoint::folder::{open_weights, read_text};
+use mimeo_checkpoint::names::Component;
 use mimeo_checkpoint::{Folder, SafetensorsFile};
 use mimeo_diffusion::{UNet2DConditionModel, UNetConfig, VaeConfig};
-use mimeo_protocol::{Method, Pass, Recipe};
+use mimeo_image::Fit;
+use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
-use crate::base::MAX_CONFIG_BYTES;
+use crate::base::{MAX_CONFIG_BYTES, native_side, side_multiple};
 use crate::error::EngineError;
+use crate::thumbnail;
 
 const BYTES: u64 = 4;
 /// Tensors of the block's size that a ResNet keeps: two norms' inputs, the skip, the sum.
@@ -29,6 +33,16 @@ const HALVES_WITH_BACKWARD: u64 = 5;
 const LORA_VECTORS: u64 = 8;
 /// Tensors of the decoder's widest level that are alive at once.
 const PER_DECODER: u64 = 4;
+
+/// Tensors of a module in a LoRA file: alpha, down, up.
+const TENSORS_PER_MODULE: u64 = 3;
+/// Characters that a file's header has for them beside the module's name: what they are, shapes,
+/// offsets. Counted in files of the bundled base.
+const HEADER_PER_MODULE: u64 = 228;
+/// Metadata of a LoRA file without the thumbnail: recipe, scores, and what other programs read.
+const METADATA_BYTES: u64 = 2 << 10;
+/// Pixels of a thumbnail in 3 bytes of metadata, in thumbnails of the bundled pairs.
+const THUMBNAIL_PIXELS: u64 = 8;
 
 /// What a job takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,55 +63,126 @@ impl MemoryNeed {
     }
 }
 
-/// Estimates what a job takes.
-///
-/// - `size`: width and height of the pictures as they are trained; none: the base's own
-///
-/// # Errors
-/// [`EngineError`] when the base cannot be read.
-pub async fn memory_need(
-    folder: &dyn Folder,
-    recipe: &Recipe,
-    size: Option<(u32, u32)>,
-    device: &Device,
-) -> Result<MemoryNeed, EngineError> {
-    let config = |path| read_text(folder, path, MAX_CONFIG_BYTES);
-    let unet = UNetConfig::from_json(&config("unet/config.json").await?)?;
-    let vae = VaeConfig::from_json(&config("vae/config.json").await?)?;
-    let mut weights = 0;
-    let mut per_rank = 0;
-    for component in ["unet", "vae", "text_encoder"] {
-        let file = SafetensorsFile::open(open_weights(folder, component).await?).await?;
-        for (name, entry) in file.tensors() {
-            weights += entry.shape.iter().map(|side| *side as u64).product::<u64>();
-            if component == "unet" {
-                per_rank += lora_values_per_rank(name, &entry.shape);
+/// What the estimates need to know of a base: read once, from its configuration and the headers of
+/// its files.
+#[derive(Debug, Clone)]
+pub struct BaseShape {
+    unet: UNetConfig,
+    vae: VaeConfig,
+    /// Numbers in all weights.
+    weights: u64,
+    /// Numbers that one rank of a LoRA has.
+    per_rank: u64,
+    /// Modules that a LoRA adapts.
+    modules: u64,
+    /// Characters of the names that their file gives them.
+    name_chars: u64,
+}
+
+impl BaseShape {
+    /// Reads the configuration and the headers; no weights.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the base cannot be read.
+    pub async fn read(folder: &dyn Folder) -> Result<Self, EngineError> {
+        let config = |path| read_text(folder, path, MAX_CONFIG_BYTES);
+        let mut shape = Self {
+            unet: UNetConfig::from_json(&config("unet/config.json").await?)?,
+            vae: VaeConfig::from_json(&config("vae/config.json").await?)?,
+            weights: 0,
+            per_rank: 0,
+            modules: 0,
+            name_chars: 0,
+        };
+        for component in ["unet", "vae", "text_encoder"] {
+            let file = SafetensorsFile::open(open_weights(folder, component).await?).await?;
+            for (name, entry) in file.tensors() {
+                shape.weights += entry.shape.iter().map(|side| *side as u64).product::<u64>();
+                if component == "unet" {
+                    shape.count_lora(name, &entry.shape);
+                }
             }
         }
+        Ok(shape)
     }
-    let (pass, copier) = (&recipe.pass, &recipe.copier.pass);
-    let passes: &[&Pass] = match recipe.method {
-        Method::Copier => &[pass, copier],
-        Method::Addift | Method::Plain => &[pass],
-    };
-    let rank: u64 = passes.iter().map(|pass| u64::from(pass.rank.get())).sum();
-    let native = unet.sample_size;
-    let (width, height) = match size {
-        Some((width, height)) => (width as usize, height as usize),
-        None => (native * vae.downscale(), native * vae.downscale()),
-    };
-    let (rows, columns) = (height / vae.downscale(), width / vae.downscale());
-    let batch = passes.iter().map(|pass| pass.batch_size.get() as usize);
-    let in_flight = rows_in_flight(batch.max().unwrap_or(1), device) as u64;
-    let kept = kept_per_row(&unet, rows as u64, columns as u64) * in_flight;
-    let in_training = kept * HALVES_WITH_BACKWARD / 2;
-    let widest = vae.block_out_channels.first().copied().unwrap_or_default() as u64;
-    let decoded = widest * 2 * (width * height) as u64 * PER_DECODER;
-    Ok(MemoryNeed {
-        weights_bytes: weights * BYTES,
-        activations_bytes: in_training.max(decoded) * BYTES,
-        optimizer_bytes: per_rank * rank * LORA_VECTORS * BYTES,
-    })
+
+    /// Adds what a LoRA has for this weight of the UNet, if it adapts it.
+    fn count_lora(&mut self, name: &str, shape: &[usize]) {
+        let Some(path) = adapted_path(name) else {
+            return;
+        };
+        if let [output, input, ..] = shape {
+            self.per_rank += (*output + *input) as u64;
+            self.modules += 1;
+            self.name_chars += Component::Unet.kohya_name(path).len() as u64;
+        }
+    }
+
+    /// Estimates what a job takes.
+    ///
+    /// - `size`: width and height of the pictures as they are, where they are known
+    #[must_use]
+    pub fn memory_need(
+        &self,
+        recipe: &Recipe,
+        size: Option<(u32, u32)>,
+        device: &Device,
+    ) -> MemoryNeed {
+        let (unet, vae) = (&self.unet, &self.vae);
+        let (pass, copier) = (&recipe.pass, &recipe.copier.pass);
+        let passes: &[&Pass] = match recipe.method {
+            Method::Copier => &[pass, copier],
+            Method::Addift | Method::Plain => &[pass],
+        };
+        let rank: u64 = passes.iter().map(|pass| u64::from(pass.rank.get())).sum();
+        let (width, height) = self.trained_size(size);
+        let downscale = vae.downscale() as u64;
+        let (rows, columns) = (height / downscale, width / downscale);
+        let batch = passes.iter().map(|pass| pass.batch_size.get() as usize);
+        let in_flight = rows_in_flight(batch.max().unwrap_or(1), device) as u64;
+        let kept = kept_per_row(unet, rows, columns) * in_flight;
+        let in_training = kept * HALVES_WITH_BACKWARD / 2;
+        let widest = vae.block_out_channels.first().copied().unwrap_or_default() as u64;
+        let decoded = widest * 2 * width * height * PER_DECODER;
+        MemoryNeed {
+            weights_bytes: self.weights * BYTES,
+            activations_bytes: in_training.max(decoded) * BYTES,
+            optimizer_bytes: self.per_rank * rank * LORA_VECTORS * BYTES,
+        }
+    }
+
+    fn thumbnail_bytes(&self, size: Option<(u32, u32)>) -> u64 {
+        let (width, height) = self.trained_size(size);
+        let side = u64::from(thumbnail::MAX_SIDE);
+        let pixels = width.min(side) * height.min(side);
+        (pixels * 3 / THUMBNAIL_PIXELS).min(thumbnail::MAX_CHARS)
+    }
+
+    /// Width and height at which pictures are trained; those that cannot be are refused elsewhere.
+    fn trained_size(&self, size: Option<(u32, u32)>) -> (u64, u64) {
+        let side = native_side(&self.unet, &self.vae);
+        let multiple = side_multiple(&self.unet, &self.vae);
+        let (width, height) = size.unwrap_or((side, side));
+        let fit = Fit::new(width, height, multiple, side);
+        let (width, height) = fit.map_or((side, side), |fit| (fit.width(), fit.height()));
+        (width.into(), height.into())
+    }
+
+    /// Estimates how large the LoRA's file will be, within a few percent.
+    ///
+    /// - `size`: width and height of the pictures as they are, where they are known
+    #[must_use]
+    pub fn file_bytes(&self, recipe: &Recipe, size: Option<(u32, u32)>) -> u64 {
+        let per_number = match recipe.precision {
+            Precision::F16 => 2,
+            Precision::F32 => 4,
+        };
+        let rank = u64::from(recipe.pass.rank.get());
+        // Beside the two matrices each module has its alpha.
+        let numbers = self.per_rank * rank + self.modules;
+        let header = TENSORS_PER_MODULE * self.name_chars + HEADER_PER_MODULE * self.modules;
+        numbers * per_number + header + METADATA_BYTES + self.thumbnail_bytes(size)
+    }
 }
 
 /// Rows of a batch whose tensors are alive at once.
@@ -133,37 +218,66 @@ fn kept_per_row(config: &UNetConfig, rows: u64, columns: u64) -> u64 {
     kept
 }
 
-/// Values that one rank of a LoRA has for this weight: its inputs and outputs, if it is adapted.
-fn lora_values_per_rank(name: &str, shape: &[usize]) -> u64 {
-    let is_projection = [
+/// The module of a UNet's weight, if a LoRA adapts it.
+fn adapted_path(weight: &str) -> Option<&str> {
+    const PROJECTIONS: [&str; 8] = [
         "to_q",
         "to_k",
         "to_v",
         "to_out.0",
         "ff.net.0.proj",
         "ff.net.2",
-    ]
-    .iter()
-    .chain(&["proj_in", "proj_out"])
-    .any(|target| name.ends_with(&format!("{target}.weight")));
-    match shape {
-        [output, input, ..] if is_projection => (*output + *input) as u64,
-        _ => 0,
-    }
+        "proj_in",
+        "proj_out",
+    ];
+    let path = weight.strip_suffix(".weight")?;
+    PROJECTIONS
+        .iter()
+        .any(|projection| path.ends_with(projection))
+        .then_some(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use mimeo_checkpoint::EmbeddedFolder;
+    use mimeo_protocol::ModelSize;
+
     use super::*;
+    use crate::runtime;
+
+    fn bundled() -> BaseShape {
+        let folder = EmbeddedFolder {
+            name: mimeo_base::NAME,
+            files: mimeo_base::files(),
+        };
+        runtime::block_on(BaseShape::read(&folder)).unwrap()
+    }
+
+    #[test]
+    fn a_photo_needs_no_more_than_the_size_at_which_it_is_trained() {
+        let (base, device) = (bundled(), Device::flex());
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        let need = |size| base.memory_need(&recipe, size, &device);
+        assert_eq!(need(Some((4096, 4096))), need(None), "it is made smaller");
+        let wide = need(Some((4096, 2048))).activations_bytes;
+        assert!(wide < need(None).activations_bytes, "half as high: {wide}");
+    }
 
     #[test]
     fn only_adapted_weights_count() {
-        let per_rank = |name, shape: &[usize]| lora_values_per_rank(name, shape);
-        let linear = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight";
-        assert_eq!(per_rank(linear, &[64, 32]), 96, "a projection");
-        let conv = "mid_block.attentions.0.proj_in.weight";
-        assert_eq!(per_rank(conv, &[64, 64, 1, 1]), 128, "a 1x1 convolution");
-        let resnet = "down_blocks.0.resnets.0.conv1.weight";
-        assert_eq!(per_rank(resnet, &[64, 64, 3, 3]), 0, "not adapted");
+        for (weight, path) in [
+            (
+                "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight",
+                Some("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"),
+            ),
+            (
+                "mid_block.attentions.0.proj_in.weight",
+                Some("mid_block.attentions.0.proj_in"),
+            ),
+            ("mid_block.attentions.0.proj_in.bias", None),
+            ("down_blocks.0.resnets.0.conv1.weight", None),
+        ] {
+            assert_eq!(adapted_path(weight), path, "{weight}");
+        }
     }
 }

@@ -503,6 +503,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
                     weights_bytes: 1,
                     activations_bytes: 2,
                     optimizer_bytes: 3,
+                    file_bytes: 5,
                     available_bytes: Some(4),
                     remedy: Some("Lower the batch size to 2.".to_owned()),
                 },

@@ -269,7 +269,7 @@ pub struct DeviceInfo {
     pub in_use: bool,
 }
 
-/// What a job takes of the device's memory.
+/// What a job takes of the device's memory, and its LoRA of a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPlan {
     /// The base's weights.
@@ -278,6 +278,9 @@ pub struct MemoryPlan {
     pub activations_bytes: u64,
     /// The LoRA, its gradient, its moments.
     pub optimizer_bytes: u64,
+    /// The size of the LoRA's file, within a few percent.
+    #[serde(default)]
+    pub file_bytes: u64,
     /// What the device has for it, where the system tells.
     pub available_bytes: Option<u64>,
     /// Which number to lower, where it does not fit.
