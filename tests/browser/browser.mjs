@@ -34,7 +34,10 @@ export async function openBrowser() {
  * @param {import("playwright-core").Browser} browser
  * @param {import("./companion.mjs").Companion} companion
  * @param {Settings} settings
- * @param {(page: import("playwright-core").Page) => Promise<void>} body
+ * @param {(page: import("playwright-core").Page, openTab: OpenTab) => Promise<void>} body
+ *
+ * @typedef {() => Promise<import("playwright-core").Page>} OpenTab another tab of the same browser
+ *   on the workbench, watched like the first
  *
  * @typedef {object} Settings
  * @property {string} [name] of its screenshots; "page" if not given
@@ -42,6 +45,7 @@ export async function openBrowser() {
  * @property {{width: number, height: number}} [viewport] in CSS pixels; 1280 × 800 if not given
  * @property {boolean} [touch] a finger instead of a mouse
  * @property {boolean} [reducedMotion] the user asked for no animations
+ * @property {string[]} [permissions] what the user allows, such as "clipboard-read"
  * @property {RegExp[]} [expectedErrors] errors that belong to what is tested
  */
 export async function withPage(browser, companion, settings, body) {
@@ -52,14 +56,20 @@ export async function withPage(browser, companion, settings, body) {
     hasTouch: settings.touch ?? false,
     isMobile: settings.touch ?? false,
     reducedMotion: settings.reducedMotion ? "reduce" : "no-preference",
+    permissions: settings.permissions ?? [],
   });
   try {
     context.setDefaultTimeout(ANSWER_WITHIN);
-    const page = await context.newPage();
-    const errors = watch(page, companion.url);
-    try {
+    const errors = [];
+    const openTab = async () => {
+      const page = await context.newPage();
+      watch(page, companion.url, errors);
       await page.goto("/");
-      await body(page);
+      return page;
+    };
+    const page = await openTab();
+    try {
+      await body(page, openTab);
     } catch (error) {
       await screenshot(page, `${settings.name ?? "page"}-failed`);
       error.message += described(errors);
@@ -75,18 +85,20 @@ export async function withPage(browser, companion, settings, body) {
   }
 }
 
-/** Keeps what a page looks like now, as NAME.png in $MIMEO_OUT; nothing without that folder. */
+/**
+ * Keeps what a page looks like now, all of it from top to bottom, as NAME.png in $MIMEO_OUT;
+ * nothing without that folder.
+ */
 export async function screenshot(page, name) {
   const folder = process.env.MIMEO_OUT;
   if (folder) {
     await mkdir(folder, { recursive: true });
-    await page.screenshot({ path: join(folder, `${name}.png`) });
+    await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
   }
 }
 
-/** A list that grows with everything that goes wrong inside a page. */
-function watch(page, home) {
-  const errors = [];
+/** Adds everything that goes wrong inside a page to `errors`. */
+function watch(page, home, errors) {
   page.on("console", (message) => {
     if (message.type() === "error") {
       errors.push(`console: ${message.text()} (${message.location().url})`);
@@ -101,7 +113,6 @@ function watch(page, home) {
       errors.push(`a request to a stranger: ${request.url()}`);
     }
   });
-  return errors;
 }
 
 function described(errors) {

@@ -144,7 +144,8 @@ export class Companion {
   }
 }
 
-function binary() {
+/** The program that is tested. */
+export function binary() {
   const path = process.env.MIMEO_BIN;
   if (!path) {
     throw new Error("MIMEO_BIN names no program to test; run `cargo xtask test --only browser`");

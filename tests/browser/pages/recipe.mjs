@@ -1,0 +1,96 @@
+// The recipe: a method, three plain choices, and Advanced.
+
+import { eventually } from "../eventually.mjs";
+
+export class Recipe {
+  #region;
+
+  /** @param {import("playwright-core").Page} page */
+  constructor(page) {
+    this.#region = page.getByRole("region", { name: "Recipe", exact: true });
+  }
+
+  /** Everything of it. */
+  get region() {
+    return this.#region;
+  }
+
+  /** One of the three methods, by its title. */
+  method(title) {
+    return this.#region.getByRole("group", { name: "Method" }).getByRole("radio", { name: title });
+  }
+
+  /** A radio button of "What changes?", "Effort" or "Size". */
+  choice(legend, label) {
+    const group = this.#region.getByRole("group", { name: legend, exact: true });
+    return group.getByRole("radio", { name: label, exact: true });
+  }
+
+  /** What the LoRA will be called. */
+  get name() {
+    return this.#region.getByRole("textbox", { name: "Name", exact: true });
+  }
+
+  /** The fold of all numbers; it says how many are edited. */
+  get advanced() {
+    return this.#region.getByText(/^Advanced/);
+  }
+
+  /** A field of Advanced under one of its headings, such as "The LoRA" or "Previews". */
+  field(heading, label) {
+    const group = this.#region.getByRole("group", { name: heading, exact: true });
+    return group.getByLabel(label, { exact: true });
+  }
+
+  /** A button of Advanced or of "Recipe as JSON". */
+  button(name) {
+    return this.#region.getByRole("button", { name });
+  }
+
+  /** The box that a recipe is pasted into. */
+  get pasteBox() {
+    return this.#region.getByRole("textbox", { name: /Paste one here/ });
+  }
+
+  /** What it does not take, and why. */
+  get refusal() {
+    return this.#region.getByRole("alert");
+  }
+
+  /** Opens Advanced, if it is closed. */
+  async openAdvanced() {
+    if (!(await this.field("The LoRA", "Steps").isVisible())) {
+      await this.advanced.click();
+    }
+  }
+
+  /** Opens "Recipe as JSON", if it is closed. */
+  async openExchange() {
+    if (!(await this.pasteBox.isVisible())) {
+      await this.#region.getByText("Recipe as JSON").click();
+    }
+  }
+
+  /** Writes a number into a field of Advanced, and leaves it. */
+  async set(heading, label, value) {
+    const field = this.field(heading, label);
+    await field.fill(String(value));
+    await field.press("Tab");
+    await eventually(`${label} is ${value}`, async () => (await field.inputValue()) === String(value));
+  }
+
+  /**
+   * Makes the run one of a few seconds: the direct difference, with few steps and no calibration.
+   *
+   * @param {{name: string, steps?: number, previewEvery?: number}} wishes
+   */
+  async makeShort({ name, steps = 8, previewEvery = 0 }) {
+    await this.method("Direct difference").check({ force: true });
+    await this.name.fill(name);
+    await this.openAdvanced();
+    await this.set("The LoRA", "Steps", steps);
+    await this.set("Previews", "Every", previewEvery);
+    await this.field("Run", "Calibrate strength").uncheck();
+    await this.advanced.click();
+  }
+}

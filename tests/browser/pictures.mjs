@@ -1,0 +1,76 @@
+// Files that people drop: the bundled pairs, and pictures that are wrong in one way each.
+
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { crc32, deflateSync } from "node:zlib";
+
+/**
+ * A file on its way into the page.
+ *
+ * @typedef {object} File
+ * @property {string} name
+ * @property {string} mimeType
+ * @property {Buffer} buffer
+ */
+
+/**
+ * A picture of a bundled pair.
+ *
+ * @param {string} pair the folder's name, such as "glasses"
+ * @param {"A" | "B" | "mask"} role
+ * @returns {Promise<File>}
+ */
+export async function bundled(pair, role) {
+  const path = new URL(`../../shared/base/pairs/${pair}/00_${role}.png`, import.meta.url);
+  return png(`${pair}-${role}.png`, await readFile(fileURLToPath(path)));
+}
+
+/** A and B of a bundled pair. */
+export async function bundledPair(pair) {
+  return Promise.all([bundled(pair, "A"), bundled(pair, "B")]);
+}
+
+/**
+ * A PNG of one colour.
+ *
+ * @param {string} name
+ * @param {number} width px
+ * @param {number} height px
+ * @param {[number, number, number]} colour RGB, 0 to 255
+ * @returns {File}
+ */
+export function plain(name, width, height, colour) {
+  // Every row begins with its filter, which is none.
+  const row = Buffer.concat([Buffer.of(0), Buffer.alloc(width * 3, Buffer.from(colour))]);
+  const rows = Buffer.concat(Array.from({ length: height }, () => row));
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.set([8, 2, 0, 0, 0], 8); // eight bits, RGB, deflate, filters, not interlaced
+  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  const chunks = [chunk("IHDR", header), chunk("IDAT", deflateSync(rows)), chunk("IEND")];
+  return png(name, Buffer.concat([signature, ...chunks]));
+}
+
+/** The first part of a file, as a download that broke off leaves it. */
+export function cutOff(file) {
+  return { ...file, name: `cut-${file.name}`, buffer: file.buffer.subarray(0, 500) };
+}
+
+/** A file that is no picture. */
+export function text(name, content) {
+  return { name, mimeType: "text/plain", buffer: Buffer.from(content) };
+}
+
+function png(name, buffer) {
+  return { name, mimeType: "image/png", buffer };
+}
+
+function chunk(kind, data = Buffer.alloc(0)) {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(data.length);
+  const body = Buffer.concat([Buffer.from(kind, "latin1"), data]);
+  const checksum = Buffer.alloc(4);
+  checksum.writeUInt32BE(crc32(body));
+  return Buffer.concat([length, body, checksum]);
+}

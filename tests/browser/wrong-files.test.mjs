@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { bundled, bundledPair, cutOff, plain, text } from "./pictures.mjs";
+import { Suite } from "./suite.mjs";
+
+const suite = new Suite();
+
+/** A remedy is something that one can do now. */
+const REMEDY = /(choose|convert|export|scale|crop|try) /i;
+
+test("a file that is no picture, a damaged one and a strip are refused in their well, and nothing is lost", async () => {
+  await suite.visit({ name: "wrong-files" }, async ({ bench }) => {
+    await bench.loadExample();
+    await bench.stage.button("Suggest").click();
+    const masked = await bench.maskCheck.innerText();
+    const wrong = {
+      "a text": [text("notes.txt", "no picture"), /text|not|convert/i],
+      "a cut off PNG": [cutOff(await bundled("hat", "A")), /damaged or cut off/],
+      "a strip": [plain("strip.png", 10, 3000, [200, 30, 30]), /narrow/],
+    };
+    for (const [what, [file, says]] of Object.entries(wrong)) {
+      await bench.dropInto("A", file);
+      const refusal = bench.well("A").getByRole("alert");
+      await refusal.filter({ hasText: says }).waitFor();
+      assert.match(await refusal.innerText(), REMEDY, `${what}: what to do about it`);
+      assert.equal(await bench.alerts.count(), 1, `${what}: said once`);
+      await bench.well("A").getByText("glasses A.png").waitFor();
+      await bench.preflight.getByText("128 × 128 px").waitFor();
+      assert.equal(await bench.maskCheck.innerText(), masked, `${what}: the mask is still there`);
+    }
+    await bench.dropInto("A", await bundled("hat", "A"));
+    await bench.well("A").getByRole("alert").waitFor({ state: "detached" });
+    await bench.well("A").getByText("hat-A.png").waitFor();
+  });
+});
+
+test("what is refused anywhere on the page is said at the pair", async () => {
+  await suite.visit({ name: "wrong-drop" }, async ({ bench }) => {
+    await bench.dropFiles([text("notes.txt", "no picture")]);
+    const refusal = bench.pair.getByRole("alert");
+    await refusal.filter({ hasText: /notes\.txt/ }).waitFor();
+    assert.match(await refusal.innerText(), REMEDY, "what to do about it");
+  });
+});
+
+test("one wrong file of two does not keep the other one out", async () => {
+  await suite.visit({ name: "wrong-half" }, async ({ bench }) => {
+    const [original] = await bundledPair("glasses");
+    await bench.dropFiles([original, text("notes.txt", "no picture")]);
+    await bench.well("A").getByText("glasses-A.png").waitFor();
+    await bench.pair.getByRole("alert").filter({ hasText: /notes\.txt/ }).waitFor();
+  });
+});
+
+test("two identical pictures cannot be trained, and Train says why", async () => {
+  await suite.visit({ name: "identical" }, async ({ page, bench }) => {
+    const original = await bundled("glasses", "A");
+    await bench.dropFiles([original, { ...original, name: "copy.png" }]);
+    await bench.preflight.getByText(/identical.*choose a B/i).waitFor();
+    await bench.train.click();
+    const focused = page.locator(":focus");
+    assert.match(await focused.innerText(), /Choose B/, "Train leads to what is to be mended");
+  });
+});
+
+test("a recipe with a typing error is refused by name", async () => {
+  await suite.visit({ name: "wrong-recipe" }, async ({ bench }) => {
+    await bench.dropFiles([text("mine.json", '{"methodd": "addift"}')]);
+    await bench.recipe.refusal.filter({ hasText: /methodd/ }).waitFor();
+  });
+});
