@@ -56,6 +56,9 @@ impl Shown {
     }
 }
 
+/// Where the lower half is.
+pub const LOWER: &str = "lower";
+
 /// What is shown.
 #[derive(Clone, Copy)]
 pub struct Page {
@@ -105,6 +108,19 @@ impl Page {
             brought_back: RwSignal::new(None),
             said: RwSignal::new(None),
         }
+    }
+
+    /// Opens a part of the lower half and brings it into sight.
+    pub fn open(self, tab: Tab) {
+        self.tab.set(tab);
+        request_animation_frame(move || {
+            if let Some(lower) = document().get_element_by_id(LOWER) {
+                let options = web_sys::ScrollIntoViewOptions::new();
+                // Smooth or at once, as the style sheet has it for those who want less motion.
+                options.set_block(web_sys::ScrollLogicalPosition::Start);
+                lower.scroll_into_view_with_scroll_into_view_options(&options);
+            }
+        });
     }
 
     /// Says something that has no place of its own.

@@ -38,6 +38,8 @@ pub struct Stage {
     /// What is half drawn.
     outline: RwSignal<Option<Outline>>,
     fingers: StoredValue<Fingers>,
+    /// Whether nobody zoomed or panned since the frame was fitted: then it stays fitted.
+    is_fitted: StoredValue<bool>,
     /// Where a drag that pans was last.
     panned_from: StoredValue<Option<(f64, f64)>>,
 }
@@ -55,6 +57,7 @@ impl Stage {
             cursor: RwSignal::new(None),
             outline: RwSignal::new(None),
             fingers: StoredValue::new(Fingers::default()),
+            is_fitted: StoredValue::new(true),
             panned_from: StoredValue::new(None),
         }
     }
@@ -68,7 +71,14 @@ impl Stage {
                 f64::from(area.client_height()),
             );
             self.view.set(View::fit(frame, size));
+            self.is_fitted.set_value(true);
         }
+    }
+
+    /// Zooms or pans as the user wants it.
+    fn look(self, view: View) {
+        self.is_fitted.set_value(false);
+        self.view.set(view);
     }
 
     /// Zooms around the middle.
@@ -78,7 +88,7 @@ impl Stage {
                 f64::from(area.client_width()) / 2.0,
                 f64::from(area.client_height()) / 2.0,
             );
-            self.view.update(|view| *view = view.zoomed(factor, middle));
+            self.look(self.view.get_untracked().zoomed(factor, middle));
         }
     }
 
@@ -119,6 +129,12 @@ pub fn StagePanel(stage: Stage) -> impl IntoView {
             request_animation_frame(move || stage.fit());
         }
     });
+    let resized = window_event_listener(leptos::ev::resize, move |_| {
+        if stage.is_fitted.get_value() {
+            stage.fit();
+        }
+    });
+    on_cleanup(move || resized.remove());
     let views = Shown::ALL.map(|shown| (shown, shown.label())).to_vec();
     view! {
         <section class="stage" aria-label="Stage">

@@ -1,6 +1,6 @@
 //! What a choice costs, from what steps took on this machine so far.
 
-use mimeo_protocol::{Method, Pace, Pass, Phase};
+use mimeo_protocol::{JobProgress, Method, Pace, Pass, Phase, TrainJob};
 
 use crate::workbench::Settings;
 
@@ -17,6 +17,34 @@ pub fn training_secs(settings: &Settings, pixels: u64, paces: &[Pace]) -> Option
     }
     let copier = pass_secs(settings, &recipe.copier.pass, Phase::Copier, pixels, paces)?;
     Some(copier + kept)
+}
+
+/// What a running job teaches about the pace; none outside of its training passes.
+///
+/// - `pixels`: of the picture as it is trained
+#[must_use]
+pub fn measured(job: &TrainJob, progress: &JobProgress, pixels: u64) -> Option<Pace> {
+    let pass = match progress.phase {
+        Phase::Training => &job.recipe.pass,
+        Phase::Copier => &job.recipe.copier.pass,
+        _ => return None,
+    };
+    Some(Pace {
+        base: job.base.clone(),
+        method: job.recipe.method,
+        phase: progress.phase,
+        batch_size: pass.batch_size.get(),
+        accumulation: pass.accumulation.get(),
+        rank: pass.rank.get(),
+        pixels,
+        secs_per_step: progress.secs_per_unit?,
+    })
+}
+
+/// Puts a measurement in the place of an older one of the same kind.
+pub fn remember(paces: &mut Vec<Pace>, new: Pace) {
+    paces.retain(|old| (&old.base, old.method, old.phase) != (&new.base, new.method, new.phase));
+    paces.insert(0, new);
 }
 
 fn pass_secs(
@@ -72,6 +100,14 @@ mod tests {
         let small = training_secs(&settings, 128 * 128, &paces).unwrap();
         let large = training_secs(&settings, 256 * 256, &paces).unwrap();
         assert!((large / small - 4.0).abs() < 1e-9, "{small} {large}");
+    }
+
+    #[test]
+    fn a_newer_measurement_takes_the_place_of_the_older_one() {
+        let mut paces = vec![pace(Phase::Training, 4, 0.1), pace(Phase::Copier, 4, 0.2)];
+        remember(&mut paces, pace(Phase::Training, 2, 0.05));
+        let secs: Vec<f64> = paces.iter().map(|pace| pace.secs_per_step).collect();
+        assert_eq!(secs, [0.05, 0.2], "the copier's stays");
     }
 
     #[test]

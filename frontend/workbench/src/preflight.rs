@@ -180,7 +180,7 @@ pub fn to_job(bench: &Workbench, facts: Facts<'_>) -> Result<Submission, Vec<Pro
         mask,
         recipe: settings.recipe.clone(),
         copier: CopierChoice::Cached,
-        previews: preview_plan(bench),
+        previews: preview_plan(bench, facts.base),
         scores: true,
     };
     Ok(Submission { job, pictures })
@@ -204,7 +204,7 @@ pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
     })
 }
 
-fn preview_plan(bench: &Workbench) -> Option<PreviewPlan> {
+fn preview_plan(bench: &Workbench, base: Option<&BaseInfo>) -> Option<PreviewPlan> {
     let settings = bench.settings();
     let previews = &settings.previews;
     // Zero steps between previews means none.
@@ -212,10 +212,21 @@ fn preview_plan(bench: &Workbench) -> Option<PreviewPlan> {
     let every = Steps::try_from(f64::from(every)).ok()?;
     Some(PreviewPlan {
         every,
-        prompt: previews.prompt.clone(),
+        prompt: preview_prompt(&previews.prompt, base),
         seed: previews.seed,
         strengths: PreviewPlan::STRENGTHS.to_vec(),
     })
+}
+
+/// What previews show: without a wish, something that the base draws well.
+#[must_use]
+pub fn preview_prompt(wish: &str, base: Option<&BaseInfo>) -> String {
+    let first = || base.and_then(|base| base.prompts.first()).cloned();
+    if wish.is_empty() {
+        first().unwrap_or_default()
+    } else {
+        wish.to_owned()
+    }
 }
 
 fn job_name(typed: &str) -> Result<JobName, Problem> {
@@ -290,7 +301,9 @@ fn mask(bench: &Workbench) -> Verdict {
 
 fn memory(bench: &Workbench, facts: Facts<'_>) -> Verdict {
     let Some(plan) = facts.plan else {
-        return Verdict::Note("Memory: known once a pair is there".to_owned(), None);
+        let is_waiting = facts.is_connected && bench.frame().is_some();
+        let when = if is_waiting { "being worked out" } else { "known once a pair is there" };
+        return Verdict::Note(format!("Memory: {when}"), None);
     };
     if let Some(remedy) = &plan.remedy {
         let can_halve = bench.settings().recipe.pass.batch_size.get() > 1;
@@ -383,6 +396,17 @@ mod tests {
                 .unwrap();
             assert_eq!(every(&bench), planned, "as asked for");
         }
+    }
+
+    #[test]
+    fn previews_show_something_that_the_base_draws_well() {
+        let base = BaseInfo {
+            prompts: vec!["a boy".to_owned()],
+            ..base()
+        };
+        assert_eq!(preview_prompt("", Some(&base)), "a boy", "the base's own");
+        assert_eq!(preview_prompt("a cat", Some(&base)), "a cat", "the user's");
+        assert_eq!(preview_prompt("", None), "", "nothing is known");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::link::Link;
 pub fn load(bench: Bench, link: Link, job: JobId) {
     let job = link
         .runs
-        .with_untracked(|runs| runs.get(job).map(|run| run.job().clone()));
+        .with_untracked(|runs| runs.get(job).map(|run| run.to_run_again()));
     let Some(job) = job else {
         return;
     };

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use mimeo_workbench::Run;
 
 use crate::link::Link;
-use crate::page::{Page, Tab};
+use crate::page::{LOWER, Page, Tab};
 use crate::panel::loss_chart::LossChart;
 use crate::panel::playground::Playground;
 use crate::panel::previews::PreviewGrid;
@@ -38,7 +38,7 @@ pub fn Lower() -> impl IntoView {
         shown.get_value()
     });
     view! {
-        <section class="lower" aria-label="Runs and results">
+        <section class="lower" id=LOWER aria-label="Runs and results">
             <div class="tabs" role="tablist" aria-label="Runs and results" on:keydown=move |event| step(&event, page)>
                 {tabs.collect_view()}
             </div>

@@ -8,8 +8,9 @@ use gloo_net::websocket::futures::WebSocket;
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use mimeo_protocol::{
-    ClientMessage, MAX_SERVER_FRAME, PROTOCOL_VERSION, Rejection, ServerMessage, codec,
+    ClientMessage, JobProgress, MAX_SERVER_FRAME, PROTOCOL_VERSION, Rejection, ServerMessage, codec,
 };
+use mimeo_workbench::cost;
 use mimeo_workbench::runs::{Gap, Outcome};
 
 use super::{GONE, Link, OUTBOX, Status, http};
@@ -171,11 +172,33 @@ fn hear(link: Link, message: ServerMessage) {
         // The socket ends by itself.
         ServerMessage::Goodbye { .. } => {}
         other => {
+            if let ServerMessage::Progress(progress) = &other {
+                learn_pace(link, progress);
+            }
             let outcome = link.runs.try_update(|runs| runs.apply(&other));
             if let Some(Outcome::Gap(gap)) = outcome {
                 resync(link, gap);
             }
         }
+    }
+}
+
+/// What the running job takes, the next ones will take as well.
+fn learn_pace(link: Link, progress: &JobProgress) {
+    let job = link
+        .runs
+        .with_untracked(|runs| runs.get(progress.job).map(|run| run.job().clone()));
+    let Some(job) = job else {
+        return;
+    };
+    let side = link.host.with_untracked(|host| {
+        let base = host.bases.iter().find(|base| base.id == job.base);
+        base.and_then(|base| base.native_side)
+    });
+    let pixels = side.map(|side| u64::from(side) * u64::from(side));
+    let pace = pixels.and_then(|pixels| cost::measured(&job, progress, pixels));
+    if let Some(pace) = pace {
+        link.host.update(|host| cost::remember(&mut host.paces, pace));
     }
 }
 

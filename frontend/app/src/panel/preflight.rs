@@ -47,7 +47,7 @@ impl Training {
             match answer {
                 Ok(job) => {
                     page.shown.set(Some(job));
-                    page.tab.set(Tab::Run);
+                    page.open(Tab::Run);
                 }
                 Err(why) => self.refusal.set(Some(why)),
             }

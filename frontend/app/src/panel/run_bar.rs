@@ -48,8 +48,11 @@ fn Facts(run: Signal<Run>) -> impl IntoView {
     let page = expect_context::<Page>();
     let elapsed = Memo::new(move |_| {
         let now_millis = page.now_millis.get();
-        let elapsed = run.with(|run| run.elapsed_millis(now_millis))?;
-        Some(words::duration((elapsed / 1000) as f64))
+        let (elapsed, is_over) = run.with(|run| {
+            let elapsed = run.elapsed_millis(now_millis)?;
+            Some((words::duration((elapsed / 1000) as f64), run.state().is_over()))
+        })?;
+        Some(if is_over { format!("took {elapsed}") } else { format!("{elapsed} so far") })
     });
     let fidelity = Memo::new(move |_| {
         run.with(|run| {
@@ -59,7 +62,7 @@ fn Facts(run: Signal<Run>) -> impl IntoView {
     });
     view! {
         <p class="run-facts">
-            {move || elapsed.get().map(|elapsed| view! { <span>{format!("{elapsed} so far")}</span> })}
+            {move || elapsed.get().map(|elapsed| view! { <span>{elapsed}</span> })}
             {move || {
                 fidelity
                     .get()

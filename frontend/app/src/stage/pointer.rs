@@ -83,7 +83,7 @@ fn drag(stage: Stage, event: &PointerEvent) {
             .fingers
             .try_update_value(|fingers| fingers.drag(event.pointer_id(), at, view));
         match touched {
-            Some(Touched::Moves(view)) => stage.view.set(view),
+            Some(Touched::Moves(view)) => stage.look(view),
             Some(Touched::Paints) => drag_tool(stage, event, &bounds),
             _ => {}
         }
@@ -92,9 +92,8 @@ fn drag(stage: Stage, event: &PointerEvent) {
     stage.cursor.set(Some(at));
     if let Some(from) = stage.panned_from.get_value() {
         stage.panned_from.set_value(Some(at));
-        stage
-            .view
-            .update(|view| *view = view.panned(at.0 - from.0, at.1 - from.1));
+        let view = stage.view.get_untracked();
+        stage.look(view.panned(at.0 - from.0, at.1 - from.1));
     } else {
         drag_tool(stage, event, &bounds);
     }
@@ -198,7 +197,7 @@ fn wheel(stage: Stage, event: &WheelEvent) {
     }
     let factor = (-event.delta_y() / 400.0).exp();
     let at = on_stage(event, &bounds);
-    stage.view.update(|view| *view = view.zoomed(factor, at));
+    stage.look(stage.view.get_untracked().zoomed(factor, at));
 }
 
 fn bounds(stage: Stage) -> Option<DomRect> {

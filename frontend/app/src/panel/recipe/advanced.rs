@@ -3,9 +3,11 @@
 use leptos::prelude::*;
 use mimeo_workbench::Command;
 use mimeo_workbench::fields::{FIELDS, Field, Group, Kind};
+use mimeo_workbench::preflight::preview_prompt;
 use mimeo_workbench::workbench::{Refusal, Setting, Where};
 
 use crate::bench::Bench;
+use crate::link::Link;
 
 #[component]
 pub fn Advanced() -> impl IntoView {
@@ -138,7 +140,7 @@ fn shown(text: &str) -> String {
 /// What is drawn while it trains.
 #[component]
 fn Previews() -> impl IntoView {
-    let bench = expect_context::<Bench>();
+    let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
     let previews = move || bench.with_settings(|bench| bench.settings().previews.clone());
     let set = move |setting| _ = bench.apply(Command::Set(setting));
     view! {
@@ -149,6 +151,12 @@ fn Previews() -> impl IntoView {
                 <input
                     id="preview-prompt"
                     type="text"
+                    placeholder=move || {
+                        let id = bench.with_settings(|bench| bench.settings().base.clone());
+                        link.host.with(|host| {
+                            preview_prompt("", host.bases.iter().find(|base| base.id == id))
+                        })
+                    }
                     prop:value=move || previews().prompt
                     on:change=move |event| set(Setting::PreviewPrompt(event_target_value(&event)))
                 />
