@@ -2,8 +2,7 @@
 
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, THUMBNAIL};
 use mimeo_checkpoint::{MemoryFile, SafetensorsFile, printable};
-use mimeo_protocol::{BlobId, Recipe};
-use serde::Deserialize;
+use mimeo_protocol::{PairIds, Recipe};
 
 use crate::workbench::{Command, Setting};
 
@@ -20,21 +19,9 @@ pub struct Dropped {
     /// What the LoRA is called.
     pub name: String,
     /// The pictures it was trained on, if the file says so.
-    pub pair: Option<PairNames>,
+    pub pair: Option<PairIds>,
     /// What it looks like, as a `data:` address.
     pub thumbnail: Option<String>,
-}
-
-/// Pictures by their hashes, as the companion keeps them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct PairNames {
-    /// A.
-    pub original: BlobId,
-    /// B.
-    pub target: BlobId,
-    /// The mask.
-    #[serde(default)]
-    pub mask: Option<BlobId>,
 }
 
 impl Dropped {

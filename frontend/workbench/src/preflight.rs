@@ -302,7 +302,11 @@ fn mask(bench: &Workbench) -> Verdict {
 fn memory(bench: &Workbench, facts: Facts<'_>) -> Verdict {
     let Some(plan) = facts.plan else {
         let is_waiting = facts.is_connected && bench.frame().is_some();
-        let when = if is_waiting { "being worked out" } else { "known once a pair is there" };
+        let when = if is_waiting {
+            "being worked out"
+        } else {
+            "known once a pair is there"
+        };
         return Verdict::Note(format!("Memory: {when}"), None);
     };
     if let Some(remedy) = &plan.remedy {

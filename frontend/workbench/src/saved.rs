@@ -95,7 +95,7 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> State {
         };
     }
     let mask = kept(Part::Mask).and_then(|png| decode_mask(&png).ok());
-    State::assembled(pictures, mask, settings)
+    State::assembled(pictures, mask.as_ref(), settings)
 }
 
 #[cfg(test)]

@@ -198,7 +198,8 @@ fn learn_pace(link: Link, progress: &JobProgress) {
     let pixels = side.map(|side| u64::from(side) * u64::from(side));
     let pace = pixels.and_then(|pixels| cost::measured(&job, progress, pixels));
     if let Some(pace) = pace {
-        link.host.update(|host| cost::remember(&mut host.paces, pace));
+        link.host
+            .update(|host| cost::remember(&mut host.paces, pace));
     }
 }
 

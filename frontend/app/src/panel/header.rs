@@ -109,11 +109,13 @@ fn Banner() -> impl IntoView {
     let sentence = move || match link.status.get() {
         Status::Connected | Status::Connecting => None,
         Status::Refused(why) => Some(why),
-        Status::Lost { .. } if was_connected.get() => {
-            Some("The companion is gone. Reconnecting… A run goes on there, or when it is back.".to_owned())
-        }
+        Status::Lost { .. } if was_connected.get() => Some(
+            "The companion is gone. Reconnecting… A run goes on there, or when it is back."
+                .to_owned(),
+        ),
         Status::Lost { .. } => Some(
-            "No companion answers. Start it with `mimeo serve`; this page connects by itself.".to_owned(),
+            "No companion answers. Start it with `mimeo serve`; this page connects by itself."
+                .to_owned(),
         ),
     };
     view! {

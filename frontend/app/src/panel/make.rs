@@ -252,7 +252,12 @@ fn EditOriginal() -> impl IntoView {
     let percent = Signal::derive(move || format!("{:.0} %", amount.get() * 100.0));
     let has_amount = move || !matches!(kind.get().as_str(), "greyscale" | "outline");
     let make = move |_| {
-        let edit = edit(&kind.get_untracked(), amount.get_untracked(), (dx.get_untracked(), dy.get_untracked()), &colour.get_untracked());
+        let edit = edit(
+            &kind.get_untracked(),
+            amount.get_untracked(),
+            (dx.get_untracked(), dy.get_untracked()),
+            &colour.get_untracked(),
+        );
         bench.apply(Command::MakeTarget {
             edit,
             inside_mask: inside.get_untracked(),
@@ -343,7 +348,9 @@ fn edit(kind: &str, amount: f64, moved: (f64, f64), colour: &str) -> Edit {
 
 /// "#rrggbb", as colour inputs give it.
 fn parse_colour(text: &str) -> [u8; 3] {
-    let number = text.strip_prefix('#').and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    let number = text
+        .strip_prefix('#')
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok());
     let [_, red, green, blue] = number.unwrap_or_default().to_be_bytes();
     [red, green, blue]
 }

@@ -1,10 +1,10 @@
 //! Four checks, a fix on each, and Train.
 
 use leptos::prelude::*;
+use mimeo_protocol::{ClientMessage, ServerMessage};
 use mimeo_workbench::preflight::{Fix, job_to_plan};
 use mimeo_workbench::workbench::Setting;
 use mimeo_workbench::{Check, Command, Slot, Verdict, fields::Field};
-use mimeo_protocol::{ClientMessage, ServerMessage};
 use wasm_bindgen::JsCast as _;
 
 use super::pair::{first_example, load_example};
@@ -63,7 +63,10 @@ async fn submit(
         link.upload(*id, png).await?;
     }
     let job = Box::new(submission.job);
-    match link.ask(|request| ClientMessage::Submit { request, job }).await? {
+    match link
+        .ask(|request| ClientMessage::Submit { request, job })
+        .await?
+    {
         ServerMessage::Accepted { job, .. } => Ok(job),
         _ => Err("The companion answered something else. Reload the page.".to_owned()),
     }
@@ -73,7 +76,9 @@ async fn submit(
 fn focus_first_problem() {
     let found = document().query_selector(".check.problem button, .check.problem");
     let problem = found.ok().flatten();
-    if let Some(problem) = problem.and_then(|problem| problem.dyn_into::<web_sys::HtmlElement>().ok()) {
+    if let Some(problem) =
+        problem.and_then(|problem| problem.dyn_into::<web_sys::HtmlElement>().ok())
+    {
         _ = problem.focus();
     }
 }
@@ -88,7 +93,9 @@ pub fn Preflight() -> impl IntoView {
     let problems = Memo::new(move |_| bench.problems(link));
     let name = move || {
         let found = problems.get();
-        found.into_iter().find(|problem| problem.fix == Some(Fix::Name))
+        found
+            .into_iter()
+            .find(|problem| problem.fix == Some(Fix::Name))
     };
     view! {
         <section class="preflight" aria-label="Before the run">
@@ -122,13 +129,17 @@ fn CheckRow(check: Check) -> impl IntoView {
         let mut mine = verdicts.filter(|(of, _)| *of == check);
         mine.next().map(|(_, verdict)| verdict)
     });
-    let row = move || {
+    move || {
         let (class, mark, meaning, text, fix) = match verdict.get()? {
             Verdict::Good(text) => ("check good", "✓", "Good:", text, None),
             Verdict::Note(text, fix) => ("check noted", "·", "Note:", text, fix),
-            Verdict::Problem(problem) => {
-                ("check problem", "✕", "Problem:", problem.sentence, problem.fix)
-            }
+            Verdict::Problem(problem) => (
+                "check problem",
+                "✕",
+                "Problem:",
+                problem.sentence,
+                problem.fix,
+            ),
         };
         let fix = fix.map(|fix| view! { <FixButton fix /> });
         Some(view! {
@@ -139,8 +150,7 @@ fn CheckRow(check: Check) -> impl IntoView {
                 {fix}
             </li>
         })
-    };
-    row
+    }
 }
 
 #[component]
@@ -165,14 +175,17 @@ fn FixButton(fix: Fix) -> impl IntoView {
 fn click_input(slot: Slot) {
     let selector = format!("input[data-well={}]", slot.letter());
     let input = document().query_selector(&selector).ok().flatten();
-    if let Some(input) = input.and_then(|input| input.dyn_into::<web_sys::HtmlInputElement>().ok()) {
+    if let Some(input) = input.and_then(|input| input.dyn_into::<web_sys::HtmlInputElement>().ok())
+    {
         input.click();
     }
 }
 
 fn focus(id: &str) {
     let element = document().get_element_by_id(id);
-    if let Some(element) = element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok()) {
+    if let Some(element) =
+        element.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok())
+    {
         _ = element.focus();
     }
 }
@@ -200,7 +213,9 @@ fn ask_for_plan(bench: Bench, link: Link) {
         let ask = move || {
             leptos::task::spawn_local(async move {
                 let job = Box::new(job);
-                let answer = link.ask(|request| ClientMessage::Plan { request, job }).await;
+                let answer = link
+                    .ask(|request| ClientMessage::Plan { request, job })
+                    .await;
                 // Refused: the base says why at its own check.
                 let plan = match answer {
                     Ok(ServerMessage::Plan { plan, .. }) => Some(plan),
@@ -213,4 +228,3 @@ fn ask_for_plan(bench: Bench, link: Link) {
         timer.set_value(set_timeout_with_handle(ask, quiet).ok());
     });
 }
-

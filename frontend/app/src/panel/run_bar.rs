@@ -50,9 +50,16 @@ fn Facts(run: Signal<Run>) -> impl IntoView {
         let now_millis = page.now_millis.get();
         let (elapsed, is_over) = run.with(|run| {
             let elapsed = run.elapsed_millis(now_millis)?;
-            Some((words::duration((elapsed / 1000) as f64), run.state().is_over()))
+            Some((
+                words::duration((elapsed / 1000) as f64),
+                run.state().is_over(),
+            ))
         })?;
-        Some(if is_over { format!("took {elapsed}") } else { format!("{elapsed} so far") })
+        Some(if is_over {
+            format!("took {elapsed}")
+        } else {
+            format!("{elapsed} so far")
+        })
     });
     let fidelity = Memo::new(move |_| {
         run.with(|run| {

@@ -3,9 +3,9 @@
 use leptos::html::Input;
 use leptos::prelude::*;
 use mimeo_image::{Paint, Rect, encode_mask_png};
+use mimeo_workbench::fields::Field;
 use mimeo_workbench::keys::{Action, keys_of};
 use mimeo_workbench::tool::DIAMETERS;
-use mimeo_workbench::fields::Field;
 use mimeo_workbench::workbench::{MaskCommand, Setting, Where};
 use mimeo_workbench::{Command, Tool};
 
@@ -165,7 +165,8 @@ fn FieldRange(
 ) -> impl IntoView {
     let value = Memo::new(move |_| {
         let field = Field::at(path);
-        let value = bench.with_settings(|bench| field.map(|field| field.value(&bench.settings().recipe)));
+        let value =
+            bench.with_settings(|bench| field.map(|field| field.value(&bench.settings().recipe)));
         value.and_then(|value| value.as_f64()).unwrap_or_default()
     });
     view! {

@@ -27,8 +27,8 @@ pub struct State {
 impl State {
     /// A state whose mask lies on its frame, whatever size it was kept at.
     #[must_use]
-    pub fn assembled(pictures: Pictures, mask: Option<Mask>, settings: Settings) -> Self {
-        let mask = super::mask::for_frame(mask.as_ref(), pictures.frame.as_deref());
+    pub fn assembled(pictures: Pictures, mask: Option<&Mask>, settings: Settings) -> Self {
+        let mask = super::mask::for_frame(mask, pictures.frame.as_deref());
         Self {
             pictures,
             mask,

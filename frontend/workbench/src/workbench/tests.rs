@@ -12,18 +12,20 @@ use crate::plain::{Capacity, Effort};
 
 /// Applies and sweeps.
 fn apply(bench: &mut Workbench, command: Command) -> Change {
-    let change = bench.apply(command.clone());
+    let said = format!("{command:?}");
+    let change = bench.apply(command);
     bench
         .check()
-        .unwrap_or_else(|broken| panic!("after {command:?}: {broken}"));
-    change.unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"))
+        .unwrap_or_else(|broken| panic!("after {said}: {broken}"));
+    change.unwrap_or_else(|refusal| panic!("{said}: {refusal}"))
 }
 
 fn refuse(bench: &mut Workbench, command: Command) -> Refusal {
-    let refusal = bench.apply(command.clone());
+    let said = format!("{command:?}");
+    let refusal = bench.apply(command);
     bench
         .check()
-        .unwrap_or_else(|broken| panic!("after {command:?}: {broken}"));
+        .unwrap_or_else(|broken| panic!("after {said}: {broken}"));
     refusal.expect_err("it is refused")
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 use mimeo_image::PairWarning;
-use mimeo_workbench::workbench::Remedy;
 use mimeo_workbench::Command;
+use mimeo_workbench::workbench::Remedy;
 
 use crate::bench::Bench;
 

@@ -144,7 +144,10 @@ fn Thumbnail(which: Slot) -> impl IntoView {
             ])
         })
     });
-    let is_cut = move || crop.get().is_some_and(|[_, _, width, height]| width < 99.9 || height < 99.9);
+    let is_cut = move || {
+        crop.get()
+            .is_some_and(|[_, _, width, height]| width < 99.9 || height < 99.9)
+    };
     let side = move |at: usize| move || format!("{}%", crop.get().map_or(0.0, |crop| crop[at]));
     view! {
         <div class="thumbnail">
@@ -172,7 +175,8 @@ fn Thumbnail(which: Slot) -> impl IntoView {
 fn move_crop(bench: Bench, slot: Slot, event: &web_sys::PointerEvent) {
     use wasm_bindgen::JsCast as _;
     let kept = event.current_target();
-    let thumbnail = kept.and_then(|kept| kept.dyn_into::<web_sys::Element>().ok()?.parent_element());
+    let thumbnail =
+        kept.and_then(|kept| kept.dyn_into::<web_sys::Element>().ok()?.parent_element());
     let Some(thumbnail) = thumbnail else {
         return;
     };
@@ -182,7 +186,11 @@ fn move_crop(bench: Bench, slot: Slot, event: &web_sys::PointerEvent) {
         let (picture, crop) = (pictures.get(slot)?, pictures.crop_of(slot)?);
         let along = |moved: i32, shown: f64, whole: u32, kept: u32, now: f64| {
             let spare = f64::from(whole - kept) * shown / f64::from(whole.max(1));
-            if spare < 0.5 { now } else { now + f64::from(moved) / spare }
+            if spare < 0.5 {
+                now
+            } else {
+                now + f64::from(moved) / spare
+            }
         };
         let (width, height) = (picture.pixels.width(), picture.pixels.height());
         let (x, y) = pictures.offset;

@@ -55,13 +55,17 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
     let bench = expect_context::<Bench>();
     let id = format!("field{}", field.path.replace('/', "-"));
     let hint_id = format!("{id}-hint");
-    let value = Memo::new(move |_| bench.with_settings(|bench| field.value(&bench.settings().recipe)));
-    let default = Memo::new(move |_| bench.with_settings(|bench| field.value(&bench.settings().defaults())));
+    let value =
+        Memo::new(move |_| bench.with_settings(|bench| field.value(&bench.settings().recipe)));
+    let default =
+        Memo::new(move |_| bench.with_settings(|bench| field.value(&bench.settings().defaults())));
     let is_edited = move || value.get() != default.get();
     let text = move || Field::text(&value.get());
     let set = move |text: String| match field.parse(&text) {
         Ok(value) => _ = bench.apply(Command::Set(Setting::Field(field, value))),
-        Err(why) => bench.refusal.set(Some(Refusal::new(Where::Field(field), why))),
+        Err(why) => bench
+            .refusal
+            .set(Some(Refusal::new(Where::Field(field), why))),
     };
     let described = hint_id.clone();
     let control_id = id.clone();
