@@ -2,6 +2,7 @@
 
 mod again;
 mod announce;
+mod choices;
 mod drops;
 mod lower;
 
@@ -9,15 +10,15 @@ use leptos::prelude::*;
 use mimeo_workbench::Workbench;
 
 use crate::bench::Bench;
+use crate::keyboard;
 use crate::link::Link;
 use crate::page::Page;
 use crate::panel::header::Header;
-use crate::panel::keys_sheet::{KeysSheet, SINGLE_KEYS};
+use crate::panel::keys_sheet::KeysSheet;
 use crate::panel::pair::PairPanel;
 use crate::panel::preflight::{Preflight, Training};
 use crate::panel::recipe::RecipePanel;
 use crate::stage::{Stage, StagePanel};
-use crate::{keyboard, storage};
 
 /// The page, with the work as it was when it was closed.
 #[component]
@@ -33,9 +34,7 @@ pub fn App(workbench: Workbench) -> impl IntoView {
     provide_context(page);
     provide_context(training);
     provide_context(stage);
-    if let Some(kept) = storage::choice(SINGLE_KEYS) {
-        page.single_keys.set(kept == "true");
-    }
+    choices::restore_and_keep(bench, page);
 
     let train = Callback::new(move |()| training.begin(bench, link, page));
     keyboard::listen(bench, page, stage, train);

@@ -4,10 +4,6 @@ use leptos::prelude::*;
 use mimeo_workbench::keys::{BINDINGS, POINTERS};
 
 use crate::page::Page;
-use crate::storage;
-
-/// Where it is kept whether single keys are on.
-pub const SINGLE_KEYS: &str = "mimeo.single_keys";
 
 #[component]
 pub fn KeysSheet() -> impl IntoView {
@@ -20,11 +16,6 @@ pub fn KeysSheet() -> impl IntoView {
             _ = close.focus();
         }
     });
-    let toggle = move |event| {
-        let on = event_target_checked(&event);
-        page.single_keys.set(on);
-        storage::keep_choice(SINGLE_KEYS, &on.to_string());
-    };
     let rows = || {
         let keys = BINDINGS.iter().filter(|binding| !binding.says.is_empty());
         let keys = keys.map(|binding| (binding.keys, binding.says));
@@ -50,7 +41,7 @@ pub fn KeysSheet() -> impl IntoView {
                     <input
                         type="checkbox"
                         prop:checked=move || page.single_keys.get()
-                        on:change=toggle
+                        on:change=move |event| page.single_keys.set(event_target_checked(&event))
                     />
                     "Single keys do something"
                 </label>

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use mimeo_workbench::tool::Pointer;
 use mimeo_workbench::view::Touched;
 use mimeo_workbench::{Command, Toolbox};
-use wasm_bindgen::JsCast as _;
+use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{DomRect, PointerEvent, WheelEvent};
 
 use super::{Stage, frame_size};
@@ -208,9 +208,16 @@ fn bounds(stage: Stage) -> Option<DomRect> {
 /// In CSS px of the stage.
 fn on_stage(event: &web_sys::MouseEvent, bounds: &DomRect) -> (f64, f64) {
     (
-        f64::from(event.client_x()) - bounds.left(),
-        f64::from(event.client_y()) - bounds.top(),
+        precise(event, "clientX", event.client_x()) - bounds.left(),
+        precise(event, "clientY", event.client_y()) - bounds.top(),
     )
+}
+
+/// Pens and fingers are known to fractions of a pixel, which the typed getters cut off.
+fn precise(event: &web_sys::MouseEvent, property: &str, whole: i32) -> f64 {
+    let value = js_sys::Reflect::get(event, &JsValue::from_str(property));
+    let value = value.ok().and_then(|value| value.as_f64());
+    value.unwrap_or_else(|| f64::from(whole))
 }
 
 fn pointer(stage: Stage, event: &PointerEvent, bounds: &DomRect) -> Pointer {

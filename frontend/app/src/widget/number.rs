@@ -34,7 +34,8 @@ pub fn Range(
                     }
                 }
             />
-            <output>{move || text.get()}</output>
+            // Said by the slider itself already.
+            <output aria-hidden="true">{move || text.get()}</output>
         </label>
     }
 }
