@@ -66,7 +66,9 @@ impl Step {
                 install::wasm_target(workspace)?;
                 cargo
                     .args(["clippy", "--package", "mimeo-app", "--all-targets"])
-                    .args(["--target", install::WASM, "--", "--deny", "warnings"])
+                    // The profile that Trunk builds with: macros are compiled once for both.
+                    .args(["--profile", "web", "--target", install::WASM])
+                    .args(["--", "--deny", "warnings"])
             }
             Self::Doc => cargo
                 .args(["doc", "--workspace", "--no-deps"])

@@ -13,6 +13,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod as_trained;
 pub mod chart;
 pub mod cost;
 pub mod dial;

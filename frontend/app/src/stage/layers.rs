@@ -2,9 +2,8 @@
 
 use leptos::html::Canvas;
 use leptos::prelude::*;
-use mimeo_image::latent_mask::LATENT_FACTOR;
-use mimeo_image::{LatentMask, Mask, Rect, Rgb};
-use mimeo_workbench::{Change, Frame, Workbench};
+use mimeo_image::{Rect, Rgb};
+use mimeo_workbench::{Change, Frame, Workbench, as_trained};
 
 use super::{Stage, canvas, frame_size};
 use crate::page::Shown;
@@ -15,7 +14,8 @@ const MASK: ([u8; 3], f32) = ([255, 45, 110], 0.55);
 #[component]
 pub fn Layers(stage: Stage) -> impl IntoView {
     let Stage { bench, page, .. } = stage;
-    let [original, target, difference, mask, trained] = [(); 5].map(|()| NodeRef::<Canvas>::new());
+    let [original, target, difference, mask, trained, grid] =
+        [(); 6].map(|()| NodeRef::<Canvas>::new());
 
     let size = Memo::new(move |_| bench.with_pictures(frame_size));
     Effect::new(move |_| {
@@ -41,8 +41,8 @@ pub fn Layers(stage: Stage) -> impl IntoView {
         }
     });
     Effect::new(move |_| {
-        if page.view.get() == Shown::AsTrained && trained.get().is_some() {
-            bench.with_mask(|workbench| put_trained(trained, workbench));
+        if page.view.get() == Shown::AsTrained && grid.get().is_some() {
+            bench.with_all(|workbench| put_trained(trained, grid, workbench));
         }
     });
 
@@ -83,8 +83,9 @@ pub fn Layers(stage: Stage) -> impl IntoView {
                 style:clip-path=cut
             ></canvas>
             <canvas node_ref=difference class:shown=move || shows(Shown::Difference)></canvas>
+            <canvas node_ref=trained class:shown=move || shows(Shown::AsTrained)></canvas>
             <canvas
-                node_ref=trained
+                node_ref=grid
                 class="trained"
                 class:shown=move || shows(Shown::AsTrained)
             ></canvas>
@@ -144,33 +145,10 @@ fn put_mask(node: NodeRef<Canvas>, workbench: &Workbench, part: Option<Rect>) {
     }
 }
 
-/// The latent grid, one pixel a cell: what the loss weighs how much.
-fn put_trained(node: NodeRef<Canvas>, workbench: &Workbench) {
-    let Some(mask) = workbench.mask() else {
-        return;
-    };
-    let (width, height) = (mask.width() / LATENT_FACTOR, mask.height() / LATENT_FACTOR);
-    let outside = workbench.settings().recipe.mask.unmasked_weight.get() as f32;
-    let weights = weights(mask, outside, (width * height) as usize);
-    let rgba: Vec<u8> = weights
-        .iter()
-        .flat_map(|weight| {
-            let (colour, _) = MASK;
-            let [red, green, blue] = colour;
-            [red, green, blue, (weight * 200.0) as u8]
-        })
-        .collect();
-    canvas::put_whole(node, width, height, &rgba);
-}
-
-/// What the loss counts of each cell: 1 inside, the outside weight outside.
-fn weights(mask: &Mask, outside: f32, cells: usize) -> Vec<f32> {
-    match LatentMask::new(mask) {
-        Ok(latent) => {
-            let weight = |inside: &f32| outside + (1.0 - outside) * inside;
-            latent.weights.iter().map(weight).collect()
-        }
-        // Nothing is painted: then everything counts.
-        Err(_) => vec![1.0; cells],
+/// What is really trained: B as it is after compositing, and above it the latent grid.
+fn put_trained(target: NodeRef<Canvas>, grid: NodeRef<Canvas>, workbench: &Workbench) {
+    put_picture(target, as_trained::target(workbench).as_ref());
+    if let Some((width, height, rgba)) = as_trained::grid_rgba(workbench, MASK.0) {
+        canvas::put_whole(grid, width, height, &rgba);
     }
 }

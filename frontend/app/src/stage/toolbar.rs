@@ -7,11 +7,12 @@ use mimeo_workbench::fields::Field;
 use mimeo_workbench::keys::{Action, keys_of};
 use mimeo_workbench::tool::DIAMETERS;
 use mimeo_workbench::workbench::{MaskCommand, Setting, Where};
-use mimeo_workbench::{Command, Tool};
+use mimeo_workbench::{Command, Tool, as_trained};
 
 use super::{Stage, frame_size};
 use crate::bench::Bench;
 use crate::files;
+use crate::page::Shown;
 use crate::widget::number::Range;
 
 #[component]
@@ -59,7 +60,12 @@ pub fn Toolbar(stage: Stage) -> impl IntoView {
             let refusal = bench.refusal_at(|place| place == Where::Mask);
             refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
         }}
-        <p class="status-line">{move || toolbox.with(|tools| tools.hints())}</p>
+        <p class="status-line">
+            {move || match stage.page.view.get() {
+                Shown::AsTrained => bench.with_all(as_trained::sentence),
+                _ => toolbox.with(|tools| tools.hints().to_owned()),
+            }}
+        </p>
     }
 }
 

@@ -86,25 +86,27 @@ fn Row(desk: Desk, lora: LoraRef) -> impl IntoView {
     });
     let remove = format!("Remove {name}");
     view! {
-        <li role="group" aria-label=name.clone()>
-            <span class="lora-name">{name.clone()}</span>
-            <Range
-                label="Strength"
-                span=(-2.0, 2.0, 0.05)
-                value=strength
-                text=Signal::derive(move || words::strength(strength.get()))
-                change=Callback::new(move |strength| {
-                    settings.update(|settings| settings.set_strength(lora, strength));
-                })
-            />
-            <button
-                type="button"
-                class="quiet"
-                aria-label=remove
-                on:click=move |_| settings.update(|settings| settings.remove(lora))
-            >
-                "Remove"
-            </button>
+        <li>
+            <div class="lora" role="group" aria-label=name.clone()>
+                <span class="lora-name">{name.clone()}</span>
+                <Range
+                    label="Strength"
+                    span=(-2.0, 2.0, 0.05)
+                    value=strength
+                    text=Signal::derive(move || words::strength(strength.get()))
+                    change=Callback::new(move |strength| {
+                        settings.update(|settings| settings.set_strength(lora, strength));
+                    })
+                />
+                <button
+                    type="button"
+                    class="quiet"
+                    aria-label=remove
+                    on:click=move |_| settings.update(|settings| settings.remove(lora))
+                >
+                    "Remove"
+                </button>
+            </div>
         </li>
     }
 }
@@ -198,12 +200,14 @@ fn add_files(desk: Desk, told: Told, files: Vec<File>) {
 }
 
 async fn send(desk: Desk, file: &File) -> Result<LoraRef, String> {
-    let read = files::read(file).await?;
-    if !read.name.to_ascii_lowercase().ends_with(".safetensors") {
-        let name = read.name;
+    let name = file.name();
+    if !name.to_ascii_lowercase().ends_with(".safetensors") {
         return Err(format!("{name} is no LoRA. Choose a .safetensors file."));
     }
-    let lora = hash(&read.bytes);
-    desk.link.upload_lora(lora, &read.bytes).await?;
+    let bytes = files::read(file).await?.bytes;
+    let lora = hash(&bytes);
+    let sent = desk.link.upload_lora(lora, &bytes).await;
+    // The companion does not know which of several files it refuses.
+    sent.map_err(|why| format!("{name}: {why}"))?;
     Ok(LoraRef::Uploaded { lora })
 }

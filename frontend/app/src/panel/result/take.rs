@@ -74,7 +74,7 @@ fn Download(file: ResultFile, label: &'static str) -> impl IntoView {
     };
     let says = format!("{label} {}", file.name);
     view! {
-        <a class="button" href=address download=file.name aria-label=says>
+        <a class="button primary" href=address download=file.name aria-label=says>
             {label}
         </a>
     }
