@@ -46,6 +46,8 @@ export async function openBrowser() {
  * @property {boolean} [touch] a finger instead of a mouse
  * @property {boolean} [reducedMotion] the user asked for no animations
  * @property {string[]} [permissions] what the user allows, such as "clipboard-read"
+ * @property {(context: import("playwright-core").BrowserContext) => Promise<void>} [prepare] what
+ *   is done before the page is opened
  * @property {RegExp[]} [expectedErrors] errors that belong to what is tested
  */
 export async function withPage(browser, companion, settings, body) {
@@ -60,6 +62,7 @@ export async function withPage(browser, companion, settings, body) {
   });
   try {
     context.setDefaultTimeout(ANSWER_WITHIN);
+    await settings.prepare?.(context);
     const errors = [];
     const openTab = async () => {
       const page = await context.newPage();

@@ -31,18 +31,27 @@ export async function bundledPair(pair) {
 }
 
 /**
- * A PNG of one colour.
+ * A PNG of one colour, or of two.
  *
  * @param {string} name
  * @param {number} width px
  * @param {number} height px
  * @param {[number, number, number]} colour RGB, 0 to 255
+ * @param {{from: number, to: number, colour: [number, number, number]}} [square] of another colour,
+ *   from and to px of both sides
  * @returns {File}
  */
-export function plain(name, width, height, colour) {
+export function plain(name, width, height, colour, square) {
   // Every row begins with its filter, which is none.
   const row = Buffer.concat([Buffer.of(0), Buffer.alloc(width * 3, Buffer.from(colour))]);
   const rows = Buffer.concat(Array.from({ length: height }, () => row));
+  if (square) {
+    const { from, to } = square;
+    for (let y = from; y < to; y += 1) {
+      const begin = y * row.length + 1;
+      rows.fill(Buffer.from(square.colour), begin + from * 3, begin + to * 3);
+    }
+  }
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);

@@ -24,9 +24,11 @@ export class Suite {
   companion;
   #browser;
 
-  constructor() {
+  /** @param {() => Promise<void>} [prepare] what all tests of the file build upon */
+  constructor(prepare) {
     before(async () => {
       [this.#browser, this.companion] = await Promise.all([openBrowser(), Companion.start()]);
+      await prepare?.();
     });
     after(async () => {
       await Promise.all([this.#browser?.close(), this.companion?.dispose()]);

@@ -39,6 +39,18 @@ export class RunPanel {
     return grid.getByRole("button", { name: new RegExp(`^(?!Star).*strength ${strength}`) });
   }
 
+  /** Throws the run away, which is asked about first. */
+  async discard() {
+    await this.button("Discard…").click();
+    await this.confirmDiscard();
+  }
+
+  /** Answers the question. */
+  async confirmDiscard() {
+    await this.discardDialog.getByRole("button", { name: "Discard", exact: true }).click();
+    await this.discardDialog.waitFor({ state: "hidden" });
+  }
+
   /** Waits until a sentence about where it is matches. */
   async says(pattern, timeout = RUN_WITHIN) {
     await this.#region.getByText(pattern).first().waitFor({ timeout });

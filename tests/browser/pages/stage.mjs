@@ -22,9 +22,14 @@ export class Stage {
     return this.#region.getByRole("button", { name, exact: true });
   }
 
-  /** A slider or field around the stage. */
+  /** A field around the stage, such as Left or Width of the box by numbers. */
   field(name) {
     return this.#region.getByLabel(name, { exact: true });
+  }
+
+  /** A slider around the stage, such as Size or Soft. */
+  slider(name) {
+    return this.#region.getByRole("slider", { name: new RegExp(`^${name}\\b`) });
   }
 
   /** One of the views: A, B, Split, Difference, As trained. */
@@ -48,6 +53,11 @@ export class Stage {
     if (!(await this.button("Grow").isVisible())) {
       await more.click();
     }
+  }
+
+  /** The field that picks a mask from a file. */
+  get maskPicker() {
+    return this.#region.getByLabel("Import mask…");
   }
 
   /** The sentence about what pointers do now. */
@@ -83,6 +93,15 @@ export class Stage {
     ];
   }
 
+  /** Which point of the frame is at a place in the window, CSS px. */
+  async point([x, y]) {
+    const [bounds, frame] = [await this.#bounds(), await this.frame()];
+    return [
+      ((x - bounds.x) * frame.width) / bounds.width,
+      ((y - bounds.y) * frame.height) / bounds.height,
+    ];
+  }
+
   /**
    * Paints with the mouse from point to point of the frame.
    *
@@ -109,6 +128,33 @@ export class Stage {
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
       return data.filter((value, at) => at % 4 === 3 && value > 0).length;
     });
+  }
+
+  /**
+   * Milliseconds from a pointer's move to the end of all that it makes the page do at once; fails
+   * if the mask does not change by then. The pointer is down already.
+   *
+   * @param {[number, number]} place in the window, CSS px
+   */
+  async millisToPaint([clientX, clientY]) {
+    return this.mask.evaluate(
+      (canvas, [clientX, clientY]) => {
+        const settings = { clientX, clientY, pointerType: "mouse", bubbles: true, buttons: 1 };
+        const pixels = () => {
+          const context = canvas.getContext("2d");
+          return context.getImageData(0, 0, canvas.width, canvas.height).data.join();
+        };
+        const before = pixels();
+        const begun = performance.now();
+        canvas.dispatchEvent(new PointerEvent("pointermove", settings));
+        const millis = performance.now() - begun;
+        if (pixels() === before) {
+          throw new Error(`nothing is painted at ${clientX}, ${clientY}`);
+        }
+        return millis;
+      },
+      [clientX, clientY],
+    );
   }
 
   async #bounds() {

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { promisify } from "node:util";
+
+import { binary } from "./companion.mjs";
+import { text } from "./pictures.mjs";
+import { Suite } from "./suite.mjs";
+
+const suite = new Suite();
+
+test("Advanced counts what is edited, and gives every default back", async () => {
+  await suite.visit({ name: "advanced" }, async ({ bench }) => {
+    const { recipe } = bench;
+    assert.equal(await recipe.advanced.innerText(), "Advanced", "nothing is edited at first");
+    await recipe.openAdvanced();
+    const before = await recipe.field("The LoRA", "Rank").inputValue();
+    await recipe.set("The LoRA", "Rank", 5);
+    await recipe.set("Run", "Seed", 7);
+    assert.equal(await recipe.advanced.innerText(), "Advanced (2 edited)", "they are counted");
+    await recipe.button(/^Reset Rank to/).click();
+    assert.equal(await recipe.field("The LoRA", "Rank").inputValue(), before, "its default");
+    assert.equal(await recipe.advanced.innerText(), "Advanced (1 edited)", "one less");
+    await recipe.button("Reset all").click();
+    assert.equal(await recipe.advanced.innerText(), "Advanced", "none");
+  });
+});
+
+test("a number out of range is refused at its field, in words", async () => {
+  await suite.visit({ name: "range" }, async ({ bench }) => {
+    const { recipe } = bench;
+    await recipe.openAdvanced();
+    const rank = recipe.field("The LoRA", "Rank");
+    const before = await rank.inputValue();
+    await rank.fill("1000");
+    await rank.press("Tab");
+    await recipe.refusal.filter({ hasText: /between 1 and 128/ }).waitFor();
+    await rank.fill(before);
+    await rank.press("Tab");
+    await recipe.refusal.waitFor({ state: "detached" });
+  });
+});
+
+test("the plain choices say what they cost, and Undo takes them back", async () => {
+  await suite.visit({ name: "choices" }, async ({ bench }) => {
+    const { recipe } = bench;
+    await recipe.method("Direct difference").check({ force: true });
+    await recipe.choice("What changes?", "Style or colour").check({ force: true });
+    await recipe.choice("Effort", "Quick").check({ force: true });
+    await recipe.region.getByText(/^\d+ steps/).waitFor();
+    await recipe.choice("Size", "Large").check({ force: true });
+    await recipe.region.getByText(/^rank 16/).waitFor();
+    await bench.head("Undo").click();
+    await recipe.region.getByText(/^rank 8/).waitFor();
+    assert.ok(await recipe.choice("Effort", "Quick").isChecked(), "one step at a time");
+  });
+});
+
+test("a recipe goes out as JSON and comes back, pasted or dropped", async () => {
+  const permissions = ["clipboard-read", "clipboard-write"];
+  await suite.visit({ name: "json", permissions }, async ({ page, bench }) => {
+    const { recipe } = bench;
+    await recipe.openAdvanced();
+    await recipe.set("The LoRA", "Rank", 5);
+    await recipe.openExchange();
+    await recipe.button(/^Copy$/).click();
+    await page.getByRole("status").filter({ hasText: "Copied" }).waitFor();
+    const json = await page.evaluate(() => navigator.clipboard.readText());
+    assert.equal(JSON.parse(json).pass.rank, 5, "what is on the bench");
+
+    const [file] = await Promise.all([page.waitForEvent("download"), recipe.button("Save…").click()]);
+    assert.equal(await readFile(await file.path(), "utf8"), json, "the same as a file");
+
+    await recipe.pasteBox.fill(json.replace('"rank": 5', '"rank": 6'));
+    await recipe.button("Load").click();
+    await recipe.region.getByText(/^rank 6/).waitFor();
+    await bench.dropFiles([text("another.json", json.replace('"rank": 5', '"rank": 7'))]);
+    await recipe.region.getByText(/^rank 7/).waitFor();
+    assert.equal(await recipe.name.inputValue(), "another", "it brings its name");
+  });
+});
+
+test("a LoRA that is dropped brings back its recipe, and by a click its pair", async () => {
+  const lora = await trained();
+  await suite.visit({ name: "dropped-lora" }, async ({ page, bench }) => {
+    await bench.dropFiles([lora]);
+    const card = page.getByRole("complementary", { name: "Settings that came back" });
+    await card.getByText("The settings of comes-back are on the bench").waitFor();
+    assert.ok(await bench.recipe.method("Direct difference").isChecked(), "the method");
+    await bench.recipe.openAdvanced();
+    assert.equal(await bench.recipe.field("The LoRA", "Steps").inputValue(), "4", "the numbers");
+    assert.equal(await bench.recipe.name.inputValue(), "comes-back", "the name");
+    await card.getByRole("button", { name: "Its pair, too" }).click();
+    await bench.preflight.getByText("128 × 128 px").waitFor();
+    await bench.maskCheck.getByText(/\d % masked/).waitFor();
+  });
+});
+
+/** A file of a short run, as somebody would have kept it. */
+async function trained() {
+  let lora;
+  await suite.visit({ name: "trained" }, async ({ page, bench, lower }) => {
+    await bench.loadExample();
+    await bench.recipe.makeShort({ name: "comes-back", steps: 4 });
+    await bench.train.click();
+    await lower.result.shown();
+    const [file] = await Promise.all([page.waitForEvent("download"), lower.result.download.click()]);
+    const path = await file.path();
+    await promisify(execFile)(binary(), ["inspect", path]);
+    const buffer = await readFile(path);
+    lora = { name: file.suggestedFilename(), mimeType: "application/octet-stream", buffer };
+  });
+  return lora;
+}
