@@ -150,7 +150,7 @@ fn Thumbnail(which: Slot) -> impl IntoView {
     };
     let side = move |at: usize| move || format!("{}%", crop.get().map_or(0.0, |crop| crop[at]));
     view! {
-        <div class="thumbnail">
+        <div class="well-picture">
             <img src=move || address.get() alt="" draggable="false" />
             <div
                 class="kept"
