@@ -156,8 +156,9 @@ impl Dial {
         let mut prepared = Notch::PREPARED;
         // What is next to be turned to; of two as close, the stronger.
         prepared.sort_by_key(|at| (at.distance(self.at), std::cmp::Reverse(*at)));
-        let wanted = std::iter::once(self.at).chain(prepared);
-        let at = wanted.into_iter().find(is_missing)?;
+        // The base is what it is compared with, so it comes before all others.
+        let mut wanted = [self.at, Notch::BASE].into_iter().chain(prepared);
+        let at = wanted.find(is_missing)?;
         self.asked = Some(self.ask_at(at));
         self.asked.clone()
     }
@@ -254,12 +255,12 @@ mod tests {
     }
 
     #[test]
-    fn five_pictures_are_drawn_beforehand_the_closest_first() {
+    fn five_pictures_are_drawn_beforehand_its_own_and_the_base_first() {
         let mut dial = resting();
         assert_eq!(
             draw_all(&mut dial),
-            [1.0, 2.0, 0.0, -1.0, -2.0],
-            "from strength 1 outwards"
+            [1.0, 0.0, 2.0, -1.0, -2.0],
+            "then from strength 1 outwards"
         );
         assert_eq!(dial.ask(), None, "each once");
     }

@@ -52,9 +52,15 @@ impl Desk {
     /// The playground as it was left.
     pub fn new() -> Self {
         let kept = KEPT.with(Kept::clone);
+        let settings = RwSignal::from(kept.settings);
+        Effect::new(move |_| {
+            if let Ok(json) = settings.with(serde_json::to_string) {
+                storage::keep_choice(SETTINGS, &json);
+            }
+        });
         Self {
             link: expect_context::<Link>(),
-            settings: kept.settings.into(),
+            settings,
             state: kept.state.into(),
             shown: RwSignal::new(None),
         }
@@ -70,9 +76,6 @@ impl Desk {
                 settings.base = base.id.clone();
             }
         });
-        if let Ok(json) = serde_json::to_string(&settings) {
-            storage::keep_choice(SETTINGS, &json);
-        }
         self.shown.set(None);
         let state = KEPT.with(|kept| kept.state.clone());
         state.update(|state| state.wish(settings));

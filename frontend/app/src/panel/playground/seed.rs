@@ -3,8 +3,8 @@
 use leptos::prelude::*;
 use web_sys::HtmlInputElement;
 
-/// Random seeds stay below this, so that they are short enough to be told.
-const RANDOM_BELOW: f64 = 4_294_967_296.0;
+/// Random seeds stay below this, so that they are short enough to be read and told.
+const RANDOM_BELOW: f64 = 1_000_000.0;
 
 #[component]
 pub fn Seed(

@@ -97,14 +97,24 @@ pub fn Difference(look: Look) -> impl IntoView {
         );
         format!("{left}, against: {right}. Black is the same.")
     };
+    // One picture alone would pass for a difference.
+    let has_both = Memo::new(move |_| {
+        let has = |side: RwSignal<Side>| look.picture(side.get()).is_some();
+        has(look.left) && has(look.right)
+    });
     view! {
         <Frame look>
-            <div class="compare-layer">
-                <Layer look side=look.left />
-            </div>
-            <div class="compare-layer difference">
-                <Layer look side=look.right />
-            </div>
+            <Show
+                when=move || has_both.get()
+                fallback=move || view! { <div class="compare-layer"><Waits look /></div> }
+            >
+                <div class="compare-layer">
+                    <Layer look side=look.left />
+                </div>
+                <div class="compare-layer difference">
+                    <Layer look side=look.right />
+                </div>
+            </Show>
         </Frame>
         <p class="soft">{caption}</p>
     }
@@ -166,17 +176,11 @@ fn Measure(look: Look) -> impl IntoView {
 #[component]
 fn Layer(look: Look, side: RwSignal<Side>) -> impl IntoView {
     let picture = Memo::new(move |_| look.picture(side.get()));
-    let is_coming = move || look.desk.dial.with(|dial| dial.trouble().is_none());
-    let waits = move || {
-        let says = if is_coming() {
-            "Drawing…"
-        } else {
-            "Not drawn"
-        };
-        view! { <p class="compare-waits" aria-busy=is_coming().to_string()>{says}</p> }
-    };
     view! {
-        <Show when=move || picture.with(Option::is_some) fallback=waits>
+        <Show
+            when=move || picture.with(Option::is_some)
+            fallback=move || view! { <Waits look /> }
+        >
             <img
                 src=move || picture.get().map(|id| look.desk.link.blob_url(id))
                 alt=move || look.caption(side.get())
@@ -185,5 +189,24 @@ fn Layer(look: Look, side: RwSignal<Side>) -> impl IntoView {
                 style:transform-origin=move || look.zoom.origin()
             />
         </Show>
+    }
+}
+
+/// In place of a picture that is not there yet, or will not be.
+#[component]
+fn Waits(look: Look) -> impl IntoView {
+    let dial = look.desk.dial;
+    let is_coming = Memo::new(move |_| dial.with(|dial| dial.trouble().is_none()));
+    let says = move || {
+        if is_coming.get() {
+            "Drawing…"
+        } else {
+            "Not drawn"
+        }
+    };
+    view! {
+        <p class="compare-waits" aria-busy=move || is_coming.get().to_string()>
+            {says}
+        </p>
     }
 }
