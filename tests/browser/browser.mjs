@@ -96,8 +96,20 @@ export async function screenshot(page, name) {
   const folder = process.env.MIMEO_OUT;
   if (folder) {
     await mkdir(folder, { recursive: true });
+    await unstick(page, "static");
     await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+    await unstick(page, "");
   }
+}
+
+/** What sticks to the edge of the window would lie across a picture of the whole page. */
+async function unstick(page, position) {
+  const sticky = page.getByRole("region", { name: "Before the run" }).or(page.getByRole("banner"));
+  await sticky.evaluateAll((found, position) => {
+    for (const { style } of found) {
+      style.setProperty("position", position);
+    }
+  }, position);
 }
 
 /** Adds everything that goes wrong inside a page to `errors`. */

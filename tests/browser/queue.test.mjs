@@ -7,7 +7,7 @@ import { Suite } from "./suite.mjs";
 const suite = new Suite();
 
 test("a queue keeps its order, is moved by keys, loses what is discarded, and runs as it then is", async () => {
-  await suite.visit({ name: "queue" }, async ({ page, bench, lower }) => {
+  await suite.visit({ name: "queue", reducedMotion: true }, async ({ page, bench, lower }) => {
     await bench.loadExample();
     await bench.recipe.makeShort({ name: "at-work", steps: 200 });
     await bench.train.click();
@@ -15,15 +15,14 @@ test("a queue keeps its order, is moved by keys, loses what is discarded, and ru
     await lower.run.says(/Training · step \d+ of 200/);
     await bench.recipe.openAdvanced();
     await bench.recipe.set("The LoRA", "Steps", 4);
-    await lower.open("Runs");
     const names = ["first", "second", "third"];
     for (const [at, name] of names.entries()) {
       await bench.recipe.name.fill(name);
       await bench.train.click();
-      await eventually(`${name} waits`, async () => {
-        await lower.open("Runs");
-        return (await lower.runs.waiting.count()) === at + 1;
-      });
+      await lower.run.name(name).waitFor();
+      await lower.open("Runs");
+      const isListed = async () => (await lower.runs.waiting.count()) === at + 1;
+      await eventually(`${name} waits`, isListed);
     }
     assert.deepEqual(await lower.runs.waitingNames(), names, "in the order they came");
 
