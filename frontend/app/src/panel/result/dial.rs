@@ -17,18 +17,21 @@ pub fn StrengthDial(desk: Desk) -> impl IntoView {
         dial.update(|dial| dial.turn(Notch::nearest(strength)));
         desk.rest_soon();
     };
+    let is_exact = Memo::new(move |_| {
+        dial.with(|dial| dial.shown().is_some_and(|shown| shown.at == dial.at()))
+    });
     let shown = move || {
         let shown = dial.with(|dial| dial.shown())?;
         Some(words::strength(shown.at.strength().get()))
     };
-    let says = move || match (is_waiting.get(), shown()) {
-        (true, Some(closest)) => format!("Shown is {closest}, the closest so far"),
-        (true, None) => "The first picture is being drawn".to_owned(),
-        (false, Some(exact)) => format!("Shown is {exact}"),
-        (false, None) => String::new(),
+    let says = move || match (is_exact.get(), shown()) {
+        (true, Some(exact)) => format!("Shown is {exact}"),
+        (false, Some(closest)) => format!("Shown is {closest}, the closest so far"),
+        (_, None) if is_waiting.get() => "The first picture is being drawn".to_owned(),
+        (_, None) => String::new(),
     };
     let drawn = Memo::new(move |_| match shown() {
-        Some(exact) if !is_waiting.get() => format!("Drawn at strength {exact}"),
+        Some(exact) if is_exact.get() => format!("Drawn at strength {exact}"),
         _ => String::new(),
     });
     view! {
