@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use mimeo_image::{Edit, encode_mask_png, encode_png};
-use mimeo_protocol::{BlobId, Canvas, ClientMessage, PreviewRequest, ServerMessage};
+use mimeo_protocol::{BlobId, Canvas, PreviewRequest};
 use mimeo_workbench::picture::hash;
 use mimeo_workbench::{Command, Picture, Slot};
 
+use super::playground::draw::draw;
+use super::playground::seed::Seed;
 use crate::bench::Bench;
 use crate::link::Link;
 use crate::widget::number::Range;
@@ -67,7 +69,7 @@ fn DrawOriginal() -> impl IntoView {
             base.map(|base| base.prompts.clone()).unwrap_or_default()
         })
     };
-    let draw = move || {
+    let act = move || {
         let (prompt, seed) = (prompt.get_untracked(), seed.get_untracked());
         drawing.begin(async move {
             let name = if prompt.is_empty() { "drawn" } else { &prompt };
@@ -83,7 +85,7 @@ fn DrawOriginal() -> impl IntoView {
         <fieldset>
             <legend>"A, drawn by the base"</legend>
             <Prompt label="Prompt for A" value=prompt hints=Signal::derive(prompts) />
-            <SeedAndButton seed drawing label="Draw A" act=Callback::new(move |()| draw()) />
+            <SeedAndButton seed drawing label="Draw A" act=Callback::new(move |()| act()) />
         </fieldset>
     }
 }
@@ -93,7 +95,7 @@ fn Inpaint() -> impl IntoView {
     let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
     let (prompt, seed) = (RwSignal::new(String::new()), RwSignal::new(1_u64));
     let drawing = Drawing::new();
-    let draw = move || {
+    let act = move || {
         let (prompt, seed) = (prompt.get_untracked(), seed.get_untracked());
         drawing.begin(async move {
             let (original, mask) = bench.with(|bench| {
@@ -123,7 +125,7 @@ fn Inpaint() -> impl IntoView {
         <fieldset>
             <legend>"B, with the masked part of A drawn anew"</legend>
             <Prompt label="Prompt for B" value=prompt hints=Signal::derive(Vec::new) />
-            <SeedAndButton seed drawing label="Redraw the mask" act=Callback::new(move |()| draw()) />
+            <SeedAndButton seed drawing label="Redraw the mask" act=Callback::new(move |()| act()) />
         </fieldset>
     }
 }
@@ -150,11 +152,8 @@ async fn drawn(
         negative_prompt: String::new(),
         seed,
     };
-    let answer = link.ask(|request| ClientMessage::Preview { request, preview });
-    match answer.await? {
-        ServerMessage::Preview { picture, .. } => link.fetch_blob(picture).await,
-        _ => Err("The companion answered something else. Reload the page.".to_owned()),
-    }
+    let picture = draw(link, preview).await?;
+    link.fetch_blob(picture).await
 }
 
 #[component]
@@ -203,19 +202,12 @@ fn SeedAndButton(
 ) -> impl IntoView {
     view! {
         <div class="row">
-            <label class="short">
-                "Seed"
-                <input
-                    type="number"
-                    min="0"
-                    prop:value=move || seed.get().to_string()
-                    on:input=move |event| {
-                        if let Ok(number) = event_target_value(&event).parse() {
-                            seed.set(number);
-                        }
-                    }
-                />
-            </label>
+            <Seed
+                value=seed.into()
+                change=Callback::new(move |number| seed.set(number))
+                button="Another"
+                other=|seed| seed.wrapping_add(1)
+            />
             <button
                 aria-busy=move || drawing.is_busy.get().to_string()
                 on:click=move |_| act.run(())
