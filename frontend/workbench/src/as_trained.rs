@@ -15,7 +15,9 @@ const STRENGTH: f32 = 150.0;
 pub fn target(bench: &Workbench) -> Option<Rgb> {
     let (original, target) = bench.frame().and_then(Frame::pair)?;
     let recipe = &bench.settings().recipe.mask;
-    let mask = bench.mask().filter(|mask| recipe.composite && !mask.is_empty());
+    let mask = bench
+        .mask()
+        .filter(|mask| recipe.composite && !mask.is_empty());
     let Some(mask) = mask else {
         return Some(target.clone());
     };
@@ -54,7 +56,11 @@ pub fn sentence(bench: &Workbench) -> String {
         return "Nothing is painted: every cell counts the same".to_owned();
     }
     let outside = recipe.unmasked_weight.get();
-    let kept = if recipe.composite { "there B is replaced by A" } else { "B stays as it is there" };
+    let kept = if recipe.composite {
+        "there B is replaced by A"
+    } else {
+        "B stays as it is there"
+    };
     format!("Outside the mask a cell counts {outside}, and {kept}")
 }
 
@@ -75,7 +81,9 @@ mod tests {
 
     fn set(bench: &mut Workbench, path: &str, value: serde_json::Value) {
         let field = Field::at(path).unwrap();
-        bench.apply(Command::Set(Setting::Field(field, value))).unwrap();
+        bench
+            .apply(Command::Set(Setting::Field(field, value)))
+            .unwrap();
     }
 
     #[test]
@@ -88,7 +96,11 @@ mod tests {
         };
         let [red, _, _, alpha] = cell(width / 2, height / 2);
         assert!(red > 250 && alpha > 140, "inside: {red} {alpha}");
-        assert_eq!(cell(0, 0)[3], 0, "outside counts as much, so nothing is drawn");
+        assert_eq!(
+            cell(0, 0)[3],
+            0,
+            "outside counts as much, so nothing is drawn"
+        );
     }
 
     #[test]
@@ -98,16 +110,30 @@ mod tests {
         let (_, _, rgba) = grid_rgba(&bench, PINK).unwrap();
         assert_eq!(rgba[..3], [0, 0, 0], "no colour");
         assert!(rgba[3] > 140, "dark");
-        assert!(sentence(&bench).contains("counts 0"), "{}", sentence(&bench));
+        assert!(
+            sentence(&bench).contains("counts 0"),
+            "{}",
+            sentence(&bench)
+        );
     }
 
     #[test]
     fn outside_the_mask_b_is_a_unless_that_is_switched_off() {
         let mut bench = masked();
         let outside = |bench: &Workbench| target(bench).unwrap().pixel(1, 1);
-        let original = bench.frame().unwrap().original.as_ref().unwrap().pixel(1, 1);
+        let original = bench
+            .frame()
+            .unwrap()
+            .original
+            .as_ref()
+            .unwrap()
+            .pixel(1, 1);
         assert_eq!(outside(&bench), original, "A");
         set(&mut bench, "/mask/composite", false.into());
-        assert!(sentence(&bench).contains("stays as it is"), "{}", sentence(&bench));
+        assert!(
+            sentence(&bench).contains("stays as it is"),
+            "{}",
+            sentence(&bench)
+        );
     }
 }

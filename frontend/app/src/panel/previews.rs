@@ -78,7 +78,7 @@ pub fn PreviewGrid(#[prop(into)] run: Signal<Run>) -> impl IntoView {
 
 impl Grid {
     fn new(run: Signal<Run>) -> Self {
-        let columns = Memo::new(move |_| run.with(|run| run.previews().columns()));
+        let columns = Memo::new(move |_| run.with(Run::columns));
         let rows = Memo::new(move |_| {
             let strengths = run.with(|run| run.previews().rows());
             let pictures = strengths.into_iter().map(Row::Pictures);
@@ -214,7 +214,7 @@ fn is_there(run: &Run, place: Place) -> bool {
     match place.row {
         Row::Pictures(strength) => run.previews().at(place.column, strength).is_some(),
         Row::Files => {
-            let has_column = run.previews().columns().contains(&place.column);
+            let has_column = run.columns().contains(&place.column);
             has_column && run.file_at(place.column).is_some()
         }
     }
@@ -222,13 +222,14 @@ fn is_there(run: &Run, place: Place) -> bool {
 
 fn newest(run: &Run) -> Option<Place> {
     let previews = run.previews();
-    let shot = previews
-        .latest_change()
-        .or_else(|| previews.shots().last())?;
-    Some(Place {
+    let shot = previews.latest_change().or_else(|| previews.shots().last());
+    let picture = shot.map(|shot| Place {
         column: shot.column,
         row: Row::Pictures(shot.strength),
-    })
+    });
+    // Where nothing was drawn, something was saved: else there is no column.
+    let file = || Some((run.columns().pop()?, Row::Files));
+    picture.or_else(|| file().map(|(column, row)| Place { column, row }))
 }
 
 fn toggle_star(page: Page, picture: String) {

@@ -303,6 +303,18 @@ impl Run {
         change.map_or(self.job.target, |shot| shot.picture)
     }
 
+    /// Moments at which something was drawn or saved, in order: the columns of the grid.
+    #[must_use]
+    pub fn columns(&self) -> Vec<Column> {
+        let drawn = self.previews().columns();
+        let pins = self.pins().into_iter().map(|pin| pin.column);
+        // All but the result, which is no step, are pins.
+        let result = drawn
+            .into_iter()
+            .filter(|column| column.phase == Phase::Saving);
+        pins.chain(result).collect()
+    }
+
     /// Steps of a pass at which something was drawn or saved, in order.
     #[must_use]
     pub fn pins(&self) -> Vec<Pin> {

@@ -471,11 +471,15 @@ fn previews_and_saves_are_pins_and_columns() {
         .map(|pin| (pin.column.step, pin.has_preview, pin.has_file))
         .collect();
     assert_eq!(pins, [(10, true, true), (15, false, true)], "one a step");
-    let column = run.previews().columns()[0];
+    let files: Vec<_> = run
+        .columns()
+        .into_iter()
+        .map(|column| run.file_at(column).map(|file| file.id))
+        .collect();
     assert_eq!(
-        run.file_at(column).map(|file| file.id),
-        Some(FileId(1)),
-        "to be saved"
+        files,
+        [Some(FileId(1)), Some(FileId(2))],
+        "to be taken, with a picture and without"
     );
 }
 
