@@ -32,6 +32,21 @@ test("pictures are picked, and picked again", async () => {
   });
 });
 
+test("a well shows its whole picture, above the button that replaces it", async () => {
+  await suite.visit({ name: "well" }, async ({ bench }) => {
+    await bench.loadExample();
+    for (const letter of ["A", "B"]) {
+      // Nameless: the file's name stands beside it.
+      const shown = await bench.well(letter).locator("img").boundingBox();
+      const well = await bench.well(letter).boundingBox();
+      const button = await bench.well(letter).getByText("Replace…").boundingBox();
+      assert.ok(shown.y + shown.height <= button.y + 1, `${letter} ends above its button`);
+      assert.ok(shown.width <= well.width, `${letter} fits`);
+      assert.ok(Math.abs(shown.width - shown.height) < 2, `${letter} is a square, as its file is`);
+    }
+  });
+});
+
 test("a well that is dragged onto the other one swaps them", async () => {
   await suite.visit({ name: "swap" }, async ({ page, bench }) => {
     await bench.loadExample();

@@ -39,6 +39,16 @@ export class RunPanel {
     return grid.getByRole("button", { name: new RegExp(`^(?!Star).*strength ${strength}`) });
   }
 
+  /** Previews with a star. */
+  get stars() {
+    return this.#page.getByRole("button", { name: /^Star /, pressed: true });
+  }
+
+  /** The losses; it is read like a slider. */
+  get chart() {
+    return this.#page.getByRole("slider", { name: "Step of the loss chart" });
+  }
+
   /** Throws the run away, which is asked about first. */
   async discard() {
     await this.button("Discard…").click();
