@@ -43,6 +43,21 @@ test("a page that is opened paints, and is connected", async () => {
   await keepFigures("Connected and ready to train, as above", spread(millis.ready));
 });
 
+test("the page is painted before its program has come", async () => {
+  let isPainted = false;
+  const prepare = async (context) => {
+    await context.route(/\.wasm$/, async (route) => {
+      const page = route.request().frame().page();
+      await page.getByText("Mimeo", { exact: true }).waitFor();
+      isPainted = true;
+      await route.continue();
+    });
+  };
+  await suite.visit({ name: "before-program", prepare }, async () => {
+    assert.ok(isPainted, "the program was held back until there was something to see");
+  });
+});
+
 test("the page weighs what it may", async () => {
   const folder = new URL("../../companion/workbench", import.meta.url).pathname;
   const script = new URL("bundle-size.mjs", import.meta.url).pathname;
