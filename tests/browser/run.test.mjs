@@ -19,10 +19,7 @@ test("previews are drawn and files are saved on demand, and are walked through b
     await run.button("Preview now").click();
     await run.previews("\\+1").first().waitFor({ timeout: RUN_WITHIN });
     await run.button("Save now").click();
-    await lower.open("Result");
-    await lower.result.region.getByText("Other files (1)").click();
-    await lower.result.region.getByRole("link", { name: "Download" }).waitFor();
-    await lower.open("Run");
+    await run.savedSteps.first().waitFor({ timeout: RUN_WITHIN });
 
     await run.previews("\\+1").first().focus();
     await page.keyboard.press("ArrowUp");

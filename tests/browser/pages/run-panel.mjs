@@ -44,6 +44,11 @@ export class RunPanel {
     return this.#page.getByRole("button", { name: /^Star /, pressed: true });
   }
 
+  /** Links to the LoRA as it was on the way. */
+  get savedSteps() {
+    return this.#page.getByRole("link", { name: /^Save this step/ });
+  }
+
   /** The losses; it is read like a slider. */
   get chart() {
     return this.#page.getByRole("slider", { name: "Step of the loss chart" });
