@@ -2,18 +2,29 @@
 
 use leptos::prelude::*;
 use mimeo_workbench::keys::{BINDINGS, POINTERS};
+use wasm_bindgen::JsCast as _;
+use web_sys::HtmlElement;
 
 use crate::page::Page;
+
+fn focused() -> Option<HtmlElement> {
+    document().active_element()?.dyn_into().ok()
+}
 
 #[component]
 pub fn KeysSheet() -> impl IntoView {
     let page = expect_context::<Page>();
     let close = NodeRef::<leptos::html::Button>::new();
+    let came_from = StoredValue::new_local(None::<HtmlElement>);
     Effect::new(move |_| {
-        if page.shows_keys.get()
-            && let Some(close) = close.get()
-        {
-            _ = close.focus();
+        if page.shows_keys.get() {
+            if let Some(close) = close.get() {
+                came_from.set_value(focused());
+                _ = close.focus();
+            }
+        } else if let Some(before) = came_from.try_update_value(Option::take).flatten() {
+            // Back to where one was, not to the top of the page.
+            _ = before.focus();
         }
     });
     let rows = || {

@@ -74,8 +74,9 @@ async fn submit(
 
 /// The first thing to mend gets the focus: its fix, or its sentence.
 fn focus_first_problem() {
-    let found = document().query_selector(".check.problem button, .check.problem");
-    let problem = found.ok().flatten();
+    // One selector of both would find the first of them in the document: always the sentence.
+    let find = |selector| document().query_selector(selector).ok().flatten();
+    let problem = find(".check.problem button").or_else(|| find(".check.problem"));
     if let Some(problem) =
         problem.and_then(|problem| problem.dyn_into::<web_sys::HtmlElement>().ok())
     {

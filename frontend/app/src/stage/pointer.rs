@@ -200,9 +200,14 @@ fn wheel(stage: Stage, event: &WheelEvent) {
     stage.look(stage.view.get_untracked().zoomed(factor, at));
 }
 
+/// Where the stage is within its border, which is where its pictures are placed.
 fn bounds(stage: Stage) -> Option<DomRect> {
     let area = stage.area.get_untracked()?;
-    Some(area.get_bounding_client_rect())
+    let outer = area.get_bounding_client_rect();
+    let (left, top) = (f64::from(area.client_left()), f64::from(area.client_top()));
+    outer.set_x(outer.x() + left);
+    outer.set_y(outer.y() + top);
+    Some(outer)
 }
 
 /// In CSS px of the stage.

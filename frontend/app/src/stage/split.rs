@@ -28,7 +28,8 @@ pub fn Line(stage: Stage) -> impl IntoView {
         let width = stage.bench.with(frame_size).map_or(1, |size| size.0);
         if let Some(area) = area {
             let view = stage.view.get_untracked();
-            let x = f64::from(event.client_x()) - area.get_bounding_client_rect().left();
+            let left = area.get_bounding_client_rect().left() + f64::from(area.client_left());
+            let x = f64::from(event.client_x()) - left;
             let share = (x - view.x) / (f64::from(width) * view.scale);
             split.set(share.clamp(0.0, 1.0));
         }
