@@ -1,4 +1,4 @@
-// A companion with a base that is not bundled, as far as the page can see.
+// Circumstances that cannot be had here, as far as the page can see.
 
 /** In MessagePack: the key, and 128 as a number of one byte. */
 const NATIVE_SIDE = Buffer.concat([Buffer.of(0xab), Buffer.from("native_side"), Buffer.of(0xcc, 128)]);
@@ -22,5 +22,17 @@ export async function pretendSide(context, side) {
       const changed = [bytes.subarray(0, at), pretended, number, bytes.subarray(after)];
       socket.send(at < 0 ? bytes : Buffer.concat(changed));
     });
+  });
+}
+
+/**
+ * Lets the page be drawn so seldom that what it puts off until then finds its part of the page gone.
+ *
+ * @param {import("playwright-core").BrowserContext} context
+ */
+export async function pretendSlowScreen(context) {
+  await context.addInitScript(() => {
+    const soon = window.requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (draw) => soon(() => setTimeout(() => draw(performance.now()), 300));
   });
 }

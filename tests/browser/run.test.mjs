@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
+import { pretendSlowScreen } from "./pretend.mjs";
 import { Suite } from "./suite.mjs";
 
 const suite = new Suite();
@@ -85,6 +86,30 @@ test("a run whose loss breaks down says so, and offers half the learning rate", 
     await lower.run.button("Half the learning rate").click();
     const rate = recipe.field("The LoRA", "Learning rate");
     await eventually("half of it", async () => (await rate.inputValue()) === "0.5");
+  });
+});
+
+test("on a slow screen nothing is asked of parts of the page that are gone", async () => {
+  const settings = { name: "slow-screen", prepare: pretendSlowScreen };
+  await suite.visit(settings, async ({ page, bench, lower }) => {
+    await bench.loadExample();
+    await bench.recipe.makeShort({ name: "left-alone", steps: 900 });
+    await bench.train.click();
+    await lower.run.says(/Training · step \d+ of 900/);
+    await lower.run.button("Pause").click();
+    await lower.run.button("Resume").waitFor();
+    await lower.run.button("Resume").click();
+    await lower.run.button("Pause").waitFor();
+    for (const tab of ["Runs", "Playground", "Result", "Run", "Runs"]) {
+      await lower.open(tab);
+    }
+    await lower.runs.button("left-alone", "Show").click();
+    await lower.run.button("Discard…").click();
+    await lower.run.confirmDiscard();
+    await lower.open("Runs");
+    await lower.runs.row("left-alone").getByText("Stopped").waitFor();
+    // Whatever was put off has happened by then.
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(resolve)));
   });
 });
 
