@@ -157,7 +157,9 @@ export class Stage {
     );
   }
 
+  /** Where the frame is in the window, into which the stage is scrolled if it is not there. */
   async #bounds() {
+    await this.#region.scrollIntoViewIfNeeded();
     const bounds = await this.mask.boundingBox();
     assert.ok(bounds, "the stage shows a frame");
     return bounds;
