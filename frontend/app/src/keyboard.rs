@@ -15,7 +15,9 @@ use crate::stage::Stage;
 /// Listens for as long as the page is open.
 pub fn listen(bench: Bench, page: Page, stage: Stage, train: Callback<()>) {
     let down = window_event_listener(keydown, move |event| {
-        if event.key() == " " && !is_control(&event) {
+        // Over the stage, Space pans whatever has the focus: a tool keeps it after a click.
+        let pans = stage.is_pointed_at() && !is_text(&event) || !is_control(&event);
+        if event.key() == " " && pans {
             stage.pans.set(true);
             event.prevent_default();
             return;
@@ -27,8 +29,10 @@ pub fn listen(bench: Bench, page: Page, stage: Stage, train: Callback<()>) {
         perform(action, bench, page, stage, train);
     });
     let up = window_event_listener(keyup, move |event| {
-        if event.key() == " " {
+        if event.key() == " " && stage.pans.get_untracked() {
             stage.pans.set(false);
+            // Buttons are pressed when Space goes up.
+            event.prevent_default();
         }
         if event.key() == "\\" {
             page.blinks.set(false);

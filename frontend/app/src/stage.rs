@@ -92,6 +92,11 @@ impl Stage {
         }
     }
 
+    /// Whether the pointer is over the stage.
+    pub fn is_pointed_at(self) -> bool {
+        self.cursor.with_untracked(Option::is_some)
+    }
+
     /// Takes another tool in hand.
     pub fn choose(self, tool: Tool) {
         let taken_back = self.bench.toolbox.try_update(|tools| tools.choose(tool));

@@ -133,6 +133,9 @@ impl Default for Toolbox {
 /// Smallest and largest brush, px.
 pub const DIAMETERS: (f32, f32) = (1.0, 512.0);
 
+/// What fingers do, where there is neither a mouse nor keys.
+pub const TOUCH_HINT: &str = "One finger paints · two pan and zoom · a tap of two undoes";
+
 impl Toolbox {
     /// The tool in hand.
     #[must_use]

@@ -270,7 +270,8 @@ fn keep_focus(offered: Memo<&'static [JobControl]>, title: NodeRef<html::H2>) ->
             let held = holds_focus.try_get_value().unwrap_or(false);
             let active = document().active_element();
             let is_lost = active.is_none_or(|active| active.tag_name() == "BODY");
-            if let Some(title) = title.get_untracked().filter(|_| held && is_lost) {
+            let title = title.try_get_untracked().flatten();
+            if let Some(title) = title.filter(|_| held && is_lost) {
                 _ = title.focus();
             }
         });

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use mimeo_image::{Paint, Rect, encode_mask_png};
 use mimeo_workbench::fields::Field;
 use mimeo_workbench::keys::{Action, keys_of};
-use mimeo_workbench::tool::DIAMETERS;
+use mimeo_workbench::tool::{DIAMETERS, TOUCH_HINT};
 use mimeo_workbench::workbench::{MaskCommand, Setting, Where};
 use mimeo_workbench::{Command, Tool, as_trained};
 
@@ -63,10 +63,17 @@ pub fn Toolbar(stage: Stage) -> impl IntoView {
         <p class="status-line">
             {move || match stage.page.view.get() {
                 Shown::AsTrained => bench.with_all(as_trained::sentence),
+                _ if is_touched() => TOUCH_HINT.to_owned(),
                 _ => toolbox.with(|tools| tools.hints().to_owned()),
             }}
         </p>
     }
+}
+
+/// Whether fingers are what points here.
+fn is_touched() -> bool {
+    let query = window().match_media("(pointer: coarse)").ok().flatten();
+    query.is_some_and(|query| query.matches())
 }
 
 /// The tools, with one stop for Tab and arrows among them.
