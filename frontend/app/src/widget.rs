@@ -3,3 +3,4 @@
 pub mod number;
 pub mod segmented;
 pub mod slide;
+pub mod split_line;

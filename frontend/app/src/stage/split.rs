@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::{Stage, frame_size};
 use crate::page::Shown;
-use crate::widget::slide;
+use crate::widget::split_line::SplitLine;
 
 #[component]
 pub fn Line(stage: Stage) -> impl IntoView {
@@ -23,7 +23,7 @@ pub fn Line(stage: Stage) -> impl IntoView {
             .map_or(0, |size| size.0);
         format!("{}px", view.x + split.get() * f64::from(width) * view.scale)
     };
-    let drag = move |event: &web_sys::PointerEvent| {
+    let drag = move |event: web_sys::PointerEvent| {
         let area = stage.area.get_untracked();
         let width = stage.bench.with(frame_size).map_or(1, |size| size.0);
         if let Some(area) = area {
@@ -36,28 +36,13 @@ pub fn Line(stage: Stage) -> impl IntoView {
     };
     view! {
         <Show when=is_shown>
-            <div
-                class="split-line"
-                role="slider"
-                tabindex="0"
-                aria-label="Line between A and B"
-                aria-valuemin="0"
-                aria-valuemax="100"
-                aria-valuenow=move || (split.get() * 100.0).round().to_string()
-                aria-valuetext=move || format!("{:.0} % A", split.get() * 100.0)
-                style:left=left
-                on:keydown=move |event| slide::by_key(&event, split)
-                on:dblclick=move |_| split.set(0.5)
-                on:pointerdown=move |event| slide::capture(&event)
-                on:pointermove=move |event| {
-                    if slide::is_held(&event) {
-                        event.stop_propagation();
-                        drag(&event);
-                    }
-                }
-            >
-                <span class="split-grip" aria-hidden="true"></span>
-            </div>
+            <SplitLine
+                label="Line between A and B"
+                side="A"
+                share=split
+                left=Signal::derive(left)
+                drag=Callback::new(drag)
+            />
         </Show>
     }
 }

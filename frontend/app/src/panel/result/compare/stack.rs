@@ -7,6 +7,7 @@ use web_sys::PointerEvent;
 use super::{Look, Side};
 use crate::page::Page;
 use crate::widget::slide;
+use crate::widget::split_line::SplitLine;
 
 /// Left and right of a line that is dragged.
 #[component]
@@ -57,28 +58,13 @@ pub fn Slide(look: Look) -> impl IntoView {
             >
                 <Layer look side=look.right />
             </div>
-            <div
-                class="split-line compare-line"
-                role="slider"
-                tabindex="0"
-                aria-label="Line between left and right"
-                aria-valuemin="0"
-                aria-valuemax="100"
-                aria-valuenow=move || (share.get() * 100.0).round().to_string()
-                aria-valuetext=move || format!("{:.0} % left", share.get() * 100.0)
-                style:left=move || format!("{}%", cut() * 100.0)
-                on:keydown=move |event| slide::by_key(&event, share)
-                on:dblclick=move |_| share.set(0.5)
-                on:pointerdown=move |event| slide::capture(&event)
-                on:pointermove=move |event| {
-                    if slide::is_held(&event) {
-                        event.stop_propagation();
-                        drag(&event);
-                    }
-                }
-            >
-                <span class="split-grip" aria-hidden="true"></span>
-            </div>
+            <SplitLine
+                label="Line between left and right"
+                side="left"
+                share=share
+                left=Signal::derive(move || format!("{}%", cut() * 100.0))
+                drag=Callback::new(move |event: PointerEvent| drag(&event))
+            />
         </div>
         <p class="compare-captions soft">
             <span>{move || look.caption(look.left.get())}</span>
