@@ -85,9 +85,6 @@ impl Bench {
 
     fn follow(self, change: Change) {
         if change.is_nothing() {
-            // The end of a stroke: what it painted counts from now on.
-            self.triggers.mask.notify();
-            storage::keep_soon(self, Change::default());
             return;
         }
         let painters = self.painters.get_value();
@@ -161,11 +158,6 @@ impl Bench {
         self.with_facts(link, preflight::verdicts)
     }
 
-    /// What keeps it from being trained.
-    pub fn problems(self, link: Link) -> Vec<Problem> {
-        self.with_facts(link, preflight::problems)
-    }
-
     /// The job, with its pictures.
     pub fn submission(self, link: Link) -> Result<Submission, Vec<Problem>> {
         self.with_facts(link, preflight::to_job)
@@ -176,10 +168,9 @@ impl Bench {
         let plan = self.plan.get();
         link.host.with(|host| {
             self.with_all(|workbench| {
-                let wanted = &workbench.settings().base;
                 let facts = Facts {
                     is_connected,
-                    base: host.bases.iter().find(|base| base.id == *wanted),
+                    base: host.base(&workbench.settings().base),
                     plan: plan.as_ref(),
                 };
                 look(workbench, facts)

@@ -13,8 +13,8 @@ use std::rc::Rc;
 use futures_channel::{mpsc, oneshot};
 use leptos::prelude::*;
 use mimeo_protocol::{
-    BaseInfo, BlobId, ClientMessage, CopierInfo, DeviceInfo, FileId, JobControl, JobId, Pace,
-    RequestId, ServerMessage,
+    BaseId, BaseInfo, BlobId, ClientMessage, CopierInfo, DeviceInfo, FileId, JobControl, JobId,
+    Pace, RequestId, ServerMessage,
 };
 use mimeo_workbench::Runs;
 
@@ -47,6 +47,13 @@ pub struct Host {
     pub paces: Vec<Pace>,
     /// Copiers that can be used again.
     pub copiers: Vec<CopierInfo>,
+}
+
+impl Host {
+    /// A base, if the companion has it.
+    pub fn base(&self, id: &BaseId) -> Option<&BaseInfo> {
+        self.bases.iter().find(|base| base.id == *id)
+    }
 }
 
 /// Messages that wait to be sent; more are refused.

@@ -23,12 +23,7 @@ thread_local! {
 /// Keeps what changed, once it is quiet.
 pub fn keep_soon(bench: Bench, change: Change) {
     WAITING.with_borrow_mut(|(waiting, timer)| {
-        // A change of nothing is the end of a stroke.
-        let mask = Change {
-            whole_mask: change.is_nothing(),
-            ..change
-        };
-        *waiting = waiting.and(mask);
+        *waiting = waiting.and(change);
         if let Some(timer) = timer.take() {
             timer.clear();
         }

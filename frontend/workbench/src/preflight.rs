@@ -8,7 +8,7 @@ use mimeo_protocol::{
 use crate::frame::Frame;
 use crate::picture::{Slot, hash};
 use crate::words;
-use crate::workbench::{Command, MaskCommand, Workbench};
+use crate::workbench::Workbench;
 
 /// The four lines of the preflight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,15 +93,6 @@ impl Fix {
             Self::ChooseBase => "Choose another",
             Self::HalveBatch => "Halve the batch size",
             Self::Name => "Change the name",
-        }
-    }
-
-    /// The command that mends it, where one does.
-    #[must_use]
-    pub const fn command(self) -> Option<Command> {
-        match self {
-            Self::Suggest => Some(Command::Mask(MaskCommand::Suggest)),
-            _ => None,
         }
     }
 }
@@ -229,7 +220,11 @@ pub fn preview_prompt(wish: &str, base: Option<&BaseInfo>) -> String {
     }
 }
 
-fn job_name(typed: &str) -> Result<JobName, Problem> {
+/// The name that was typed, or ours where nothing was.
+///
+/// # Errors
+/// Why it cannot be one.
+pub fn job_name(typed: &str) -> Result<JobName, Problem> {
     let typed = typed.trim();
     let name = if typed.is_empty() { "mimeo" } else { typed };
     name.parse()
@@ -327,8 +322,8 @@ fn memory(bench: &Workbench, facts: Facts<'_>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workbench::Setting;
     use crate::workbench::examples::{base, pair};
+    use crate::workbench::{Command, MaskCommand, Setting};
 
     fn facts(base: &BaseInfo) -> Facts<'_> {
         Facts {

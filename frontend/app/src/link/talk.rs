@@ -192,7 +192,7 @@ fn learn_pace(link: Link, progress: &JobProgress) {
         return;
     };
     let side = link.host.with_untracked(|host| {
-        let base = host.bases.iter().find(|base| base.id == job.base);
+        let base = host.base(&job.base);
         base.and_then(|base| base.native_side)
     });
     let pixels = side.map(|side| u64::from(side) * u64::from(side));

@@ -65,7 +65,7 @@ fn DrawOriginal() -> impl IntoView {
     let prompts = move || {
         let base = bench.with_settings(|bench| bench.settings().base.clone());
         link.host.with(|host| {
-            let base = host.bases.iter().find(|known| known.id == base);
+            let base = host.base(&base);
             base.map(|base| base.prompts.clone()).unwrap_or_default()
         })
     };

@@ -2,8 +2,8 @@
 
 use leptos::prelude::*;
 use mimeo_protocol::{ClientMessage, ServerMessage};
-use mimeo_workbench::preflight::{Fix, job_to_plan};
-use mimeo_workbench::workbench::Setting;
+use mimeo_workbench::preflight::{Fix, job_name, job_to_plan};
+use mimeo_workbench::workbench::{MaskCommand, Setting};
 use mimeo_workbench::{Check, Command, Slot, Verdict, fields::Field};
 use wasm_bindgen::JsCast as _;
 
@@ -91,20 +91,17 @@ pub fn Preflight() -> impl IntoView {
     let page = expect_context::<Page>();
     let training = expect_context::<Training>();
     ask_for_plan(bench, link);
-    let problems = Memo::new(move |_| bench.problems(link));
-    let name = move || {
-        let found = problems.get();
-        found
-            .into_iter()
-            .find(|problem| problem.fix == Some(Fix::Name))
-    };
+    // Once for all rows: they measure the whole mask.
+    let verdicts = Memo::new(move |_| bench.verdicts(link));
+    let name =
+        Memo::new(move |_| bench.with_settings(|bench| job_name(&bench.settings().name).err()));
     view! {
         <section class="preflight" aria-label="Before the run">
             <ul class="checks">
-                {Check::ALL.map(|check| view! { <CheckRow check /> }).collect_view()}
+                {(0..Check::ALL.len()).map(|row| view! { <CheckRow row verdicts /> }).collect_view()}
             </ul>
             {move || {
-                name().map(|problem| view! { <p class="refusal check problem" tabindex="-1">{problem.sentence}</p> })
+                name.get().map(|problem| view! { <p class="refusal check problem" tabindex="-1">{problem.sentence}</p> })
             }}
             {move || {
                 let refusal = training.refusal.get();
@@ -123,15 +120,10 @@ pub fn Preflight() -> impl IntoView {
 }
 
 #[component]
-fn CheckRow(check: Check) -> impl IntoView {
-    let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
-    let verdict = Memo::new(move |_| {
-        let verdicts = bench.verdicts(link).into_iter();
-        let mut mine = verdicts.filter(|(of, _)| *of == check);
-        mine.next().map(|(_, verdict)| verdict)
-    });
+fn CheckRow(row: usize, verdicts: Memo<[(Check, Verdict); 4]>) -> impl IntoView {
+    let verdict = Memo::new(move |_| verdicts.with(|verdicts| verdicts[row].1.clone()));
     move || {
-        let (class, mark, meaning, text, fix) = match verdict.get()? {
+        let (class, mark, meaning, text, fix) = match verdict.get() {
             Verdict::Good(text) => ("check good", "✓", "Good:", text, None),
             Verdict::Note(text, fix) => ("check noted", "·", "Note:", text, fix),
             Verdict::Problem(problem) => (
@@ -143,14 +135,14 @@ fn CheckRow(check: Check) -> impl IntoView {
             ),
         };
         let fix = fix.map(|fix| view! { <FixButton fix /> });
-        Some(view! {
+        view! {
             <li class=class tabindex="-1">
                 <span class="mark" aria-hidden="true">{mark}</span>
                 <span class="hidden">{meaning}" "</span>
                 <span class="check-text">{text}</span>
                 {fix}
             </li>
-        })
+        }
     }
 }
 
@@ -164,11 +156,7 @@ fn FixButton(fix: Fix) -> impl IntoView {
         Fix::ChooseBase => focus("base"),
         Fix::Name => focus("lora-name"),
         Fix::HalveBatch => halve_batch(bench),
-        Fix::Suggest => {
-            if let Some(command) = fix.command() {
-                bench.apply(command);
-            }
-        }
+        Fix::Suggest => _ = bench.apply(Command::Mask(MaskCommand::Suggest)),
     };
     view! { <button class="fix" on:click=mend>{fix.label()}</button> }
 }

@@ -25,15 +25,18 @@ impl Workbench {
         }
     }
 
+    /// Ends the stroke under way, if there is one: what it painted counts from now on.
     pub(super) fn end_stroke(&mut self) -> Change {
-        if let (Some(stroke), Some(mask)) = (self.stroke.take(), &self.state.mask)
-            && let Some(patch) = stroke.finish(mask)
-        {
-            let restores = vec![Restore::Patch(patch)];
-            self.history.push(Step::new("Paint", restores));
-        }
-        // It was drawn as it went along.
-        Change::default()
+        let (Some(stroke), Some(mask)) = (self.stroke.take(), &self.state.mask) else {
+            return Change::default();
+        };
+        let Some(patch) = stroke.finish(mask) else {
+            return Change::default();
+        };
+        let painted = patch.rect();
+        let restores = vec![Restore::Patch(patch)];
+        self.history.push(Step::new("Paint", restores));
+        Change::mask(painted)
     }
 
     pub(super) fn cancel_stroke(&mut self) -> Change {

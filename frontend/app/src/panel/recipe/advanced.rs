@@ -158,7 +158,7 @@ fn Previews() -> impl IntoView {
                     placeholder=move || {
                         let id = bench.with_settings(|bench| bench.settings().base.clone());
                         link.host.with(|host| {
-                            preview_prompt("", host.bases.iter().find(|base| base.id == id))
+                            preview_prompt("", host.base(&id))
                         })
                     }
                     prop:value=move || previews().prompt

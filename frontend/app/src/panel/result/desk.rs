@@ -205,7 +205,7 @@ impl Kept {
     fn new(link: Link, run: &Run) -> Self {
         let job = run.job();
         let mut prompts = link.host.with_untracked(|host| {
-            let base = host.bases.iter().find(|base| base.id == job.base);
+            let base = host.base(&job.base);
             base.map(|base| base.prompts.clone()).unwrap_or_default()
         });
         let wish = match &job.previews {
