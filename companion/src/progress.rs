@@ -218,6 +218,7 @@ struct DeviceBody<'a> {
 const fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Loading => "Loading the base",
+        Phase::Compiling => "Compiling for the GPU",
         Phase::Encoding => "Encoding the pictures",
         Phase::Copier => "Training the copier",
         Phase::Training => "Training the LoRA",

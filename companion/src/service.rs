@@ -232,6 +232,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
         name: compute.name.clone(),
         reason: compute.reason.clone(),
         memory_bytes: memory.total_bytes,
+        is_gpu: compute.is_gpu(),
         in_use: true,
     };
     let (progress, copiers) = (watch::Sender::new(None), watch::Sender::new(Vec::new()));

@@ -381,6 +381,7 @@ async fn devices(in_use: DeviceInfo) -> Vec<DeviceInfo> {
             } else {
                 "start the companion with --device gpu to use it".to_owned()
             },
+            is_gpu: !offer.is_software,
             name: offer.name,
             memory_bytes: None,
             in_use: false,

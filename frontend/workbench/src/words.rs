@@ -104,6 +104,7 @@ pub fn ago(millis: u64, now_millis: u64) -> String {
 pub const fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Loading => "Loading",
+        Phase::Compiling => "Preparing the GPU",
         Phase::Encoding => "Encoding",
         Phase::Copier => "Copying A",
         Phase::Training => "Training",

@@ -153,6 +153,12 @@ impl Compute {
         self.memory
     }
 
+    /// Whether it is a GPU, and not software that stands in for one.
+    #[must_use]
+    pub fn is_gpu(&self) -> bool {
+        self.memory != MemoryKind::System
+    }
+
     fn cpu(reason: String) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let name = format!(

@@ -103,6 +103,7 @@ fn device() -> DeviceInfo {
         name: "CPU, 2 threads".to_owned(),
         reason: "as asked".to_owned(),
         memory_bytes: Some(24 << 30),
+        is_gpu: false,
         in_use: true,
     }
 }

@@ -265,6 +265,9 @@ pub struct DeviceInfo {
     pub reason: String,
     /// Memory it has, where the system tells.
     pub memory_bytes: Option<u64>,
+    /// Whether it is a GPU, and not software that stands in for one.
+    #[serde(default)]
+    pub is_gpu: bool,
     /// Whether jobs run on it.
     pub in_use: bool,
 }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Phase {
     /// Reading the base.
     Loading,
+    /// Compiling the device's programs, which a browser's GPU needs once before its first step.
+    Compiling,
     /// Pictures and prompts become latents and conditioning.
     Encoding,
     /// Training the copier: pass 1 of copy machine learning.
@@ -24,8 +26,9 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which a job goes through them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Loading,
+        Self::Compiling,
         Self::Encoding,
         Self::Copier,
         Self::Training,

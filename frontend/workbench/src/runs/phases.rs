@@ -99,6 +99,8 @@ fn weight(job: &TrainJob, phase: Phase) -> f64 {
             pass(job, phase).map_or(0.0, |pass| pass.steps.get().into())
         }
         Phase::Loading => 4.0,
+        // Only a browser's GPU takes its time, and nobody knows how much.
+        Phase::Compiling => 1.0,
         Phase::Encoding | Phase::Saving => 2.0,
         Phase::Calibrating => 60.0,
         Phase::Scoring => 180.0,

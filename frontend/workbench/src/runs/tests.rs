@@ -58,6 +58,7 @@ fn snapshot(jobs: Vec<JobSummary>) -> Snapshot {
             name: "cpu".to_owned(),
             reason: "the only one".to_owned(),
             memory_bytes: None,
+            is_gpu: false,
             in_use: true,
         },
         checkpoints: vec![],
