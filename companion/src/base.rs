@@ -9,26 +9,9 @@ use mimeo_checkpoint::{
     SafetensorsFile,
 };
 use mimeo_engine::{Base, Compute, Emit, EngineError};
+use mimeo_service::bases::Origin;
 
 use crate::exit::BadInput;
-
-/// Prompts for bases about which nothing is known.
-const NEUTRAL_PROMPTS: [&str; 8] = [
-    "a portrait of a woman with brown hair",
-    "a portrait of a man with short hair",
-    "a girl in a garden, upper body",
-    "a boy on a beach, upper body",
-    "an old woman reading a book",
-    "a man in a suit in front of a building",
-    "a woman in a red dress, full body",
-    "a person in a kitchen, looking at the viewer",
-];
-
-/// Enough to begin with, and few enough to choose from.
-const KNOWN_PROMPTS: usize = 6;
-
-/// How many unseen pictures a LoRA is measured on.
-const HELD_OUT: usize = 8;
 
 /// Where a base is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,24 +60,12 @@ impl BaseSource {
         })
     }
 
-    /// A few prompts in the base's own words; none where those are not known.
-    pub fn known_prompts(&self) -> Vec<String> {
-        let prompts = match self {
-            Self::Bundled => mimeo_base::prompts(),
-            Self::Folder(_) => &[],
-        };
-        let prompts = prompts.iter().take(KNOWN_PROMPTS);
-        prompts.map(|prompt| (*prompt).to_owned()).collect()
-    }
-
-    /// Prompts that the base draws and no bundled pair was made from.
-    pub fn unseen_prompts(&self) -> Vec<String> {
-        let prompts = match self {
-            Self::Bundled => mimeo_base::prompts(),
-            Self::Folder(_) => &NEUTRAL_PROMPTS,
-        };
-        let prompts = prompts.iter().take(HELD_OUT);
-        prompts.map(|prompt| (*prompt).to_owned()).collect()
+    /// Where it comes from, for those who need no files.
+    pub const fn origin(&self) -> Origin {
+        match self {
+            Self::Bundled => Origin::Bundled,
+            Self::Folder(_) => Origin::User,
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 //! lines over `mimeo-engine`.
 
 mod base;
-mod blob;
 mod cli;
 mod console;
 mod exit;

@@ -8,13 +8,13 @@ use mimeo_protocol::{
     BlobId, ClientMessage, FileId, JobEvent, JobId, MAX_SERVER_FRAME, PROTOCOL_VERSION, Rejection,
     RequestId, ServerMessage, Snapshot, codec,
 };
+use mimeo_service::blob::id_of;
 use reqwest::StatusCode;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
-use crate::blob;
 use crate::exit::BadInput;
 
 const APP: &str = concat!("Mimeo ", env!("CARGO_PKG_VERSION"), " (command line)");
@@ -72,7 +72,7 @@ impl Remote {
     /// # Errors
     /// What the companion says about it.
     pub async fn upload(&self, bytes: Vec<u8>) -> anyhow::Result<BlobId> {
-        let id = blob::id_of(&bytes);
+        let id = id_of(&bytes);
         let url = format!("{}/blobs/{id}", self.place.http);
         let request = self.http.put(url).bearer_auth(&self.token).body(bytes);
         let answer = request.send().await?;

@@ -3,9 +3,12 @@
 //! ```text
 //! page, CLI ──▶ http, socket ──▶ jobs ──▶ queue (apalis) ──▶ trainer thread ──▶ engine
 //!    ▲            guard            │                             │
-//!    └──── events, in order ◀──── store (SQLite) ◀──────── recorder
+//!    └──── events, in order ◀──── store (SQLite) ◀──────── archive
 //! ```
+//!
+//! What would be the same elsewhere (rules, runs, drawings) is `mimeo-service`.
 
+mod archive;
 mod bases;
 mod blobs;
 mod clock;
@@ -15,16 +18,13 @@ pub mod http;
 mod jobs;
 mod loras;
 mod memory;
-mod pace;
 mod page;
 mod port;
 mod queue;
-mod recorder;
 mod reveal;
 mod room;
 mod run;
 mod socket;
-mod steering;
 mod store;
 mod task;
 mod trainer;

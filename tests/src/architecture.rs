@@ -18,7 +18,7 @@ use graph::{Graph, Purpose};
 use text::SourceFile;
 
 /// The lowest layer first. An arrow only ever points to a lower one.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &[
         "mimeo-base",
         "mimeo-checkpoint",
@@ -29,11 +29,18 @@ const LAYERS: [&[&str]; 5] = [
     &["mimeo-diffusion", "mimeo-workbench"],
     &["mimeo-train"],
     &["mimeo-engine"],
+    &["mimeo-service"],
     &PROGRAMS,
 ];
 
 /// Where arrows start and none ends.
-const PROGRAMS: [&str; 4] = ["mimeo-app", "mimeo-companion", "mimeo-tests", "xtask"];
+const PROGRAMS: [&str; 5] = [
+    "mimeo-app",
+    "mimeo-companion",
+    "mimeo-tests",
+    "mimeo-worker",
+    "xtask",
+];
 
 /// What computes on tensors, by the names that everything of the kind is built on.
 const TENSORS: [&str; 2] = ["burn", "wgpu"];
@@ -69,7 +76,7 @@ fn invariant_1_protocol_depends_on_serde_and_nothing_of_ours() {
 fn invariant_2_the_page_reaches_no_tensors_and_no_engine() {
     // cargo tells what each target depends on, so the page's own graph is searched here as well.
     let graph = graph();
-    let forbidden = [&TENSORS[..], &["mimeo-engine"]].concat();
+    let forbidden = [&TENSORS[..], &["mimeo-engine", "mimeo-service"]].concat();
     for name in [
         "mimeo-app",
         "mimeo-workbench",
@@ -130,6 +137,33 @@ fn invariant_3_the_numeric_core_knows_no_files_threads_or_clock() {
 }
 
 #[test]
+fn invariant_3_the_service_knows_no_files_threads_or_clock() {
+    let forbidden = [
+        "std::fs",
+        "std::env",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "std::time",
+        "block_on",
+    ];
+    assert_none(&text::code_with(&sources_of("service"), &forbidden));
+    assert_eq!(
+        graph().dependencies("mimeo-service", Purpose::Build),
+        [
+            "mimeo-base",
+            "mimeo-checkpoint",
+            "mimeo-engine",
+            "mimeo-image",
+            "mimeo-protocol",
+            "sha2",
+            "thiserror"
+        ],
+        "nothing that serves, stores or waits"
+    );
+}
+
+#[test]
 fn invariant_4_checkpoint_and_base_know_bytes_and_no_tensors() {
     let graph = graph();
     for name in ["mimeo-checkpoint", "mimeo-base"] {
@@ -145,6 +179,8 @@ fn invariant_5_platforms_differ_in_two_files_and_where_the_page_begins() {
         // Elsewhere than in a browser they are empty.
         "frontend/app/src/main.rs",
         "frontend/app/src/lib.rs",
+        "frontend/worker/src/main.rs",
+        "frontend/worker/src/lib.rs",
     ];
     let others: Vec<_> = ["shared", "frontend"]
         .into_iter()

@@ -52,6 +52,6 @@ impl ComputeArgs {
 
     /// Prompts that the base draws and no bundled pair was made from.
     pub fn unseen_prompts(&self) -> Vec<String> {
-        self.base.unseen_prompts()
+        self.base.origin().unseen_prompts()
     }
 }

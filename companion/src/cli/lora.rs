@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use mimeo_checkpoint::{DiskFile, LoraFile, LoraFileError, Precision};
+use mimeo_checkpoint::{DiskFile, LoraFile};
 use mimeo_engine::{Base, LoadedLora};
 
 use crate::progress::Report;
@@ -42,29 +42,6 @@ impl FromStr for LoraArg {
 /// When it is missing, damaged, or no LoRA.
 pub async fn read(path: &Path) -> anyhow::Result<LoraFile> {
     Ok(LoraFile::read(Box::new(DiskFile::open(path)?)).await?)
-}
-
-/// A file's bytes; in full precision, with a note, where half cannot hold the numbers, so that
-/// nothing is lost.
-///
-/// # Errors
-/// When the LoRA cannot be written at all.
-pub fn encode(
-    file: &LoraFile,
-    precision: mimeo_protocol::Precision,
-    note: impl FnOnce(&str),
-) -> Result<Vec<u8>, LoraFileError> {
-    let precision = match precision {
-        mimeo_protocol::Precision::F16 => Precision::F16,
-        mimeo_protocol::Precision::F32 => Precision::F32,
-    };
-    match file.write(precision) {
-        Err(LoraFileError::F16Overflow { .. }) => {
-            note("Half precision cannot hold these weights, so they are saved as f32.");
-            file.write(Precision::F32)
-        }
-        written => written,
-    }
 }
 
 /// Puts a LoRA file beside the base.

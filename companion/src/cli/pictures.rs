@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use mimeo_image::{Difference, ImageError, Mask, Rgb, decode, decode_mask, encode_png};
 use mimeo_protocol::PairIds;
+use mimeo_service::blob::id_of;
+use mimeo_service::prepare::check_mask;
 
-use crate::blob::id_of;
 use crate::exit::BadInput;
 use crate::output::{Existing, OutFile};
 use crate::progress::Report;
@@ -165,23 +166,4 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, BadInput> {
         ));
     }
     fs::read(path).map_err(unreadable)
-}
-
-/// Whether a mask can be used with a picture.
-///
-/// # Errors
-/// When it has another size, or nothing is painted.
-pub fn check_mask(mask: &Mask, picture: &Rgb) -> Result<(), ImageError> {
-    if (mask.width(), mask.height()) != (picture.width(), picture.height()) {
-        return Err(ImageError::MaskSizeDiffers {
-            mask_width: mask.width(),
-            mask_height: mask.height(),
-            width: picture.width(),
-            height: picture.height(),
-        });
-    }
-    if mask.is_empty() {
-        return Err(ImageError::EmptyMask);
-    }
-    Ok(())
 }

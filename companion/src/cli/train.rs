@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
+use mimeo_engine::artifact::encode as encode_lora;
 use mimeo_engine::{FinishedCopier, Outcome, Phase, PreparedJob, Scores};
 use mimeo_protocol::{InvalidId, JobName, Method, Recipe};
 use serde::Serialize;
@@ -121,7 +122,7 @@ impl Train {
         let artifact = Box::pin(run).await?;
         let precision = job.recipe.precision;
         let mut encode = |file: &Option<LoraFile>| match file {
-            Some(file) => lora::encode(file, precision, |note| report.note(note)).map(Some),
+            Some(file) => encode_lora(file, precision, |note| report.note(note)).map(Some),
             None => Ok(None),
         };
         let result = Trained {

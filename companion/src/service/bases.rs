@@ -4,16 +4,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mimeo_checkpoint::{Architecture, Family, printable};
+use mimeo_checkpoint::printable;
 use mimeo_engine::memory::BaseShape;
 use mimeo_engine::runtime;
 use mimeo_protocol::{BaseId, BaseInfo, Rejection};
+use mimeo_service::bases;
+use mimeo_service::rules::missing_base;
 
 use crate::base::BaseSource;
-
-/// What both sides of a picture must be multiples of where the base does not tell: it is so for
-/// every Stable Diffusion.
-const SIDE_MULTIPLE: u32 = 64;
 
 /// Where bases are.
 #[derive(Debug, Clone)]
@@ -45,10 +43,7 @@ impl Bases {
     /// # Errors
     /// When there is no such base, or it cannot be read.
     pub fn shape(&self, id: &BaseId) -> Result<Arc<BaseShape>, Rejection> {
-        let source = self.find(id).ok_or_else(|| Rejection::Missing {
-            what: format!("the base {id}"),
-            remedy: "Choose another one.".to_owned(),
-        })?;
+        let source = self.find(id).ok_or_else(|| missing_base(id))?;
         if let Some(shape) = self.shapes().get(id) {
             return Ok(Arc::clone(shape));
         }
@@ -72,27 +67,19 @@ impl Bases {
         let sources = self.sources().into_iter();
         sources
             .map(|(id, title, source)| {
-                let mut info = BaseInfo {
-                    id,
-                    title,
-                    family: "unknown".to_owned(),
-                    size: None,
-                    native_side: None,
-                    side_multiple: SIDE_MULTIPLE,
-                    prompts: source.known_prompts(),
-                    unusable: None,
-                };
-                if let Err(error) = runtime::block_on(describe(&source, &mut info)) {
-                    info.unusable = Some(format!("{error:#}"));
-                }
-                info
+                runtime::block_on(async {
+                    match source.open().await {
+                        Ok(folder) => bases::describe(id, title, &*folder).await,
+                        Err(error) => bases::unusable(id, title, format!("{error:#}")),
+                    }
+                })
             })
             .collect()
     }
 
-    /// Ids are made of the folders' names; of two that come out equal, the later gets a number.
+    /// Of two folders whose names come out equal, the later gets a number.
     fn sources(&self) -> Vec<(BaseId, String, BaseSource)> {
-        let title = "Mimeo avatars (bundled)".to_owned();
+        let title = bases::BUNDLED_TITLE.to_owned();
         let mut sources = vec![(BaseId::bundled(), title, BaseSource::Bundled)];
         let entries = std::fs::read_dir(&self.models).into_iter().flatten();
         let mut folders: Vec<PathBuf> = entries
@@ -103,13 +90,8 @@ impl Bases {
         folders.sort();
         for folder in folders {
             let name = name(&folder);
-            let slug = slug(&name);
-            let mut candidates = (1..).map(|number| match number {
-                1 => slug.clone(),
-                _ => format!("{slug}-{number}"),
-            });
-            let is_free = |id: &BaseId| sources.iter().all(|(known, ..)| known != id);
-            let id = candidates.find_map(|id| BaseId::try_from(id).ok().filter(is_free));
+            let is_taken = |id: &BaseId| sources.iter().any(|(known, ..)| known == id);
+            let id = bases::id_for(&name, is_taken);
             if let Some(id) = id {
                 sources.push((id, printable(&name, 100), BaseSource::Folder(folder)));
             }
@@ -118,47 +100,9 @@ impl Bases {
     }
 }
 
-async fn describe(source: &BaseSource, info: &mut BaseInfo) -> anyhow::Result<()> {
-    let folder = source.open().await?;
-    let family = Family::of_folder(&*folder).await?;
-    family.architecture.title().clone_into(&mut info.family);
-    info.unusable = reason(&family);
-    if info.unusable.is_none() {
-        let glance = mimeo_engine::base::glance(&*folder).await?;
-        (info.size, info.native_side) = (Some(glance.size), Some(glance.native_side));
-        info.side_multiple = glance.side_multiple;
-    }
-    Ok(())
-}
-
-fn reason(family: &Family) -> Option<String> {
-    match family.architecture {
-        _ if family.is_inpainting() => {
-            Some("inpainting models cannot be trained upon yet; choose the plain model.".to_owned())
-        }
-        Architecture::Sd1 | Architecture::Sd1Like => None,
-        _ => Some("Mimeo trains Stable Diffusion 1.x so far; choose such a model.".to_owned()),
-    }
-}
-
 fn name(folder: &Path) -> String {
     let name = folder.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
-}
-
-/// At most 60 characters, so that a number fits behind it.
-fn slug(name: &str) -> String {
-    let characters = name.chars().map(|character| match character {
-        'a'..='z' | '0'..='9' | '-' | '_' => character,
-        'A'..='Z' => character.to_ascii_lowercase(),
-        _ => '-',
-    });
-    let slug: String = characters.take(60).collect();
-    if slug.is_empty() {
-        "base".to_owned()
-    } else {
-        slug
-    }
 }
 
 #[cfg(test)]

@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use mimeo_image::{ImageError, Rgb, decode};
 use mimeo_protocol::BlobId;
+use mimeo_service::blob::id_of;
 
 use super::folder::DataFolder;
 use super::room::{Full, Room};
-use crate::blob::id_of;
 
-/// Largest picture file that is taken.
-pub const MAX_BLOB_BYTES: usize = 64 << 20;
 /// A picture that no job names goes after this long.
 const UNUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 

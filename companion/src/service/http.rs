@@ -17,15 +17,16 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use futures_util::StreamExt as _;
 use mimeo_protocol::{BlobId, FileId, MAX_CLIENT_FRAME, PROTOCOL_VERSION};
+use mimeo_service::rules::{MAX_BLOB_BYTES, MAX_LORA_BYTES};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 use tokio_util::io::ReaderStream;
 
-use super::blobs::{BlobError, MAX_BLOB_BYTES};
+use super::blobs::BlobError;
 use super::guard::{self, Guard};
 use super::jobs::Jobs;
-use super::loras::{LoraError, MAX_LORA_BYTES};
+use super::loras::LoraError;
 use super::{page, socket};
 
 /// Connections at once; a user has a few tabs.

@@ -3,33 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mimeo_image::{Difference, decode, decode_mask};
 use mimeo_protocol::{
     BaseId, BaseInfo, BlobId, Canvas, CopierChoice, CopierId, CopierInfo, DeviceInfo, FileId,
-    JobControl, JobId, JobName, JobProgress, JobState, LoraRef, MemoryPlan, Phase, PreviewRequest,
-    Rejection, ResultFile, Scores, Snapshot, TrainJob, Transition,
+    JobControl, JobId, JobName, JobProgress, JobState, MemoryPlan, PreviewRequest, Rejection,
+    ResultFile, Scores, Snapshot, TrainJob, Transition,
 };
+use mimeo_service::Steering;
+use mimeo_service::plan::refusal;
+use mimeo_service::prepare::check_pair;
+use mimeo_service::rules::{self, Course};
 use tokio::sync::{oneshot, watch};
 
 use super::bases::Bases;
 use super::blobs::Blobs;
 use super::folder::DataFolder;
 use super::loras::Loras;
-use super::memory::{Memory, refusal};
+use super::memory::Memory;
 use super::queue::Queue;
 use super::reveal::reveal;
-use super::steering::{End, Steering};
 use super::store::{Store, StoreError, StoredJob};
 use super::trainer::{Task, TaskKind, Trainer};
-use crate::cli::pictures::check_mask;
 use crate::console;
 
-/// Waiting jobs; more are refused.
-const MAX_QUEUE: usize = 500;
 /// A job that takes the service down so often, and gets nowhere, is not begun again by itself.
 const MAX_DEATHS: u32 = 10;
-/// Prompts longer than this are a mistake: a model reads 77 tokens.
-const MAX_PROMPT: usize = 4000;
 
 /// The jobs of this service.
 #[derive(Clone)]
@@ -144,13 +141,7 @@ impl Jobs {
     /// Queues a job, if it can be done at all.
     pub async fn submit(&self, job: TrainJob) -> Answer<JobId> {
         let waiting = self.queue.order().await?;
-        if waiting.len() >= MAX_QUEUE {
-            return Err(Rejection::Full {
-                message: format!(
-                    "{MAX_QUEUE} jobs wait already, which is the limit. Discard some, or wait."
-                ),
-            });
-        }
+        rules::check_queue(waiting.len())?;
         self.check(&job).await?;
         let id = self.store.add_job(&job).await?;
         self.order_changed().await;
@@ -169,10 +160,7 @@ impl Jobs {
     }
 
     async fn check(&self, job: &TrainJob) -> Answer<()> {
-        let prompts = job.previews.iter().map(|plan| &plan.prompt);
-        for prompt in prompts.chain([&job.recipe.prompt]) {
-            check_prompt(prompt)?;
-        }
+        rules::check_prompts(job)?;
         if let CopierChoice::Given(id) = job.copier {
             self.copier(id)?;
         }
@@ -194,71 +182,38 @@ impl Jobs {
     /// What the training thread would find wrong with the pictures, minutes later; their size.
     fn check_pair(&self, job: &TrainJob) -> Result<(u32, u32), String> {
         let read = |id: BlobId| self.blobs.read(id).map_err(|error| error.to_string());
-        let text = |error: mimeo_image::ImageError| error.to_string();
-        let original = decode(&read(job.original)?).map_err(text)?.picture;
-        let target = decode(&read(job.target)?).map_err(text)?.picture;
-        if let Some(mask) = job.mask {
-            let mask = decode_mask(&read(mask)?).map_err(text)?;
-            check_mask(&mask, &original).map_err(text)?;
-        }
-        Difference::between(&original, &target).map_err(text)?;
-        Ok((original.width(), original.height()))
+        let (original, target) = (read(job.original)?, read(job.target)?);
+        let mask = job.mask.map(read).transpose()?;
+        check_pair(&original, &target, mask.as_deref()).map_err(|error| error.to_string())
     }
 
     /// Steers a job.
     pub async fn control(&self, id: JobId, control: JobControl) -> Answer<()> {
         let job = self.job(id).await?;
-        match (control, &job.state) {
-            (JobControl::Retry, _) => {
+        match rules::course(control, &job.state)? {
+            Course::Queue => {
                 self.change(id, Transition::Retry).await?;
                 self.order_changed().await;
                 self.queue.wake();
             }
-            (JobControl::StopAndKeep | JobControl::Discard, JobState::Queued) => {
+            course @ (Course::Leave | Course::Discard) => {
                 self.queue.remove(id).await?;
                 self.change(id, Transition::Stop).await?;
-                if control == JobControl::Discard {
+                if course == Course::Discard {
                     self.store.forget_results(id, &self.folder).await;
                 }
                 self.order_changed().await;
             }
-            (_, JobState::Running { .. } | JobState::Paused { .. }) => {
-                self.steer(id, control, &job.state)?;
-            }
-            (control, state) => return Err(impossible(state, control)),
+            Course::Steer => self.steer(id, control)?,
         }
         Ok(())
     }
 
-    fn steer(&self, id: JobId, control: JobControl, state: &JobState) -> Answer<()> {
-        let (JobState::Running { phase } | JobState::Paused { phase, .. }) = state else {
-            return Err(impossible(state, control));
-        };
-        let is_measured = matches!(phase, Phase::Calibrating | Phase::Scoring | Phase::Saving);
-        if is_measured && matches!(control, JobControl::SaveNow | JobControl::PreviewNow) {
-            return Err(Rejection::State {
-                message: "training is over and the result is on its way. Wait for it.".to_owned(),
-            });
-        }
+    fn steer(&self, id: JobId, control: JobControl) -> Answer<()> {
         // Not made anew: wishes about a run that ended meanwhile would be those of the next one.
         let running = self.lock_running().get(&id).cloned();
-        let Some(steering) = running else {
-            return Err(Rejection::State {
-                message: "the job ended at this moment. See its new state.".to_owned(),
-            });
-        };
-        steering.wish(|wishes| match control {
-            JobControl::Pause => wishes.pause = true,
-            JobControl::Resume => wishes.pause = false,
-            JobControl::StopAndKeep => {
-                wishes.stop = true;
-                wishes.pause = false;
-            }
-            JobControl::Discard => wishes.end = Some(End::Discard),
-            JobControl::SaveNow => wishes.save = true,
-            JobControl::PreviewNow => wishes.preview = true,
-            JobControl::Retry => {}
-        });
+        let steering = running.ok_or_else(rules::just_ended)?;
+        steering.control(control);
         self.trainer.nudge();
         Ok(())
     }
@@ -267,9 +222,7 @@ impl Jobs {
     pub async fn reorder(&self, job: JobId, before: Option<JobId>) -> Answer<()> {
         let moved = self.queue.reorder(job, before).await;
         if !moved? {
-            return Err(Rejection::State {
-                message: "only waiting jobs can be moved, and this one, or the one it is to run before, does not wait any more.".to_owned(),
-            });
+            return Err(rules::not_waiting());
         }
         self.order_changed().await;
         Ok(())
@@ -278,11 +231,7 @@ impl Jobs {
     /// Removes a job that is over.
     pub async fn delete(&self, id: JobId) -> Answer<()> {
         let job = self.job(id).await?;
-        if !job.state.is_over() {
-            return Err(Rejection::State {
-                message: "only a job that is over can be deleted. Discard it first.".to_owned(),
-            });
-        }
+        rules::check_deletion(&job.state)?;
         self.store.forget_results(id, &self.folder).await;
         self.store.delete_job(id).await?;
         self.removed.send_modify(|removed| removed.push(id));
@@ -291,8 +240,8 @@ impl Jobs {
 
     /// Draws a picture.
     pub async fn preview(&self, request: PreviewRequest) -> Answer<BlobId> {
-        check_prompt(&request.prompt)?;
-        check_prompt(&request.negative_prompt)?;
+        rules::check_prompt(&request.prompt)?;
+        rules::check_prompt(&request.negative_prompt)?;
         self.check_base(&request.base)?;
         match request.canvas {
             Canvas::Native => {}
@@ -302,7 +251,7 @@ impl Jobs {
                 self.check_picture(mask)?;
             }
         }
-        self.check_loras(&request)?;
+        rules::check_loras(&request, |lora| self.loras.find(lora).is_some())?;
         let (answer, picture) = oneshot::channel();
         let base = request.base.clone();
         let kind = TaskKind::Preview(request, answer);
@@ -311,43 +260,15 @@ impl Jobs {
     }
 
     fn check_base(&self, id: &BaseId) -> Answer<()> {
-        let missing = || Rejection::Missing {
-            what: format!("the base {id}"),
-            remedy: "Choose another one.".to_owned(),
-        };
-        self.bases.find(id).map(drop).ok_or_else(missing)
+        let found = self.bases.find(id).map(drop);
+        found.ok_or_else(|| rules::missing_base(id))
     }
 
     fn check_picture(&self, id: BlobId) -> Answer<()> {
         if self.blobs.has(id) {
             return Ok(());
         }
-        Err(Rejection::Missing {
-            what: format!("the picture {id}"),
-            remedy: "Upload it first.".to_owned(),
-        })
-    }
-
-    fn check_loras(&self, request: &PreviewRequest) -> Answer<()> {
-        let (count, limit) = (request.loras.len(), PreviewRequest::MAX_LORAS);
-        if count > limit {
-            return Err(Rejection::Failed {
-                message: format!(
-                    "{count} LoRAs at once are too many, {limit} can be. Take some away."
-                ),
-            });
-        }
-        for (lora, _) in &request.loras {
-            if let LoraRef::Uploaded { lora } = lora
-                && self.loras.find(*lora).is_none()
-            {
-                return Err(Rejection::Missing {
-                    what: format!("the LoRA {lora}"),
-                    remedy: "Upload it first.".to_owned(),
-                });
-            }
-        }
-        Ok(())
+        Err(rules::missing_picture(id))
     }
 
     /// Shows a file in its folder, on this computer's screen.
@@ -375,13 +296,17 @@ impl Jobs {
     async fn file(&self, id: FileId) -> Answer<(ResultFile, String)> {
         let found = self.store.file(id).await?;
         let is_there = |(_, path): &(_, String)| self.folder.file(path).is_file();
-        found.filter(is_there).ok_or_else(|| missing_file(id))
+        found
+            .filter(is_there)
+            .ok_or_else(|| rules::missing_file(id))
     }
 
     /// Measures a LoRA on the pair of the job that made it.
     pub async fn score(&self, file: FileId) -> Answer<Scores> {
         let owner = self.store.owner(file).await?;
-        let job = self.job(owner.ok_or_else(|| missing_file(file))?).await?;
+        let job = self
+            .job(owner.ok_or_else(|| rules::missing_file(file))?)
+            .await?;
         let (_, path) = self.file(file).await?;
         let (answer, scores) = oneshot::channel();
         let base = job.job.base.clone();
@@ -402,11 +327,7 @@ impl Jobs {
     pub async fn delete_copier(&self, id: CopierId) -> Answer<()> {
         self.copier(id)?;
         let user = self.store.user_of_copier(id).await;
-        if let Some(job) = user? {
-            return Err(Rejection::State {
-                message: format!("job {job} builds upon this copier. Wait for it, or discard it."),
-            });
-        }
+        rules::check_copier_deletion(user?)?;
         let path = self.store.delete_copier(id).await;
         if let Some(path) = path? {
             // What is not there need not be removed.
@@ -441,9 +362,7 @@ impl Jobs {
     pub fn interrupt(&self) {
         self.ending.send_replace(true);
         for steering in self.lock_running().values() {
-            steering.wish(|wishes| {
-                wishes.end.get_or_insert(End::Interrupt);
-            });
+            steering.interrupt();
         }
         self.trainer.nudge();
     }
@@ -464,10 +383,7 @@ impl Jobs {
         if is_there {
             return Ok(());
         }
-        Err(Rejection::Missing {
-            what: format!("the copier {id}"),
-            remedy: "Choose another one, or let the job train its own.".to_owned(),
-        })
+        Err(rules::missing_copier(id))
     }
 
     async fn change(&self, id: JobId, transition: Transition) -> Answer<()> {
@@ -497,38 +413,6 @@ impl Jobs {
 
     fn lock_running(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, Arc<Steering>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn check_prompt(prompt: &str) -> Answer<()> {
-    if prompt.len() <= MAX_PROMPT {
-        return Ok(());
-    }
-    Err(Rejection::Failed {
-        message: format!("a prompt has at most {MAX_PROMPT} characters. Shorten it."),
-    })
-}
-
-fn missing_file(id: FileId) -> Rejection {
-    Rejection::Missing {
-        what: format!("the file {id}"),
-        remedy: "Choose a LoRA that a job made.".to_owned(),
-    }
-}
-
-fn impossible(state: &JobState, control: JobControl) -> Rejection {
-    let wish = match control {
-        JobControl::Pause => "be paused",
-        JobControl::Resume => "be resumed",
-        JobControl::StopAndKeep => "be stopped",
-        JobControl::Discard => "be discarded; delete it",
-        JobControl::SaveNow => "be saved",
-        JobControl::PreviewNow => "be previewed",
-        JobControl::Retry => "be tried again",
-    };
-    let is = state.describe();
-    Rejection::State {
-        message: format!("a job that {is} cannot {wish}."),
     }
 }
 

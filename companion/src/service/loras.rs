@@ -12,14 +12,13 @@ use mimeo_checkpoint::{
 };
 use mimeo_engine::runtime;
 use mimeo_protocol::BlobId;
+use mimeo_service::rules::MAX_LORA_BYTES;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::folder::DataFolder;
 use super::room::{Full, Room, Taken};
 
-/// Largest LoRA that is taken.
-pub const MAX_LORA_BYTES: u64 = 512 << 20;
 /// An uploaded LoRA goes after this long: nothing names it but the page that sent it.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 

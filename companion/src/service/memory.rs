@@ -1,10 +1,10 @@
-//! What the device has, and whether a job fits into it.
+//! What memory the device has.
 
 use std::process::Command;
 
-use mimeo_engine::memory::MemoryNeed;
 use mimeo_engine::{Compute, MemoryKind};
-use mimeo_protocol::{BatchSize, MemoryPlan, Recipe, Rejection, TrainJob};
+use mimeo_protocol::{MemoryPlan, Rejection, TrainJob};
+use mimeo_service::plan::{Room, plan};
 
 use super::bases::Bases;
 
@@ -42,39 +42,12 @@ impl Memory {
         size: Option<(u32, u32)>,
     ) -> Result<MemoryPlan, Rejection> {
         let base = bases.shape(&job.base)?;
-        let need = |recipe: &Recipe| base.memory_need(recipe, size, &compute.device);
-        let MemoryNeed {
-            weights_bytes,
-            activations_bytes,
-            optimizer_bytes,
-        } = need(&job.recipe);
         let available_bytes = self.total_bytes.map(|total| (total as f64 * SHARE) as u64);
-        let mut plan = MemoryPlan {
-            weights_bytes,
-            activations_bytes,
-            optimizer_bytes,
-            file_bytes: base.file_bytes(&job.recipe, size),
+        let room = Room {
             available_bytes,
-            remedy: None,
+            largest_bytes: None,
         };
-        let fits = |bytes: u64| available_bytes.is_none_or(|available| bytes <= available);
-        if !fits(plan.needed_bytes()) {
-            let mut smallest = job.recipe.clone();
-            smallest.pass.batch_size = BatchSize::constant(1);
-            smallest.copier.pass.batch_size = BatchSize::constant(1);
-            let smallest = need(&smallest);
-            plan.remedy = Some(if fits(smallest.total_bytes()) {
-                let passes = [&job.recipe.pass, &job.recipe.copier.pass];
-                let batch = passes.map(|pass| pass.batch_size.get()).into_iter().max();
-                let batch = batch.unwrap_or(1);
-                format!(
-                    "Lower the batch size from {batch} to 1 (and raise the accumulation instead)."
-                )
-            } else {
-                "Use a smaller base, or a device with more memory.".to_owned()
-            });
-        }
-        Ok(plan)
+        Ok(plan(&base, &job.recipe, size, compute, room))
     }
 }
 
@@ -118,20 +91,6 @@ fn amd_bytes() -> Option<u64> {
         std::fs::read_to_string(total).ok()?.trim().parse().ok()
     });
     totals.min()
-}
-
-/// Why a job that does not fit is refused.
-pub fn refusal(plan: &MemoryPlan) -> Option<Rejection> {
-    let remedy = plan.remedy.as_ref()?;
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    let available = plan.available_bytes.unwrap_or_default();
-    Some(Rejection::Memory {
-        message: format!(
-            "this job needs about {:.1} GiB of memory, and the device has {:.1} GiB for it. {remedy}",
-            gib(plan.needed_bytes()),
-            gib(available)
-        ),
-    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ const INDEX: &str = "index.html";
 #[derive(RustEmbed)]
 #[folder = "workbench"]
 #[allow_missing = true]
+#[exclude = "mimeo-avatars/*"]
 struct Workbench;
 
 /// A file of the workbench, or the page itself.
@@ -27,11 +28,32 @@ pub async fn serve(uri: Uri) -> Response {
         "" => INDEX,
         path => path,
     };
+    let base = path
+        .strip_prefix(mimeo_base::NAME)
+        .and_then(|path| path.strip_prefix('/'));
+    if let Some(path) = base {
+        return base_file(path);
+    }
     match Workbench::get(path) {
         Some(file) => answer(path, file),
         None if path == INDEX => Html(NO_WORKBENCH).into_response(),
         None => not_found(),
     }
+}
+
+/// A file of the bundled base, for a browser that trains by itself: from the program, which has it
+/// anyway.
+fn base_file(path: &str) -> Response {
+    let file = mimeo_base::files().iter().find(|(name, _)| *name == path);
+    let Some((_, bytes)) = file else {
+        return not_found();
+    };
+    // The trainer keeps it, and asks for no other: it knows the hash.
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Bytes::from_static(bytes)).into_response()
 }
 
 fn answer(path: &str, file: EmbeddedFile) -> Response {

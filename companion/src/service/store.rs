@@ -14,6 +14,7 @@ use mimeo_protocol::{
     BlobId, CopierId, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind, JobId, JobState,
     JobSummary, Rejection, ResultFile, Snapshot, TrainJob, Transition, codec,
 };
+use mimeo_service::rules::missing_job;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -91,10 +92,7 @@ impl From<StoreError> for Rejection {
         match error {
             StoreError::DiskFull => Self::Full { message },
             StoreError::State(_) => Self::State { message },
-            StoreError::NoJob { job } => Self::Missing {
-                what: format!("job {job}"),
-                remedy: "Reload the page.".to_owned(),
-            },
+            StoreError::NoJob { job } => missing_job(job),
             _ => Self::Failed { message },
         }
     }

@@ -1,12 +1,10 @@
 //! Pictures and scores that a user asks for, on the training thread.
 
 use anyhow::Context as _;
-use mimeo_engine::sample::sample;
-use mimeo_engine::{
-    Base, InpaintRequest, LoadedLora, LoraStack, SampleRequest, inpaint, runtime, score_file,
-};
-use mimeo_image::{Rgb, decode, decode_mask, encode_png};
-use mimeo_protocol::{BlobId, Canvas, LoraRef, PreviewRequest, Rejection, Scores};
+use mimeo_checkpoint::LoraFile;
+use mimeo_engine::{Base, runtime};
+use mimeo_protocol::{BlobId, LoraRef, PreviewRequest, Rejection, Scores};
+use mimeo_service::{Shelf, draw};
 
 use super::run;
 use super::store::StoredJob;
@@ -37,51 +35,29 @@ pub fn refuse(task: Task, message: String) {
 }
 
 fn draw(context: &Context, base: &Base, request: &PreviewRequest) -> anyhow::Result<BlobId> {
-    let mut loaded = Vec::new();
-    for (lora, strength) in &request.loras {
-        loaded.push((load(context, base, lora)?, *strength));
-    }
-    let mut stack = LoraStack::none();
-    for (lora, strength) in &loaded {
-        stack = stack.with(&lora.network, strength.get());
-    }
-    let side = base.native_side();
-    let picture = match request.canvas {
-        Canvas::Native => draw_new(base, request, (side, side), &stack)?,
-        Canvas::Like { picture } => {
-            let like = decode(&read(context, picture)?)?.picture;
-            draw_new(base, request, run::fitted_size(base, &like)?, &stack)?
-        }
-        Canvas::Inpaint { picture, mask } => {
-            let picture = decode(&read(context, picture)?)?.picture;
-            let mask = decode_mask(&read(context, mask)?)?;
-            let inpainting = InpaintRequest {
-                negative_prompt: &request.negative_prompt,
-                ..InpaintRequest::new(&picture, &mask, &request.prompt, request.seed)
-            };
-            runtime::block_on(inpaint(base, &inpainting, &stack))?
-        }
-    };
-    Ok(context.blobs.keep(&encode_png(&picture)?)?)
+    let png = runtime::block_on(draw::draw(base, request, context))?;
+    Ok(context.blobs.keep(&png)?)
 }
 
-fn draw_new(
-    base: &Base,
-    request: &PreviewRequest,
-    size: (u32, u32),
-    stack: &LoraStack<'_>,
-) -> anyhow::Result<Rgb> {
-    let sample_request = SampleRequest {
-        size,
-        negative_prompt: request.negative_prompt.clone(),
-        ..SampleRequest::new(base, vec![(request.prompt.clone(), request.seed)])
-    };
-    let drawn = runtime::block_on(sample(base, &sample_request, stack, |_| ()))?;
-    let drawn = drawn.into_iter().next();
-    drawn.context("nothing was drawn. Please report this.")
+fn score(context: &Context, base: &Base, job: &StoredJob, path: &str) -> anyhow::Result<Scores> {
+    let lora = run::read_lora(&context.folder.file(path))?;
+    Ok(runtime::block_on(draw::score(
+        base, &job.job, &lora, context,
+    ))?)
 }
 
-fn load(context: &Context, base: &Base, lora: &LoraRef) -> anyhow::Result<LoadedLora> {
+impl Shelf for Context {
+    async fn picture(&self, id: BlobId) -> Result<Vec<u8>, String> {
+        let bytes = self.blobs.read(id);
+        bytes.map_err(|error| format!("the picture cannot be read ({error}). Send it again: {id}"))
+    }
+
+    async fn lora(&self, lora: &LoraRef) -> Result<(LoraFile, String), String> {
+        read_lora(self, lora).map_err(|error| format!("{error:#}"))
+    }
+}
+
+fn read_lora(context: &Context, lora: &LoraRef) -> anyhow::Result<(LoraFile, String)> {
     let (path, name) = match lora {
         LoraRef::File { file } => {
             let found = context.wait_for(context.store.file(*file))?;
@@ -96,28 +72,5 @@ fn load(context: &Context, base: &Base, lora: &LoraRef) -> anyhow::Result<Loaded
             (path, "the uploaded file".to_owned())
         }
     };
-    Ok(LoadedLora::new(base, &run::read_lora(&path)?, &name)?)
-}
-
-/// The bytes of a picture that a request names.
-pub fn read(context: &Context, picture: BlobId) -> anyhow::Result<Vec<u8>> {
-    let bytes = context.blobs.read(picture);
-    bytes.map_err(|error| {
-        anyhow::anyhow!("the picture cannot be read ({error}). Send it again: {picture}")
-    })
-}
-
-fn score(context: &Context, base: &Base, job: &StoredJob, path: &str) -> anyhow::Result<Scores> {
-    let lora = run::read_lora(&context.folder.file(path))?;
-    let network = LoadedLora::new(base, &lora, "the LoRA")?.network;
-    let mut prepared = run::decoded(context, job)?;
-    let source = context.bases.find(&job.job.base);
-    prepared.held_out_prompts = source
-        .map(|source| source.unseen_prompts())
-        .unwrap_or_default();
-    let never = std::sync::atomic::AtomicBool::new(false);
-    let (control, mut emit) = (&never, |_| ());
-    let scored = score_file(base, &prepared, &network, &control, &mut emit);
-    let scores = runtime::block_on(scored)?;
-    scores.ok_or_else(|| anyhow::anyhow!("nothing was measured. Please report this."))
+    Ok((run::read_lora(&path)?, name))
 }

@@ -16,6 +16,7 @@ use mimeo_engine::{Base, Compute, Emit};
 use mimeo_protocol::{
     BaseId, BlobId, CopierInfo, JobId, JobProgress, PreviewRequest, Rejection, Scores,
 };
+use mimeo_service::Steering;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
@@ -24,7 +25,6 @@ use super::blobs::Blobs;
 use super::folder::DataFolder;
 use super::loras::Loras;
 use super::run;
-use super::steering::Steering;
 use super::store::{Store, StoredJob};
 use super::task;
 use crate::console;

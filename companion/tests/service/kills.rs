@@ -51,7 +51,11 @@ async fn a_job_survives_kill_in_every_phase() {
     let mut companion = Companion::start("--save-every 0");
     let mut client = companion.client().await;
     let mut finished = Vec::new();
-    for phase in Phase::ALL {
+    // Only a browser's GPU compiles in a phase of its own.
+    for phase in Phase::ALL
+        .into_iter()
+        .filter(|phase| *phase != Phase::Compiling)
+    {
         let expected = match phase {
             Phase::Calibrating | Phase::Scoring => undisturbed(phase).await,
             _ => unmeasured.clone(),

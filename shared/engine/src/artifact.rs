@@ -3,10 +3,12 @@
 use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::family::lora_architecture;
 use mimeo_checkpoint::names::Component;
-use mimeo_checkpoint::{Array, LoraFile, LoraModule, PredictionType, TrainingMetadata, printable};
+use mimeo_checkpoint::{
+    Array, LoraFile, LoraFileError, LoraModule, PredictionType, TrainingMetadata, printable,
+};
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraLayer, LoraNetwork, Target, TargetKind};
-use mimeo_protocol::{PairIds, Pass, Recipe, Scores};
+use mimeo_protocol::{PairIds, Pass, Precision, Recipe, Scores};
 
 use crate::base::{Base, read_back};
 use crate::error::EngineError;
@@ -146,6 +148,29 @@ pub async fn file_from_network(
             .insert(Component::Unet.kohya_name(&target.path), module);
     }
     Ok(file)
+}
+
+/// A file's bytes; in full precision, with a note, where half cannot hold the numbers, so that
+/// nothing is lost.
+///
+/// # Errors
+/// When the LoRA cannot be written at all.
+pub fn encode(
+    file: &LoraFile,
+    precision: Precision,
+    note: impl FnOnce(&str),
+) -> Result<Vec<u8>, LoraFileError> {
+    let precision = match precision {
+        Precision::F16 => mimeo_checkpoint::Precision::F16,
+        Precision::F32 => mimeo_checkpoint::Precision::F32,
+    };
+    match file.write(precision) {
+        Err(LoraFileError::F16Overflow { .. }) => {
+            note("Half precision cannot hold these weights, so they are saved as f32.");
+            file.write(mimeo_checkpoint::Precision::F32)
+        }
+        written => written,
+    }
 }
 
 /// What the metadata says about a finished pass.

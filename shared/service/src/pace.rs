@@ -1,6 +1,6 @@
 //! How fast a phase goes, and how long it still takes.
 
-use std::time::Instant;
+use mimeo_engine::runtime::Stopwatch;
 
 /// Weight of the newest unit in the running mean.
 const NEWEST: f64 = 0.1;
@@ -15,7 +15,7 @@ pub struct Pace {
     /// Units that the pace is measured on.
     measured: u32,
     secs_per_unit: f64,
-    since: Instant,
+    since: Stopwatch,
 }
 
 impl Pace {
@@ -26,7 +26,7 @@ impl Pace {
             done: 0,
             measured: 0,
             secs_per_unit: 0.0,
-            since: Instant::now(),
+            since: Stopwatch::start(),
         }
     }
 
@@ -46,12 +46,11 @@ impl Pace {
 
     /// So many units are done, by now.
     pub fn reached(&mut self, done: u32) {
-        let now = Instant::now();
         let units = done.saturating_sub(self.done);
         if units > 0 {
-            let secs = (now - self.since).as_secs_f64() / f64::from(units);
+            let secs = self.since.secs() / f64::from(units);
             self.took(done, secs);
-            self.since = now;
+            self.since = Stopwatch::start();
         }
     }
 

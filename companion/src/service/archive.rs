@@ -1,0 +1,196 @@
+//! Keeps what a running job reports and leaves, from the training thread.
+//!
+//! The thread waits for each write: nothing is reported that is not stored, and a disk that cannot
+//! take any more stops the job where it is. Then the job is paused with a sentence and goes on by
+//! itself once there is room.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mimeo_protocol::{
+    BlobId, CopierId, FileKind, JobEventKind, JobProgress, JobState, Pace, PauseReason, Transition,
+};
+use mimeo_service::blob::id_of;
+use mimeo_service::{Archive, NewCopier, Steering, Trouble};
+
+use super::blobs::BlobError;
+use super::folder::DataFolder;
+use super::store::{NewCopier as StoredCopier, NewFile, StoreError, StoredJob};
+use super::trainer::Context;
+
+/// While the disk is full.
+const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(1);
+
+/// The data folder and the database, for one job.
+pub struct JobArchive<'a> {
+    context: &'a Context,
+    job: &'a StoredJob,
+    steering: Arc<Steering>,
+}
+
+impl<'a> JobArchive<'a> {
+    /// The archive of a job that begins.
+    pub const fn new(context: &'a Context, job: &'a StoredJob, steering: Arc<Steering>) -> Self {
+        Self {
+            context,
+            job,
+            steering,
+        }
+    }
+
+    /// Does a write; if the disk is full, again once there is room.
+    fn persist<T>(
+        &self,
+        mut write: impl FnMut(&Context, &StoredJob) -> Result<T, StoreError>,
+    ) -> Result<T, Trouble> {
+        loop {
+            match write(self.context, self.job) {
+                Err(StoreError::DiskFull) => {
+                    if !self.wait_for_room() {
+                        return Err(Trouble::Ended);
+                    }
+                }
+                written => return written.map_err(|error| Trouble::Failed(error.to_string())),
+            }
+        }
+    }
+
+    /// Pauses the job until there is room; whether it may go on.
+    fn wait_for_room(&self) -> bool {
+        let (context, job) = (self.context, self.job.id);
+        // The database needs some of it to note that the job waits.
+        context.folder.release_reserve();
+        let message = format!(
+            "the disk of the data folder is full, so the job waits. Free some space and it goes on by itself: {:?}",
+            context.folder.file("").display().to_string()
+        );
+        let reason = PauseReason::DiskFull { message };
+        let paused = context.store.change_state(job, Transition::Pause(reason));
+        let is_paused = matches!(context.wait_for(paused), Ok(JobState::Paused { .. }));
+        loop {
+            let wishes = self.steering.wishes();
+            if wishes.end.is_some() {
+                return false;
+            }
+            std::thread::sleep(LOOK_FOR_ROOM_EVERY);
+            if context.folder.take_reserve().is_ok() {
+                break;
+            }
+        }
+        if is_paused {
+            let resumed = context.store.change_state(job, Transition::Resume);
+            // If this fails the next write tells.
+            _ = context.wait_for(resumed);
+        }
+        true
+    }
+}
+
+impl Archive for JobArchive<'_> {
+    fn record(&mut self, kind: &JobEventKind) -> Result<(), Trouble> {
+        self.persist(|context, job| context.wait_for(context.store.record(job.id, kind)))
+    }
+
+    fn change_state(&mut self, transition: &Transition) -> Result<(), Trouble> {
+        self.persist(|context, job| {
+            let change = context.store.change_state(job.id, transition.clone());
+            context.wait_for(change).map(drop)
+        })
+    }
+
+    fn keep_file(&mut self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+        self.persist(|context, job| {
+            let path = context.folder.results(job.id).join(name);
+            write(&path, bytes)?;
+            let file = NewFile {
+                kind,
+                name: name.to_owned(),
+                path: format!("results/{}/{name}", job.id),
+                bytes: bytes.len() as u64,
+                sha256: id_of(bytes),
+            };
+            context
+                .wait_for(context.store.add_file(job.id, &file))
+                .map(drop)
+        })
+    }
+
+    fn keep_picture(&mut self, png: &[u8]) -> Result<BlobId, Trouble> {
+        self.persist(|context, _| context.blobs.keep(png).map_err(from_blob))
+    }
+
+    fn has_copier(&self, fingerprint: &str) -> bool {
+        let known = self.context.store.copier_of(fingerprint);
+        matches!(self.context.wait_for(known), Ok(Some(_)))
+    }
+
+    fn keep_copier(&mut self, copier: NewCopier<'_>) -> Result<(), Trouble> {
+        let kept = self.persist(|context, job| {
+            // People see it in the folder; the fingerprint's start tells it from others of its name.
+            let (name, start) = (&job.job.name, &copier.fingerprint[..12]);
+            let path = format!("copiers/{name}_copy-{start}.safetensors");
+            write(&context.folder.file(&path), copier.bytes)?;
+            let copier = StoredCopier {
+                fingerprint: copier.fingerprint.to_owned(),
+                name: job.job.name.clone(),
+                original: job.job.original,
+                base: job.job.base.clone(),
+                fidelity: copier.fidelity,
+                steps: copier.steps,
+                file: NewFile {
+                    kind: FileKind::Copier,
+                    name: copier.file_name.to_owned(),
+                    path,
+                    bytes: copier.bytes.len() as u64,
+                    sha256: id_of(copier.bytes),
+                },
+            };
+            context
+                .wait_for(context.store.add_copier(&copier))
+                .map(drop::<CopierId>)
+        });
+        self.context.copiers_changed();
+        kept
+    }
+
+    fn keep_state(&mut self, state: &[u8]) -> Result<(), Trouble> {
+        self.persist(|context, job| {
+            write(&context.folder.state(job.id), state)?;
+            context.wait_for(context.store.forget_deaths(job.id))
+        })
+    }
+
+    fn forget_state(&mut self) {
+        // A finished job is never begun again, so one that stays does no harm.
+        _ = std::fs::remove_file(self.context.folder.state(self.job.id));
+    }
+
+    fn keep_pace(&mut self, pace: &Pace) {
+        let context = self.context;
+        // If that fails, an older measurement stays.
+        _ = context.wait_for(context.store.keep_pace(&context.compute.name, pace));
+    }
+
+    fn tell_progress(&mut self, progress: JobProgress) {
+        self.context.progress.send_replace(Some(progress));
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    DataFolder::write(path, bytes).map_err(from_io)
+}
+
+fn from_io(error: std::io::Error) -> StoreError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::DiskFull,
+        _ => sqlx::Error::Io(error).into(),
+    }
+}
+
+fn from_blob(error: BlobError) -> StoreError {
+    match error {
+        BlobError::Io(error) => from_io(error),
+        other => sqlx::Error::Io(std::io::Error::other(other.to_string())).into(),
+    }
+}

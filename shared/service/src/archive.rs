@@ -1,0 +1,81 @@
+//! Where a running job's facts and results are kept.
+
+use mimeo_protocol::{BlobId, FileKind, JobEventKind, JobProgress, Pace, Transition};
+
+/// The server's memory of one running job.
+///
+/// What a call returns for is kept, or is kept before the run goes on: nothing is told to a client
+/// that a restart could forget.
+pub trait Archive {
+    /// Adds a fact.
+    ///
+    /// # Errors
+    /// [`Trouble`] when it cannot be kept.
+    fn record(&mut self, kind: &JobEventKind) -> Result<(), Trouble>;
+
+    /// Changes the job's state, as the one table of transitions allows.
+    ///
+    /// # Errors
+    /// [`Trouble`] when that cannot be kept.
+    fn change_state(&mut self, transition: &Transition) -> Result<(), Trouble>;
+
+    /// Keeps a file for the user, and tells.
+    ///
+    /// # Errors
+    /// [`Trouble`] when it cannot be kept.
+    fn keep_file(&mut self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<(), Trouble>;
+
+    /// Keeps a picture; its id.
+    ///
+    /// # Errors
+    /// [`Trouble`] when it cannot be kept.
+    fn keep_picture(&mut self, png: &[u8]) -> Result<BlobId, Trouble>;
+
+    /// Whether there is a finished copier of this fingerprint.
+    fn has_copier(&self, fingerprint: &str) -> bool;
+
+    /// Keeps a finished copier for other jobs, and tells.
+    ///
+    /// # Errors
+    /// [`Trouble`] when it cannot be kept.
+    fn keep_copier(&mut self, copier: NewCopier<'_>) -> Result<(), Trouble>;
+
+    /// Keeps the state from which the job can go on, in place of the one before.
+    ///
+    /// # Errors
+    /// [`Trouble`] when it cannot be kept.
+    fn keep_state(&mut self, state: &[u8]) -> Result<(), Trouble>;
+
+    /// Removes the state of a job that is finished.
+    fn forget_state(&mut self);
+
+    /// Keeps how long a step takes on this device, in place of the older measurement of its kind.
+    fn keep_pace(&mut self, pace: &Pace);
+
+    /// Tells how far the job is; only the latest counts.
+    fn tell_progress(&mut self, progress: JobProgress);
+}
+
+/// A copier that is about to be known. Its name, picture and base are the job's.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCopier<'a> {
+    /// Of base, picture and recipe.
+    pub fingerprint: &'a str,
+    /// How well it copies, if that was measured.
+    pub fidelity: Option<f64>,
+    /// Steps it was trained for.
+    pub steps: u32,
+    /// File name for the user.
+    pub file_name: &'a str,
+    /// Its file.
+    pub bytes: &'a [u8],
+}
+
+/// Why a run cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The user or the service ended it while there was no room to write.
+    Ended,
+    /// What is wrong and what to do.
+    Failed(String),
+}

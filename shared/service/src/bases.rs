@@ -1,0 +1,172 @@
+//! What is known of a base before it is loaded.
+
+use mimeo_checkpoint::{Architecture, Family, Folder};
+use mimeo_engine::EngineError;
+use mimeo_protocol::{BaseId, BaseInfo};
+
+use crate::error::in_full;
+
+/// What both sides of a picture must be multiples of where the base does not tell: it is so for
+/// every Stable Diffusion.
+const SIDE_MULTIPLE: u32 = 64;
+
+/// What people call the bundled base.
+pub const BUNDLED_TITLE: &str = "Mimeo avatars (bundled)";
+
+/// Prompts for bases about which nothing is known.
+const NEUTRAL_PROMPTS: [&str; 8] = [
+    "a portrait of a woman with brown hair",
+    "a portrait of a man with short hair",
+    "a girl in a garden, upper body",
+    "a boy on a beach, upper body",
+    "an old woman reading a book",
+    "a man in a suit in front of a building",
+    "a woman in a red dress, full body",
+    "a person in a kitchen, looking at the viewer",
+];
+
+/// Enough to begin with, and few enough to choose from.
+const KNOWN_PROMPTS: usize = 6;
+
+/// How many unseen pictures a LoRA is measured on.
+const HELD_OUT: usize = 8;
+
+/// Where a base comes from, which decides what is known of its language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The bundled base.
+    Bundled,
+    /// A base of the user's.
+    User,
+}
+
+impl Origin {
+    /// Where the base of an id comes from.
+    #[must_use]
+    pub fn of(id: &BaseId) -> Self {
+        if *id == BaseId::bundled() {
+            Self::Bundled
+        } else {
+            Self::User
+        }
+    }
+
+    /// A few prompts in the base's own words; none where those are not known.
+    #[must_use]
+    pub fn known_prompts(self) -> Vec<String> {
+        let prompts = match self {
+            Self::Bundled => mimeo_base::prompts(),
+            Self::User => &[],
+        };
+        let prompts = prompts.iter().take(KNOWN_PROMPTS);
+        prompts.map(|prompt| (*prompt).to_owned()).collect()
+    }
+
+    /// Prompts that the base draws and no bundled pair was made from.
+    #[must_use]
+    pub fn unseen_prompts(self) -> Vec<String> {
+        let prompts = match self {
+            Self::Bundled => mimeo_base::prompts(),
+            Self::User => &NEUTRAL_PROMPTS,
+        };
+        let prompts = prompts.iter().take(HELD_OUT);
+        prompts.map(|prompt| (*prompt).to_owned()).collect()
+    }
+}
+
+/// What a base is, from its configuration and the headers of its files.
+pub async fn describe(id: BaseId, title: String, folder: &dyn Folder) -> BaseInfo {
+    let mut info = unknown(id, title);
+    if let Err(error) = look_into(folder, &mut info).await {
+        info.unusable = Some(in_full(&error));
+    }
+    info
+}
+
+/// A base that cannot even be looked into, and why.
+#[must_use]
+pub fn unusable(id: BaseId, title: String, why: String) -> BaseInfo {
+    BaseInfo {
+        unusable: Some(why),
+        ..unknown(id, title)
+    }
+}
+
+fn unknown(id: BaseId, title: String) -> BaseInfo {
+    BaseInfo {
+        prompts: Origin::of(&id).known_prompts(),
+        id,
+        title,
+        family: "unknown".to_owned(),
+        size: None,
+        native_side: None,
+        side_multiple: SIDE_MULTIPLE,
+        unusable: None,
+    }
+}
+
+async fn look_into(folder: &dyn Folder, info: &mut BaseInfo) -> Result<(), EngineError> {
+    let family = Family::of_folder(folder).await?;
+    family.architecture.title().clone_into(&mut info.family);
+    info.unusable = reason(&family);
+    if info.unusable.is_none() {
+        let glance = mimeo_engine::base::glance(folder).await?;
+        (info.size, info.native_side) = (Some(glance.size), Some(glance.native_side));
+        info.side_multiple = glance.side_multiple;
+    }
+    Ok(())
+}
+
+fn reason(family: &Family) -> Option<String> {
+    match family.architecture {
+        _ if family.is_inpainting() => {
+            Some("inpainting models cannot be trained upon yet; choose the plain model.".to_owned())
+        }
+        Architecture::Sd1 | Architecture::Sd1Like => None,
+        _ => Some("Mimeo trains Stable Diffusion 1.x so far; choose such a model.".to_owned()),
+    }
+}
+
+/// Ids are made of folders' names; of two that come out equal, the later gets a number.
+#[must_use]
+pub fn id_for(name: &str, is_taken: impl Fn(&BaseId) -> bool) -> Option<BaseId> {
+    let slug = slug(name);
+    let mut candidates = (1..).map(|number| match number {
+        1 => slug.clone(),
+        _ => format!("{slug}-{number}"),
+    });
+    candidates.find_map(|id| BaseId::try_from(id).ok().filter(|id| !is_taken(id)))
+}
+
+/// At most 60 characters, so that a number fits behind it.
+fn slug(name: &str) -> String {
+    let characters = name.chars().map(|character| match character {
+        'a'..='z' | '0'..='9' | '-' | '_' => character,
+        'A'..='Z' => character.to_ascii_lowercase(),
+        _ => '-',
+    });
+    let slug: String = characters.take(60).collect();
+    if slug.is_empty() {
+        "base".to_owned()
+    } else {
+        slug
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_ids_that_differ() {
+        let taken = [BaseId::bundled()];
+        let id = |name| id_for(name, |id| taken.contains(id)).map(|id| id.to_string());
+        assert_eq!(
+            id("Anime v2").as_deref(),
+            Some("anime-v2"),
+            "what an id may have"
+        );
+        assert_eq!(id("bundled").as_deref(), Some("bundled-2"), "another one's");
+        assert_eq!(id("").as_deref(), Some("base"), "something");
+    }
+}

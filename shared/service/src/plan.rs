@@ -1,0 +1,147 @@
+//! What a job takes of the device, and whether it fits.
+
+use mimeo_engine::Compute;
+use mimeo_engine::memory::{BaseShape, MemoryNeed};
+use mimeo_protocol::{BatchSize, MemoryPlan, Recipe, Rejection};
+
+/// What a job takes; quick enough to be asked after every change.
+///
+/// - `size`: width and height of the pictures as they are, where they are known
+/// - `room`: what the device has for it
+#[must_use]
+pub fn plan(
+    base: &BaseShape,
+    recipe: &Recipe,
+    size: Option<(u32, u32)>,
+    compute: &Compute,
+    room: Room,
+) -> MemoryPlan {
+    let available_bytes = room.available_bytes;
+    let need = |recipe: &Recipe| base.memory_need(recipe, size, &compute.device);
+    let MemoryNeed {
+        weights_bytes,
+        activations_bytes,
+        optimizer_bytes,
+        largest_bytes,
+    } = need(recipe);
+    let mut plan = MemoryPlan {
+        weights_bytes,
+        activations_bytes,
+        optimizer_bytes,
+        file_bytes: base.file_bytes(recipe, size),
+        available_bytes,
+        remedy: None,
+    };
+    let fits = |bytes: u64| available_bytes.is_none_or(|available| bytes <= available);
+    if !fits(plan.needed_bytes()) {
+        let mut smallest = recipe.clone();
+        smallest.pass.batch_size = BatchSize::constant(1);
+        smallest.copier.pass.batch_size = BatchSize::constant(1);
+        let smallest = need(&smallest);
+        plan.remedy = Some(if fits(smallest.total_bytes()) {
+            let passes = [&recipe.pass, &recipe.copier.pass];
+            let batch = passes.map(|pass| pass.batch_size.get()).into_iter().max();
+            let batch = batch.unwrap_or(1);
+            format!("Lower the batch size from {batch} to 1 (and raise the accumulation instead).")
+        } else {
+            "Use a smaller base, or a device with more memory.".to_owned()
+        });
+    }
+    if let Some(limit) = room.largest_bytes.filter(|limit| largest_bytes > *limit) {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        plan.remedy.get_or_insert_with(|| {
+            format!(
+                "This job needs {} MiB in one piece, and this GPU gives {} at most. Lower the batch size, use smaller pictures or a smaller base, or train with the companion.",
+                mib(largest_bytes),
+                mib(limit)
+            )
+        });
+    }
+    plan
+}
+
+/// What a device has for jobs, as far as that is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// In all.
+    pub available_bytes: Option<u64>,
+    /// In one piece.
+    pub largest_bytes: Option<u64>,
+}
+
+/// Why a job that does not fit is refused.
+#[must_use]
+pub fn refusal(plan: &MemoryPlan) -> Option<Rejection> {
+    let remedy = plan.remedy.as_ref()?;
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let available = plan.available_bytes.unwrap_or(u64::MAX);
+    if plan.needed_bytes() <= available {
+        // It is one piece that is too large, and the remedy tells all of it.
+        let message = remedy.clone();
+        return Some(Rejection::Memory { message });
+    }
+    Some(Rejection::Memory {
+        message: format!(
+            "this job needs about {:.1} GiB of memory, and the device has {:.1} GiB for it. {remedy}",
+            gib(plan.needed_bytes()),
+            gib(available)
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_checkpoint::EmbeddedFolder;
+    use mimeo_engine::{DeviceChoice, runtime};
+    use mimeo_protocol::{Method, ModelSize};
+
+    use super::*;
+
+    #[test]
+    fn the_remedy_is_a_smaller_batch_or_another_device() {
+        let folder = EmbeddedFolder {
+            name: mimeo_base::NAME,
+            files: mimeo_base::files(),
+        };
+        let base = runtime::block_on(BaseShape::read(&folder)).unwrap();
+        let compute = runtime::block_on(Compute::choose(&DeviceChoice::Cpu)).unwrap();
+        let recipe = Recipe::preset(Method::Copier, ModelSize::Small);
+        let in_room = |room| plan(&base, &recipe, None, &compute, room);
+        let plan = |available_bytes| {
+            let largest_bytes = None;
+            in_room(Room {
+                available_bytes,
+                largest_bytes,
+            })
+        };
+        let needed = plan(None).needed_bytes();
+        assert_eq!(refusal(&plan(None)), None, "nobody knows");
+        assert_eq!(refusal(&plan(Some(needed))), None, "just so");
+        assert_eq!(
+            plan(Some(0)).remedy.as_deref(),
+            Some("Use a smaller base, or a device with more memory."),
+            "no batch is small enough"
+        );
+        let refused = refusal(&plan(Some(needed - 1))).map(|reason| reason.to_string());
+        assert!(
+            refused.is_some_and(|text| text.contains("Lower the batch size from")),
+            "a smaller batch fits"
+        );
+
+        let refused = |largest_bytes| {
+            let available_bytes = None;
+            let plan = in_room(Room {
+                available_bytes,
+                largest_bytes,
+            });
+            refusal(&plan).map(|reason| reason.to_string())
+        };
+        assert_eq!(
+            refused(Some(128 << 20)),
+            None,
+            "what every GPU gives in one piece"
+        );
+        let sentence = refused(Some(1 << 20)).unwrap_or_default();
+        assert!(sentence.contains("gives 1 at most. Lower"), "{sentence}");
+    }
+}
