@@ -77,6 +77,7 @@ fn training_on_wgpu_equals_training_on_the_cpu() {
         }
     };
     let gpu_base = load_base(&gpu);
+    let weights = gpu_base.unet.conv_in.weight.dtype().name();
 
     let recipe = addift();
     for (name, objective, steps) in [
@@ -88,7 +89,7 @@ fn training_on_wgpu_equals_training_on_the_cpu() {
         let column = |reports: &[StepReport], value: fn(&StepReport) -> f32| {
             reports.iter().map(value).collect::<Vec<_>>()
         };
-        let label = |part: &str| format!("{part} of {name} on wgpu");
+        let label = |part: &str| format!("{part} of {name} on wgpu, weights {weights}");
         let loss = |reports| column(reports, |report| report.loss);
         assert_values_close(&label("losses"), &loss(&ours), &loss(&theirs), LOSS);
         let norm = |reports| column(reports, |report| report.grad_norm);

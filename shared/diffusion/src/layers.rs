@@ -19,7 +19,7 @@ pub enum Bias {
 #[derive(Debug, Clone)]
 pub struct Linear {
     /// `[in, out]`: the transpose of the file's, as Burn multiplies.
-    weight: Tensor<2>,
+    pub weight: Tensor<2>,
     /// `[out]`
     bias: Option<Tensor<1>>,
 }
@@ -109,7 +109,7 @@ impl LoraLinear {
 #[derive(Debug, Clone)]
 pub struct Conv2d {
     /// `[out, in, kernel, kernel]`
-    weight: Tensor<4>,
+    pub weight: Tensor<4>,
     /// `[out]`
     bias: Tensor<1>,
     stride: usize,

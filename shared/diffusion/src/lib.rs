@@ -20,7 +20,7 @@ pub use clip::ClipTextModel;
 pub use config::{
     ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
 };
-pub use load::{LoadError, WeightMap, Weights};
+pub use load::{LoadError, WeightFormat, WeightMap, Weights};
 pub use sampler::{Ddim, Euler, Guidance};
 pub use schedule::NoiseSchedule;
 pub use tokenizer::Tokenizer;

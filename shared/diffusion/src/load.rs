@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
-use mimeo_checkpoint::{Array, Dtype, SafetensorsFile};
+use burn::tensor::{DType, Device, Tensor, TensorData, f16};
+use mimeo_checkpoint::{Array, Dtype, SafetensorsFile, TensorEntry};
 use mimeo_lora::{Target, TargetId, TargetKind, Targets};
 
 /// Weights that do not make the model they should.
@@ -38,6 +38,45 @@ pub enum LoadError {
     File(#[from] mimeo_checkpoint::CheckpointError),
 }
 
+/// In which number format a component's weights lie on the device.
+///
+/// Nothing is rounded in either: an F16 is an f32 as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// Every weight as f32.
+    Single,
+    /// The matrices and kernels that the file holds as F16 stay f16, which is half the memory; the
+    /// rest is f32.
+    ///
+    /// Only for a component that uses them through [`frozen_linear`](crate::ops::frozen_linear) and
+    /// [`frozen_conv2d`](crate::ops::frozen_conv2d) alone, which widen a weight when they use it and
+    /// keep the narrow one for the backward pass. Norms and biases meet f32 in stock operations, and
+    /// are next to nothing. BF16 has numbers that f16 has not, and F32 would be rounded.
+    HalfAsStored,
+}
+
+impl WeightFormat {
+    /// The format of the UNet, by far the largest component, on a device.
+    ///
+    /// A CPU would widen every weight in every pass to save memory that it has; and a GPU whose
+    /// shaders know no f16 (WebGPU without `shader-f16`) cannot read them at all. Whether they do is
+    /// asked of the open device, so a GPU that nothing has used yet is opened.
+    #[must_use]
+    pub fn of_unet(device: &Device) -> Self {
+        if *device != Device::flex() && device.supports_dtype(DType::F16) {
+            Self::HalfAsStored
+        } else {
+            Self::Single
+        }
+    }
+
+    /// Whether a tensor of the file lies on the device as f16.
+    #[must_use]
+    pub fn is_half(self, entry: &TensorEntry) -> bool {
+        self == Self::HalfAsStored && entry.dtype == Dtype::F16 && entry.shape.len() >= 2
+    }
+}
+
 /// The tensors of one component's file, on the device, by key.
 #[derive(Debug, Default)]
 pub struct WeightMap {
@@ -45,22 +84,35 @@ pub struct WeightMap {
 }
 
 impl WeightMap {
-    /// Streams every floating-point tensor of a file to the device, one at a time, as f32.
+    /// Streams every floating-point tensor of a file to the device, one at a time.
     ///
     /// Integers are left out: the only ones in Stable Diffusion files are `position_ids`.
     ///
     /// # Errors
     /// [`LoadError::File`] when the file cannot be read.
-    pub async fn read(file: &SafetensorsFile, device: &Device) -> Result<Self, LoadError> {
+    pub async fn read(
+        file: &SafetensorsFile,
+        device: &Device,
+        format: WeightFormat,
+    ) -> Result<Self, LoadError> {
         let mut tensors = HashMap::new();
         for (key, entry) in file.tensors() {
             if !is_float(entry.dtype) {
                 continue;
             }
-            let Array { shape, data } = file.read_f32(key).await?;
-            let count = data.len();
-            let tensor = Tensor::from_data(TensorData::new(data, [count]), device);
-            tensors.insert(key.clone(), (shape, tensor));
+            let tensor = if format.is_half(entry) {
+                let bytes = file.read_bytes(key).await?;
+                let (numbers, _) = bytes.as_chunks::<2>();
+                let data: Vec<f16> = numbers.iter().copied().map(f16::from_le_bytes).collect();
+                let count = data.len();
+                // Without the type it would become the device's default, f32.
+                Tensor::from_data(TensorData::new(data, [count]), (device, DType::F16))
+            } else {
+                let Array { data, .. } = file.read_f32(key).await?;
+                let count = data.len();
+                Tensor::from_data(TensorData::new(data, [count]), device)
+            };
+            tensors.insert(key.clone(), (entry.shape.clone(), tensor));
         }
         Ok(Self { tensors })
     }

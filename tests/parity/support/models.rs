@@ -1,4 +1,5 @@
-//! The two models of the fixtures: the bundled base, and a small random one with SD1.x's structure.
+//! The models of the fixtures: the bundled base, a small random one with SD1.x's structure, and a
+//! whole base in miniature.
 
 use std::sync::LazyLock;
 
@@ -7,7 +8,7 @@ use mimeo_checkpoint::folder::{open_weights, read_text};
 use mimeo_checkpoint::{DiskFolder, EmbeddedFolder, Folder, SafetensorsFile};
 use mimeo_diffusion::{
     AutoencoderKl, ClipTextModel, TextEncoderConfig, UNet2DConditionModel, UNetConfig, VaeConfig,
-    WeightMap,
+    WeightFormat, WeightMap,
 };
 use mimeo_engine::{Base, Event};
 use pollster::block_on;
@@ -27,7 +28,17 @@ pub fn base() -> &'static Base {
 
 /// The bundled base on a device.
 pub fn load_base(device: &Device) -> Base {
-    block_on(Base::load(&bundled(), device, &mut |_: Event| {})).unwrap()
+    load_folder(&bundled(), device)
+}
+
+/// The base in miniature on the CPU, loaded once for all tests.
+pub fn micro() -> &'static Base {
+    static MICRO: LazyLock<Base> = LazyLock::new(|| load_folder(&micro_folder(), &cpu()));
+    &MICRO
+}
+
+fn load_folder(folder: &dyn Folder, device: &Device) -> Base {
+    block_on(Base::load(folder, device, &mut |_: Event| {})).unwrap()
 }
 
 /// The folder of the bundled base.
@@ -36,6 +47,11 @@ pub fn bundled() -> EmbeddedFolder {
         name: mimeo_base::NAME,
         files: mimeo_base::files(),
     }
+}
+
+/// The folder of the base in miniature.
+pub fn micro_folder() -> DiskFolder {
+    DiskFolder::new(fixture::path("micro")).unwrap()
 }
 
 /// The folder of the random model with SD1.x's structure.
@@ -62,8 +78,13 @@ pub fn vae(folder: &dyn Folder) -> (VaeConfig, AutoencoderKl) {
 
 /// Loads a folder's UNet on the CPU.
 pub fn unet(folder: &dyn Folder) -> UNet2DConditionModel {
+    unet_in(folder, WeightFormat::Single)
+}
+
+/// Loads a folder's UNet on the CPU, in a format that another device would choose.
+pub fn unet_in(folder: &dyn Folder, format: WeightFormat) -> UNet2DConditionModel {
     let config = UNetConfig::from_json(&config(folder, "unet/config.json")).unwrap();
-    load(folder, "unet", |weights| {
+    load_in(folder, "unet", format, |weights| {
         UNet2DConditionModel::load(&config, weights).unwrap()
     })
 }
@@ -72,15 +93,20 @@ fn config(folder: &dyn Folder, path: &str) -> String {
     block_on(read_text(folder, path, 1 << 20)).unwrap()
 }
 
+fn load<T>(folder: &dyn Folder, component: &str, build: impl FnOnce(&mut WeightMap) -> T) -> T {
+    load_in(folder, component, WeightFormat::Single, build)
+}
+
 /// Loads a component and makes sure that it is all there is: a weight that no module takes is a
 /// module that is missing.
-fn load<T>(folder: &dyn Folder, component: &str, build: impl FnOnce(&mut WeightMap) -> T) -> T {
-    let file = block_on(async {
-        SafetensorsFile::open(open_weights(folder, component).await.unwrap())
-            .await
-            .unwrap()
-    });
-    let mut weights = block_on(WeightMap::read(&file, &cpu())).unwrap();
+fn load_in<T>(
+    folder: &dyn Folder,
+    component: &str,
+    format: WeightFormat,
+    build: impl FnOnce(&mut WeightMap) -> T,
+) -> T {
+    let file = open(folder, component);
+    let mut weights = block_on(WeightMap::read(&file, &cpu(), format)).unwrap();
     let model = build(&mut weights);
     let unused = weights.unused();
     assert!(
@@ -88,4 +114,13 @@ fn load<T>(folder: &dyn Folder, component: &str, build: impl FnOnce(&mut WeightM
         "weights of {component} that no module took: {unused:?}"
     );
     model
+}
+
+/// Opens a component's weights.
+pub fn open(folder: &dyn Folder, component: &str) -> SafetensorsFile {
+    block_on(async {
+        SafetensorsFile::open(open_weights(folder, component).await.unwrap())
+            .await
+            .unwrap()
+    })
 }

@@ -12,6 +12,7 @@ use mimeo_train::{Draw, Pair};
 
 use super::fixture::Fixture;
 use super::lora;
+use super::models::cpu;
 
 /// alpha of the fixtures' LoRAs, whose rank is 2.
 pub const ALPHA: f64 = 2.0;
@@ -34,9 +35,18 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Puts the inputs on a device.
+    /// Puts the inputs for the bundled base on a device.
     pub fn new(device: &Device) -> Self {
-        let inputs = Fixture::read("train_inputs.safetensors");
+        Self::read("train_inputs.safetensors", device)
+    }
+
+    /// Puts the inputs for the base in miniature on the CPU.
+    pub fn micro() -> Self {
+        Self::read("train_micro_inputs.safetensors", &cpu())
+    }
+
+    fn read(file: &'static str, device: &Device) -> Self {
+        let inputs = Fixture::read(file);
         let mask = inputs.floats("latent_mask");
         Self {
             pair: Pair {
