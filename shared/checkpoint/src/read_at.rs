@@ -1,7 +1,7 @@
 //! Reading a byte range of a file, wherever the file lives.
 //!
 //! A checkpoint is read tensor by tensor, so all that is asked of a source is a size and positional
-//! reads: a file on disk and bytes in memory do so here, a browser's Blob can. This is the one
+//! reads: a file on disk and bytes in memory do so here, a browser's Blob in `mimeo-worker`. This is the one
 //! place of the crate where a platform shows (the other of the project is the engine's runtime).
 
 use std::{borrow::Cow, fs::File, io, path::Path, pin::Pin};
@@ -137,7 +137,10 @@ impl AsyncReadAt for MemoryFile {
 }
 
 /// Refuses a range that is not inside `source`; every implementation asks this first.
-fn check_range(
+///
+/// # Errors
+/// [`CheckpointError::ReadPastEnd`].
+pub fn check_range(
     source: &dyn AsyncReadAt,
     offset: u64,
     length: usize,

@@ -5,7 +5,7 @@ use mimeo_checkpoint::folder::{base_hash, open_weights, read_text};
 use mimeo_checkpoint::{Architecture, Family, Folder, SafetensorsFile};
 use mimeo_diffusion::{
     AutoencoderKl, ClipTextModel, NoiseSchedule, SchedulerConfig, TextEncoderConfig, Tokenizer,
-    UNet2DConditionModel, UNetConfig, VaeConfig, WeightMap,
+    UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat, WeightMap,
 };
 use mimeo_image::Rgb;
 use mimeo_protocol::ModelSize;
@@ -76,13 +76,15 @@ impl Base {
         check_parts(&unet_config, &vae_config, (&text_config, tokens), folder)?;
         loaded(&mut |event| emit.emit(event));
 
-        let mut weights = read_weights(folder, "text_encoder", device).await?;
+        let mut weights =
+            read_weights(folder, "text_encoder", device, WeightFormat::Single).await?;
         let text_encoder = ClipTextModel::load(&text_config, &mut weights)?;
         loaded(&mut |event| emit.emit(event));
-        let mut weights = read_weights(folder, "vae", device).await?;
+        let mut weights = read_weights(folder, "vae", device, WeightFormat::Single).await?;
         let vae = AutoencoderKl::load(&vae_config, &mut weights)?;
         loaded(&mut |event| emit.emit(event));
-        let mut weights = read_weights(folder, "unet", device).await?;
+        let format = WeightFormat::of_unet(device);
+        let mut weights = read_weights(folder, "unet", device, format).await?;
         let unet = UNet2DConditionModel::load(&unet_config, &mut weights)?;
         let hash = base_hash(folder).await?;
         loaded(&mut |event| emit.emit(event));
@@ -232,9 +234,10 @@ async fn read_weights(
     folder: &dyn Folder,
     component: &str,
     device: &Device,
+    format: WeightFormat,
 ) -> Result<WeightMap, EngineError> {
     let file = SafetensorsFile::open(open_weights(folder, component).await?).await?;
-    Ok(WeightMap::read(&file, device).await?)
+    Ok(WeightMap::read(&file, device, format).await?)
 }
 
 fn check_supported(family: &Family, folder: &dyn Folder) -> Result<(), EngineError> {

@@ -1,16 +1,16 @@
 //! How much of a device's memory a job takes, and of a disk its LoRA, estimated from files' headers
 //! and numbers alone.
 //!
-//! Counted are the weights in single precision, the tensors that the forward pass keeps for the
-//! backward pass, and the vectors of the optimiser. The counts per block follow what the
-//! operations of `mimeo-diffusion` keep (`ops`): a frozen convolution keeps nothing, attention
-//! keeps its inputs and not its scores.
+//! Counted are the weights in the format in which the device gets them, the tensors that the
+//! forward pass keeps for the backward pass, and the vectors of the optimiser. The counts per block
+//! follow what the operations of `mimeo-diffusion` keep (`ops`): a frozen convolution keeps nothing,
+//! attention keeps its inputs and not its scores.
 
 use burn::tensor::Device;
 use mimeo_checkpoint::folder::{open_weights, read_text};
 use mimeo_checkpoint::names::Component;
 use mimeo_checkpoint::{Folder, SafetensorsFile};
-use mimeo_diffusion::{UNet2DConditionModel, UNetConfig, VaeConfig};
+use mimeo_diffusion::{UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
@@ -18,13 +18,18 @@ use crate::base::{MAX_CONFIG_BYTES, native_side, side_multiple};
 use crate::error::EngineError;
 use crate::thumbnail;
 
+/// Bytes of an f32.
 const BYTES: u64 = 4;
+/// Bytes of an f16.
+const HALF_BYTES: u64 = 2;
 /// Tensors of the block's size that a ResNet keeps: two norms' inputs, the skip, the sum.
 const PER_RESNET: u64 = 4;
 /// Tensors of the block's size that a transformer block keeps: the inputs of four norms and of the
 /// adapted projections, query, key, value and answer of two attentions, and twelve times the width
 /// between the two linears of the feed-forward.
 const PER_TRANSFORMER: u64 = 30;
+/// How much wider than the block the feed-forward's first linear is: four times, and its gate.
+const FEED_FORWARD: u64 = 8;
 /// What the backward pass takes beside what was kept, in halves: measured on the bundled base, a row
 /// in flight takes 22 MB where the kept tensors sum up to 9.6 MB.
 const HALVES_WITH_BACKWARD: u64 = 5;
@@ -53,6 +58,8 @@ pub struct MemoryNeed {
     pub activations_bytes: u64,
     /// The LoRA, its gradient, its moments.
     pub optimizer_bytes: u64,
+    /// The largest single tensor: GPUs limit that too.
+    pub largest_bytes: u64,
 }
 
 impl MemoryNeed {
@@ -71,6 +78,10 @@ pub struct BaseShape {
     vae: VaeConfig,
     /// Numbers in all weights.
     weights: u64,
+    /// Those among them that a device with half precision gets as f16.
+    halves: u64,
+    /// Numbers in the largest weight.
+    largest_weight: u64,
     /// Numbers that one rank of a LoRA has.
     per_rank: u64,
     /// Modules that a LoRA adapts.
@@ -90,6 +101,8 @@ impl BaseShape {
             unet: UNetConfig::from_json(&config("unet/config.json").await?)?,
             vae: VaeConfig::from_json(&config("vae/config.json").await?)?,
             weights: 0,
+            halves: 0,
+            largest_weight: 0,
             per_rank: 0,
             modules: 0,
             name_chars: 0,
@@ -97,8 +110,13 @@ impl BaseShape {
         for component in ["unet", "vae", "text_encoder"] {
             let file = SafetensorsFile::open(open_weights(folder, component).await?).await?;
             for (name, entry) in file.tensors() {
-                shape.weights += entry.shape.iter().map(|side| *side as u64).product::<u64>();
+                let numbers = entry.shape.iter().map(|side| *side as u64).product::<u64>();
+                shape.weights += numbers;
+                shape.largest_weight = shape.largest_weight.max(numbers);
                 if component == "unet" {
+                    if WeightFormat::HalfAsStored.is_half(entry) {
+                        shape.halves += numbers;
+                    }
                     shape.count_lora(name, &entry.shape);
                 }
             }
@@ -143,12 +161,29 @@ impl BaseShape {
         let kept = kept_per_row(unet, rows, columns) * in_flight;
         let in_training = kept * HALVES_WITH_BACKWARD / 2;
         let widest = vae.block_out_channels.first().copied().unwrap_or_default() as u64;
-        let decoded = widest * 2 * width * height * PER_DECODER;
+        let decoder_tensor = widest * 2 * width * height;
+        let decoded = decoder_tensor * PER_DECODER;
+        let channels = unet.block_out_channels.first().copied().unwrap_or_default() as u64;
+        let unet_tensor = channels * FEED_FORWARD * rows * columns * in_flight;
+        let largest = self.largest_weight.max(decoder_tensor).max(unet_tensor);
         MemoryNeed {
-            weights_bytes: self.weights * BYTES,
+            weights_bytes: self.weights_bytes(WeightFormat::of_unet(device)),
             activations_bytes: in_training.max(decoded) * BYTES,
             optimizer_bytes: self.per_rank * rank * LORA_VECTORS * BYTES,
+            largest_bytes: largest * BYTES,
         }
+    }
+
+    /// What the base's weights take of the device.
+    ///
+    /// - `unet`: format of the UNet's; the others' are f32
+    #[must_use]
+    pub const fn weights_bytes(&self, unet: WeightFormat) -> u64 {
+        let halves = match unet {
+            WeightFormat::Single => 0,
+            WeightFormat::HalfAsStored => self.halves,
+        };
+        (self.weights - halves) * BYTES + halves * HALF_BYTES
     }
 
     fn thumbnail_bytes(&self, size: Option<(u32, u32)>) -> u64 {

@@ -28,7 +28,7 @@ impl Streams {
         weights: 1,
         noise: 2,
     };
-    const LORA: Self = Self {
+    pub(crate) const LORA: Self = Self {
         weights: 3,
         noise: 4,
     };
@@ -173,7 +173,7 @@ impl Session<'_> {
         })
     }
 
-    fn trainer<'a>(
+    pub(crate) fn trainer<'a>(
         &'a self,
         objective: Objective<'a>,
         pass: &'a Pass,

@@ -216,7 +216,7 @@ fn composite_feather(recipe: &MaskRecipe) -> Option<u32> {
 }
 
 impl<'a> Session<'a> {
-    fn new(
+    pub(crate) fn new(
         base: &'a Base,
         job: &'a PreparedJob,
         emit: &mut impl Emit,

@@ -1,14 +1,20 @@
 //! The platform: which device computes, the clock, and how a future is driven.
 //!
-//! The one file of this crate that may differ between native and wasm.
+//! The one place of this crate where native and wasm differ, in `native.rs` and `web.rs`.
+
+#[cfg_attr(target_family = "wasm", path = "runtime/web.rs")]
+#[cfg_attr(not(target_family = "wasm"), path = "runtime/native.rs")]
+mod platform;
 
 use std::fmt::Write as _;
 use std::str::FromStr;
 use std::task::Poll;
-use std::time::Instant;
 
-use burn::tensor::wgpu::wgpu::{Backends, DeviceType, Instance, InstanceDescriptor};
-use burn::tensor::{Device, DeviceKind};
+use burn::tensor::Device;
+use web_time::Instant;
+
+#[cfg(not(target_family = "wasm"))]
+pub use platform::block_on;
 
 /// Where to compute, as the user says it: `auto`, `cpu`, `gpu` or `gpu:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -52,12 +58,24 @@ pub enum DeviceError {
         found: String,
     },
     /// The machine has no such adapter.
-    #[error("no {wanted} was found ({found}). Install the graphics driver, or use --device cpu.")]
+    #[error("no {wanted} was found ({found}). {remedy}")]
     Missing {
         /// What was wanted.
         wanted: String,
         /// What there is.
         found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The adapter is there and cannot be used.
+    #[error("{name} cannot be used ({reason}). {remedy}")]
+    Broken {
+        /// The adapter.
+        name: String,
+        /// What its driver says.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
     },
 }
 
@@ -96,9 +114,9 @@ pub struct Offer {
 impl Compute {
     /// The graphics adapters of this machine.
     pub async fn offers() -> Vec<Offer> {
-        let adapters = adapters().await.into_iter();
+        let adapters = platform::adapters().await.into_iter();
         let offers = adapters.map(|adapter| Offer {
-            is_software: adapter.is_software(),
+            is_software: adapter.is_software,
             name: adapter.name,
         });
         offers.collect()
@@ -109,41 +127,30 @@ impl Compute {
     /// # Errors
     /// [`DeviceError::Missing`] when a GPU was asked for that is not there.
     pub async fn choose(choice: &DeviceChoice) -> Result<Self, DeviceError> {
-        match choice {
-            DeviceChoice::Cpu => Ok(Self::cpu("as asked".to_owned())),
-            DeviceChoice::Auto => {
-                let adapters = adapters().await;
-                match adapters.iter().find(|adapter| !adapter.is_software()) {
-                    Some(adapter) => Ok(adapter.compute("the first GPU".to_owned())),
-                    None => Ok(Self::cpu(format!("no GPU was found ({})", list(&adapters)))),
-                }
-            }
-            DeviceChoice::Gpu => {
-                let adapters = adapters().await;
-                let found = adapters.iter().find(|adapter| !adapter.is_software());
-                found
-                    .map(|adapter| adapter.compute("as asked".to_owned()))
-                    .ok_or_else(|| DeviceError::Missing {
-                        wanted: "GPU".to_owned(),
-                        found: list(&adapters),
-                    })
-            }
+        if *choice == DeviceChoice::Cpu {
+            return Ok(Self::cpu("as asked".to_owned()));
+        }
+        let adapters = platform::adapters().await;
+        let mut candidates = adapters.iter();
+        let (found, wanted) = match choice {
             DeviceChoice::Named(name) => {
-                let adapters = adapters().await;
                 let wanted = name.to_lowercase();
-                let found = adapters
-                    .iter()
-                    .find(|adapter| adapter.name.to_lowercase().contains(&wanted));
-                found
-                    .map(|adapter| adapter.compute("as asked".to_owned()))
-                    .ok_or_else(|| {
-                        let wanted = format!("adapter named {name:?}");
-                        DeviceError::Missing {
-                            wanted,
-                            found: list(&adapters),
-                        }
-                    })
+                let found = candidates.find(|it| it.name.to_lowercase().contains(&wanted));
+                (found, format!("adapter named {name:?}"))
             }
+            _ => (candidates.find(|it| !it.is_software), "GPU".to_owned()),
+        };
+        match (found, choice) {
+            (Some(adapter), DeviceChoice::Auto) => adapter.compute("the first GPU").await,
+            (Some(adapter), _) => adapter.compute("as asked").await,
+            (None, DeviceChoice::Auto) => {
+                Ok(Self::cpu(format!("no GPU was found ({})", list(&adapters))))
+            }
+            (None, _) => Err(DeviceError::Missing {
+                wanted,
+                found: list(&adapters),
+                remedy: platform::WITHOUT_ADAPTER,
+            }),
         }
     }
 
@@ -151,6 +158,12 @@ impl Compute {
     #[must_use]
     pub const fn memory(&self) -> MemoryKind {
         self.memory
+    }
+
+    /// Gives memory back that no tensor uses any more; Burn keeps it otherwise, for the next one of
+    /// its size.
+    pub fn free_unused(&self) {
+        self.device.memory_cleanup();
     }
 
     /// Whether it is a GPU, and not software that stands in for one.
@@ -174,83 +187,34 @@ impl Compute {
     }
 }
 
-/// A graphics adapter as Burn addresses it.
+/// A graphics adapter.
 struct Adapter {
     name: String,
-    kind: DeviceKind,
+    /// A rasteriser on the CPU, such as llvmpipe: correct, but slower than Burn's own CPU backend.
+    is_software: bool,
+    memory: MemoryKind,
+    /// How the platform addresses it.
+    address: platform::Address,
 }
 
 impl Adapter {
-    /// Rasterisers on the CPU, such as llvmpipe: correct, but slower than Burn's own CPU backend.
-    fn is_software(&self) -> bool {
-        self.kind == DeviceKind::Cpu
-    }
-
-    fn compute(&self, reason: String) -> Compute {
-        Compute {
-            device: Device::wgpu(self.kind.clone()),
+    async fn compute(&self, reason: &str) -> Result<Compute, DeviceError> {
+        Ok(Compute {
+            device: platform::device(self).await?,
             name: self.name.clone(),
-            reason,
-            memory: match self.kind {
-                DeviceKind::Cpu => MemoryKind::System,
-                DeviceKind::IntegratedGpu(_) => MemoryKind::Shared,
-                _ => MemoryKind::Own,
-            },
-        }
+            reason: reason.to_owned(),
+            memory: self.memory,
+        })
     }
-}
-
-/// The adapters of the first graphics API that has any, numbered as Burn numbers them: each kind
-/// by itself.
-async fn adapters() -> Vec<Adapter> {
-    for api in [
-        Backends::VULKAN,
-        Backends::METAL,
-        Backends::DX12,
-        Backends::GL,
-    ] {
-        let descriptor = InstanceDescriptor {
-            backends: api,
-            ..InstanceDescriptor::new_without_display_handle()
-        };
-        let found = Instance::new(descriptor).enumerate_adapters(api).await;
-        let (mut discrete, mut integrated, mut virtual_) = (0, 0, 0);
-        let adapters: Vec<Adapter> = found
-            .iter()
-            .filter_map(|adapter| {
-                let info = adapter.get_info();
-                let next = |counter: &mut usize| {
-                    *counter += 1;
-                    *counter - 1
-                };
-                let kind = match info.device_type {
-                    DeviceType::DiscreteGpu => DeviceKind::DiscreteGpu(next(&mut discrete)),
-                    DeviceType::IntegratedGpu => DeviceKind::IntegratedGpu(next(&mut integrated)),
-                    DeviceType::VirtualGpu => DeviceKind::VirtualGpu(next(&mut virtual_)),
-                    DeviceType::Cpu => DeviceKind::Cpu,
-                    // OpenGL does not say; Burn cannot address it by kind.
-                    DeviceType::Other => return None,
-                };
-                Some(Adapter {
-                    name: info.name,
-                    kind,
-                })
-            })
-            .collect();
-        if !adapters.is_empty() {
-            return adapters;
-        }
-    }
-    Vec::new()
 }
 
 fn list(adapters: &[Adapter]) -> String {
     if adapters.is_empty() {
-        return "the graphics driver offers no adapter".to_owned();
+        return platform::NO_ADAPTER.to_owned();
     }
     let mut text = String::from("there is only");
     for (index, adapter) in adapters.iter().enumerate() {
-        let software = if adapter.is_software() {
+        let software = if adapter.is_software {
             ", a software adapter"
         } else {
             ""
@@ -291,9 +255,4 @@ pub async fn yield_now() {
         Poll::Pending
     })
     .await;
-}
-
-/// Runs a future of the engine to its end on this thread.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    pollster::block_on(future)
 }

@@ -1,0 +1,78 @@
+//! A step whose result nobody wants.
+//!
+//! A GPU's programs are compiled when they are used first, some 150 of them for a job. One step and
+//! one picture use them all, so what takes its time is over when the job begins.
+
+use mimeo_checkpoint::LoraFile;
+use mimeo_image::Rgb;
+use mimeo_lora::LoraStack;
+use mimeo_protocol::{Method, Recipe};
+use mimeo_train::Objective;
+
+use crate::artifact::file_from_network;
+use crate::base::Base;
+use crate::error::EngineError;
+use crate::event::{Emit, Event, Phase};
+use crate::job::PreparedJob;
+use crate::pass::Streams;
+use crate::phase::Session;
+use crate::sample::{SampleRequest, sample};
+
+/// Grey, and what is to become of it.
+const GREY: [u8; 3] = [128; 3];
+const WHITE: [u8; 3] = [255; 3];
+
+/// Does one training step of a job, reads its LoRA and draws with it.
+///
+/// # Errors
+/// [`EngineError`] when the job cannot be done either.
+pub async fn rehearse(
+    base: &Base,
+    job: &PreparedJob,
+    emit: &mut impl Emit,
+) -> Result<(), EngineError> {
+    // Quiet about the pictures: the job itself will tell.
+    let session = Session::new(base, job, &mut |_| ())?;
+    emit.emit(Event::Phase {
+        phase: Phase::Compiling,
+        total: None,
+    });
+    let recipe = &job.recipe;
+    let copier = session.fresh_network(&recipe.copier.pass, Streams::COPIER);
+    let objective = match recipe.method {
+        // Its other pass does less.
+        Method::Copier => Objective::Difference { copier: &copier },
+        Method::Addift => Objective::Addift(&recipe.addift),
+        Method::Plain => Objective::Plain,
+    };
+    let mut trainer = session.trainer(objective, &recipe.pass, Streams::LORA);
+    trainer.step().await?;
+    let network = trainer.network();
+    let _read: LoraFile = file_from_network(base, &network).await?;
+    let request = SampleRequest {
+        size: session.scene.size(),
+        steps: 1,
+        ..SampleRequest::new(base, vec![(recipe.prompt.clone(), 0)])
+    };
+    let stack = LoraStack::none().with(&network, 1.0);
+    sample(base, &request, &stack, |_| ()).await?;
+    Ok(())
+}
+
+impl PreparedJob {
+    /// A job of no use but to be rehearsed: a grey picture that becomes white.
+    #[must_use]
+    pub fn blank(base: &Base, recipe: Recipe) -> Self {
+        let side = base.native_side();
+        Self {
+            name: "blank".to_owned(),
+            original: Rgb::filled(side, side, GREY),
+            target: Rgb::filled(side, side, WHITE),
+            mask: None,
+            pair: None,
+            recipe,
+            copier: None,
+            held_out_prompts: Vec::new(),
+        }
+    }
+}
