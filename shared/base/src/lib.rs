@@ -10,7 +10,7 @@ mod checkpoint;
 mod examples;
 mod prompts;
 
-pub use checkpoint::files;
+pub use checkpoint::{BaseFile, MANIFEST, files};
 pub use examples::{ExamplePair, ExampleSet, SetTarget, pairs, set};
 pub use prompts::prompts;
 

@@ -1,0 +1,122 @@
+//! Where the running job's facts and results go: into the ledger at once, onto the disk before the
+//! run goes on.
+
+use std::rc::Rc;
+
+use mimeo_protocol::{
+    BlobId, CopierInfo, FileKind, JobEventKind, JobId, JobProgress, Pace, ResultFile, Transition,
+};
+use mimeo_service::{Archive, NewCopier, Trouble, blob};
+
+use crate::ledger::Copier;
+use crate::server::{blob_path, file_path, state_path};
+use crate::trainer::{Worker, now_millis};
+
+/// The writer of one run.
+pub struct JobArchive {
+    worker: Rc<Worker>,
+    job: JobId,
+}
+
+impl JobArchive {
+    /// The writer of a run that begins.
+    pub const fn new(worker: Rc<Worker>, job: JobId) -> Self {
+        Self { worker, job }
+    }
+
+    /// Gives a file a number, or the one that it had: a job that goes on from an older state
+    /// writes some again.
+    fn file(&self, kind: FileKind, name: &str, bytes: &[u8]) -> ResultFile {
+        let mut ledger = self.worker.ledger.borrow_mut();
+        let files = ledger.job(self.job).map(|entry| entry.files.as_slice());
+        let mut known = files.unwrap_or_default().iter();
+        let known = known.find(|file| file.name == name).map(|file| file.id);
+        ResultFile {
+            id: known.unwrap_or_else(|| ledger.new_file()),
+            kind,
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: blob::id_of(bytes),
+        }
+    }
+}
+
+impl Archive for JobArchive {
+    fn record(&mut self, kind: &JobEventKind) -> Result<(), Trouble> {
+        self.worker.record(self.job, kind.clone());
+        Ok(())
+    }
+
+    fn change_state(&mut self, transition: &Transition) -> Result<(), Trouble> {
+        let changed = self.worker.change_state(self.job, transition.clone());
+        changed.map_err(|illegal| Trouble::Failed(illegal.to_string()))
+    }
+
+    fn keep_file(&mut self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
+        let file = self.file(kind, name, bytes);
+        self.worker.keep(file_path(file.id), bytes.to_vec());
+        self.worker.record(self.job, JobEventKind::File { file });
+        Ok(())
+    }
+
+    fn keep_picture(&mut self, png: &[u8]) -> Result<BlobId, Trouble> {
+        let id = blob::id_of(png);
+        self.worker.keep(blob_path(id), png.to_vec());
+        Ok(id)
+    }
+
+    fn has_copier(&self, fingerprint: &str) -> bool {
+        self.worker.ledger.borrow().copier_of(fingerprint).is_some()
+    }
+
+    fn keep_copier(&mut self, copier: NewCopier<'_>) -> Result<(), Trouble> {
+        let mut ledger = self.worker.ledger.borrow_mut();
+        let Some(job) = ledger.job(self.job).map(|entry| entry.job.clone()) else {
+            return Err(Trouble::Ended);
+        };
+        let file = ResultFile {
+            id: ledger.new_file(),
+            kind: FileKind::Copier,
+            name: copier.file_name.to_owned(),
+            bytes: copier.bytes.len() as u64,
+            sha256: blob::id_of(copier.bytes),
+        };
+        self.worker.keep(file_path(file.id), copier.bytes.to_vec());
+        let info = CopierInfo {
+            id: ledger.new_copier(),
+            name: job.name,
+            original: job.original,
+            base: job.base,
+            fidelity: copier.fidelity,
+            steps: copier.steps,
+            file,
+            finished_millis: now_millis(),
+        };
+        ledger.add_copier(Copier {
+            info,
+            fingerprint: copier.fingerprint.to_owned(),
+        });
+        drop(ledger);
+        self.worker.copiers_changed();
+        Ok(())
+    }
+
+    fn keep_state(&mut self, state: &[u8]) -> Result<(), Trouble> {
+        self.worker.keep(state_path(self.job), state.to_vec());
+        self.worker.ledger.borrow_mut().state_saved(self.job);
+        Ok(())
+    }
+
+    fn forget_state(&mut self) {
+        self.worker.forget_later(state_path(self.job));
+    }
+
+    fn keep_pace(&mut self, pace: &Pace) {
+        let mut ledger = self.worker.ledger.borrow_mut();
+        ledger.keep_pace(&self.worker.device.name, pace);
+    }
+
+    fn tell_progress(&mut self, progress: JobProgress) {
+        self.worker.tell_progress(progress);
+    }
+}

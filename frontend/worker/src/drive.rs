@@ -1,0 +1,145 @@
+//! How the engine shares the worker's one thread with everything else.
+//!
+//! The engine yields between steps, but a promise that is ready would be taken up before the next
+//! message: so each time it yields, the browser gets a turn.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_channel::oneshot;
+use mimeo_checkpoint::BoxFuture;
+use wasm_bindgen::JsCast as _;
+use wasm_bindgen::prelude::Closure;
+use web_sys::MessageChannel;
+
+use crate::page::scope;
+
+/// Lets messages be heard, files be written and timers go off.
+pub async fn turn() {
+    thread_local! {
+        static CHANNEL: Turns = Turns::new();
+    }
+    let (told, heard) = oneshot::channel();
+    CHANNEL.with(|turns| turns.ask(told));
+    // Its other end lives as long as the thread.
+    _ = heard.await;
+}
+
+/// A message to oneself comes after all that wait already, and unlike a timer at once.
+struct Turns {
+    channel: MessageChannel,
+    waiting: Rc<RefCell<Vec<oneshot::Sender<()>>>>,
+}
+
+impl Turns {
+    fn new() -> Self {
+        let waiting: Rc<RefCell<Vec<oneshot::Sender<()>>>> = Rc::default();
+        // Workers that can train have it.
+        let channel = MessageChannel::new().unwrap_or_else(|_| unreachable!());
+        let inner = Rc::clone(&waiting);
+        let heard = Closure::<dyn FnMut()>::new(move || {
+            for told in inner.take() {
+                // Whoever asked may have left.
+                _ = told.send(());
+            }
+        });
+        channel
+            .port1()
+            .set_onmessage(Some(heard.as_ref().unchecked_ref()));
+        // For as long as the worker lives.
+        heard.forget();
+        Self { channel, waiting }
+    }
+
+    fn ask(&self, told: oneshot::Sender<()>) {
+        self.waiting.borrow_mut().push(told);
+        // Numbers can always be cloned.
+        _ = self.channel.port2().post_message(&0.into());
+    }
+}
+
+/// Polls once, and then waits until the future wants to be polled again; its answer, if it is there.
+///
+/// Between two calls the caller may do something else, or never come back.
+pub async fn step<T>(future: &mut Pin<Box<impl Future<Output = T> + ?Sized>>) -> Option<T> {
+    let bell = Arc::new(Bell::default());
+    let inner = Waker::from(Arc::clone(&bell));
+    let answer = poll_fn(|context| {
+        bell.listen(context.waker());
+        Poll::Ready(
+            match future.as_mut().poll(&mut Context::from_waker(&inner)) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            },
+        )
+    })
+    .await;
+    if answer.is_none() {
+        poll_fn(|context| {
+            bell.listen(context.waker());
+            if bell.rang.load(Ordering::Relaxed) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        turn().await;
+    }
+    answer
+}
+
+/// Waits.
+pub async fn sleep(millis: u32) {
+    let waited = js_sys::Promise::new(&mut |resolve, _| {
+        let millis = i32::try_from(millis).unwrap_or(i32::MAX);
+        // A worker has timers.
+        _ = scope().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, millis);
+    });
+    // It is never rejected.
+    _ = wasm_bindgen_futures::JsFuture::from(waited).await;
+}
+
+/// Runs a future to its end, with turns for everything else.
+///
+/// Boxed at once, because futures of the engine are large.
+pub fn drive<'a, T: 'a>(future: impl Future<Output = T> + 'a) -> BoxFuture<'a, T> {
+    let mut future = Box::pin(future);
+    Box::pin(async move {
+        loop {
+            if let Some(answer) = step(&mut future).await {
+                return answer;
+            }
+        }
+    })
+}
+
+/// Rings when a future can go on.
+#[derive(Default)]
+struct Bell {
+    rang: AtomicBool,
+    listener: std::sync::Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    fn listen(&self, waker: &Waker) {
+        if let Ok(mut listener) = self.listener.lock() {
+            *listener = Some(waker.clone());
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rang.store(true, Ordering::Relaxed);
+        let listener = self.listener.lock().ok().and_then(|mut it| it.take());
+        if let Some(listener) = listener {
+            listener.wake();
+        }
+    }
+}

@@ -1,0 +1,620 @@
+//! What the worker remembers: jobs, their events and files, the queue, copiers, paces.
+//!
+//! Plain data that changes in memory, as a tab has one trainer. What changed is noted, so that only
+//! that is written again: each job is a file of its own, and all the rest is one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mimeo_protocol::{
+    BlobId, CopierId, CopierInfo, FileId, IllegalTransition, JobEvent, JobEventKind, JobId,
+    JobState, JobSummary, Pace, ResultFile, Scores, Snapshot, TrainJob, Transition, codec,
+};
+use serde::{Deserialize, Serialize};
+
+/// A job that takes the worker down so often, and gets nowhere, is not begun again by itself.
+const MAX_DEATHS: u32 = 3;
+/// Larger files are none of ours.
+const MAX_BYTES: usize = 64 << 20;
+
+/// A job and all that happened to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What was asked for.
+    pub job: TrainJob,
+    /// Where it is.
+    pub state: JobState,
+    /// When it was submitted, in milliseconds since 1970.
+    pub submitted_millis: u64,
+    /// From the first on, without gaps.
+    pub events: Vec<JobEvent>,
+    /// What it made.
+    pub files: Vec<ResultFile>,
+    /// What its LoRA does, once measured.
+    pub scores: Option<Scores>,
+    /// The finished copier that it builds upon, once it has begun.
+    pub copier: Option<CopierId>,
+    /// How often the worker ended in it since its state was saved.
+    pub deaths: u32,
+}
+
+impl Entry {
+    fn summary(&self, id: JobId) -> JobSummary {
+        JobSummary {
+            id,
+            job: self.job.clone(),
+            state: self.state.clone(),
+            seq: self.events.len() as u64,
+            submitted_millis: self.submitted_millis,
+            files: self.files.clone(),
+            scores: self.scores.clone(),
+            progress: None,
+        }
+    }
+}
+
+/// A copier that other jobs can build upon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Copier {
+    /// What the page knows of it.
+    pub info: CopierInfo,
+    /// Of base, picture and recipe.
+    pub fingerprint: String,
+}
+
+/// Everything but the jobs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Index {
+    jobs: BTreeSet<JobId>,
+    last_job: u64,
+    last_file: u64,
+    last_copier: u64,
+    queue: Vec<JobId>,
+    copiers: Vec<Copier>,
+    /// By the device that they were measured on, the newest last.
+    paces: Vec<(String, Pace)>,
+    pipelines: u32,
+}
+
+/// A file to write, or to remove where it has no bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where.
+    pub path: String,
+    /// What.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// The worker's memory.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    index: Index,
+    jobs: BTreeMap<JobId, Entry>,
+    changed: BTreeSet<JobId>,
+    index_changed: bool,
+}
+
+impl Ledger {
+    /// Where all but the jobs is kept.
+    pub const INDEX: &str = "ledger/index";
+
+    /// Where a job is kept.
+    #[must_use]
+    pub fn path(job: JobId) -> String {
+        format!("ledger/{job}")
+    }
+
+    /// From the index file; an unreadable one is as none.
+    #[must_use]
+    pub fn open(index: Option<&[u8]>) -> Self {
+        let index = index.and_then(|bytes| codec::decode(bytes, MAX_BYTES).ok());
+        Self {
+            index: index.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+
+    /// The jobs whose files are to be read next.
+    #[must_use]
+    pub fn known(&self) -> Vec<JobId> {
+        self.index.jobs.iter().copied().collect()
+    }
+
+    /// Takes in a job's file; one that is missing or damaged is forgotten.
+    pub fn load(&mut self, id: JobId, bytes: Option<&[u8]>) {
+        match bytes.and_then(|bytes| codec::decode(bytes, MAX_BYTES).ok()) {
+            Some(entry) => {
+                self.jobs.insert(id, entry);
+            }
+            None => self.forget(id),
+        }
+    }
+
+    /// After a start: what ran when the last worker ended goes on, and waits in the queue for it,
+    /// before those that waited already.
+    pub fn recover(&mut self, now_millis: u64) {
+        for id in self.known() {
+            let Some(entry) = self.jobs.get_mut(&id) else {
+                self.forget(id);
+                continue;
+            };
+            if entry.state.is_over() || entry.state == JobState::Queued {
+                continue;
+            }
+            entry.deaths += 1;
+            let transition = if entry.deaths >= MAX_DEATHS {
+                Transition::Fail {
+                    message: format!(
+                        "the browser's trainer ended {MAX_DEATHS} times in this run, perhaps because the memory is full. Try it again with a smaller batch size or picture, or with the companion."
+                    ),
+                }
+            } else {
+                self.index.queue.insert(0, id);
+                Transition::Interrupt
+            };
+            // Running and paused jobs can be interrupted and can fail.
+            _ = self.change_state(id, transition, now_millis);
+        }
+        let jobs = &self.jobs;
+        self.index.queue.retain(|id| {
+            let waits = |entry: &Entry| entry.state == JobState::Queued;
+            jobs.get(id).is_some_and(waits)
+        });
+        for (id, entry) in &self.jobs {
+            if entry.state == JobState::Queued && !self.index.queue.contains(id) {
+                self.index.queue.push(*id);
+            }
+        }
+        self.index_changed = true;
+    }
+
+    /// A new job, last in the queue, and its first event.
+    pub fn add_job(&mut self, job: TrainJob, now_millis: u64) -> (JobId, JobEvent) {
+        self.index.last_job += 1;
+        let id = JobId(self.index.last_job);
+        let state = JobState::Queued;
+        let entry = Entry {
+            job,
+            state: state.clone(),
+            submitted_millis: now_millis,
+            events: Vec::new(),
+            files: Vec::new(),
+            scores: None,
+            copier: None,
+            deaths: 0,
+        };
+        self.index.jobs.insert(id);
+        self.index.queue.push(id);
+        self.index_changed = true;
+        self.jobs.insert(id, entry);
+        let event = self.append(id, JobEventKind::State { state }, now_millis);
+        (id, event)
+    }
+
+    /// A job, if it is there.
+    #[must_use]
+    pub fn job(&self, id: JobId) -> Option<&Entry> {
+        self.jobs.get(&id)
+    }
+
+    /// Adds a fact about a job.
+    pub fn record(&mut self, id: JobId, kind: JobEventKind, now_millis: u64) -> JobEvent {
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            match &kind {
+                JobEventKind::Scores { scores } => entry.scores = Some(scores.clone()),
+                JobEventKind::File { file } => {
+                    entry.files.retain(|known| known.id != file.id);
+                    entry.files.push(file.clone());
+                }
+                _ => {}
+            }
+        }
+        self.append(id, kind, now_millis)
+    }
+
+    /// Changes a job's state, as the one table of transitions allows.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`], and nothing changes.
+    pub fn change_state(
+        &mut self,
+        id: JobId,
+        transition: Transition,
+        now_millis: u64,
+    ) -> Result<JobEvent, IllegalTransition> {
+        let is_retry = transition == Transition::Retry;
+        let state = match self.jobs.get(&id) {
+            Some(entry) => entry.state.after(transition)?,
+            // It was deleted at this moment: nobody will see the event.
+            None => JobState::Stopped,
+        };
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.state = state.clone();
+            if is_retry {
+                entry.deaths = 0;
+            }
+        }
+        if is_retry {
+            self.index.queue.push(id);
+            self.index_changed = true;
+        }
+        Ok(self.append(id, JobEventKind::State { state }, now_millis))
+    }
+
+    fn append(&mut self, id: JobId, kind: JobEventKind, at_millis: u64) -> JobEvent {
+        let entry = self.jobs.get_mut(&id);
+        let seq = entry.as_ref().map_or(0, |entry| entry.events.len()) as u64 + 1;
+        let event = JobEvent {
+            job: id,
+            seq,
+            at_millis,
+            kind,
+        };
+        if let Some(entry) = entry {
+            entry.events.push(event.clone());
+            self.changed.insert(id);
+        }
+        event
+    }
+
+    /// A job's state was saved: what follows is lost at most.
+    pub fn state_saved(&mut self, id: JobId) {
+        if let Some(entry) = self.jobs.get_mut(&id).filter(|entry| entry.deaths > 0) {
+            entry.deaths = 0;
+            self.changed.insert(id);
+        }
+    }
+
+    /// Notes the copier that a job builds upon.
+    pub fn set_copier(&mut self, id: JobId, copier: CopierId) {
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.copier = Some(copier);
+            self.changed.insert(id);
+        }
+    }
+
+    /// Forgets what a discarded job made.
+    pub fn forget_files(&mut self, id: JobId) {
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.files.clear();
+            entry.scores = None;
+            self.changed.insert(id);
+        }
+    }
+
+    /// Forgets a job.
+    pub fn forget(&mut self, id: JobId) {
+        self.jobs.remove(&id);
+        self.index.jobs.remove(&id);
+        self.index.queue.retain(|waiting| *waiting != id);
+        self.index_changed = true;
+        self.changed.insert(id);
+    }
+
+    /// Every picture that a job, an event or a copier names.
+    #[must_use]
+    pub fn pictures(&self) -> BTreeSet<BlobId> {
+        let of_jobs = self.jobs.values().flat_map(|entry| {
+            let pair = [entry.job.original, entry.job.target];
+            let drawn = entry.events.iter().filter_map(|event| match &event.kind {
+                JobEventKind::Preview { picture, .. } => Some(*picture),
+                _ => None,
+            });
+            pair.into_iter().chain(entry.job.mask).chain(drawn)
+        });
+        let of_copiers = self.index.copiers.iter().map(|copier| copier.info.original);
+        of_jobs.chain(of_copiers).collect()
+    }
+
+    /// The waiting jobs, the next one first.
+    #[must_use]
+    pub fn queue(&self) -> &[JobId] {
+        &self.index.queue
+    }
+
+    /// Takes the next job out of the queue.
+    pub fn take_next(&mut self) -> Option<JobId> {
+        let next = (!self.index.queue.is_empty()).then(|| self.index.queue.remove(0));
+        self.index_changed |= next.is_some();
+        next
+    }
+
+    /// Takes a waiting job out of the queue.
+    pub fn unqueue(&mut self, id: JobId) {
+        self.index.queue.retain(|waiting| *waiting != id);
+        self.index_changed = true;
+    }
+
+    /// Moves a waiting job before another one, or to the end; whether both wait.
+    pub fn reorder(&mut self, id: JobId, before: Option<JobId>) -> bool {
+        let queue = &mut self.index.queue;
+        let waits = |id: JobId| queue.contains(&id);
+        if !waits(id) || before.is_some_and(|before| !waits(before) || before == id) {
+            return false;
+        }
+        queue.retain(|waiting| *waiting != id);
+        let at = before.and_then(|before| queue.iter().position(|waiting| *waiting == before));
+        queue.insert(at.unwrap_or(queue.len()), id);
+        self.index_changed = true;
+        true
+    }
+
+    /// A number for a new file.
+    pub const fn new_file(&mut self) -> FileId {
+        self.index.last_file += 1;
+        self.index_changed = true;
+        FileId(self.index.last_file)
+    }
+
+    /// A file and the job that made it; none: a copier's.
+    #[must_use]
+    pub fn file(&self, id: FileId) -> Option<(Option<JobId>, &ResultFile)> {
+        let of_jobs = self.jobs.iter().find_map(|(job, entry)| {
+            let file = entry.files.iter().find(|file| file.id == id)?;
+            Some((Some(*job), file))
+        });
+        let copiers = || self.index.copiers.iter().map(|copier| &copier.info.file);
+        of_jobs.or_else(|| {
+            copiers()
+                .find(|file| file.id == id)
+                .map(|file| (None, file))
+        })
+    }
+
+    /// A number for a new copier.
+    pub const fn new_copier(&mut self) -> CopierId {
+        self.index.last_copier += 1;
+        self.index_changed = true;
+        CopierId(self.index.last_copier)
+    }
+
+    /// The finished copiers, the newest first.
+    #[must_use]
+    pub fn copiers(&self) -> Vec<CopierInfo> {
+        let copiers = self.index.copiers.iter().rev();
+        copiers.map(|copier| copier.info.clone()).collect()
+    }
+
+    /// The copier of a fingerprint.
+    #[must_use]
+    pub fn copier_of(&self, fingerprint: &str) -> Option<CopierId> {
+        let mut copiers = self.index.copiers.iter();
+        let found = copiers.find(|copier| copier.fingerprint == fingerprint);
+        found.map(|copier| copier.info.id)
+    }
+
+    /// Adds a finished copier.
+    pub fn add_copier(&mut self, copier: Copier) {
+        self.index.copiers.push(copier);
+        self.index_changed = true;
+    }
+
+    /// Changes what is known of a copier; whether there is one.
+    pub fn change_copier(&mut self, id: CopierId, change: impl FnOnce(&mut CopierInfo)) -> bool {
+        let mut copiers = self.index.copiers.iter_mut();
+        let found = copiers.find(|copier| copier.info.id == id);
+        let is_there = found.is_some();
+        if let Some(copier) = found {
+            change(&mut copier.info);
+            self.index_changed = true;
+        }
+        is_there
+    }
+
+    /// Forgets a copier.
+    pub fn forget_copier(&mut self, id: CopierId) {
+        self.index.copiers.retain(|copier| copier.info.id != id);
+        self.index_changed = true;
+    }
+
+    /// A job that is under way and builds upon this copier.
+    #[must_use]
+    pub fn user_of_copier(&self, id: CopierId) -> Option<JobId> {
+        let given = mimeo_protocol::CopierChoice::Given(id);
+        let mut jobs = self.jobs.iter();
+        let uses = |entry: &Entry| entry.copier == Some(id) || entry.job.copier == given;
+        jobs.find(|(_, entry)| !entry.state.is_over() && uses(entry))
+            .map(|(job, _)| *job)
+    }
+
+    /// Remembers how fast steps went on a device, in the place of an older measurement.
+    pub fn keep_pace(&mut self, device: &str, pace: &Pace) {
+        let same = |known: &Pace| {
+            (&known.base, known.method, known.phase) == (&pace.base, pace.method, pace.phase)
+        };
+        self.index
+            .paces
+            .retain(|(on, known)| on != device || !same(known));
+        self.index.paces.push((device.to_owned(), pace.clone()));
+        self.index_changed = true;
+    }
+
+    /// How many pipelines the GPU needed last time.
+    #[must_use]
+    pub const fn pipelines(&self) -> u32 {
+        self.index.pipelines
+    }
+
+    /// Remembers how many pipelines the GPU needed.
+    pub const fn keep_pipelines(&mut self, pipelines: u32) {
+        self.index.pipelines = pipelines;
+        self.index_changed = true;
+    }
+
+    /// Everything that the page is told at first, but for the device and the bases.
+    #[must_use]
+    pub fn snapshot(
+        &self,
+        device: mimeo_protocol::DeviceInfo,
+        checkpoints: Vec<mimeo_protocol::BaseInfo>,
+    ) -> Snapshot {
+        let newest = self.jobs.iter().rev().take(Snapshot::MAX_JOBS);
+        let paces = self.index.paces.iter().filter(|(on, _)| *on == device.name);
+        Snapshot {
+            jobs: newest.map(|(id, entry)| entry.summary(*id)).collect(),
+            queue: self.index.queue.clone(),
+            copiers: self.copiers(),
+            paces: paces.map(|(_, pace)| pace.clone()).collect(),
+            device,
+            checkpoints,
+        }
+    }
+
+    /// A job in short.
+    #[must_use]
+    pub fn summary(&self, id: JobId) -> Option<JobSummary> {
+        self.jobs.get(&id).map(|entry| entry.summary(id))
+    }
+
+    /// Takes what is to be written since the last call: jobs before the index that names them.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let changed = std::mem::take(&mut self.changed);
+        let mut changes: Vec<Change> = changed
+            .into_iter()
+            .map(|id| Change {
+                path: Self::path(id),
+                bytes: self.jobs.get(&id).map(codec::encode),
+            })
+            .collect();
+        if std::mem::take(&mut self.index_changed) {
+            changes.push(Change {
+                path: Self::INDEX.to_owned(),
+                bytes: Some(codec::encode(&self.index)),
+            });
+        }
+        changes
+    }
+
+    /// Says that changes could not be written: they are handed out again.
+    pub fn give_back(&mut self) {
+        self.changed.extend(self.index.jobs.iter().copied());
+        self.index_changed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_protocol::{BaseId, CopierChoice, Method, ModelSize, PauseReason, Phase, Recipe};
+
+    use super::*;
+
+    fn job() -> TrainJob {
+        let picture = BlobId::from_sha256([0; 32]);
+        TrainJob {
+            name: "job".parse().unwrap(),
+            base: BaseId::bundled(),
+            original: picture,
+            target: picture,
+            mask: None,
+            recipe: Recipe::preset(Method::Addift, ModelSize::Small),
+            copier: CopierChoice::Cached,
+            previews: None,
+            scores: false,
+        }
+    }
+
+    /// What a new worker finds of what this one wrote.
+    fn reopened(ledger: &mut Ledger, disk: &mut BTreeMap<String, Vec<u8>>) -> Ledger {
+        for Change { path, bytes } in ledger.take_changes() {
+            match bytes {
+                Some(bytes) => _ = disk.insert(path, bytes),
+                None => _ = disk.remove(&path),
+            }
+        }
+        let mut next = Ledger::open(disk.get(Ledger::INDEX).map(Vec::as_slice));
+        for id in next.known() {
+            next.load(id, disk.get(&Ledger::path(id)).map(Vec::as_slice));
+        }
+        next
+    }
+
+    #[test]
+    fn what_was_written_is_found_again() {
+        let (mut ledger, mut disk) = (Ledger::default(), BTreeMap::new());
+        let (first, event) = ledger.add_job(job(), 1);
+        assert_eq!((first, event.seq), (JobId(1), 1), "numbers begin at 1");
+        let (second, _) = ledger.add_job(job(), 2);
+        ledger.forget(first);
+        let note = JobEventKind::Note {
+            text: "told".to_owned(),
+        };
+        assert_eq!(ledger.record(second, note, 3).seq, 2, "without gaps");
+
+        let mut next = reopened(&mut ledger, &mut disk);
+        assert_eq!(next.known(), [second], "the deleted one is gone");
+        assert_eq!(
+            next.job(second),
+            ledger.job(second),
+            "the other is as it was"
+        );
+        let (third, _) = next.add_job(job(), 4);
+        assert_eq!(third, JobId(3), "a deleted job's number is not used again");
+        assert_eq!(disk.len(), 2, "an index and a job: {:?}", disk.keys());
+        assert!(ledger.take_changes().is_empty(), "nothing is written twice");
+    }
+
+    #[test]
+    fn a_run_that_broke_off_goes_on_first_and_not_for_ever() {
+        let (mut ledger, mut disk) = (Ledger::default(), BTreeMap::new());
+        let (run, _) = ledger.add_job(job(), 1);
+        let (waiting, _) = ledger.add_job(job(), 1);
+        for death in 1..=MAX_DEATHS {
+            assert_eq!(ledger.take_next(), Some(run), "start {death}");
+            let enter = Transition::Enter(Phase::Training);
+            ledger.change_state(run, enter, 2).unwrap();
+            let pause = Transition::Pause(PauseReason::User);
+            ledger.change_state(run, pause, 3).unwrap();
+            ledger = reopened(&mut ledger, &mut disk);
+            ledger.recover(4);
+            if death < MAX_DEATHS {
+                assert_eq!(ledger.queue(), [run, waiting], "after death {death}");
+            }
+        }
+        let state = ledger.job(run).map(|entry| entry.state.clone());
+        assert!(matches!(state, Some(JobState::Failed { .. })), "{state:?}");
+        assert_eq!(ledger.queue(), [waiting], "the others go on");
+
+        ledger.change_state(run, Transition::Retry, 5).unwrap();
+        assert_eq!(ledger.queue(), [waiting, run], "after all, and last");
+    }
+
+    #[test]
+    fn a_saved_state_forgives_earlier_deaths() {
+        let (mut ledger, mut disk) = (Ledger::default(), BTreeMap::new());
+        let (run, _) = ledger.add_job(job(), 1);
+        for _ in 0..3 * MAX_DEATHS {
+            assert_eq!(ledger.take_next(), Some(run), "it is begun again");
+            let enter = Transition::Enter(Phase::Training);
+            ledger.change_state(run, enter, 2).unwrap();
+            ledger.state_saved(run);
+            ledger = reopened(&mut ledger, &mut disk);
+            ledger.recover(3);
+        }
+        assert_eq!(ledger.queue(), [run], "it gets somewhere each time");
+    }
+
+    #[test]
+    fn waiting_jobs_are_moved_and_others_are_not() {
+        let mut ledger = Ledger::default();
+        let [a, b, c] = [1, 2, 3].map(|at| ledger.add_job(job(), at).0);
+        assert!(ledger.reorder(c, Some(a)), "to the front");
+        assert_eq!(ledger.queue(), [c, a, b], "in the new order");
+        assert!(ledger.reorder(c, None), "to the end");
+        assert_eq!(ledger.queue(), [a, b, c], "as before");
+        assert!(!ledger.reorder(a, Some(a)), "not before itself");
+        assert_eq!(ledger.take_next(), Some(a), "the first");
+        assert!(!ledger.reorder(a, None), "it does not wait any more");
+        assert!(!ledger.reorder(b, Some(a)), "nor before such a one");
+        assert_eq!(ledger.queue(), [b, c], "nothing changed");
+    }
+
+    #[test]
+    fn damaged_files_are_as_none() {
+        let mut ledger = Ledger::open(Some(b"no index"));
+        assert!(ledger.known().is_empty(), "nothing is known");
+        let (run, _) = ledger.add_job(job(), 1);
+        ledger.load(run, Some(b"no job"));
+        ledger.recover(2);
+        assert!(ledger.known().is_empty(), "and forgotten for good");
+        assert!(ledger.queue().is_empty(), "nor does it wait");
+    }
+}

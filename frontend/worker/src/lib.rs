@@ -1,0 +1,41 @@
+//! The trainer in the page's own browser: the engine in a Web Worker, speaking `mimeo-protocol` as
+//! the companion does, so that the page cannot tell the two apart but by name.
+//!
+//! ```text
+//! page ── frames ──▶ server ── jobs ──▶ ledger ──▶ disk (OPFS)
+//!      ── files ──▶ disk                  ▲
+//! trainer: takes jobs and tasks in turn, drives the engine, writes down what it reports
+//! ```
+//!
+//! - `page`: messages to and from the page. `server`: what the page asks for. `ledger`: what is
+//!   remembered. `disk`: where it is kept. `bases`: the bundled base and picked folders.
+//! - `trainer`: the loop that computes. `run`: one job. `archive`: its writer. `drive`: how the
+//!   engine's futures share the thread with messages.
+
+pub mod ledger;
+
+#[cfg(target_family = "wasm")]
+mod archive;
+#[cfg(target_family = "wasm")]
+mod bases;
+#[cfg(target_family = "wasm")]
+mod disk;
+#[cfg(target_family = "wasm")]
+mod drive;
+#[cfg(target_family = "wasm")]
+mod page;
+#[cfg(target_family = "wasm")]
+mod run;
+#[cfg(target_family = "wasm")]
+mod server;
+#[cfg(target_family = "wasm")]
+mod task;
+#[cfg(target_family = "wasm")]
+mod trainer;
+
+/// Begins to listen to the page.
+#[cfg(target_family = "wasm")]
+pub fn start() {
+    console_error_panic_hook::set_once();
+    wasm_bindgen_futures::spawn_local(trainer::start());
+}

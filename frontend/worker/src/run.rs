@@ -1,0 +1,224 @@
+//! One job, from its pictures to its files.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mimeo_engine::{Base, FinishedCopier, PreparedJob, TrainingState, rehearse};
+use mimeo_protocol::{CopierId, JobEventKind, JobId, PauseReason, Transition};
+use mimeo_service::draw::draw_final;
+use mimeo_service::prepare::prepared;
+use mimeo_service::{
+    End, JobToRun, Next, Recorder, SaveRule, ServiceError, Shared, Steering, Went,
+};
+
+use crate::archive::JobArchive;
+use crate::disk::DiskError;
+use crate::drive::{drive, sleep, step};
+use crate::page;
+use crate::server::{file_path, state_path};
+use crate::task::{perform_waiting, read_lora};
+use crate::trainer::Worker;
+
+/// What a closed tab loses at most.
+const SAVE: SaveRule = SaveRule {
+    secs: 15.0,
+    steps: Some(10),
+};
+/// Milliseconds between two looks for room.
+const LOOK_FOR_ROOM_EVERY: u32 = 1_000;
+
+type JobRecorder = Recorder<JobArchive>;
+
+/// Runs a job and keeps its new state.
+pub async fn run(worker: &Rc<Worker>, id: JobId) {
+    let Some(entry) = worker.ledger.borrow().job(id).cloned() else {
+        return;
+    };
+    let steering = Arc::new(Steering::default());
+    worker.running.replace(Some((id, Arc::clone(&steering))));
+    worker.order_changed();
+    let job = JobToRun {
+        id,
+        job: entry.job,
+        copier: entry.copier,
+    };
+    let archive = JobArchive::new(Rc::clone(worker), id);
+    let recorder = Recorder::new(archive, job.clone(), Arc::clone(&steering), SAVE);
+    let recorder = RefCell::new(recorder);
+    let went = go(worker, &job, &recorder, &steering).await;
+    if matches!(went, Went::Ended(End::Discard)) {
+        worker.forget_results(id).await;
+    }
+    let mut recorder = recorder.into_inner();
+    recorder.settle(&went);
+    if let Some(Went::Wrong(message)) = recorder.went_wrong() {
+        // It is over already: then nobody has to know.
+        _ = worker.change_state(id, Transition::Fail { message });
+    }
+    worker.running.take();
+    worker.compute.free_unused();
+    // A full disk is waited for by the next run.
+    _ = worker.flush().await;
+}
+
+async fn go(
+    worker: &Rc<Worker>,
+    job: &JobToRun,
+    recorder: &RefCell<JobRecorder>,
+    steering: &Steering,
+) -> Went {
+    let mut emit = |event| recorder.borrow_mut().take(event);
+    let base = match worker.base(&job.job.base, &mut emit).await {
+        Ok(base) => base,
+        Err(error) => return Went::Wrong(error),
+    };
+    let prepared = match prepare(worker, job, &base, recorder).await {
+        Ok(prepared) => prepared,
+        Err(error) => return Went::Wrong(error.to_string()),
+    };
+    if page::wants_webgpu() && worker.is_new(&job.job, &prepared) {
+        if let Err(error) = drive(rehearse(&base, &prepared, &mut emit)).await {
+            return error.into();
+        }
+        worker.compiled();
+    }
+    let saved = read_state(worker, job.id, recorder).await;
+    let mut control = Shared(recorder);
+    let mut future = Box::pin(mimeo_engine::run(
+        &base,
+        &prepared,
+        saved,
+        &mut control,
+        &mut emit,
+    ));
+    let artifact = loop {
+        match step(&mut future).await {
+            Some(Ok(artifact)) => break artifact,
+            Some(Err(error)) => return error.into(),
+            None => {}
+        }
+        if let Some(went) = recorder.borrow().went_wrong() {
+            return went;
+        }
+        if let Err(went) = keep(worker, steering, recorder).await {
+            return went;
+        }
+        perform_waiting(worker, &job.job.base).await;
+        if let Some(end) = wait_while_paused(worker, job, recorder).await {
+            return Went::Ended(end);
+        }
+    };
+    drop(future);
+    match drive(draw_final(&base, &prepared, &artifact, recorder)).await {
+        Ok(()) => Went::Through(Box::new(artifact)),
+        Err(error) => error.into(),
+    }
+}
+
+/// Writes what the run left; on a full disk it waits for room.
+async fn keep(
+    worker: &Rc<Worker>,
+    steering: &Steering,
+    recorder: &RefCell<JobRecorder>,
+) -> Result<(), Went> {
+    let Err(error) = worker.flush_if_due().await else {
+        return Ok(());
+    };
+    let message = error.to_string();
+    if let DiskError::Failed { .. } = error {
+        return Err(Went::Wrong(message));
+    }
+    let reason = PauseReason::DiskFull { message };
+    recorder
+        .borrow_mut()
+        .change_state(&Transition::Pause(reason));
+    while worker.flush().await.is_err() {
+        if let Some(end) = steering.wishes().end {
+            return Err(Went::Ended(end));
+        }
+        sleep(LOOK_FOR_ROOM_EVERY).await;
+    }
+    recorder.borrow_mut().change_state(&Transition::Resume);
+    Ok(())
+}
+
+/// Waits as long as the user wants the job to; why it is to end, if it is.
+async fn wait_while_paused(
+    worker: &Rc<Worker>,
+    job: &JobToRun,
+    recorder: &RefCell<JobRecorder>,
+) -> Option<End> {
+    loop {
+        let next = recorder.borrow_mut().between_steps();
+        match next {
+            Next::Go => return None,
+            Next::End(end) => return Some(end),
+            Next::Wait => {
+                // The next write tells of a full disk.
+                _ = worker.flush().await;
+                worker.nudged().await;
+                perform_waiting(worker, &job.job.base).await;
+            }
+        }
+    }
+}
+
+/// The job's pictures and copier, decoded.
+async fn prepare(
+    worker: &Worker,
+    job: &JobToRun,
+    base: &Base,
+    recorder: &RefCell<JobRecorder>,
+) -> Result<PreparedJob, ServiceError> {
+    let mut prepared = prepared(base, &job.job, worker).await?;
+    recorder.borrow_mut().prepared(&prepared);
+    if let Some(fingerprint) = &prepared.fingerprint
+        && let Some(id) = choose_copier(worker, job, fingerprint).await
+    {
+        prepared.job.copier = Some(read_copier(worker, id).await?);
+    }
+    Ok(prepared.job)
+}
+
+/// Which finished copier to build upon; none: a new one is trained.
+async fn choose_copier(worker: &Worker, job: &JobToRun, fingerprint: &str) -> Option<CopierId> {
+    let has_state = worker.disk.blob(&state_path(job.id)).await.is_some();
+    let mut ledger = worker.ledger.borrow_mut();
+    let found = ledger.copier_of(fingerprint);
+    let Ok(chosen) = job.choose_copier(has_state, || Ok::<_, Infallible>(found));
+    if let Some(copier) = chosen {
+        ledger.set_copier(job.id, copier);
+    }
+    chosen
+}
+
+async fn read_copier(worker: &Worker, id: CopierId) -> Result<FinishedCopier, ServiceError> {
+    let copiers = worker.ledger.borrow().copiers();
+    let copier = copiers.into_iter().find(|copier| copier.id == id);
+    let copier = copier.ok_or(ServiceError::NoCopier { copier: id })?;
+    let file = read_lora(worker, &file_path(copier.file.id), &copier.file.name).await;
+    Ok(FinishedCopier {
+        file: file.map_err(ServiceError::Unreadable)?,
+        steps: copier.steps,
+        fidelity: copier.fidelity,
+    })
+}
+
+async fn read_state(
+    worker: &Worker,
+    id: JobId,
+    recorder: &RefCell<JobRecorder>,
+) -> Option<TrainingState> {
+    let bytes = worker.disk.read(&state_path(id)).await?;
+    match TrainingState::from_bytes(bytes).await {
+        Ok(state) => Some(state),
+        Err(error) => {
+            let text = format!("The saved state cannot be used ({error}).");
+            let note = JobEventKind::Note { text };
+            recorder.borrow_mut().record(&note);
+            None
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The worker's own loop: does the jobs and tasks that the page asked for, one at a time, because
+//! there is one device.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+use futures_util::lock::Mutex;
+use mimeo_engine::{Base, Compute, DeviceChoice, Emit, PreparedJob, rehearse};
+use mimeo_protocol::{
+    BaseId, DeviceInfo, IllegalTransition, JobEvent, JobEventKind, JobId, JobProgress, Method,
+    ModelSize, Recipe, ServerMessage, TrainJob, Transition,
+};
+use mimeo_service::steering::Steering;
+
+use crate::bases::{Bases, missing};
+use crate::disk::{Disk, DiskError};
+use crate::drive::drive;
+use crate::ledger::{Change, Ledger};
+use crate::task::{self, Task};
+use crate::{page, run, server};
+
+/// Milliseconds between two messages about progress.
+const PROGRESS_EVERY: f64 = 100.0;
+/// Milliseconds between two writes of what is no result, such as losses.
+const WRITE_EVERY: f64 = 2_000.0;
+
+/// Base, method, batch size, rank, and width and height of the pictures.
+type Shape = (BaseId, Method, u32, u32, (u32, u32));
+
+/// Everything that the worker has.
+pub struct Worker {
+    /// Where files are kept.
+    pub disk: Disk,
+    /// What is remembered.
+    pub ledger: RefCell<Ledger>,
+    /// Checkpoints.
+    pub bases: Bases,
+    /// The device.
+    pub compute: Compute,
+    /// What the page is told of it.
+    pub device: DeviceInfo,
+    /// The job under way, and what is wanted of it.
+    pub running: RefCell<Option<(JobId, Arc<Steering>)>>,
+    /// Pictures and measurements that were asked for.
+    pub tasks: RefCell<VecDeque<Task>>,
+    /// Whether the page said hello: then it is told what changes.
+    pub is_heard: Cell<bool>,
+    loaded: RefCell<Option<(BaseId, Rc<Base>)>>,
+    /// What jobs were like that the GPU has done before.
+    rehearsed: RefCell<Vec<Shape>>,
+    /// Files to write before the run goes on.
+    files: RefCell<Vec<(String, Vec<u8>)>>,
+    /// Files to remove after that.
+    unwanted: RefCell<Vec<String>>,
+    /// One writer at a time, so that what is newer is written later.
+    writing: Mutex<()>,
+    is_urgent: Cell<bool>,
+    written_at: Cell<f64>,
+    progress_at: Cell<f64>,
+    bell: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+/// Opens everything, tells the page, and works until the tab is closed.
+pub async fn start() {
+    match open().await {
+        Ok(worker) => {
+            let worker = Rc::new(worker);
+            server::listen(&worker);
+            page::ready();
+            worker.work().await;
+        }
+        Err(sentence) => page::lost(&sentence),
+    }
+}
+
+/// Milliseconds since 1970.
+pub fn now_millis() -> u64 {
+    js_sys::Date::now() as u64
+}
+
+async fn open() -> Result<Worker, String> {
+    let disk = Disk::open().await;
+    let mut ledger = Ledger::open(disk.read(Ledger::INDEX).await.as_deref());
+    for id in ledger.known() {
+        ledger.load(id, disk.read(&Ledger::path(id)).await.as_deref());
+    }
+    ledger.recover(now_millis());
+    page::expect_pipelines(ledger.pipelines());
+
+    let choice = match page::wants_webgpu() {
+        // Whoever asks for it gets it, even if software stands in for it.
+        true => DeviceChoice::Named("WebGPU".to_owned()),
+        false => DeviceChoice::Cpu,
+    };
+    let compute = Compute::choose(&choice).await;
+    let compute = compute.map_err(|error| error.to_string())?;
+    let bases = Bases::open(&disk).await?;
+    let kept = if disk.keeps() {
+        "Runs and results are kept in this browser."
+    } else {
+        "This window keeps nothing: download what you want before you close it."
+    };
+    let device = DeviceInfo {
+        name: compute.name.clone(),
+        reason: kept.to_owned(),
+        memory_bytes: None,
+        is_gpu: compute.is_gpu(),
+        in_use: true,
+    };
+    Ok(Worker {
+        disk,
+        ledger: RefCell::new(ledger),
+        bases,
+        compute,
+        device,
+        running: RefCell::default(),
+        tasks: RefCell::default(),
+        is_heard: Cell::new(false),
+        loaded: RefCell::default(),
+        rehearsed: RefCell::default(),
+        files: RefCell::default(),
+        unwanted: RefCell::default(),
+        writing: Mutex::new(()),
+        is_urgent: Cell::new(false),
+        written_at: Cell::new(0.0),
+        progress_at: Cell::new(0.0),
+        bell: RefCell::default(),
+    })
+}
+
+impl Worker {
+    async fn work(self: &Rc<Self>) {
+        self.tidy().await;
+        // Software that stands in for a GPU would compile and rehearse for minutes.
+        if self.compute.is_gpu() {
+            self.warm_up().await;
+        }
+        // By then it has the bases that runs under way may need.
+        while !self.is_heard.get() {
+            self.nudged().await;
+        }
+        loop {
+            while let Some(task) = self.next_task(|_| true) {
+                task::perform(self, task).await;
+            }
+            // What was asked for last is on disk before anything long begins.
+            _ = self.flush().await;
+            let next = self.ledger.borrow_mut().take_next();
+            match next {
+                Some(id) => run::run(self, id).await,
+                None => self.nudged().await,
+            }
+        }
+    }
+
+    /// Compiles what the GPU needs for a job on the bundled base, while the user still paints.
+    async fn warm_up(&self) {
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        let warmed = async {
+            let base = self.base(&BaseId::bundled(), &mut |_| ()).await.ok()?;
+            let job = PreparedJob::blank(&base, recipe);
+            // If it cannot be done now, the job will say why.
+            drive(rehearse(&base, &job, &mut |_| ())).await.ok()
+        };
+        warmed.await;
+        self.compiled();
+    }
+
+    /// Whether the GPU may lack programs for a job: none of its shape was done before. What such a
+    /// job needs beyond those of another shape is little.
+    pub fn is_new(&self, job: &TrainJob, prepared: &PreparedJob) -> bool {
+        let size = (prepared.original.width(), prepared.original.height());
+        let recipe = &job.recipe;
+        let (batch, rank) = (recipe.pass.batch_size.get(), recipe.pass.rank.get());
+        let shape = (job.base.clone(), recipe.method, batch, rank, size);
+        let mut known = self.rehearsed.borrow_mut();
+        let is_new = !known.contains(&shape);
+        if is_new {
+            known.push(shape);
+        }
+        is_new
+    }
+
+    /// Tells that the GPU has its programs, and remembers how many those are.
+    pub fn compiled(&self) {
+        let mut ledger = self.ledger.borrow_mut();
+        let most = ledger.pipelines().max(page::pipelines());
+        ledger.keep_pipelines(most);
+        page::pipelines_done();
+    }
+
+    /// The base, loaded if another one was.
+    ///
+    /// # Errors
+    /// A sentence when it cannot be used.
+    pub async fn base(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
+        if let Some((known, base)) = &*self.loaded.borrow()
+            && known == id
+        {
+            return Ok(Rc::clone(base));
+        }
+        // First, because the device may not hold two.
+        self.unload();
+        let files = self.bases.find(id).ok_or_else(|| missing(id).to_string())?;
+        let loaded = drive(Base::load(&files, &self.compute.device, emit)).await;
+        let base = Rc::new(loaded.map_err(|error| error.to_string())?);
+        self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
+        Ok(base)
+    }
+
+    /// Forgets the loaded base, so that its files are read anew.
+    pub fn unload(&self) {
+        self.loaded.take();
+        self.compute.free_unused();
+    }
+
+    /// Takes the first task of a kind.
+    pub fn next_task(&self, fits: impl Fn(&Task) -> bool) -> Option<Task> {
+        let mut tasks = self.tasks.borrow_mut();
+        let at = tasks.iter().position(fits)?;
+        tasks.remove(at)
+    }
+
+    /// Wakes whoever waits for something to do.
+    pub fn nudge(&self) {
+        if let Some(bell) = self.bell.take() {
+            // Whoever waited may have gone on.
+            _ = bell.send(());
+        }
+    }
+
+    /// Waits for a nudge.
+    pub async fn nudged(&self) {
+        let (bell, rang) = oneshot::channel();
+        self.bell.replace(Some(bell));
+        // It is rung, or replaced by a newer one, which is as good.
+        _ = rang.await;
+    }
+
+    /// Tells the page, once it listens.
+    pub fn tell(&self, message: &ServerMessage) {
+        if self.is_heard.get() {
+            page::send(message);
+        }
+    }
+
+    /// Adds a fact about a job.
+    pub fn record(&self, id: JobId, kind: JobEventKind) {
+        let event = self.ledger.borrow_mut().record(id, kind, now_millis());
+        self.tell(&ServerMessage::Event(event));
+    }
+
+    /// Changes a job's state.
+    ///
+    /// # Errors
+    /// When that cannot happen to it now.
+    pub fn change_state(&self, id: JobId, transition: Transition) -> Result<(), IllegalTransition> {
+        let changed = {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.change_state(id, transition, now_millis())
+        };
+        self.tell(&ServerMessage::Event(changed?));
+        self.is_urgent.set(true);
+        Ok(())
+    }
+
+    /// Tells of a new job.
+    pub fn added(&self, id: JobId, event: JobEvent) {
+        let summary = self.ledger.borrow().summary(id);
+        if let Some(job) = summary {
+            let job = Box::new(job);
+            self.tell(&ServerMessage::Added { job });
+        }
+        self.tell(&ServerMessage::Event(event));
+        self.order_changed();
+    }
+
+    /// Tells which jobs wait.
+    pub fn order_changed(&self) {
+        let order = self.ledger.borrow().queue().to_vec();
+        self.tell(&ServerMessage::Queue { order });
+    }
+
+    /// Tells which copiers there are.
+    pub fn copiers_changed(&self) {
+        let copiers = self.ledger.borrow().copiers();
+        self.tell(&ServerMessage::Copiers { copiers });
+    }
+
+    /// Tells how far the running job is, not too often.
+    pub fn tell_progress(&self, progress: JobProgress) {
+        let now = js_sys::Date::now();
+        let is_due = now - self.progress_at.get() >= PROGRESS_EVERY;
+        if is_due || progress.done == 0 || Some(progress.done) == progress.total {
+            self.progress_at.set(now);
+            self.tell(&ServerMessage::Progress(progress));
+        }
+    }
+
+    /// Keeps a file; it is written before the run goes on.
+    pub fn keep(&self, path: String, bytes: Vec<u8>) {
+        self.files.borrow_mut().push((path, bytes));
+        self.is_urgent.set(true);
+    }
+
+    /// Removes a file once what follows from its end is written.
+    pub fn forget_later(&self, path: String) {
+        self.unwanted.borrow_mut().push(path);
+        self.is_urgent.set(true);
+    }
+
+    /// Writes what has to be written now.
+    pub async fn flush_if_due(&self) -> Result<(), DiskError> {
+        let is_due = js_sys::Date::now() - self.written_at.get() >= WRITE_EVERY;
+        if self.is_urgent.get() || is_due {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes everything that changed: files before the jobs that name them.
+    pub async fn flush(&self) -> Result<(), DiskError> {
+        let _one_at_a_time = self.writing.lock().await;
+        self.is_urgent.set(false);
+        self.written_at.set(js_sys::Date::now());
+        let mut files: VecDeque<_> = self.files.take().into();
+        while let Some((path, bytes)) = files.pop_front() {
+            if let Err(error) = self.disk.write(&path, &bytes).await {
+                files.push_front((path, bytes));
+                // What came meanwhile comes after.
+                files.extend(self.files.take());
+                self.files.replace(files.into());
+                self.is_urgent.set(true);
+                return Err(error);
+            }
+        }
+        let changes = self.ledger.borrow_mut().take_changes();
+        for Change { path, bytes } in changes {
+            match bytes {
+                Some(bytes) => {
+                    if let Err(error) = self.disk.write(&path, &bytes).await {
+                        self.ledger.borrow_mut().give_back();
+                        self.is_urgent.set(true);
+                        return Err(error);
+                    }
+                }
+                None => self.disk.remove(&path).await,
+            }
+        }
+        for path in self.unwanted.take() {
+            self.disk.remove(&path).await;
+        }
+        Ok(())
+    }
+}
