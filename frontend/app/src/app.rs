@@ -5,9 +5,11 @@ mod announce;
 mod choices;
 mod drops;
 mod lower;
+mod stay;
 
 use leptos::prelude::*;
 use mimeo_workbench::Workbench;
+use mimeo_workbench::backend::Place;
 
 use crate::bench::Bench;
 use crate::keyboard;
@@ -16,6 +18,7 @@ use crate::page::Page;
 use crate::panel::header::Header;
 use crate::panel::keys_sheet::KeysSheet;
 use crate::panel::pair::PairPanel;
+use crate::panel::playground;
 use crate::panel::preflight::{Preflight, Training};
 use crate::panel::recipe::RecipePanel;
 use crate::stage::{Stage, StagePanel};
@@ -40,6 +43,8 @@ pub fn App(workbench: Workbench) -> impl IntoView {
     keyboard::listen(bench, page, stage, train);
     drops::listen(bench, page);
     announce::follow(link, page);
+    stay::follow(link, page);
+    leave_with_the_place(bench, link, page);
     view! {
         <Header />
         <main>
@@ -57,4 +62,18 @@ pub fn App(workbench: Workbench) -> impl IntoView {
         <drops::BroughtBack />
         <announce::Toast />
     }
+}
+
+/// What is shown of one place means nothing at another: there it has other runs by the same numbers.
+fn leave_with_the_place(bench: Bench, link: Link, page: Page) {
+    Effect::new(move |before: Option<Option<Place>>| {
+        let place = link.place.get();
+        if before.flatten().is_some_and(|before| Some(before) != place) {
+            page.shown.set(None);
+            page.on_stage.set(None);
+            bench.plan.set(None);
+            playground::desk::Desk::forget_drawings();
+        }
+        place
+    });
 }

@@ -25,7 +25,7 @@ pub struct Bench {
     pub toolbox: RwSignal<Toolbox>,
     /// Why the last command was refused, and where to say it.
     pub refusal: RwSignal<Option<Refusal>>,
-    /// What the job would take, once the companion answered.
+    /// What the job would take, once whoever trains answered.
     pub plan: RwSignal<Option<MemoryPlan>>,
 }
 
@@ -158,18 +158,23 @@ impl Bench {
         self.with_facts(link, preflight::verdicts)
     }
 
+    /// Whether only what is on its way is missing.
+    pub fn only_waits(self, link: Link) -> bool {
+        self.with_facts(link, preflight::only_waits)
+    }
+
     /// The job, with its pictures.
     pub fn submission(self, link: Link) -> Result<Submission, Vec<Problem>> {
         self.with_facts(link, preflight::to_job)
     }
 
     fn with_facts<T>(self, link: Link, look: impl FnOnce(&Workbench, Facts<'_>) -> T) -> T {
-        let is_connected = link.is_connected();
+        let line = link.line();
         let plan = self.plan.get();
         link.host.with(|host| {
             self.with_all(|workbench| {
                 let facts = Facts {
-                    is_connected,
+                    line,
                     base: host.base(&workbench.settings().base),
                     plan: plan.as_ref(),
                 };

@@ -1,7 +1,7 @@
 //! The page: draws the workbench of `mimeo-workbench` and sends its commands.
 //!
 //! - `app`: the page from header to run bar. `panel`: its parts. `stage`: the canvas.
-//! - `bench`: the workbench as the page holds it. `link`: the companion. `page`: what is shown.
+//! - `bench`: the workbench as the page holds it. `link`: whoever trains. `page`: what is shown.
 //! - `files`: drop, paste, pick, download. `storage`: what a reload keeps.
 //! - `widget`: accessible primitives that know no word of Mimeo's.
 //!

@@ -76,6 +76,8 @@ pub struct Page {
     pub tab: RwSignal<Tab>,
     /// What the stage shows of the pair.
     pub view: RwSignal<Shown>,
+    /// Whether nobody saw the page for a part of the run in this tab.
+    pub was_hidden: RwSignal<bool>,
     /// Whether A is shown while a key is held.
     pub blinks: RwSignal<bool>,
     /// Whether the mask is drawn.
@@ -101,6 +103,7 @@ impl Page {
             run_again,
             tab: RwSignal::new(Tab::Run),
             view: RwSignal::new(Shown::Target),
+            was_hidden: RwSignal::new(false),
             blinks: RwSignal::new(false),
             has_mask_on: RwSignal::new(true),
             single_keys: RwSignal::new(true),

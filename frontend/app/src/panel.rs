@@ -1,5 +1,7 @@
 //! The parts of the page around the stage.
 
+pub mod arrivals;
+pub mod backend;
 pub mod header;
 pub mod keys_sheet;
 pub mod loss_chart;

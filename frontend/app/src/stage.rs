@@ -208,7 +208,7 @@ fn Preview(stage: Stage) -> impl IntoView {
         <Show when=move || on_stage.with(Option::is_some)>
             <figure class="stage-preview">
                 <img
-                    src=move || on_stage.get().map(|id| link.blob_url(id))
+                    src=move || on_stage.get().and_then(|id| link.blob_url(id))
                     alt="The preview, enlarged"
                 />
                 <button on:click=move |_| on_stage.set(None)>"Back to the pair"</button>

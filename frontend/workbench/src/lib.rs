@@ -6,6 +6,8 @@
 //! - [`fields`], [`plain`]: the recipe as a table of fields, and as three plain choices.
 //! - [`preflight`]: what keeps a pair from being trained, and the job it becomes.
 //! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.
+//! - [`backend`]: where it trains, in the companion or in this browser; [`base_folder`]: a base that
+//!   was picked from disk.
 //! - [`runs`]: what the server reports becomes what the page shows.
 //! - [`saved`]: the state as bytes, so that a reload loses nothing.
 //!
@@ -14,6 +16,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod as_trained;
+pub mod backend;
+pub mod base_folder;
 pub mod chart;
 pub mod cost;
 pub mod dial;

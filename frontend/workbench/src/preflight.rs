@@ -28,11 +28,27 @@ impl Check {
     pub const ALL: [Self; 4] = [Self::Model, Self::Pictures, Self::Mask, Self::Memory];
 }
 
+/// Whether there is somebody who trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Line {
+    /// The companion does not answer.
+    #[default]
+    NoCompanion,
+    /// It is being found out, or the trainer is on its way into this browser.
+    Coming,
+    /// Another tab of this browser trains.
+    Elsewhere,
+    /// The trainer in this browser ended, and does not start again by itself.
+    Broken,
+    /// There is.
+    Ready,
+}
+
 /// What the server says, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts<'a> {
-    /// Whether there is a connection.
-    pub is_connected: bool,
+    /// Whether there is a server.
+    pub line: Line,
     /// The base that is chosen, if the server has it.
     pub base: Option<&'a BaseInfo>,
     /// What the job would take, once the server answered.
@@ -46,6 +62,8 @@ pub enum Verdict {
     Good(String),
     /// It can be trained, but this could be better.
     Note(String, Option<Fix>),
+    /// It cannot be trained yet, and will be without anybody doing anything.
+    Wait(String),
     /// It cannot be trained.
     Problem(Problem),
 }
@@ -72,6 +90,10 @@ pub enum Fix {
     Suggest,
     /// Connect again now.
     Reconnect,
+    /// Take the training over from another tab.
+    TakeOver,
+    /// Start the trainer in this browser again.
+    Restart,
     /// Put the focus on the choice of the base.
     ChooseBase,
     /// Halve the batch size.
@@ -90,6 +112,8 @@ impl Fix {
             Self::Example => "Example",
             Self::Suggest => "Suggest",
             Self::Reconnect => "Connect now",
+            Self::TakeOver => "Train here",
+            Self::Restart => "Start again",
             Self::ChooseBase => "Choose another",
             Self::HalveBatch => "Halve the batch size",
             Self::Name => "Change the name",
@@ -125,11 +149,25 @@ pub fn verdicts(bench: &Workbench, facts: Facts<'_>) -> [(Check, Verdict); 4] {
 pub fn problems(bench: &Workbench, facts: Facts<'_>) -> Vec<Problem> {
     let problem = |verdict| match verdict {
         Verdict::Problem(problem) => Some(problem),
+        Verdict::Wait(sentence) => Some(Problem {
+            check: Check::Model,
+            sentence,
+            fix: None,
+        }),
         Verdict::Good(_) | Verdict::Note(..) => None,
     };
     let found = verdicts(bench, facts).map(|(_, verdict)| problem(verdict));
     let name = job_name(&bench.settings().name).err();
     found.into_iter().flatten().chain(name).collect()
+}
+
+/// Whether it could be trained, if only what is on its way were here.
+#[must_use]
+pub fn only_waits(bench: &Workbench, facts: Facts<'_>) -> bool {
+    let verdicts = verdicts(bench, facts).map(|(_, verdict)| verdict);
+    let waits = verdicts.iter().any(|it| matches!(it, Verdict::Wait(_)));
+    let fails = verdicts.iter().any(|it| matches!(it, Verdict::Problem(_)));
+    waits && !fails && job_name(&bench.settings().name).is_ok()
 }
 
 /// The job that the workbench becomes, with its pictures as they will be trained.
@@ -236,17 +274,33 @@ pub fn job_name(typed: &str) -> Result<JobName, Problem> {
 }
 
 fn model(facts: Facts<'_>) -> Verdict {
-    let problem = |sentence: String, fix| {
+    let problem = |sentence: String, fix: Fix| {
         Verdict::Problem(Problem {
             check: Check::Model,
             sentence,
             fix: Some(fix),
         })
     };
-    if !facts.is_connected {
-        let sentence = "The companion is not connected. Start it with `mimeo serve`; this page connects by itself.";
-        return problem(sentence.to_owned(), Fix::Reconnect);
-    }
+    let (sentence, fix) = match facts.line {
+        Line::Ready => return base(facts, problem),
+        Line::Coming => return Verdict::Wait("The trainer is on its way".to_owned()),
+        Line::NoCompanion => (
+            "The companion is not connected. Start it with `mimeo serve`; this page connects by itself.",
+            Fix::Reconnect,
+        ),
+        Line::Elsewhere => (
+            "Mimeo trains in another tab of this browser. Close it, or train here.",
+            Fix::TakeOver,
+        ),
+        Line::Broken => (
+            "The trainer in this browser has ended. Start it again, or train elsewhere.",
+            Fix::Restart,
+        ),
+    };
+    problem(sentence.to_owned(), fix)
+}
+
+fn base(facts: Facts<'_>, problem: impl Fn(String, Fix) -> Verdict) -> Verdict {
     let Some(base) = facts.base else {
         let sentence = "The base that was chosen is not here any more. Choose another one.";
         return problem(sentence.to_owned(), Fix::ChooseBase);
@@ -296,7 +350,8 @@ fn mask(bench: &Workbench) -> Verdict {
 
 fn memory(bench: &Workbench, facts: Facts<'_>) -> Verdict {
     let Some(plan) = facts.plan else {
-        let is_waiting = facts.is_connected && bench.frame().is_some();
+        let is_coming = matches!(facts.line, Line::Ready | Line::Coming);
+        let is_waiting = is_coming && bench.frame().is_some();
         let when = if is_waiting {
             "being worked out"
         } else {
@@ -327,7 +382,7 @@ mod tests {
 
     fn facts(base: &BaseInfo) -> Facts<'_> {
         Facts {
-            is_connected: true,
+            line: Line::Ready,
             base: Some(base),
             plan: None,
         }
@@ -348,6 +403,32 @@ mod tests {
         let found = problems(&pair(), Facts::default());
         assert_eq!(found[0].fix, Some(Fix::Reconnect), "{found:?}");
         assert!(found[0].sentence.contains("mimeo serve"), "what to do");
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_waited_for_and_nothing_else() {
+        let coming = Facts {
+            line: Line::Coming,
+            ..Facts::default()
+        };
+        assert!(only_waits(&pair(), coming), "it trains once it is there");
+        assert_eq!(problems(&pair(), coming)[0].fix, None, "nothing to do");
+        assert!(
+            !only_waits(&Workbench::default(), coming),
+            "pictures do not come by themselves"
+        );
+        let base = base();
+        assert!(!only_waits(&pair(), facts(&base)), "it is there");
+        for (line, fix) in [
+            (Line::Elsewhere, Fix::TakeOver),
+            (Line::Broken, Fix::Restart),
+        ] {
+            let facts = Facts {
+                line,
+                ..Facts::default()
+            };
+            assert_eq!(problems(&pair(), facts)[0].fix, Some(fix), "{line:?}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn settings(job: TrainJob) -> Vec<Command> {
     settings.into_iter().map(Command::Set).collect()
 }
 
-/// The command that puts in a pair that the companion keeps.
+/// The command that puts in a pair that is kept where it trains.
 ///
 /// # Errors
 /// A sentence when it does not, any more.

@@ -56,7 +56,8 @@ pub fn BroughtBack() -> impl IntoView {
                     page.brought_back.set(None);
                 }
                 Err(_gone) => refusal.set(Some(
-                    "Its pictures are not on this companion. Add them yourself; the settings are here.".to_owned(),
+                    "Its pictures are not kept here. Add them yourself; the settings are here."
+                        .to_owned(),
                 )),
             }
         });

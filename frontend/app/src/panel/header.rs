@@ -4,8 +4,8 @@ use leptos::prelude::*;
 use mimeo_workbench::Command;
 
 use crate::bench::Bench;
-use crate::link::{Link, Status};
 use crate::page::Page;
+use crate::panel::backend::{Backend, banner::Banner};
 use crate::storage;
 
 const THEME: &str = "mimeo.theme";
@@ -53,83 +53,6 @@ pub fn Header() -> impl IntoView {
             </div>
         </header>
         <Banner />
-    }
-}
-
-/// Where it trains, and why there.
-#[component]
-fn Backend() -> impl IntoView {
-    let link = expect_context::<Link>();
-    let device = move || link.host.with(|host| host.device.clone());
-    let title = move || match link.status.get() {
-        Status::Connected => {
-            let name = device().map_or_else(String::new, |device| format!(" · {}", device.name));
-            format!("Companion{name}")
-        }
-        Status::Connecting => "Connecting…".to_owned(),
-        Status::Lost { retry_secs } => format!("No companion · next try in {retry_secs} s"),
-        Status::Refused(_) => "Companion refuses".to_owned(),
-    };
-    view! {
-        <details class="backend">
-            <summary class:lost=move || !link.is_connected()>
-                <span class="dot" aria-hidden="true"></span>
-                <span class="soft">"Train on: "</span>
-                {title}
-            </summary>
-            <div class="backend-body">
-                {move || device().map(|device| view! { <p>{device.reason}</p> })}
-                {move || {
-                    let memory = device().and_then(|device| device.memory_bytes);
-                    memory
-                        .map(|memory| {
-                            view! { <p>{format!("Memory: {}", mimeo_workbench::words::bytes(memory))}</p> }
-                        })
-                }}
-                <p class="soft">{move || link.host.with(|host| host.app.clone())}</p>
-                <Show when=move || !link.is_connected()>
-                    <p>"Start it with " <code>"mimeo serve"</code> ". This page connects by itself."</p>
-                    <button on:click=move |_| link.connect_now()>"Connect now"</button>
-                </Show>
-            </div>
-        </details>
-    }
-}
-
-/// A line that is down is said above everything, since it concerns everything.
-#[component]
-fn Banner() -> impl IntoView {
-    let link = expect_context::<Link>();
-    let was_connected = RwSignal::new(false);
-    Effect::new(move |_| {
-        if link.is_connected() {
-            was_connected.set(true);
-        }
-    });
-    let sentence = move || match link.status.get() {
-        Status::Connected | Status::Connecting => None,
-        Status::Refused(why) => Some(why),
-        Status::Lost { .. } if was_connected.get() => Some(
-            "The companion is gone. Reconnecting… A run goes on there, or when it is back."
-                .to_owned(),
-        ),
-        Status::Lost { .. } => Some(
-            "No companion answers. Start it with `mimeo serve`; this page connects by itself."
-                .to_owned(),
-        ),
-    };
-    view! {
-        {move || {
-            sentence()
-                .map(|sentence| {
-                    view! {
-                        <div class="banner" role="alert">
-                            <span>{sentence}</span>
-                            <button on:click=move |_| link.connect_now()>"Connect now"</button>
-                        </div>
-                    }
-                })
-        }}
     }
 }
 

@@ -1,6 +1,6 @@
 //! The playground: any base, any LoRAs, any prompt.
 
-mod desk;
+pub mod desk;
 pub mod draw;
 mod drawings;
 mod loras;
@@ -65,7 +65,7 @@ fn Base(desk: Desk) -> impl IntoView {
             </select>
         </label>
         <Show when=move || bases.with(Vec::is_empty)>
-            <p class="soft">"Bases are listed once the companion is connected"</p>
+            <p class="soft">"Bases are listed once the trainer is there"</p>
         </Show>
     }
 }

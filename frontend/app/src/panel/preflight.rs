@@ -7,6 +7,7 @@ use mimeo_workbench::workbench::{MaskCommand, Setting};
 use mimeo_workbench::{Check, Command, Slot, Verdict, fields::Field};
 use wasm_bindgen::JsCast as _;
 
+use super::arrivals::Arrivals;
 use super::pair::{first_example, load_example};
 use crate::bench::Bench;
 use crate::link::Link;
@@ -17,7 +18,9 @@ use crate::page::{Page, Tab};
 pub struct Training {
     /// Whether pictures and job are on their way.
     pub is_submitting: RwSignal<bool>,
-    /// Why the companion did not take the job.
+    /// Whether it shall begin once the trainer is there.
+    pub waits: RwSignal<bool>,
+    /// Why the job was not taken.
     pub refusal: RwSignal<Option<String>>,
 }
 
@@ -26,6 +29,7 @@ impl Training {
     pub fn new() -> Self {
         Self {
             is_submitting: RwSignal::new(false),
+            waits: RwSignal::new(false),
             refusal: RwSignal::new(None),
         }
     }
@@ -36,8 +40,12 @@ impl Training {
             return;
         }
         self.refusal.set(None);
+        // Pressed once more, it does not wait.
+        let waited = self.waits.get_untracked();
+        self.waits.set(false);
         let submission = match untrack(|| bench.submission(link)) {
             Ok(submission) => submission,
+            Err(_) if untrack(|| bench.only_waits(link)) => return self.waits.set(!waited),
             Err(_problems) => return focus_first_problem(),
         };
         self.is_submitting.set(true);
@@ -55,6 +63,18 @@ impl Training {
     }
 }
 
+/// Begins once what is on its way is there; gives up waiting if it does not come.
+fn begin_when_there(training: Training, bench: Bench, link: Link, page: Page) {
+    Effect::new(move |_| {
+        if training.waits.get() && !bench.only_waits(link) {
+            match untrack(|| bench.submission(link)) {
+                Ok(_) => training.begin(bench, link, page),
+                Err(_problems) => training.waits.set(false),
+            }
+        }
+    });
+}
+
 async fn submit(
     link: Link,
     submission: mimeo_workbench::Submission,
@@ -68,7 +88,7 @@ async fn submit(
         .await?
     {
         ServerMessage::Accepted { job, .. } => Ok(job),
-        _ => Err("The companion answered something else. Reload the page.".to_owned()),
+        _ => Err("Something else came back than a number. Reload the page.".to_owned()),
     }
 }
 
@@ -91,10 +111,16 @@ pub fn Preflight() -> impl IntoView {
     let page = expect_context::<Page>();
     let training = expect_context::<Training>();
     ask_for_plan(bench, link);
+    begin_when_there(training, bench, link, page);
     // Once for all rows: they measure the whole mask.
     let verdicts = Memo::new(move |_| bench.verdicts(link));
     let name =
         Memo::new(move |_| bench.with_settings(|bench| job_name(&bench.settings().name).err()));
+    let says = move || match (training.is_submitting.get(), training.waits.get()) {
+        (true, _) => "Sending…",
+        (false, true) => "Trains once the trainer is there…",
+        (false, false) => "Train",
+    };
     view! {
         <section class="preflight" aria-label="Before the run">
             <ul class="checks">
@@ -107,13 +133,14 @@ pub fn Preflight() -> impl IntoView {
                 let refusal = training.refusal.get();
                 refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
             }}
+            <Arrivals />
             <button
                 class="train"
                 title="Ctrl+Enter"
-                aria-busy=move || training.is_submitting.get().to_string()
+                aria-busy=move || (training.is_submitting.get() || training.waits.get()).to_string()
                 on:click=move |_| training.begin(bench, link, page)
             >
-                {move || if training.is_submitting.get() { "Sending…" } else { "Train" }}
+                {says}
             </button>
         </section>
     }
@@ -126,6 +153,7 @@ fn CheckRow(row: usize, verdicts: Memo<[(Check, Verdict); 4]>) -> impl IntoView 
         let (class, mark, meaning, text, fix) = match verdict.get() {
             Verdict::Good(text) => ("check good", "✓", "Good:", text, None),
             Verdict::Note(text, fix) => ("check noted", "·", "Note:", text, fix),
+            Verdict::Wait(text) => ("check waits", "…", "Wait:", text, None),
             Verdict::Problem(problem) => (
                 "check problem",
                 "✕",
@@ -152,7 +180,8 @@ fn FixButton(fix: Fix) -> impl IntoView {
     let mend = move |_| match fix {
         Fix::Pick(slot) => click_input(slot),
         Fix::Example => load_example(bench, first_example()),
-        Fix::Reconnect => link.connect_now(),
+        Fix::Reconnect | Fix::Restart => link.connect_now(),
+        Fix::TakeOver => link.take_over(),
         Fix::ChooseBase => focus("base"),
         Fix::Name => focus("lora-name"),
         Fix::HalveBatch => halve_batch(bench),

@@ -340,7 +340,7 @@ fn Picture(grid: Grid, place: Place, shot: Shot, is_stop: Memo<bool>) -> impl In
             on:focus=move |_| grid.wanted.set(Some(place))
             on:click=move |_| page.on_stage.set((!is_open.get_untracked()).then_some(picture))
         >
-            <img src=link.blob_url(picture) alt=alt width="96" height="96" loading="lazy" />
+            <img src=move || link.blob_url(picture) alt=alt width="96" height="96" loading="lazy" />
         </button>
         <button
             class="star"
@@ -363,11 +363,12 @@ fn FileLink(grid: Grid, place: Place, file: ResultFile, is_stop: Memo<bool>) -> 
     };
     let (moment, size) = (place.column.label(), words::bytes(file.bytes));
     let label = format!("{text}: {moment}, {size}");
+    let name = file.name.clone();
     view! {
         <a
             class="save-step"
-            href=link.file_url(file.id)
-            download=file.name
+            href=move || link.file_url(&file)
+            download=name
             title=label.clone()
             aria-label=label
             tabindex=move || tab_stop(is_stop)

@@ -2,6 +2,7 @@
 
 mod advanced;
 mod exchange;
+mod from_disk;
 mod idea;
 
 use leptos::prelude::*;
@@ -102,6 +103,9 @@ fn Base() -> impl IntoView {
                 }}
             </select>
         </label>
+        <Show when=move || link.is_browser()>
+            <from_disk::FromDisk />
+        </Show>
     }
 }
 

@@ -28,6 +28,7 @@ pub fn RunBar(#[prop(into)] run: Signal<Run>) -> impl IntoView {
                 <Facts run />
             </div>
             <Phases run />
+            <InThisTab />
             <Trouble run />
             <Controls run title />
             <ul class="run-remarks">
@@ -79,6 +80,26 @@ fn Facts(run: Signal<Run>) -> impl IntoView {
     }
 }
 
+/// What a run in this browser needs of its user.
+#[component]
+fn InThisTab() -> impl IntoView {
+    let (link, page) = (expect_context::<Link>(), expect_context::<Page>());
+    let runs_here = Memo::new(move |_| link.runs_here());
+    let says = move || match page.was_hidden.get() {
+        true => {
+            "This tab was hidden for a while, and browsers slow hidden tabs down: keep it in sight to train at full speed"
+        }
+        false => {
+            "It trains in this tab: keep it open, and in sight, since browsers slow hidden tabs down"
+        }
+    };
+    view! {
+        <Show when=move || runs_here.get()>
+            <p class="soft">{says}</p>
+        </Show>
+    }
+}
+
 #[component]
 fn Phases(run: Signal<Run>) -> impl IntoView {
     let phases = Memo::new(move |_| run.with(Run::phases));
@@ -101,16 +122,26 @@ fn Phases(run: Signal<Run>) -> impl IntoView {
 
 #[component]
 fn PhaseRow(phase: Phase, progress: Signal<Option<PhaseProgress>>) -> impl IntoView {
+    let link = expect_context::<Link>();
     let label = words::phase(phase);
     let progress = Memo::new(move |_| progress.get());
+    // The trainer itself cannot tell while its GPU is made ready.
+    let compiling = Memo::new(move |_| {
+        let is_compiling = phase == Phase::Compiling;
+        is_compiling.then(|| link.arrival.with(|arrival| arrival.compiling()))?
+    });
     let status = move || progress.with(|progress| progress.map(|progress| progress.status));
     let (mark, meaning) = (
         move || status().map_or("", |status| mark(status).0),
         move || status().map_or("", |status| mark(status).1),
     );
     let share = move || {
-        let share = progress.with(|progress| progress.and_then(|progress| progress.share()));
-        share.map(|share| share.to_string())
+        let told = progress.with(|progress| progress.and_then(|progress| progress.share()));
+        let share = compiling.with(|bar| bar.as_ref().and_then(|bar| bar.share));
+        share
+            .filter(|_| status() == Some(PhaseStatus::UnderWay))
+            .or(told)
+            .map(|share| share.to_string())
     };
     view! {
         <li
@@ -123,6 +154,7 @@ fn PhaseRow(phase: Phase, progress: Signal<Option<PhaseProgress>>) -> impl IntoV
                 <span aria-hidden="true">{mark}</span>
                 {label}
                 <span class="hidden">" "{meaning}</span>
+                {move || compiling.get().map(|bar| view! { <span class="soft">" "{bar.text}</span> })}
             </span>
             <progress aria-label=label max="1" value=share></progress>
         </li>

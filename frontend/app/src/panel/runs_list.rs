@@ -147,7 +147,7 @@ fn Thumbnail(picture: Memo<Option<BlobId>>) -> impl IntoView {
             height="64"
             loading="lazy"
             draggable="false"
-            src=move || picture.get().map(|picture| link.blob_url(picture))
+            src=move || picture.get().and_then(|picture| link.blob_url(picture))
         />
     }
 }

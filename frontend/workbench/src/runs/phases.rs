@@ -73,6 +73,8 @@ pub(super) fn planned(job: &TrainJob) -> impl Iterator<Item = Phase> {
         job.recipe.method == Method::Copier && !matches!(job.copier, CopierChoice::Given(_));
     let (calibrates, scores) = (job.recipe.calibrate, job.scores);
     Phase::ALL.into_iter().filter(move |phase| match phase {
+        // Only a browser's GPU takes its time, and only the first time: shown once it does.
+        Phase::Compiling => false,
         Phase::Copier => trains_copier,
         Phase::Calibrating => calibrates,
         Phase::Scoring => scores,
@@ -99,8 +101,8 @@ fn weight(job: &TrainJob, phase: Phase) -> f64 {
             pass(job, phase).map_or(0.0, |pass| pass.steps.get().into())
         }
         Phase::Loading => 4.0,
-        // Only a browser's GPU takes its time, and nobody knows how much.
-        Phase::Compiling => 1.0,
+        // Nobody knows whether it will be, and a bar never goes backwards.
+        Phase::Compiling => 0.0,
         Phase::Encoding | Phase::Saving => 2.0,
         Phase::Calibrating => 60.0,
         Phase::Scoring => 180.0,
@@ -141,17 +143,13 @@ impl Run {
     /// Every phase of the run, in order.
     #[must_use]
     pub fn phases(&self) -> Vec<PhaseProgress> {
-        planned(self.job())
-            .chain(self.unplanned())
-            .map(|phase| self.phase(phase))
-            .collect()
-    }
-
-    /// A phase that happens although nobody could have known.
-    fn unplanned(&self) -> Option<Phase> {
-        let phase = self.current_phase()?;
-        let is_planned = planned(self.job()).any(|planned| planned == phase);
-        (!is_planned).then_some(phase)
+        let planned: Vec<Phase> = planned(self.job()).collect();
+        let is_shown = |phase: &Phase| {
+            let was_compiled = *phase == Phase::Compiling && self.log().was_in(*phase);
+            planned.contains(phase) || self.current_phase() == Some(*phase) || was_compiled
+        };
+        let shown = Phase::ALL.into_iter().filter(is_shown);
+        shown.map(|phase| self.phase(phase)).collect()
     }
 
     /// The phase under way, or paused in.
@@ -253,7 +251,7 @@ impl Run {
         let training = self.training_after(*phase, progress.secs_per_unit);
         let measured = [Phase::Calibrating, Phase::Scoring];
         let is_unknown = |later: Phase| place(later) > place(*phase) && measured.contains(&later);
-        let starts = [Phase::Loading, Phase::Encoding].contains(phase);
+        let starts = [Phase::Loading, Phase::Compiling, Phase::Encoding].contains(phase);
         Some(Left {
             secs: secs + training.unwrap_or(0.0),
             is_rough: training.is_some(),

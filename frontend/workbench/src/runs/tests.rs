@@ -375,6 +375,21 @@ fn time_counts_while_it_is_worked_on_only() {
 }
 
 #[test]
+fn preparing_the_gpu_is_shown_where_it_happens_and_nowhere_else() {
+    let has_it = |watched: &Watched| {
+        let phases = watched.run().phases();
+        phases.iter().position(|it| it.phase == Phase::Compiling)
+    };
+    let mut watched = Watched::new(job(Method::Addift));
+    watched.hears(running(Phase::Loading), 1000);
+    assert_eq!(has_it(&watched), None, "not planned");
+    watched.hears(running(Phase::Compiling), 2000);
+    assert_eq!(has_it(&watched), Some(1), "after Loading");
+    watched.hears(running(Phase::Training), 3000);
+    assert_eq!(has_it(&watched), Some(1), "it was done");
+}
+
+#[test]
 fn a_copier_that_was_there_already_is_skipped() {
     let mut watched = Watched::new(job(Method::Copier));
     watched.hears(running(Phase::Loading), 1000);

@@ -38,7 +38,7 @@ impl Kept {
 /// The playground, as its panel uses it.
 #[derive(Clone, Copy)]
 pub struct Desk {
-    /// The companion.
+    /// Whoever draws.
     pub link: Link,
     /// What the next picture will be.
     pub settings: RwSignal<Settings>,
@@ -101,6 +101,11 @@ impl Desk {
     pub fn drawing(self) -> Option<Drawing> {
         let newest = || self.state.with(|state| state.drawings().first().cloned());
         self.shown.get().or_else(newest)
+    }
+
+    /// Forgets what was drawn: it trains elsewhere now, and the pictures are not there.
+    pub fn forget_drawings() {
+        KEPT.with(|kept| kept.state.set(Playground::default()));
     }
 
     /// Looks at a picture again, with its settings in the fields.

@@ -1,4 +1,4 @@
-//! A picture from the companion.
+//! A picture from whoever trains.
 
 use mimeo_protocol::{BlobId, ClientMessage, PreviewRequest, ServerMessage};
 
@@ -7,13 +7,11 @@ use crate::link::Link;
 /// Draws a picture.
 ///
 /// # Errors
-/// The companion's sentence, or ours.
+/// The other side's sentence, or ours.
 pub async fn draw(link: Link, preview: PreviewRequest) -> Result<BlobId, String> {
     let ask = |request| ClientMessage::Preview { request, preview };
     match link.ask(ask).await? {
         ServerMessage::Preview { picture, .. } => Ok(picture),
-        _ => {
-            Err("The companion answered something else than a picture. Reload the page.".to_owned())
-        }
+        _ => Err("Something else came back than a picture. Reload the page.".to_owned()),
     }
 }

@@ -51,7 +51,17 @@ fn Shown(drawing: Drawing) -> impl IntoView {
     let name = file_name(&settings.prompt, settings.seed);
     let save = {
         let name = name.clone();
-        move |_| files::download_from(&name, &link.blob_url(picture))
+        move |_| {
+            let name = name.clone();
+            leptos::task::spawn_local(async move {
+                let file = link.fetch_blob(picture).await;
+                if let Ok(file) = &file {
+                    files::download(&name, "image/png", file);
+                }
+                // The picture may be gone by then.
+                _ = refusal.try_set(file.err());
+            });
+        }
     };
     let place = move |slot: Slot| {
         let name = name.clone();
@@ -71,7 +81,7 @@ fn Shown(drawing: Drawing) -> impl IntoView {
     });
     view! {
         <figure>
-            <img src=link.blob_url(picture) alt=settings.prompt.clone() />
+            <img src=move || link.blob_url(picture) alt=settings.prompt.clone() />
             <figcaption>
                 <span>{settings.prompt.clone()}</span>
                 <span class="soft">{settings.describe()}</span>
@@ -130,10 +140,8 @@ fn file_name(prompt: &str, seed: u64) -> String {
 fn History(desk: Desk, drawing: Memo<Option<Drawing>>) -> impl IntoView {
     let drawings = Memo::new(move |_| desk.state.with(|state| state.drawings().to_vec()));
     let row = move |known: Drawing| {
-        let (src, alt) = (
-            desk.link.blob_url(known.picture),
-            known.settings.prompt.clone(),
-        );
+        let (picture, alt) = (known.picture, known.settings.prompt.clone());
+        let src = move || desk.link.blob_url(picture);
         let title = format!(
             "{} \u{b7} {}",
             known.settings.prompt,

@@ -181,7 +181,7 @@ fn add_lora(desk: Desk, told: Told, lora: LoraRef, name: &str) {
     _ = told.refusal.try_set(desk.add(lora, name).err());
 }
 
-/// Sends the files to the companion one by one, and adds them.
+/// Sends the files to where it draws one by one, and adds them.
 fn add_files(desk: Desk, told: Told, files: Vec<File>) {
     leptos::task::spawn_local(async move {
         for file in files {
@@ -207,7 +207,7 @@ async fn send(desk: Desk, file: &File) -> Result<LoraRef, String> {
     let bytes = files::read(file).await?.bytes;
     let lora = hash(&bytes);
     let sent = desk.link.upload_lora(lora, &bytes).await;
-    // The companion does not know which of several files it refuses.
+    // The other side does not know which of several files it refuses.
     sent.map_err(|why| format!("{name}: {why}"))?;
     Ok(LoraRef::Uploaded { lora })
 }

@@ -150,7 +150,7 @@ fn Ahead(desk: Desk) -> impl IntoView {
         let picture = Memo::new(move |_| desk.dial.with(|dial| dial.picture(notch)));
         view! {
             <Show when=move || picture.with(Option::is_some)>
-                <img src=move || picture.get().map(|id| desk.link.blob_url(id)) alt="" />
+                <img src=move || picture.get().and_then(|id| desk.link.blob_url(id)) alt="" />
             </Show>
         }
     });

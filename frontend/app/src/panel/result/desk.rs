@@ -61,7 +61,7 @@ struct Source {
 /// One result, as its panel uses it.
 #[derive(Clone, Copy)]
 pub struct Desk {
-    /// The companion.
+    /// Whoever draws and measures.
     pub link: Link,
     /// The strength dial and its pictures.
     pub dial: RwSignal<Dial>,
@@ -114,7 +114,7 @@ impl Desk {
     }
 
     /// Takes over the run's own pictures, and draws what is missing when they are all here, and
-    /// again when the companion is back.
+    /// again when the line is back.
     fn follow(self, run: Signal<Run>) {
         let shots = Memo::new(move |_| run.with(|run| run.previews().shots().to_vec()));
         Effect::new(move |_| {
@@ -172,7 +172,7 @@ impl Desk {
             measured.set(match link.ask(ask).await {
                 Ok(ServerMessage::Scored { scores, .. }) => Measured::Yes(scores),
                 Ok(_) => {
-                    let why = "The companion answered something else than scores. Reload the page.";
+                    let why = "Something else came back than scores. Reload the page.";
                     Measured::Refused(why.to_owned())
                 }
                 Err(why) => Measured::Refused(why),

@@ -200,7 +200,8 @@ fn Picture(desk: Desk, place: Place, prompt: String, strength: Strength) -> impl
     let alt = format!("{prompt}, strength {}", words::strength(strength.get()));
     move || match cell.get() {
         Some(Cell::Drawn(picture)) => {
-            let (src, alt) = (desk.link.blob_url(picture), alt.clone());
+            let src = move || desk.link.blob_url(picture);
+            let alt = alt.clone();
             view! {
                 <button
                     class="picture"

@@ -67,14 +67,9 @@ fn tag(file: &str) -> String {
 #[component]
 fn Download(file: ResultFile, label: &'static str) -> impl IntoView {
     let link = expect_context::<Link>();
-    let address = move || {
-        // Another start of the companion has other addresses.
-        link.status.track();
-        link.file_url(file.id)
-    };
-    let says = format!("{label} {}", file.name);
+    let (says, name) = (format!("{label} {}", file.name), file.name.clone());
     view! {
-        <a class="button primary" href=address download=file.name aria-label=says>
+        <a class="button primary" href=move || link.file_url(&file) download=name aria-label=says>
             {label}
         </a>
     }
@@ -85,6 +80,8 @@ fn Download(file: ResultFile, label: &'static str) -> impl IntoView {
 fn Reveal(file: FileId) -> impl IntoView {
     let link = expect_context::<Link>();
     let (is_busy, refusal) = (RwSignal::new(false), RwSignal::new(None::<String>));
+    // A browser keeps its files where nobody looks.
+    let has_folder = move || !link.is_browser();
     let reveal = move |_| {
         if is_busy.get_untracked() {
             return;
@@ -102,9 +99,11 @@ fn Reveal(file: FileId) -> impl IntoView {
     };
     view! {
         <div class="row">
-            <button aria-busy=move || is_busy.get().to_string() on:click=reveal>
-                "Show in folder"
-            </button>
+            <Show when=has_folder>
+                <button aria-busy=move || is_busy.get().to_string() on:click=reveal>
+                    "Show in folder"
+                </button>
+            </Show>
             {move || refusal.get().map(|why| view! { <p class="refusal" role="alert">{why}</p> })}
         </div>
     }

@@ -168,7 +168,7 @@ fn Layer(look: Look, side: RwSignal<Side>) -> impl IntoView {
             fallback=move || view! { <Waits look /> }
         >
             <img
-                src=move || picture.get().map(|id| look.desk.link.blob_url(id))
+                src=move || picture.get().and_then(|id| look.desk.link.blob_url(id))
                 alt=move || look.caption(side.get())
                 draggable="false"
                 style:transform=move || look.zoom.scale()

@@ -1,0 +1,246 @@
+use super::*;
+
+fn real() -> WebGpu {
+    WebGpu::Real(adapter("nvidia ampere"))
+}
+
+fn adapter(name: &str) -> Adapter {
+    Adapter {
+        name: name.to_owned(),
+        max_buffer_bytes: 4_294_967_296,
+        max_binding_bytes: 2_147_483_644,
+        has_f16: true,
+    }
+}
+
+const fn there(is_gpu: bool) -> Companion {
+    Companion::There {
+        is_gpu,
+        is_busy: false,
+    }
+}
+
+fn place(companion: Companion, gpu: WebGpu, wish: Wish) -> Option<Place> {
+    choose(&Facts { companion, gpu }, wish).map(|choice| choice.place)
+}
+
+fn reason(companion: Companion, gpu: WebGpu, wish: Wish) -> String {
+    choose(&Facts { companion, gpu }, wish).unwrap().reason
+}
+
+#[test]
+fn companion_with_a_gpu_then_browser_gpu_then_companion_then_browser() {
+    use Place::{BrowserCpu, BrowserGpu};
+    let software = || WebGpu::Software(adapter("SwiftShader"));
+    let cases = [
+        (there(true), real(), Place::Companion),
+        (there(true), WebGpu::Unknown, Place::Companion),
+        (there(false), real(), BrowserGpu),
+        (there(false), software(), Place::Companion),
+        (there(false), WebGpu::Missing, Place::Companion),
+        (Companion::Away, real(), BrowserGpu),
+        (Companion::Unreachable, real(), BrowserGpu),
+        (Companion::Unreachable, software(), BrowserCpu),
+        (Companion::Unreachable, WebGpu::NoAdapter, BrowserCpu),
+        (Companion::Away, WebGpu::Insecure, BrowserCpu),
+    ];
+    for (companion, gpu, expected) in cases {
+        let found = place(companion, gpu.clone(), Wish::Automatic);
+        assert_eq!(found, Some(expected), "{companion:?} {gpu:?}");
+    }
+}
+
+#[test]
+fn the_gpu_is_asked_for_only_where_it_matters() {
+    let unknown = || WebGpu::Unknown;
+    for companion in [Companion::Away, Companion::Unreachable, there(false)] {
+        let found = place(companion, unknown(), Wish::Automatic);
+        assert_eq!(found, None, "{companion:?}: it decides");
+    }
+    let found = place(Companion::Unknown, unknown(), Wish::Automatic);
+    assert_eq!(found, Some(Place::Companion), "it is looked for first");
+    assert_eq!(
+        place(there(true), unknown(), Wish::BrowserGpu),
+        None,
+        "the wish needs it"
+    );
+}
+
+#[test]
+fn a_companion_in_the_middle_of_its_runs_is_not_left() {
+    let busy = Companion::There {
+        is_gpu: false,
+        is_busy: true,
+    };
+    assert_eq!(
+        place(busy, real(), Wish::Automatic),
+        Some(Place::Companion),
+        "its runs are on the page"
+    );
+    assert!(
+        reason(busy, real(), Wish::Automatic).contains("runs under way"),
+        "and that is said"
+    );
+}
+
+#[test]
+fn what_the_user_wants_is_done_where_it_can_be() {
+    for companion in [there(true), there(false), Companion::Unreachable] {
+        let found = |wish| place(companion, real(), wish);
+        assert_eq!(
+            found(Wish::Companion),
+            Some(Place::Companion),
+            "{companion:?}"
+        );
+        assert_eq!(
+            found(Wish::BrowserGpu),
+            Some(Place::BrowserGpu),
+            "{companion:?}"
+        );
+        assert_eq!(
+            found(Wish::BrowserCpu),
+            Some(Place::BrowserCpu),
+            "{companion:?}"
+        );
+    }
+    let software = WebGpu::Software(adapter("SwiftShader"));
+    assert_eq!(
+        place(there(true), software.clone(), Wish::BrowserGpu),
+        Some(Place::BrowserGpu),
+        "slow, but it can be had"
+    );
+    let said = reason(there(true), software, Wish::BrowserGpu);
+    assert!(said.contains("SwiftShader"), "with a warning: {said}");
+    assert_eq!(
+        place(there(true), WebGpu::Missing, Wish::BrowserGpu),
+        Some(Place::BrowserCpu),
+        "what is not there cannot be had"
+    );
+}
+
+#[test]
+fn every_reason_is_one_sentence_and_says_what_to_do_about_webgpu() {
+    let gpus = [
+        (WebGpu::Insecure, "HTTPS"),
+        (WebGpu::Missing, "Chrome"),
+        (WebGpu::NoAdapter, "hardware acceleration"),
+        (
+            WebGpu::Software(adapter("SwiftShader")),
+            "hardware acceleration",
+        ),
+        (real(), ""),
+    ];
+    let companions = [
+        Companion::Unknown,
+        Companion::Unreachable,
+        Companion::Away,
+        there(false),
+        there(true),
+    ];
+    for companion in companions {
+        for wish in Wish::ALL {
+            for (gpu, remedy) in gpus.clone() {
+                let said = reason(companion, gpu.clone(), wish);
+                let case = format!("{companion:?} {gpu:?} {wish:?}: {said}");
+                assert!(said.ends_with('.'), "{case}");
+                assert_eq!(said.matches(". ").count(), 0, "{case}");
+                let chose = choose(&Facts { companion, gpu }, wish).unwrap();
+                let is_asked = wish == Wish::BrowserGpu
+                    || (wish == Wish::Automatic && chose.place == Place::BrowserCpu);
+                assert!(!is_asked || said.contains(remedy), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wishes_are_kept_by_name() {
+    for wish in Wish::ALL {
+        assert_eq!(Wish::from_name(wish.name()), Some(wish), "there and back");
+    }
+    assert_eq!(Wish::from_name("gpu"), None, "anything else is none");
+}
+
+#[test]
+fn software_is_found_out_also_where_the_browser_does_not_say_so() {
+    let info = |architecture: &str, description: &str, is_fallback| AdapterInfo {
+        vendor: "google".to_owned(),
+        architecture: architecture.to_owned(),
+        description: description.to_owned(),
+        is_fallback,
+    };
+    assert!(
+        info("swiftshader", "", false).is_software(),
+        "by architecture"
+    );
+    assert!(
+        info("", "llvmpipe (LLVM 15)", false).is_software(),
+        "by name"
+    );
+    assert!(info("", "", true).is_software(), "by its own word");
+    assert!(!info("ampere", "", false).is_software(), "a GPU");
+    assert_eq!(
+        info("ampere", "", false).name(),
+        "google ampere",
+        "what is told"
+    );
+    assert_eq!(
+        AdapterInfo::default().name(),
+        "a GPU that the browser does not name",
+        "and where nothing is"
+    );
+}
+
+#[test]
+fn limits_are_told() {
+    let said = real().describe().unwrap();
+    for part in ["nvidia ampere", "4.3 GB", "2.1 GB", "16-bit numbers: yes"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(WebGpu::Unknown.describe(), None, "not asked yet");
+    let said = WebGpu::Missing.describe().unwrap();
+    assert!(
+        said.starts_with("No WebGPU: this browser has no WebGPU"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_companion_is_asked_for_only_where_one_may_be() {
+    let origin = |host, fragment, is_isolated, is_secure| Origin {
+        fragment,
+        host,
+        is_isolated,
+        is_secure,
+    };
+    let may = |origin: Origin<'_>| origin.may_be_companion();
+    assert!(
+        may(origin("127.0.0.1", "", true, true)),
+        "as it serves the page"
+    );
+    assert!(
+        may(origin("gpu.lan", "#token=5f", false, true)),
+        "its own link"
+    );
+    assert!(may(origin("127.0.0.1", "", false, false)), "an old browser");
+    assert!(
+        !may(origin("localhost", "", false, true)),
+        "a static host here"
+    );
+    assert!(
+        !may(origin("mimeo.example", "", false, true)),
+        "and anywhere"
+    );
+    assert!(
+        !may(origin("mimeo.example", "#token=", false, true)),
+        "no token"
+    );
+}
+
+#[test]
+fn a_page_is_no_token() {
+    assert!(is_token("5f0aC-_"), "letters and digits");
+    for answer in ["", "<!doctype html>", "Not found", &"a".repeat(300)] {
+        assert!(!is_token(answer), "{answer}");
+    }
+}

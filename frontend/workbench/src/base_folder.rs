@@ -1,0 +1,120 @@
+//! A folder that was picked to train upon: which of its files matter.
+
+/// A picked folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picked<T> {
+    /// Its name.
+    pub folder: String,
+    /// The files that are needed, with their paths in the folder.
+    pub files: Vec<(String, T)>,
+}
+
+/// The file that makes a folder a checkpoint in diffusers' layout.
+const INDEX: &str = "model_index.json";
+
+/// Chooses among the files of a folder.
+///
+/// - `files`: with their paths, which begin with the folder's name as browsers give them
+///
+/// # Errors
+/// Why this is no checkpoint, and what to choose instead.
+pub fn pick<T>(files: impl IntoIterator<Item = (String, T)>) -> Result<Picked<T>, String> {
+    let mut folder = None;
+    let mut needed = Vec::new();
+    for (path, file) in files {
+        let Some((top, inside)) = path.split_once('/') else {
+            continue;
+        };
+        folder.get_or_insert_with(|| top.to_owned());
+        if is_needed(inside) {
+            needed.push((inside.to_owned(), file));
+        }
+    }
+    let Some(folder) = folder else {
+        return Err("The folder is empty. Choose one that holds a checkpoint.".to_owned());
+    };
+    let has = |wanted: fn(&str) -> bool| needed.iter().any(|(path, _)| wanted(path));
+    if !has(|path| path == INDEX) {
+        return Err(format!(
+            "{folder} is no checkpoint in diffusers' layout: {INDEX} is missing. Choose the folder that holds it."
+        ));
+    }
+    if !has(|path| path.ends_with(".safetensors")) {
+        return Err(format!(
+            "{folder} holds no weights as .safetensors. Choose a checkpoint that does."
+        ));
+    }
+    Ok(Picked {
+        folder,
+        files: needed,
+    })
+}
+
+fn is_needed(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    // What downloads leave behind.
+    if parts.iter().any(|part| part.starts_with('.')) {
+        return false;
+    }
+    match parts[..] {
+        [file] => file == INDEX || file.ends_with(".safetensors"),
+        ["scheduler" | "tokenizer" | "tokenizer_2", _] => true,
+        [_, file] => file == "config.json" || file.ends_with(".safetensors"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picked(paths: &[&str]) -> Result<Picked<()>, String> {
+        pick(paths.iter().map(|path| ((*path).to_owned(), ())))
+    }
+
+    #[test]
+    fn what_matters_is_taken_and_the_rest_left() {
+        let picked = picked(&[
+            "sd15/model_index.json",
+            "sd15/README.md",
+            "sd15/.cache/huggingface/model_index.json",
+            "sd15/unet/config.json",
+            "sd15/unet/diffusion_pytorch_model.safetensors",
+            "sd15/unet/diffusion_pytorch_model.bin",
+            "sd15/scheduler/scheduler_config.json",
+            "sd15/tokenizer/merges.txt",
+            "sd15/safety_checker/pytorch_model.bin",
+        ])
+        .unwrap();
+        assert_eq!(picked.folder, "sd15", "the name of the folder");
+        let paths: Vec<_> = picked.files.iter().map(|(path, ())| &path[..]).collect();
+        assert_eq!(
+            paths,
+            [
+                "model_index.json",
+                "unet/config.json",
+                "unet/diffusion_pytorch_model.safetensors",
+                "scheduler/scheduler_config.json",
+                "tokenizer/merges.txt",
+            ],
+            "without the folder's name"
+        );
+    }
+
+    #[test]
+    fn what_is_no_checkpoint_is_said_with_a_remedy() {
+        let cases: [(&[&str], &str); 4] = [
+            (&[], "is empty"),
+            (&["a.safetensors"], "is empty"),
+            (
+                &["models/sd15/model_index.json"],
+                "model_index.json is missing",
+            ),
+            (&["sd15/model_index.json", "sd15/unet/x.bin"], "no weights"),
+        ];
+        for (paths, part) in cases {
+            let why = picked(paths).unwrap_err();
+            assert!(why.contains(part) && why.contains("Choose"), "{why}");
+        }
+    }
+}
