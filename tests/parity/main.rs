@@ -15,8 +15,10 @@
 mod clip;
 mod determinism;
 mod gpu;
+mod half;
 mod invariants;
 mod lora;
+mod micro;
 mod names;
 mod ops;
 mod optimizer;

@@ -22,11 +22,10 @@ from pathlib import Path
 import torch
 
 from parity.base import Base
-from parity.registry import FIXTURES, read_header, write
+from parity.registry import FIXTURES, OUT, read_header, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-OUT = REPOSITORY / "tests" / "fixtures"
-MODULES = ["tokenizer", "clip", "vae", "unet", "sd1x", "schedule", "lora", "optimizer", "train"]
+MODULES = ["tokenizer", "clip", "vae", "unet", "sd1x", "schedule", "lora", "optimizer", "train", "micro"]
 PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pillow"]
 
 
@@ -104,7 +103,7 @@ def _readme() -> str:
 def _contents(path: Path) -> str:
     """Tensor names and shapes; those of many modules are one pattern with a count."""
     if path.suffix != ".safetensors":
-        return "JSON"
+        return {".json": "JSON"}.get(path.suffix, "text")
     tensors = read_header(path)
     if "config.json" in {sibling.name for sibling in path.parent.iterdir()}:
         return f"{len(tensors)} weights, f16"

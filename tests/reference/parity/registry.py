@@ -1,7 +1,8 @@
 """Which function writes which fixture files, and how a fixture is written to disk.
 
 A fixture function is decorated with `@fixture({file: what it holds})`, takes the `Base` and
-returns `{file: content}`: a dict of tensors becomes safetensors, anything in `Json` becomes JSON.
+returns `{file: content}`: a dict of tensors becomes safetensors, anything in `Json` becomes JSON,
+`Text` is written as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 MAX_BYTES = 1 << 20
+OUT = Path(__file__).resolve().parents[2] / "fixtures"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,17 @@ class Json:
         return json.dumps(self.value, indent=1) + "\n"
 
 
-Content = dict[str, torch.Tensor] | Json
+@dataclass(frozen=True)
+class Text:
+    """Content of a fixture that is plain text."""
+
+    value: str
+
+    def text(self) -> str:
+        return self.value
+
+
+Content = dict[str, torch.Tensor] | Json | Text
 
 
 @dataclass(frozen=True)
@@ -86,8 +98,8 @@ def write(folder: Path, made: dict[str, Content], promised: Fixture) -> None:
     for file, content in made.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Json):
-            path.write_text(content.text())
+        if isinstance(content, (Json, Text)):
+            path.write_text(content.text(), encoding="utf-8")
         else:
             save_file({name: _storable(file, name, tensor) for name, tensor in content.items()}, path)
         size = path.stat().st_size

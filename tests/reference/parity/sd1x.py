@@ -53,17 +53,17 @@ VAE_CONFIG = {
 @cache
 def random_unet() -> UNet2DConditionModel:
     """Shared by all fixtures, so never inject a LoRA into it: copy it for that."""
-    return _randomise(UNet2DConditionModel, 1, **UNET_CONFIG)
+    return randomise(UNet2DConditionModel, 1, **UNET_CONFIG)
 
 
 @cache
 def random_text_encoder() -> CLIPTextModel:
-    return _randomise(lambda: CLIPTextModel(CLIPTextConfig(**TEXT_CONFIG)), 2)
+    return randomise(lambda: CLIPTextModel(CLIPTextConfig(**TEXT_CONFIG)), 2)
 
 
 @cache
 def random_vae() -> AutoencoderKL:
-    return _randomise(AutoencoderKL, 3, **VAE_CONFIG)
+    return randomise(AutoencoderKL, 3, **VAE_CONFIG)
 
 
 @fixture(
@@ -81,7 +81,7 @@ def sd1x_unet(_base: Base):
     timesteps = torch.tensor([37, 801])
     sample, wide = normal("sd1x_unet.sample", (2, 4, 16, 16)), normal("sd1x_unet.wide", (1, 4, 8, 16))
     return {
-        **_diffusers_files("sd1x/unet", model),
+        **diffusers_files("sd1x/unet", model),
         "sd1x_unet.safetensors": {
             "sample": sample,
             "timesteps": timesteps,
@@ -111,7 +111,7 @@ def sd1x_text(_base: Base):
     config = json.loads(model.config.to_json_string(use_diff=True))
     return {
         "sd1x/text_encoder/config.json": Json({"architectures": ["CLIPTextModel"], **config}),
-        "sd1x/text_encoder/model.safetensors": _half(model),
+        "sd1x/text_encoder/model.safetensors": half(model),
         "sd1x_text.safetensors": {"ids": ids, "last_hidden_state": model(ids).last_hidden_state},
     }
 
@@ -132,12 +132,12 @@ def sd1x_vae(_base: Base):
     latent = mean * model.config.scaling_factor
     decoded = model.decode(latent / model.config.scaling_factor).sample
     return {
-        **_diffusers_files("sd1x/vae", model),
+        **diffusers_files("sd1x/vae", model),
         "sd1x_vae.safetensors": {"image": image, "mean": mean, "latent": latent, "decoded": decoded},
     }
 
 
-def _randomise(make, seed: int, **config):
+def randomise(make, seed: int, **config):
     """Torch's own initial weights, except that no norm is left at 1 and 0, rounded to f16 as files are."""
     torch.manual_seed(seed)
     model = make(**config)
@@ -154,12 +154,12 @@ def _randomise(make, seed: int, **config):
     return model.half().float().eval().requires_grad_(False)
 
 
-def _diffusers_files(folder: str, model) -> dict:
+def diffusers_files(folder: str, model) -> dict:
     return {
         f"{folder}/config.json": Json(json.loads(model.to_json_string())),
-        f"{folder}/diffusion_pytorch_model.safetensors": _half(model),
+        f"{folder}/diffusion_pytorch_model.safetensors": half(model),
     }
 
 
-def _half(model) -> dict[str, torch.Tensor]:
+def half(model) -> dict[str, torch.Tensor]:
     return {name: tensor.half() for name, tensor in model.state_dict().items() if tensor.is_floating_point()}

@@ -32,22 +32,35 @@ PROMPTS = ["", "glasses, smile"]
 class Step:
     """The inputs all methods share, and the UNet with the adapters they train or keep frozen."""
 
-    def __init__(self, base: Base):
+    def __init__(self, base: Base, label: str = "train"):
         self.base = base
         self.original_latent = base.encode(base.picture("glasses/00_A.png"))
         self.target_latent = base.encode(base.picture("glasses/00_B.png"))
         self.latent_mask = base.latent_mask("glasses/00_mask.png")
         self.mask = UNMASKED_WEIGHT + (1.0 - UNMASKED_WEIGHT) * self.latent_mask
-        self.noise = normal("train.noise", (2, 4, 16, 16))
+        self.noise = normal(f"{label}.noise", (2, *self.original_latent.shape[1:]))
         self.timesteps = torch.tensor(TIMESTEPS)
         self.encoder_hidden_states = base.embed(PROMPTS)
-        self.difference = random_lora(base.unet, "train.difference", RANK, DIFFERENCE_UP_STD)
-        self.copier = random_lora(base.unet, "train.copier", RANK, COPIER_UP_STD)
+        self.difference = random_lora(base.unet, f"{label}.difference", RANK, DIFFERENCE_UP_STD)
+        self.copier = random_lora(base.unet, f"{label}.copier", RANK, COPIER_UP_STD)
         snr = signal_to_noise(base, self.timesteps)
         self.min_snr_weight = snr.clamp(max=GAMMA) / snr
 
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """What a Rust test starts from."""
+        return {
+            "original_latent": self.original_latent,
+            "target_latent": self.target_latent,
+            "latent_mask": self.latent_mask,
+            "noise": self.noise,
+            "timesteps": self.timesteps,
+            "encoder_hidden_states": self.encoder_hidden_states,
+            **{f"difference.{name}": tensor for name, tensor in self.difference.items()},
+            **{f"copier.{name}": tensor for name, tensor in self.copier.items()},
+        }
+
     def noisy(self, latent: torch.Tensor) -> torch.Tensor:
-        """`x_t = a z + s n`, `[2, 4, 16, 16]`."""
+        """`x_t = a z + s n`, two of them."""
         return self.base.scheduler.add_noise(latent.expand_as(self.noise), self.noise, self.timesteps)
 
     def unet(self, with_copier: bool) -> TrainedUnet:
@@ -64,6 +77,9 @@ class TrainedUnet:
     def __init__(self, unet, with_copier: bool, step: Step):
         self.unet, self.with_copier, self.step = unet, with_copier, step
         self.parameters = adapter_parameters(unet, "difference")
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
+        )
 
     def predict(self, noisy: torch.Tensor, multiplier: float) -> torch.Tensor:
         """The prediction with the difference LoRA at `multiplier`, 0 for the frozen model alone."""
@@ -77,55 +93,38 @@ class TrainedUnet:
 
     def update(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
         """Backward, clip, one AdamW step; what a Rust test compares."""
+        self.optimizer.zero_grad()
         loss.backward()
         gradients = {f"grad.{name}": parameter.grad.clone() for name, parameter in self.parameters.items()}
-        optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
-        )
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), MAX_GRAD_NORM)
-        optimizer.step()
-        after = {f"after.{name}": parameter for name, parameter in self.parameters.items()}
+        self.optimizer.step()
+        after = {f"after.{name}": parameter.detach().clone() for name, parameter in self.parameters.items()}
         return {"loss": loss, "grad_norm": norm, **gradients, **after}
 
 
 @fixture({"train_inputs.safetensors": "what all `train_*` start from: pair glasses/00, noise, LoRAs (rank 2, alpha 2)"})
 def train_inputs(base: Base):
     """For `train.rs`: `difference.*` is trained, `copier.*` frozen; `latent_mask` is before `unmasked_weight`."""
-    step = Step(base)
-    return {
-        "train_inputs.safetensors": {
-            "original_latent": step.original_latent,
-            "target_latent": step.target_latent,
-            "latent_mask": step.latent_mask,
-            "noise": step.noise,
-            "timesteps": step.timesteps,
-            "encoder_hidden_states": step.encoder_hidden_states,
-            **{f"difference.{name}": tensor for name, tensor in step.difference.items()},
-            **{f"copier.{name}": tensor for name, tensor in step.copier.items()},
-        }
-    }
+    return {"train_inputs.safetensors": Step(base).inputs()}
 
 
 @fixture({"train_plain.safetensors": "method plain: mask (unmasked weight 0.1), min-SNR 5, prior outside at 0.5"})
 def train_plain(base: Base):
     """For `train.rs`: an ordinary LoRA on the target picture."""
-    return {"train_plain.safetensors": _towards_target(Step(base), with_copier=False)}
+    return {"train_plain.safetensors": towards_target(Step(base).unet(with_copier=False))}
 
 
 @fixture({"train_copier_1.safetensors": "method copier, first pass: original picture, min-SNR 5, no mask, no prior"})
 def train_copier_1(base: Base):
     """For `train.rs`: the LoRA in training is the copier itself, started from `difference.*`."""
     step = Step(base)
-    trained = step.unet(with_copier=False)
-    student = trained.predict(step.noisy(step.original_latent), 1.0)
-    loss = (step.min_snr_weight * masked(student - step.noise, torch.ones_like(step.latent_mask))).mean()
-    return {"train_copier_1.safetensors": {"noise_pred": student, **trained.update(loss)}}
+    return {"train_copier_1.safetensors": copying(step.unet(with_copier=False))}
 
 
 @fixture({"train_copier_2.safetensors": "method copier, second pass: as plain, on the base with the frozen copier"})
 def train_copier_2(base: Base):
     """For `train.rs`: the difference LoRA on top of the copier, which also makes the prior's answer."""
-    return {"train_copier_2.safetensors": _towards_target(Step(base), with_copier=True)}
+    return {"train_copier_2.safetensors": towards_target(Step(base).unet(with_copier=True))}
 
 
 @fixture({"train_addift_forward.safetensors": "method addift: student at +0.5 on B copies the teacher on A; mask 0.1"})
@@ -133,8 +132,8 @@ def train_addift_forward(base: Base):
     """For `train.rs`: the forward direction."""
     step = Step(base)
     return {
-        "train_addift_forward.safetensors": _towards_teacher(
-            step, step.target_latent, step.original_latent, ADDIFT_MULTIPLIER, with_copier=False
+        "train_addift_forward.safetensors": towards_teacher(
+            step.unet(with_copier=False), step.target_latent, step.original_latent, ADDIFT_MULTIPLIER
         )
     }
 
@@ -144,8 +143,8 @@ def train_addift_reverse(base: Base):
     """For `train.rs`: the reverse direction, pictures swapped and the multiplier negative."""
     step = Step(base)
     return {
-        "train_addift_reverse.safetensors": _towards_teacher(
-            step, step.original_latent, step.target_latent, -ADDIFT_MULTIPLIER, with_copier=False
+        "train_addift_reverse.safetensors": towards_teacher(
+            step.unet(with_copier=False), step.original_latent, step.target_latent, -ADDIFT_MULTIPLIER
         )
     }
 
@@ -155,14 +154,23 @@ def train_addift_copier(base: Base):
     """For `train.rs`: one code path with and without a copier."""
     step = Step(base)
     return {
-        "train_addift_copier.safetensors": _towards_teacher(
-            step, step.target_latent, step.original_latent, ADDIFT_MULTIPLIER, with_copier=True
+        "train_addift_copier.safetensors": towards_teacher(
+            step.unet(with_copier=True), step.target_latent, step.original_latent, ADDIFT_MULTIPLIER
         )
     }
 
 
-def _towards_target(step: Step, with_copier: bool) -> dict[str, torch.Tensor]:
-    trained = step.unet(with_copier)
+def copying(trained: TrainedUnet) -> dict[str, torch.Tensor]:
+    """A step towards the original picture, whose loss knows no mask."""
+    step = trained.step
+    student = trained.predict(step.noisy(step.original_latent), 1.0)
+    loss = (step.min_snr_weight * masked(student - step.noise, torch.ones_like(step.latent_mask))).mean()
+    return {"noise_pred": student, **trained.update(loss)}
+
+
+def towards_target(trained: TrainedUnet) -> dict[str, torch.Tensor]:
+    """A step towards the target picture, held to the frozen model outside the mask."""
+    step = trained.step
     noisy = step.noisy(step.target_latent)
     frozen = trained.predict_frozen(noisy)
     student = trained.predict(noisy, 1.0)
@@ -172,8 +180,9 @@ def _towards_target(step: Step, with_copier: bool) -> dict[str, torch.Tensor]:
     return {"noise_pred": student, "frozen_noise_pred": frozen, "prior_loss": prior, **updated}
 
 
-def _towards_teacher(step: Step, shown, taught, multiplier: float, with_copier: bool) -> dict[str, torch.Tensor]:
-    trained = step.unet(with_copier)
+def towards_teacher(trained: TrainedUnet, shown, taught, multiplier: float) -> dict[str, torch.Tensor]:
+    """A step of the student on one picture towards what the frozen model says of the other."""
+    step = trained.step
     teacher = trained.predict_frozen(step.noisy(taught))
     student = trained.predict(step.noisy(shown), multiplier)
     loss = masked(student - teacher, step.mask).mean()
