@@ -7,8 +7,19 @@ import { chromium } from "playwright-core";
 /** Milliseconds that anything in the page may take before its test fails. */
 const ANSWER_WITHIN = 10_000;
 
-/** A browser that talks to the companion and to nobody else. */
-export async function openBrowser() {
+/** What a browser without a GPU needs to have WebGPU all the same: software that stands in for it. */
+const SOFTWARE_GPU = [
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+  "--enable-features=Vulkan",
+];
+
+/**
+ * A browser that talks to the companion and to nobody else.
+ *
+ * @param {{softwareGpu?: boolean}} [wishes] without them WebGPU finds what there is, such as nothing
+ */
+export async function openBrowser({ softwareGpu = false } = {}) {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
@@ -20,6 +31,7 @@ export async function openBrowser() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...(softwareGpu ? SOFTWARE_GPU : []),
     ],
   });
 }
@@ -28,11 +40,11 @@ export async function openBrowser() {
  * Opens the workbench, does something in it, and closes it.
  *
  * Fails with what `body` throws, which leaves a screenshot in $MIMEO_OUT, or else with what went
- * wrong inside the page: errors on its console, uncaught exceptions, requests to anybody but the
- * companion.
+ * wrong inside the page: errors on its console, uncaught exceptions, requests to anybody but its
+ * host.
  *
  * @param {import("playwright-core").Browser} browser
- * @param {import("./companion.mjs").Companion} companion
+ * @param {{url: string}} host where the page is: a companion, or a static host
  * @param {Settings} settings
  * @param {(page: import("playwright-core").Page, openTab: OpenTab) => Promise<void>} body
  *
@@ -48,11 +60,11 @@ export async function openBrowser() {
  * @property {string[]} [permissions] what the user allows, such as "clipboard-read"
  * @property {(context: import("playwright-core").BrowserContext) => Promise<void>} [prepare] what
  *   is done before the page is opened
+ * @property {string} [at] another page of the host
  * @property {RegExp[]} [expectedErrors] errors that belong to what is tested
  */
-export async function withPage(browser, companion, settings, body) {
+export async function withPage(browser, host, settings, body) {
   const context = await browser.newContext({
-    baseURL: companion.url,
     colorScheme: settings.colorScheme ?? "light",
     viewport: settings.viewport ?? { width: 1280, height: 800 },
     hasTouch: settings.touch ?? false,
@@ -66,8 +78,8 @@ export async function withPage(browser, companion, settings, body) {
     const errors = [];
     const openTab = async () => {
       const page = await context.newPage();
-      watch(page, companion.url, errors);
-      await page.goto("/");
+      watch(page, host.url, errors);
+      await page.goto(settings.at ?? host.url);
       return page;
     };
     const page = await openTab();

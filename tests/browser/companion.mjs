@@ -40,6 +40,11 @@ export class Companion {
     return companion;
   }
 
+  /** What the page says where it trains. */
+  get trainsOn() {
+    return "Companion";
+  }
+
   /** Where the page is. */
   get url() {
     return `http://${this.address}/`;

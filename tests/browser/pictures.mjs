@@ -61,6 +61,23 @@ export function plain(name, width, height, colour, square) {
   return png(name, Buffer.concat([signature, ...chunks]));
 }
 
+/**
+ * The pixels of a picture, RGBA row by row.
+ *
+ * @param {import("playwright-core").Page} page any page: browsers know every format
+ * @param {Buffer} bytes
+ * @returns {Promise<number[]>}
+ */
+export async function pixels(page, bytes) {
+  return page.evaluate(async (address) => {
+    const picture = await createImageBitmap(await (await fetch(address)).blob());
+    const canvas = new OffscreenCanvas(picture.width, picture.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(picture, 0, 0);
+    return [...context.getImageData(0, 0, picture.width, picture.height).data];
+  }, `data:image/png;base64,${bytes.toString("base64")}`);
+}
+
 /** The first part of a file, as a download that broke off leaves it. */
 export function cutOff(file) {
   return { ...file, name: `cut-${file.name}`, buffer: file.buffer.subarray(0, 500) };

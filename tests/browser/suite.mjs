@@ -1,4 +1,4 @@
-// One browser and one companion for all tests of a file; every visit is a new user.
+// One browser and one host for all tests of a file; every visit is a new user.
 
 import { after, before } from "node:test";
 
@@ -16,18 +16,23 @@ import { Workbench } from "./pages/workbench.mjs";
  * @property {Lower} lower the lower half
  * @property {Companion} companion
  * @property {() => Promise<Visit>} another opens another tab in the same browser
+ * @property {import("./browser.mjs").OpenTab} tab the same, and waits for nothing
  */
 
-/** The browser and the companion of a test file, from before its first test to after its last. */
+/** The browser and the host of a test file, from before its first test to after its last. */
 export class Suite {
-  /** The companion that all tests of the file share. */
+  /** The companion that all tests of the file share, or the host that they share instead. */
   companion;
   #browser;
 
-  /** @param {() => Promise<void>} [prepare] what all tests of the file build upon */
-  constructor(prepare) {
+  /**
+   * @param {() => Promise<void>} [prepare] what all tests of the file build upon
+   * @param {() => Promise<{url: string, trainsOn: string, dispose: () => Promise<void>}>} [start] a
+   *   companion if not given
+   */
+  constructor(prepare, start = () => Companion.start()) {
     before(async () => {
-      [this.#browser, this.companion] = await Promise.all([openBrowser(), Companion.start()]);
+      [this.#browser, this.companion] = await Promise.all([openBrowser(), start()]);
       await prepare?.();
     });
     after(async () => {
@@ -36,7 +41,7 @@ export class Suite {
   }
 
   /**
-   * Visits the workbench as a new user, and waits until it is connected.
+   * Visits the workbench as a new user, and waits until it can train.
    *
    * @param {import("./browser.mjs").Settings} settings
    * @param {(visit: Visit) => Promise<void>} body
@@ -45,11 +50,11 @@ export class Suite {
     await withPage(this.#browser, this.companion, settings, async (page, openTab) => {
       const enter = async (page) => {
         const bench = new Workbench(page);
-        await bench.ready();
+        await bench.ready(this.companion.trainsOn);
         return { page, bench, lower: new Lower(page), companion: this.companion };
       };
       const visit = await enter(page);
-      await body({ ...visit, another: async () => enter(await openTab()) });
+      await body({ ...visit, another: async () => enter(await openTab()), tab: openTab });
     });
   }
 }

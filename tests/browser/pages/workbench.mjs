@@ -58,9 +58,21 @@ export class Workbench {
     return this.#page.getByRole("banner").getByRole("button", { name, exact: true });
   }
 
-  /** Where it trains. */
+  /** Where it trains; pressed, it tells why there. */
   get backend() {
     return this.#page.getByRole("banner").locator("summary").filter({ hasText: "Train on:" });
+  }
+
+  /** Everything that it tells. */
+  get backendDetails() {
+    // `has` looks inside the details only, where there is no banner.
+    const has = this.#page.locator("summary").filter({ hasText: "Train on:" });
+    return this.#page.getByRole("banner").locator("details").filter({ has });
+  }
+
+  /** Where it could train: Automatic, Companion, Browser (WebGPU), Browser (CPU). */
+  backendChoice(name) {
+    return this.backendDetails.getByRole("radio", { name, exact: true });
   }
 
   /** What concerns everything, such as a companion that is gone. */
@@ -73,9 +85,9 @@ export class Workbench {
     return this.#page.getByRole("alert");
   }
 
-  /** Waits until the page is there and the companion is connected. */
-  async ready() {
-    await this.backend.filter({ hasText: "Companion" }).waitFor();
+  /** Waits until the page is there and what it trains on answers: "Companion" or "Browser". */
+  async ready(trainsOn = "Companion") {
+    await this.backend.filter({ hasText: trainsOn }).waitFor();
     await this.preflight.getByText("Mimeo Avatars").waitFor();
   }
 

@@ -1,0 +1,113 @@
+// LoRA files as numbers.
+
+/** Bytes of a value, and how it is read. */
+const READERS = {
+  F32: [4, (view, at) => view.getFloat32(at, true)],
+  F16: [2, (view, at) => half(view.getUint16(at, true))],
+  BF16: [2, (view, at) => singleOf(view.getUint16(at, true) << 16)],
+};
+
+/**
+ * Reads a .safetensors file.
+ *
+ * @param {Uint8Array} bytes
+ * @returns {Map<string, Float32Array>} the tensors by their names, in the order of their names
+ */
+export function readTensors(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const length = Number(view.getBigUint64(0, true));
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  delete header.__metadata__;
+  const tensors = Object.entries(header).map(([name, { dtype, shape, data_offsets: [from] }]) => {
+    const [size, read] = READERS[dtype];
+    const count = shape.reduce((product, side) => product * side, 1);
+    const begin = 8 + length + from;
+    return [name, Float32Array.from({ length: count }, (_, index) => read(view, begin + index * size))];
+  });
+  return new Map(tensors.sort(([one], [other]) => (one < other ? -1 : 1)));
+}
+
+/**
+ * How far two LoRAs are apart, as a share of the way that the second was trained.
+ *
+ * Value by value would say nothing: Adam moves a value by the learning rate even where its gradient
+ * is hardly more than rounding, in the direction of that rounding.
+ *
+ * @param {Map<string, Float32Array>} ours
+ * @param {Map<string, Float32Array>} theirs
+ * @param {Map<string, Float32Array>} start both, before they were trained
+ */
+export function apart(ours, theirs, start) {
+  let [distance, way] = [0, 0];
+  for (const [name, values] of pairs(ours, theirs, start)) {
+    for (const [one, other, begin] of values) {
+      distance += (one - other) ** 2;
+      way += (other - begin) ** 2;
+    }
+    if (Number.isNaN(distance)) {
+      throw new Error(`${name} has values that are no numbers`);
+    }
+  }
+  if (way === 0) {
+    throw new Error("the LoRA was not trained at all, which proves nothing");
+  }
+  return Math.sqrt(distance / way);
+}
+
+/**
+ * How far two LoRAs are apart value by value, in units of the longest way that a value of the same
+ * tensor went; the worst of all.
+ *
+ * @param {Map<string, Float32Array>} ours
+ * @param {Map<string, Float32Array>} theirs
+ * @param {Map<string, Float32Array>} start both, before they were trained
+ * @returns {{worst: number, at: string, trained: number}} and how many tensors moved at all
+ */
+export function worstApart(ours, theirs, start) {
+  let [worst, at, trained] = [0, "", 0];
+  for (const [name, values] of pairs(ours, theirs, start)) {
+    const longest = Math.max(...values.map(([, other, begin]) => Math.abs(other - begin)));
+    const furthest = Math.max(...values.map(([one, other]) => Math.abs(one - other)));
+    if (!Number.isFinite(furthest) || (longest === 0 && furthest > 0)) {
+      return { worst: Infinity, at: name, trained };
+    }
+    trained += longest > 0 ? 1 : 0;
+    if (longest > 0 && furthest / longest > worst) {
+      [worst, at] = [furthest / longest, name];
+    }
+  }
+  return { worst, at, trained };
+}
+
+/** Every tensor with its values side by side; alpha is no value that is trained. */
+function pairs(ours, theirs, start) {
+  const names = [...theirs.keys()].filter((name) => !name.endsWith(".alpha"));
+  for (const others of [ours, start]) {
+    const missing = names.filter((name) => others.get(name)?.length !== theirs.get(name).length);
+    if (missing.length > 0 || others.size !== theirs.size) {
+      throw new Error(`the LoRAs have different tensors, such as ${missing[0] ?? "one more"}`);
+    }
+  }
+  return names.map((name) => {
+    const [one, other, begin] = [ours, theirs, start].map((tensors) => tensors.get(name));
+    return [name, Array.from(other, (value, index) => [one[index], value, begin[index]])];
+  });
+}
+
+/** A number of 16 bits (IEEE 754 binary16). */
+function half(bits) {
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 0x1f, bits & 0x3ff];
+  if (exponent === 0) {
+    return sign * fraction * 2 ** -24;
+  }
+  if (exponent === 0x1f) {
+    return fraction === 0 ? sign * Infinity : NaN;
+  }
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+function singleOf(bits) {
+  const view = new DataView(new ArrayBuffer(4));
+  view.setInt32(0, bits);
+  return view.getFloat32(0);
+}
