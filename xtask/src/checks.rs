@@ -28,7 +28,7 @@ enum Step {
     Fmt,
     /// Lints of all targets; a warning is an error.
     Clippy,
-    /// Lints of the page, as it is compiled for the browser; a warning is an error.
+    /// Lints of the page and its trainer, as they are compiled for the browser; a warning is an error.
     ClippyWasm,
     /// Documentation, private items included; a warning is an error.
     Doc,
@@ -64,11 +64,18 @@ impl Step {
                 .args(["--", "--deny", "warnings"]),
             Self::ClippyWasm => {
                 install::wasm_target(workspace)?;
-                cargo
-                    .args(["clippy", "--package", "mimeo-app", "--all-targets"])
-                    // The profile that Trunk builds with: macros are compiled once for both.
-                    .args(["--profile", "web", "--target", install::WASM])
-                    .args(["--", "--deny", "warnings"])
+                // The profiles that Trunk builds with: macros are compiled once for both. One after
+                // the other, as Trunk does: together they would ask more of their dependencies.
+                for (package, profile) in [("mimeo-app", "web"), ("mimeo-worker", "trainer")] {
+                    let mut clippy = workspace.cargo();
+                    finish(
+                        clippy
+                            .args(["clippy", "--package", package, "--all-targets"])
+                            .args(["--profile", profile, "--target", install::WASM])
+                            .args(["--", "--deny", "warnings"]),
+                    )?;
+                }
+                return Ok(());
             }
             Self::Doc => cargo
                 .args(["doc", "--workspace", "--no-deps"])
