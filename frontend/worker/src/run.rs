@@ -58,7 +58,6 @@ pub async fn run(worker: &Rc<Worker>, id: JobId) {
         _ = worker.change_state(id, Transition::Fail { message });
     }
     worker.running.take();
-    worker.compute.free_unused();
     // A full disk is waited for by the next run.
     _ = worker.flush().await;
 }
