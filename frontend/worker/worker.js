@@ -11,7 +11,6 @@ const LOCK = "mimeo-worker";
 const TELL_EVERY = 100;
 
 let memory;
-let failed = false;
 /** The user wants the training here, although another tab has it. */
 let resolveTaken;
 const taken = new Promise((resolve) => {
@@ -20,8 +19,9 @@ const taken = new Promise((resolve) => {
 
 /** The worker is of no use any more; the page starts another one. */
 function lose(sentence) {
-  if (!failed) {
-    failed = true;
+  if (!globalThis.mimeoLost) {
+    // Read by the program, which then fails no job for it.
+    globalThis.mimeoLost = true;
     postMessage({ lost: sentence });
   }
 }

@@ -5,8 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
-use std::thread::{self, Thread as OsThread};
 
 use mimeo_checkpoint::{DiskFile, LoraFile};
 use mimeo_engine::{Base, FinishedCopier, PreparedJob, TrainingState, runtime};
@@ -88,13 +86,11 @@ fn go(thread: &mut Thread, job: &JobToRun, recorder: &RefCell<JobRecorder<'_>>) 
         &mut control,
         &mut emit,
     ));
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let artifact = loop {
-        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
-            Poll::Ready(Ok(artifact)) => break artifact,
-            Poll::Ready(Err(error)) => return error.into(),
-            // The future woke this thread already, unless it waits for the device.
-            Poll::Pending => thread::park(),
+        match runtime::block_on(runtime::until_yield(future.as_mut())) {
+            Some(Ok(artifact)) => break artifact,
+            Some(Err(error)) => return error.into(),
+            None => {}
         }
         if let Some(went) = recorder.borrow().went_wrong() {
             return went;
@@ -125,15 +121,6 @@ fn wait_while_paused(
             Next::End(end) => return Some(end),
             Next::Wait => thread.wait(base, &job.job.base),
         }
-    }
-}
-
-/// Wakes the training thread when the device has an answer.
-struct Unpark(OsThread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
     }
 }
 

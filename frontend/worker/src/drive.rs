@@ -4,15 +4,12 @@
 //! message: so each time it yields, the browser gets a turn.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 
 use futures_channel::oneshot;
 use mimeo_checkpoint::BoxFuture;
+use mimeo_engine::runtime::until_yield;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::Closure;
 use web_sys::MessageChannel;
@@ -63,32 +60,13 @@ impl Turns {
     }
 }
 
-/// Polls once, and then waits until the future wants to be polled again; its answer, if it is there.
+/// Drives a future of the engine to the next place where it yields, and gives everything else a turn;
+/// its answer, if it is there.
 ///
 /// Between two calls the caller may do something else, or never come back.
-pub async fn step<T>(future: &mut Pin<Box<impl Future<Output = T> + ?Sized>>) -> Option<T> {
-    let bell = Arc::new(Bell::default());
-    let inner = Waker::from(Arc::clone(&bell));
-    let answer = poll_fn(|context| {
-        bell.listen(context.waker());
-        Poll::Ready(
-            match future.as_mut().poll(&mut Context::from_waker(&inner)) {
-                Poll::Ready(answer) => Some(answer),
-                Poll::Pending => None,
-            },
-        )
-    })
-    .await;
+pub async fn step<T>(future: &mut Pin<Box<impl Future<Output = T>>>) -> Option<T> {
+    let answer = until_yield(future.as_mut()).await;
     if answer.is_none() {
-        poll_fn(|context| {
-            bell.listen(context.waker());
-            if bell.rang.load(Ordering::Relaxed) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
         turn().await;
     }
     answer
@@ -117,29 +95,4 @@ pub fn drive<'a, T: 'a>(future: impl Future<Output = T> + 'a) -> BoxFuture<'a, T
             }
         }
     })
-}
-
-/// Rings when a future can go on.
-#[derive(Default)]
-struct Bell {
-    rang: AtomicBool,
-    listener: std::sync::Mutex<Option<Waker>>,
-}
-
-impl Bell {
-    fn listen(&self, waker: &Waker) {
-        if let Ok(mut listener) = self.listener.lock() {
-            *listener = Some(waker.clone());
-        }
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.rang.store(true, Ordering::Relaxed);
-        let listener = self.listener.lock().ok().and_then(|mut it| it.take());
-        if let Some(listener) = listener {
-            listener.wake();
-        }
-    }
 }

@@ -49,6 +49,12 @@ pub fn largest_buffer() -> Option<u64> {
     Some(largest.as_f64()? as u64)
 }
 
+/// Whether `worker.js` told the page that the worker is of no use any more.
+pub fn is_lost() -> bool {
+    let lost = Reflect::get(&scope(), &"mimeoLost".into());
+    lost.is_ok_and(|lost| lost.is_truthy())
+}
+
 /// How many pipelines were compiled, as `worker.js` counts them.
 pub fn pipelines() -> u32 {
     let counted = Reflect::get(&scope(), &"mimeoPipelines".into()).ok();

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ const SAVE: SaveRule = SaveRule {
 };
 /// Milliseconds between two looks for room.
 const LOOK_FOR_ROOM_EVERY: u32 = 1_000;
+/// Milliseconds from an error of the GPU until the browser has said whether it took it away.
+const WAIT_FOR_LOSS: u32 = 500;
 
 type JobRecorder = Recorder<JobArchive>;
 
@@ -48,6 +51,10 @@ pub async fn run(worker: &Rc<Worker>, id: JobId) {
     let recorder = Recorder::new(archive, job.clone(), Arc::clone(&steering), SAVE);
     let recorder = RefCell::new(recorder);
     let went = go(worker, &job, &recorder, &steering).await;
+    if matches!(went, Went::Wrong(_)) && lost_the_gpu().await {
+        // The page was told, and starts a worker that goes on from the last state.
+        pending::<()>().await;
+    }
     if matches!(went, Went::Ended(End::Discard)) {
         worker.forget_results(id).await;
     }
@@ -60,6 +67,15 @@ pub async fn run(worker: &Rc<Worker>, id: JobId) {
     worker.running.take();
     // A full disk is waited for by the next run.
     _ = worker.flush().await;
+}
+
+/// Whether the browser took the GPU away: then nothing is wrong with the job itself. What the GPU was
+/// asked for may be refused before the browser says so.
+async fn lost_the_gpu() -> bool {
+    if page::wants_webgpu() {
+        sleep(WAIT_FOR_LOSS).await;
+    }
+    page::is_lost()
 }
 
 async fn go(
