@@ -5,6 +5,7 @@ use mimeo_checkpoint::Folder;
 use crate::support::close::{Tolerance, assert_close};
 use crate::support::fixture::Fixture;
 use crate::support::models::{base, bundled, cpu, sd1x, text_encoder};
+use crate::support::test;
 
 /// Sums in another order: 2.9e-6 measured, on a state of 5.
 const TOLERANCE: Tolerance = Tolerance::abs(1.2e-5);

@@ -8,6 +8,7 @@ use pollster::block_on;
 use crate::support::close::values;
 use crate::support::models::{base, cpu};
 use crate::support::scene::{Scene, masked_with_prior, pass};
+use crate::support::test;
 
 /// Losses and, at the end, the LoRA of three steps.
 fn train(seed: u64) -> (Vec<u32>, Vec<u32>) {

@@ -23,6 +23,7 @@ use crate::support::close::{
 use crate::support::fixture::Fixture;
 use crate::support::models::{bundled, cpu, micro, micro_folder, open, sd1x, unet_in};
 use crate::support::scene::{GAMMA, Scene, addift, masked_with_prior, pass};
+use crate::support::test;
 
 /// Sums in another order: 1.8e-6 measured, the answer being of order one.
 const PREDICTION: Tolerance = Tolerance::abs(7e-6);

@@ -12,6 +12,7 @@ use crate::support::close::{Comparison, Tolerance, assert_all_close, assert_clos
 use crate::support::fixture::Fixture;
 use crate::support::models::{base, cpu};
 use crate::support::scene::Scene;
+use crate::support::test;
 
 /// The same bits, of one among many modules.
 fn exactly<const D: usize>(name: &str, ours: Tensor<D>, theirs: Tensor<D>) -> Comparison {

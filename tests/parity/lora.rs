@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Tensor;
+use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::names::{Component, ModuleNames};
-use mimeo_checkpoint::{DiskFile, LoraFile};
 use mimeo_diffusion::UNet2DConditionModel;
 use mimeo_engine::LoadedLora;
 use mimeo_lora::{LoraStack, Targets};
@@ -13,9 +13,10 @@ use pollster::block_on;
 use crate::support::close::{
     Comparison, Tolerance, assert_all_close, assert_close, assert_values_close, values,
 };
-use crate::support::fixture::{Fixture, path, read_json};
+use crate::support::fixture::{Fixture, memory_file, read_json};
 use crate::support::lora::{as_stored, compare_factors, compare_gradients, network};
 use crate::support::models::{base, cpu, sd1x, unet};
+use crate::support::test;
 
 /// alpha of the fixtures' files, whose rank is 2.
 const ALPHA: f64 = 1.0;
@@ -83,7 +84,7 @@ fn the_names_of_stable_diffusion_1_5_lead_back_to_its_modules() {
 
 #[test]
 fn a_file_of_kohya_is_read_into_the_same_network() {
-    let file = DiskFile::open(path("lora.safetensors")).unwrap();
+    let file = memory_file("lora.safetensors");
     let file = block_on(LoraFile::read(Box::new(file))).unwrap();
     let loaded = LoadedLora::new(base(), &file, "lora.safetensors").unwrap();
     let fixture = Fixture::read("lora.safetensors");
@@ -184,7 +185,7 @@ fn gradients_end_to_end_are_the_gradients_of_the_factors() {
 #[test]
 fn a_lora_that_mimeo_trained_predicts_what_diffusers_predicts_with_it() {
     let fixture = Fixture::read("trained_lora_diffusers.safetensors");
-    let source = DiskFile::open(path("trained_lora.safetensors")).unwrap();
+    let source = memory_file("trained_lora.safetensors");
     let file = block_on(LoraFile::read(Box::new(source))).unwrap();
     let lora = LoadedLora::new(base(), &file, "trained_lora").unwrap();
     assert_eq!(lora.matched, 84, "every module of the bundled base");

@@ -2,7 +2,8 @@
 //!
 //! What torch, diffusers, transformers and peft answer lies in `tests/fixtures`, whose README says
 //! what each file holds and which Python function made it. One module per topic; `gpu` compares
-//! two of Burn's backends instead. `cargo test --workspace --test parity -- --nocapture` prints how
+//! two of Burn's backends instead. The same tests run in a browser (`tests/browser/parity.test.mjs`),
+//! where WebGPU is compared through the whole trainer. `cargo test --workspace --test parity -- --nocapture` prints how
 //! far apart the two sides are, comparison by comparison. Each tolerance is about four times the
 //! largest distance measured on x86-64 with AVX2, because another processor sums in another order,
 //! and says where that distance comes from.
@@ -14,6 +15,7 @@
 
 mod clip;
 mod determinism;
+#[cfg(not(target_family = "wasm"))]
 mod gpu;
 mod half;
 mod invariants;
@@ -30,3 +32,7 @@ mod tokenizer;
 mod train;
 mod unet;
 mod vae;
+
+// A page has to answer meanwhile.
+#[cfg(target_family = "wasm")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);

@@ -19,6 +19,7 @@ use crate::support::models::{cpu, micro};
 use crate::support::scene::{
     ALPHA, CLIP_NORM, GAMMA, LEARNING_RATE, Scene, WEIGHT_DECAY, addift, masked, masked_with_prior,
 };
+use crate::support::test;
 
 /// Sums in another order: 1.7e-6 measured, the answer being of order one.
 const WHOLE: Tolerance = Tolerance::abs(7e-6);

@@ -6,6 +6,7 @@ use mimeo_checkpoint::names::{UnetKeys, UnetLayout};
 use serde::Deserialize;
 
 use crate::support::fixture::read_json;
+use crate::support::test;
 
 /// Every weight of the UNet of Stable Diffusion 1.5.
 #[derive(Deserialize)]

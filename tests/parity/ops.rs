@@ -15,6 +15,7 @@ use crate::support::close::{
     Comparison, Tolerance, assert_all_close, assert_close, assert_values_close, values,
 };
 use crate::support::models::cpu;
+use crate::support::test;
 
 /// Sums in another order and our own `exp`, in units of the answer's largest element: 2.5e-7
 /// measured.

@@ -12,6 +12,7 @@ use crate::support::close::{Comparison, Tolerance, assert_all_close, assert_valu
 use crate::support::fixture::{Fixture, read_json};
 use crate::support::models::cpu;
 use crate::support::scene::{WEIGHT_DECAY, pass};
+use crate::support::test;
 
 /// Roundings of values of order one over ten steps of 1e-2: 4.8e-7 measured.
 const ADAMW: Tolerance = Tolerance::abs(2e-6);

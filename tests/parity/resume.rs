@@ -12,6 +12,7 @@ use mimeo_protocol::{Method, ModelSize, Recipe, Share, Steps};
 use pollster::block_on;
 
 use crate::support::models::base;
+use crate::support::test;
 
 /// Asks for the state before every step, and remembers the last one.
 #[derive(Default)]

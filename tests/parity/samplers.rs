@@ -10,6 +10,7 @@ use mimeo_lora::LoraStack;
 use crate::support::close::{Comparison, Tolerance, assert_all_close, values};
 use crate::support::fixture::Fixture;
 use crate::support::models::{base, cpu};
+use crate::support::test;
 
 /// The UNet's error, times guidance and the step's factors: 4e-6 measured, on latents of order one.
 const STEP: f32 = 1.6e-5;

@@ -10,6 +10,7 @@ use crate::support::close::{
 };
 use crate::support::fixture::Fixture;
 use crate::support::models::{bundled, cpu};
+use crate::support::test;
 
 /// torch multiplies a thousand alphas in f32, we in f64: 1e-6 measured.
 const ALPHAS: Tolerance = Tolerance::rel(4e-6);

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::support::fixture::read_json;
 use crate::support::models::bundled;
+use crate::support::test;
 
 #[derive(Deserialize)]
 struct Encoded {

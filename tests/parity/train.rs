@@ -20,6 +20,7 @@ use crate::support::models::{base, cpu};
 use crate::support::scene::{
     CLIP_NORM, GAMMA, LEARNING_RATE, Scene, WEIGHT_DECAY, addift, masked, masked_with_prior, pass,
 };
+use crate::support::test;
 
 /// The UNet's error, and torch's min-SNR weights, which come from f32 alphas: 1.3e-6 measured.
 const LOSS: Tolerance = Tolerance::rel(6e-6);

@@ -7,6 +7,7 @@ use mimeo_lora::LoraStack;
 use crate::support::close::{Tolerance, assert_close};
 use crate::support::fixture::Fixture;
 use crate::support::models::{base, bundled, cpu, sd1x, unet};
+use crate::support::test;
 
 /// An angle of 999 rad has an f32 spacing of 6e-5, and torch rounds its frequencies otherwise:
 /// 2.9e-5 measured.

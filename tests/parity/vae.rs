@@ -6,6 +6,7 @@ use mimeo_image::{LatentMask, decode, decode_mask};
 use crate::support::close::{Tolerance, assert_close, assert_values_close};
 use crate::support::fixture::Fixture;
 use crate::support::models::{base, bundled, cpu, sd1x, vae};
+use crate::support::test;
 
 /// Sums in another order through all layers: 3.4e-6 measured, pictures and latents being of order
 /// one.

@@ -1,11 +1,12 @@
 //! The workbench: Trunk makes it from `index.html`, the companion serves it.
 
 use std::fs;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
 use crate::install::{self, WebTools};
-use crate::workspace::{Workspace, finish};
+use crate::workspace::{Workspace, executable, finish};
 
 /// Where the companion looks for the page, and `Trunk.toml` puts it.
 const BUILT: &str = "companion/workbench";
@@ -35,6 +36,8 @@ pub fn test_in_browser(workspace: &Workspace) -> Result<()> {
     install::npm_packages(workspace)?;
     let chromium = install::chromium(workspace)?;
     build(workspace)?;
+    let tools = WebTools::install(workspace)?;
+    let parity = build_parity(workspace)?;
     let mimeo = workspace.build_mimeo()?;
 
     let screenshots = workspace.target_path("browser");
@@ -48,10 +51,32 @@ pub fn test_in_browser(workspace: &Workspace) -> Result<()> {
             .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
             .env("CHROMIUM", chromium)
             .env("MIMEO_BIN", mimeo)
+            .env("MIMEO_PARITY", parity)
+            .env("WASM_TEST_RUNNER", tools.test_runner())
             .env("MIMEO_OUT", &screenshots),
     )
     .with_context(|| {
         let shown = screenshots.display();
         format!("the page fails in the browser; what it looked like is in {shown}")
     })
+}
+
+/// Builds the parity tests for a browser and says where they are.
+fn build_parity(workspace: &Workspace) -> Result<PathBuf> {
+    println!("Building the parity tests for the browser …");
+    let mut cargo = workspace.cargo();
+    executable(
+        "parity",
+        cargo
+            // Together with the trainer, and in its profile: so both have the same dependencies.
+            .args([
+                "test",
+                "--package",
+                "mimeo-worker",
+                "--package",
+                "mimeo-tests",
+            ])
+            .args(["--test", "parity", "--no-run"])
+            .args(["--profile", "trainer", "--target", install::WASM]),
+    )
 }

@@ -79,28 +79,32 @@ impl Workspace {
     /// Builds the binary `mimeo` and says where it is.
     pub fn build_mimeo(&self) -> Result<PathBuf> {
         println!("Building mimeo (the first time takes several minutes) …");
-        let output = self
-            .cargo()
-            // The whole workspace, as the tests build it: a package by itself would resolve other
-            // features for Burn's dependencies and compile all of it a second time.
-            .args(["build", "--workspace", "--bins"])
-            .arg("--message-format=json-render-diagnostics")
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cargo does not start; install Rust from https://rustup.rs")?;
-        if !output.status.success() {
-            bail!("mimeo does not build; cargo says above what is wrong");
-        }
-        for message in Message::parse_stream(output.stdout.as_slice()) {
-            if let Message::CompilerArtifact(artifact) = message?
-                && artifact.target.name == "mimeo"
-                && let Some(executable) = artifact.executable
-            {
-                return Ok(executable.into());
-            }
-        }
-        bail!("cargo built no binary `mimeo`; it belongs to companion/Cargo.toml")
+        let mut cargo = self.cargo();
+        // The whole workspace, as the tests build it: a package by itself would resolve other
+        // features for Burn's dependencies and compile all of it a second time.
+        executable("mimeo", cargo.args(["build", "--workspace", "--bins"]))
     }
+}
+
+/// Lets cargo build something and says where the executable of that name is.
+pub fn executable(name: &str, cargo: &mut Command) -> Result<PathBuf> {
+    let output = cargo
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo does not start; install Rust from https://rustup.rs")?;
+    if !output.status.success() {
+        bail!("{name} does not build; cargo says above what is wrong");
+    }
+    for message in Message::parse_stream(output.stdout.as_slice()) {
+        if let Message::CompilerArtifact(artifact) = message?
+            && artifact.target.name == name
+            && let Some(executable) = artifact.executable
+        {
+            return Ok(executable.into());
+        }
+    }
+    bail!("cargo built no executable `{name}`; is it in a Cargo.toml?")
 }
 
 /// Runs a program to its end, with its output on this terminal.

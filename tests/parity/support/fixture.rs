@@ -1,11 +1,17 @@
 //! Reading `tests/fixtures`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use mimeo_checkpoint::{EmbeddedFolder, MemoryFile};
+use rust_embed::RustEmbed;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
+
+/// The files themselves: a browser has no disk to read them from.
+#[derive(RustEmbed)]
+#[folder = "fixtures"]
+struct Files;
 
 /// A safetensors fixture.
 ///
@@ -23,8 +29,7 @@ enum Numbers {
 impl Fixture {
     /// Reads a file of `tests/fixtures`.
     pub fn read(file: &'static str) -> Self {
-        let bytes = std::fs::read(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let tensors = SafeTensors::deserialize(&bytes)
+        let tensors = SafeTensors::deserialize(&bytes(file))
             .unwrap_or_else(|error| panic!("{file}: {error}"))
             .iter()
             .map(|(name, view)| {
@@ -106,14 +111,29 @@ impl Fixture {
 
 /// Reads a JSON fixture.
 pub fn read_json<T: DeserializeOwned>(file: &str) -> T {
-    let text =
-        std::fs::read_to_string(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+    serde_json::from_slice(&bytes(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// Where a fixture lies.
-pub fn path(file: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(file)
+/// A fixture for the readers that Mimeo has.
+pub fn memory_file(file: &str) -> MemoryFile {
+    MemoryFile::new(file, bytes(file))
+}
+
+/// A checkpoint among the fixtures.
+pub fn folder(name: &'static str) -> EmbeddedFolder {
+    let inside = |path: &str| Some(path.strip_prefix(name)?.strip_prefix('/')?.to_owned());
+    let files = Files::iter().filter_map(|path| Some((inside(&path)?, bytes(&path))));
+    // For as long as the tests run.
+    let files: Vec<(&'static str, &'static [u8])> = files
+        .map(|(path, bytes)| (&*path.leak(), &*bytes.leak()))
+        .collect();
+    EmbeddedFolder {
+        name,
+        files: files.leak(),
+    }
+}
+
+fn bytes(file: &str) -> Vec<u8> {
+    let found = Files::get(file).unwrap_or_else(|| panic!("{file}: no such fixture"));
+    found.data.into_owned()
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use mimeo_checkpoint::folder::{open_weights, read_text};
-use mimeo_checkpoint::{DiskFolder, EmbeddedFolder, Folder, SafetensorsFile};
+use mimeo_checkpoint::{EmbeddedFolder, Folder, SafetensorsFile};
 use mimeo_diffusion::{
     AutoencoderKl, ClipTextModel, TextEncoderConfig, UNet2DConditionModel, UNetConfig, VaeConfig,
     WeightFormat, WeightMap,
@@ -50,13 +50,13 @@ pub fn bundled() -> EmbeddedFolder {
 }
 
 /// The folder of the base in miniature.
-pub fn micro_folder() -> DiskFolder {
-    DiskFolder::new(fixture::path("micro")).unwrap()
+pub fn micro_folder() -> EmbeddedFolder {
+    fixture::folder("micro")
 }
 
 /// The folder of the random model with SD1.x's structure.
-pub fn sd1x() -> DiskFolder {
-    DiskFolder::new(fixture::path("sd1x")).unwrap()
+pub fn sd1x() -> EmbeddedFolder {
+    fixture::folder("sd1x")
 }
 
 /// Loads a folder's text encoder on the CPU.

@@ -94,6 +94,14 @@ impl WebTools {
         trunk
     }
 
+    /// What runs Rust's tests in a browser; it comes with `wasm-bindgen`.
+    pub fn test_runner(&self) -> PathBuf {
+        let name = format!("wasm-bindgen-test-runner{}", env::consts::EXE_SUFFIX);
+        let ours = self.root.join("bin").join(&name);
+        // Else it is the user's, found like `wasm-bindgen` itself.
+        if ours.exists() { ours } else { name.into() }
+    }
+
     fn find() -> Result<Self> {
         let root = etcetera::choose_base_strategy()
             .context("the page's tools have no place without a home folder; set HOME")?

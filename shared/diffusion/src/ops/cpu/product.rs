@@ -1,5 +1,6 @@
 //! The matrix product from which convolution and attention are made.
 
+use std::env;
 use std::ops::Index;
 
 use pulp::Simd;
@@ -94,6 +95,17 @@ pub(super) fn product<S: Simd>(
     }
 }
 
+/// Registers that hold vectors. For WebAssembly pulp tells as many as ARM has, and most browsers run
+/// on x86, where what does not fit 16 is carried to and fro.
+#[inline(always)]
+fn registers<S: Simd>() -> usize {
+    if env::consts::FAMILY == "wasm" {
+        16
+    } else {
+        S::REGISTER_COUNT
+    }
+}
+
 /// All rows of a few columns.
 #[inline(always)]
 fn strip<S: Simd, const V: usize>(
@@ -106,7 +118,7 @@ fn strip<S: Simd, const V: usize>(
     answer: Answer,
 ) {
     let mut row = 0;
-    while S::REGISTER_COUNT >= 32 && row + 2 * ROWS <= left.rows {
+    while registers::<S>() >= 32 && row + 2 * ROWS <= left.rows {
         tile::<S, { 2 * ROWS }, V>(simd, left, right, [row, column], out, stride, answer);
         row += 2 * ROWS;
     }
