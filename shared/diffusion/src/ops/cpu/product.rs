@@ -1,6 +1,5 @@
 //! The matrix product from which convolution and attention are made.
 
-use std::env;
 use std::ops::Index;
 
 use pulp::Simd;
@@ -95,11 +94,10 @@ pub(super) fn product<S: Simd>(
     }
 }
 
-/// Registers that hold vectors. For WebAssembly pulp tells as many as ARM has, and most browsers run
-/// on x86, where what does not fit 16 is carried to and fro.
-#[inline(always)]
-fn registers<S: Simd>() -> usize {
-    if env::consts::FAMILY == "wasm" {
+/// Registers that hold vectors. Where addresses have 32 bits, that is WebAssembly, pulp counts as many
+/// as ARM has; most browsers run on x86, where what does not fit into 16 is carried to and fro.
+const fn registers<S: Simd>() -> usize {
+    if usize::BITS == 32 {
         16
     } else {
         S::REGISTER_COUNT
