@@ -10,8 +10,8 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use mimeo_protocol::{
-    ClientMessage, DecodeError, DeviceInfo, JobId, JobProgress, MAX_CLIENT_FRAME, PROTOCOL_VERSION,
-    Rejection, RequestId, ServerMessage, codec,
+    ClientMessage, DeviceInfo, JobId, JobProgress, MAX_CLIENT_FRAME, PROTOCOL_VERSION, Rejection,
+    RequestId, ServerMessage, codec,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -241,7 +241,7 @@ impl Connection {
             Some(Ok(Message::Binary(frame))) => {
                 match codec::decode::<ClientMessage>(&frame, MAX_CLIENT_FRAME) {
                     Ok(message) => self.handle(message).await,
-                    Err(error) => self.reject(None, undecodable(error)).await,
+                    Err(error) => self.reject(None, error.into()).await,
                 }
             }
             Some(Ok(Message::Text(_))) => {
@@ -388,16 +388,6 @@ async fn devices(in_use: DeviceInfo) -> Vec<DeviceInfo> {
         });
     let others: Vec<DeviceInfo> = others.collect();
     std::iter::once(in_use).chain(others).collect()
-}
-
-fn undecodable(error: DecodeError) -> Rejection {
-    match error {
-        DecodeError::TooLarge { bytes, limit } => Rejection::TooLarge {
-            bytes: bytes as u64,
-            limit: limit as u64,
-        },
-        DecodeError::Undecodable { what } => Rejection::Undecodable { what },
-    }
 }
 
 async fn send(socket: &mut WebSocket, message: &ServerMessage) -> Result<(), Gone> {

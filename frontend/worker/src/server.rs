@@ -7,9 +7,9 @@ use js_sys::{Reflect, Uint8Array};
 use mimeo_checkpoint::{LoraFile, MemoryFile};
 use mimeo_image::decode;
 use mimeo_protocol::{
-    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, DecodeError, FileId, JobControl, JobId,
-    LoraRef, MAX_CLIENT_FRAME, PROTOCOL_VERSION, PreviewRequest, Rejection, RequestId,
-    ServerMessage, TrainJob, Transition, codec,
+    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, FileId, JobControl, JobId, LoraRef,
+    MAX_CLIENT_FRAME, PROTOCOL_VERSION, PreviewRequest, Rejection, RequestId, ServerMessage,
+    TrainJob, Transition, codec,
 };
 use mimeo_service::rules::Course;
 use mimeo_service::{blob, plan, prepare, rules};
@@ -68,7 +68,7 @@ fn hear(worker: &Rc<Worker>, data: &JsValue) {
             Ok(message) => spawn_local(async move { converse(&worker, message).await }),
             Err(error) => page::send(&ServerMessage::Rejected {
                 request: None,
-                reason: undecodable(error),
+                reason: error.into(),
             }),
         }
         return;
@@ -89,16 +89,6 @@ fn hear(worker: &Rc<Worker>, data: &JsValue) {
         };
         page::answer(id, answer);
     });
-}
-
-fn undecodable(error: DecodeError) -> Rejection {
-    match error {
-        DecodeError::TooLarge { bytes, limit } => Rejection::TooLarge {
-            bytes: bytes as u64,
-            limit: limit as u64,
-        },
-        DecodeError::Undecodable { what } => Rejection::Undecodable { what },
-    }
 }
 
 async fn converse(worker: &Rc<Worker>, message: ClientMessage) {

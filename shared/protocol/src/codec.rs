@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::Rejection;
+
 /// Largest frame that a client may send: messages hold ids and numbers; pictures go over HTTP.
 pub const MAX_CLIENT_FRAME: usize = 256 << 10;
 /// Largest frame that a server sends: a snapshot of [`crate::Snapshot::MAX_JOBS`] jobs.
@@ -27,6 +29,19 @@ pub enum DecodeError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// What a server answers to it.
+impl From<DecodeError> for Rejection {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::TooLarge { bytes, limit } => Self::TooLarge {
+                bytes: bytes as u64,
+                limit: limit as u64,
+            },
+            DecodeError::Undecodable { what } => Self::Undecodable { what },
+        }
+    }
 }
 
 /// The bytes of a message.

@@ -2,7 +2,6 @@
 
 pub mod banner;
 
-use leptos::html;
 use leptos::prelude::*;
 use mimeo_workbench::backend::{Arrival, Wish};
 use mimeo_workbench::preflight::Line;
@@ -10,6 +9,7 @@ use mimeo_workbench::words;
 
 use super::arrivals::Arrivals;
 use crate::link::{Link, Status};
+use crate::widget::question::open_while_asked;
 
 #[component]
 pub fn Backend() -> impl IntoView {
@@ -167,16 +167,7 @@ fn Remedy() -> impl IntoView {
 #[component]
 fn SwitchDialog(asks: RwSignal<Option<Wish>>) -> impl IntoView {
     let link = expect_context::<Link>();
-    let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move |_| {
-        let Some(dialog) = dialog.get() else { return };
-        if asks.get().is_none() {
-            dialog.close();
-        } else if !dialog.open() {
-            // Fails for a dialog that is open already.
-            _ = dialog.show_modal();
-        }
-    });
+    let dialog = open_while_asked(asks);
     let switch = move |_| {
         if let Some(wish) = asks.get_untracked() {
             link.choose(wish);

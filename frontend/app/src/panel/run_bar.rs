@@ -10,6 +10,7 @@ use web_sys::FocusEvent;
 
 use crate::link::Link;
 use crate::page::Page;
+use crate::widget::question::open_while_asked;
 
 #[component]
 pub fn RunBar(#[prop(into)] run: Signal<Run>) -> impl IntoView {
@@ -376,16 +377,7 @@ pub fn DiscardDialog(
     asks: RwSignal<Option<JobId>>,
 ) -> impl IntoView {
     let link = expect_context::<Link>();
-    let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move |_| {
-        let Some(dialog) = dialog.get() else { return };
-        if asks.get().is_none() {
-            dialog.close();
-        } else if !dialog.open() {
-            // Fails for a dialog that is open already.
-            _ = dialog.show_modal();
-        }
-    });
+    let dialog = open_while_asked(asks);
     let discard = move |_| {
         if let Some(job) = asks.get_untracked() {
             link.control(job, JobControl::Discard);
