@@ -1,9 +1,14 @@
 //! The platform: which device computes, the clock, and how a future is driven.
 //!
-//! The one place of this crate where native and wasm differ, in `native.rs` and `web.rs`.
+//! The one place of this crate where native and wasm differ, in `native.rs` and `web.rs`, and where
+//! it shows that a program was built without GPU support, in `cpu_only.rs`.
 
-#[cfg_attr(target_family = "wasm", path = "runtime/web.rs")]
-#[cfg_attr(not(target_family = "wasm"), path = "runtime/native.rs")]
+#[cfg_attr(not(feature = "gpu"), path = "runtime/cpu_only.rs")]
+#[cfg_attr(all(feature = "gpu", target_family = "wasm"), path = "runtime/web.rs")]
+#[cfg_attr(
+    all(feature = "gpu", not(target_family = "wasm")),
+    path = "runtime/native.rs"
+)]
 mod platform;
 
 use std::cell::Cell;
@@ -14,9 +19,6 @@ use std::task::Poll;
 
 use burn::tensor::Device;
 use web_time::Instant;
-
-#[cfg(not(target_family = "wasm"))]
-pub use platform::block_on;
 
 /// Where to compute, as the user says it: `auto`, `cpu`, `gpu` or `gpu:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -226,6 +228,12 @@ fn list(adapters: &[Adapter]) -> String {
         _ = write!(text, "{comma} {}{software}", adapter.name);
     }
     text
+}
+
+/// Runs a future of the engine to its end on this thread.
+#[cfg(not(target_family = "wasm"))]
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    pollster::block_on(future)
 }
 
 /// Seconds on a clock that only goes forward.

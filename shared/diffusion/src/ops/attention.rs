@@ -45,7 +45,7 @@ pub fn scaled_dot_product_attention(
     ))
 }
 
-#[backend_extension(Cube, Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
 pub(crate) trait RecomputingAttention: Backend {
     #[fusion(default)]
     fn recomputing_attention(
@@ -71,6 +71,7 @@ pub(crate) trait RecomputingAttention: Backend {
     }
 }
 
+#[cfg(feature = "gpu")]
 impl RecomputingAttention for burn_cubecl::CubeBackend {}
 
 impl RecomputingAttention for burn::backend::Flex {

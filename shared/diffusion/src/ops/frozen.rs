@@ -52,7 +52,7 @@ pub fn frozen_conv2d(
     ))
 }
 
-#[backend_extension(Cube, Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
 pub(crate) trait FrozenOps: Backend {
     #[fusion(default)]
     fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -84,6 +84,7 @@ pub(crate) trait FrozenOps: Backend {
     }
 }
 
+#[cfg(feature = "gpu")]
 impl FrozenOps for burn_cubecl::CubeBackend {}
 
 impl FrozenOps for burn::backend::Flex {

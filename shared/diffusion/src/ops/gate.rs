@@ -23,7 +23,7 @@ pub fn geglu(projected: Tensor<3>) -> Tensor<3> {
     Tensor::from_dispatch(Dispatch::geglu(projected.into_dispatch()))
 }
 
-#[backend_extension(Cube, Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
 pub(crate) trait Gate: Backend {
     #[fusion(default)]
     fn geglu(projected: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -39,6 +39,7 @@ pub(crate) trait Gate: Backend {
     }
 }
 
+#[cfg(feature = "gpu")]
 impl Gate for burn_cubecl::CubeBackend {}
 
 impl Gate for burn::backend::Flex {

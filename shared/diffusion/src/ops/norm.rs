@@ -71,7 +71,7 @@ pub fn layer_norm(x: Tensor<3>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) ->
     ))
 }
 
-#[backend_extension(Cube, Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
 pub(crate) trait NormOps: Backend {
     #[fusion(default)]
     fn group_norm(
@@ -115,6 +115,7 @@ pub(crate) trait NormOps: Backend {
     }
 }
 
+#[cfg(feature = "gpu")]
 impl NormOps for burn_cubecl::CubeBackend {}
 
 impl NormOps for burn::backend::Flex {

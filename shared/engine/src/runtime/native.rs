@@ -1,4 +1,4 @@
-//! Any graphics API of the system, and threads.
+//! Any graphics API of the system.
 
 use burn::tensor::wgpu::wgpu::{Backends, DeviceType, Instance, InstanceDescriptor};
 use burn::tensor::{Device, DeviceKind};
@@ -64,9 +64,4 @@ pub(super) async fn adapters() -> Vec<Adapter> {
         }
     }
     Vec::new()
-}
-
-/// Runs a future of the engine to its end on this thread.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    pollster::block_on(future)
 }
