@@ -12,7 +12,10 @@ mod bench;
 mod checks;
 mod endurance;
 mod install;
+mod machine;
+mod measure_start;
 mod page;
+mod progress;
 mod python;
 mod run;
 mod workspace;
@@ -43,6 +46,8 @@ enum Task {
     CheckLora(python::CheckLoraArguments),
     /// Compare the speed of training with torch + diffusers + peft.
     Bench(bench::Arguments),
+    /// Measure how long a newcomer waits.
+    MeasureStart(measure_start::Arguments),
     /// Feed random bytes to everything that reads bytes from strangers.
     Fuzz(endurance::FuzzArguments),
     /// Kill the companion at random moments, over and over.
@@ -64,6 +69,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Fixtures(arguments) => python::fixtures(&workspace, &arguments)?,
         Task::CheckLora(arguments) => python::check_lora(&workspace, &arguments)?,
         Task::Bench(arguments) => bench::run(&workspace, &arguments)?,
+        Task::MeasureStart(arguments) => measure_start::run(&workspace, &arguments)?,
         Task::Fuzz(arguments) => endurance::fuzz(&workspace, &arguments)?,
         Task::Soak(arguments) => endurance::soak(&workspace, &arguments)?,
     }

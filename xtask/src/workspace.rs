@@ -1,5 +1,6 @@
 //! Where the repository is, and how the programs in it are built and called.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -8,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{Message, MetadataCommand};
+use etcetera::BaseStrategy as _;
 
 /// The checkout that this program was started in.
 pub struct Workspace {
@@ -41,6 +43,13 @@ impl Workspace {
     /// A path among the build outputs.
     pub fn target_path(&self, relative: &str) -> PathBuf {
         self.target.join(relative)
+    }
+
+    /// A path in the user's cache, for all checkouts.
+    pub fn cache_path(&self, relative: &str) -> Result<PathBuf> {
+        let folders = etcetera::choose_base_strategy()
+            .context("what is kept between builds has no place without a home folder; set HOME")?;
+        Ok(folders.cache_dir().join("mimeo").join(relative))
     }
 
     /// A program that will run in the root of the repository.
@@ -105,6 +114,12 @@ pub fn executable(name: &str, cargo: &mut Command) -> Result<PathBuf> {
         }
     }
     bail!("cargo built no executable `{name}`; is it in a Cargo.toml?")
+}
+
+/// One of the executables that cargo built.
+pub fn named(executables: &BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
+    let found = executables.get(name).cloned();
+    found.with_context(|| format!("cargo built no executable `{name}`; is it in a Cargo.toml?"))
 }
 
 /// Runs a program to its end, with its output on this terminal.

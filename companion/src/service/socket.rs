@@ -82,7 +82,7 @@ async fn hello(socket: &mut WebSocket, guard: &Guard) -> Result<(), Rejection> {
         }
     });
     let frame = frame.await.ok().flatten().ok_or_else(none)?;
-    match codec::decode(&frame, MAX_CLIENT_FRAME).map_err(undecodable)? {
+    match codec::decode(&frame, MAX_CLIENT_FRAME).map_err(Rejection::from)? {
         ClientMessage::Hello {
             protocol,
             app,
