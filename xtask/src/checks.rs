@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::install;
-use crate::page;
+use crate::page::{self, Page};
 use crate::workspace::{Workspace, finish};
 
 #[derive(clap::Args)]
@@ -38,6 +38,8 @@ enum Step {
     Test,
     /// Tests of the page in a browser, with the companion behind it.
     Browser,
+    /// Trunk makes the same page.
+    Trunk,
 }
 
 impl Step {
@@ -51,6 +53,7 @@ impl Step {
             Self::Page => "page",
             Self::Test => "test",
             Self::Browser => "browser",
+            Self::Trunk => "trunk",
         }
     }
 
@@ -64,9 +67,10 @@ impl Step {
                 .args(["--", "--deny", "warnings"]),
             Self::ClippyWasm => {
                 install::wasm_target(workspace)?;
-                // The profiles that Trunk builds with: macros are compiled once for both. One after
-                // the other, as Trunk does: together they would ask more of their dependencies.
-                for (package, profile) in [("mimeo-app", "web"), ("mimeo-worker", "trainer")] {
+                // The profiles of the page: macros are compiled once for both. One after the other, as
+                // it is built: together they would ask more of their dependencies.
+                for (package, profile) in [("mimeo-app", page::SMALL), ("mimeo-worker", page::FAST)]
+                {
                     let mut clippy = workspace.cargo();
                     finish(
                         clippy
@@ -82,7 +86,7 @@ impl Step {
                 .arg("--document-private-items")
                 .env("RUSTDOCFLAGS", "-D warnings"),
             Self::Page => {
-                page::build(workspace)?;
+                page::build(workspace, Page::WHOLE)?;
                 return page::check_size(workspace);
             }
             Self::Test => {
@@ -90,6 +94,7 @@ impl Step {
                 cargo.args(["test", "--workspace", "--no-fail-fast"])
             }
             Self::Browser => return page::test_in_browser(workspace),
+            Self::Trunk => return page::compare_with_trunk(workspace),
         };
         finish(&mut cargo)
     }
@@ -218,7 +223,13 @@ mod tests {
         );
         assert_eq!(
             chosen(&arguments(&[], &[Step::Clippy, Step::Doc, Step::Browser])),
-            [Step::Fmt, Step::ClippyWasm, Step::Page, Step::Test],
+            [
+                Step::Fmt,
+                Step::ClippyWasm,
+                Step::Page,
+                Step::Test,
+                Step::Trunk
+            ],
             "--skip"
         );
     }

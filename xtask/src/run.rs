@@ -6,11 +6,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::page;
+use crate::page::{self, Page};
 use crate::workspace::Workspace;
 
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Build the page with the trainer that runs in the browser; takes some minutes more.
+    #[arg(long)]
+    browser: bool,
     /// Arguments for `mimeo serve`, such as `--no-open` or `--port 7000`.
     #[arg(last = true)]
     arguments: Vec<OsString>,
@@ -18,7 +21,7 @@ pub struct Arguments {
 
 /// Builds the page and the program, and serves until Ctrl+C.
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    page::build(workspace)?;
+    page::build(workspace, Page::soon(arguments.browser))?;
     let mimeo = workspace.build_mimeo()?;
     println!();
     become_program(
