@@ -1,5 +1,5 @@
 // Starts the page's program: the companion's content security policy forbids inline scripts, so
-// Trunk's own loader cannot. The hashed names stand in the links that Trunk wrote.
+// Trunk's own loader cannot. The hashed names stand in the links at the end of the page's head.
 
 // An empty program with one vector instruction. The page is built with them, since it could train
 // nothing without.

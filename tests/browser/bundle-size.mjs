@@ -45,7 +45,7 @@ function total(name, files) {
 const [folder] = argv.slice(2);
 const files = await weigh(folder);
 if (!files.some(({ name }) => name.endsWith(".wasm"))) {
-  console.error(`error: no page was built in ${folder}; run \`trunk build\``);
+  console.error(`error: no page was built in ${folder}; run \`cargo xtask test --only page\``);
   exit(1);
 }
 const page = total("page", files.filter((file) => !isTrainer(file)));

@@ -33,7 +33,7 @@ export class StaticHost {
   /**
    * Serves the built page on a free port.
    *
-   * @param {string} folder what Trunk made; $MIMEO_DIST, or where Trunk puts it
+   * @param {string} folder a page; $MIMEO_DIST if not given, or where the workbench is built
    */
   static async start(folder = distribution()) {
     const host = new StaticHost();

@@ -43,6 +43,8 @@ enum Step {
     Test,
     /// Tests of the page in a browser, with the companion behind it.
     Browser,
+    /// Trunk, which is installed for it, makes the same page; only when it is named.
+    Trunk,
 }
 
 impl Step {
@@ -57,6 +59,7 @@ impl Step {
             Self::Page => "page",
             Self::Test => "test",
             Self::Browser => "browser",
+            Self::Trunk => "trunk",
         }
     }
 
@@ -90,10 +93,15 @@ impl Step {
                 cargo.args(TESTS)
             }
             Self::Browser => return page::test_in_browser(workspace),
+            Self::Trunk => return page::compare_with_trunk(workspace),
         };
         finish(&mut cargo)
     }
 }
+
+/// Trunk takes longer to install than all else takes to check; what it makes of a small page is kept
+/// with the tests of `mimeo-page`.
+const ON_DEMAND: Step = Step::Trunk;
 
 /// How the tests are built and run.
 const TESTS: [&str; 3] = ["test", "--workspace", "--no-fail-fast"];
@@ -183,7 +191,10 @@ impl Drop for Beside {
 }
 
 fn chosen(arguments: &Arguments) -> Vec<Step> {
-    let wanted = |step: &Step| arguments.only.is_empty() || arguments.only.contains(step);
+    let wanted = |step: &Step| {
+        let is_part = arguments.only.is_empty() && *step != ON_DEMAND;
+        is_part || arguments.only.contains(step)
+    };
     let steps = Step::value_variants().iter().copied();
     steps
         .filter(|step| wanted(step) && !arguments.skip.contains(step))
@@ -262,10 +273,12 @@ mod tests {
 
     #[test]
     fn without_a_choice_every_step_runs() {
+        let mut all = Step::value_variants().to_vec();
+        all.retain(|step| *step != ON_DEMAND);
         assert_eq!(
             chosen(&arguments(&[], &[])),
-            Step::value_variants(),
-            "nothing is left out silently"
+            all,
+            "nothing else is left out silently"
         );
     }
 

@@ -1,7 +1,9 @@
-//! The workbench: Trunk makes it from `index.html`, the companion serves it.
+//! The workbench: cargo compiles it, `mimeo-page` makes the page, the companion serves it.
 
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -9,13 +11,103 @@ use crate::install::{self, WebTools};
 use crate::workspace::{Workspace, executable, finish};
 
 /// Where the companion looks for the page, and `Trunk.toml` puts it.
-const BUILT: &str = "companion/workbench";
+pub const BUILT: &str = "companion/workbench";
 
-/// Builds the page, after installing what that needs.
+/// How the page's program is compiled to be small: what `Trunk.toml` says.
+const SMALL: &str = "web";
+
+/// How the trainer is compiled, to be fast: what `index.html` says.
+pub const FAST: &str = "trainer";
+
+/// The page's own program, the browser's trainer, and what makes a page of them.
+pub const APP: &str = "mimeo-app";
+pub const WORKER: &str = "mimeo-worker";
+pub const MAKER: &str = "mimeo-page";
+
+/// The trainer as a part of the page that can be left out.
+const TRAINER: &str = "trainer";
+
+/// Which page is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// As Trunk builds it.
+    Whole,
+    /// Without what trains in the browser.
+    WithoutTrainer,
+}
+
+/// Builds the page for the companion, as it is given away: small, and its trainer fast.
 pub fn build(workspace: &Workspace) -> Result<()> {
+    build_into(workspace, Page::Whole, &workspace.path(BUILT))
+}
+
+fn build_into(workspace: &Workspace, page: Page, dist: &Path) -> Result<()> {
+    install::wasm_target(workspace)?;
+    println!("Building the page …");
+    let mut wanted = vec![(APP, SMALL)];
+    if page == Page::Whole {
+        wanted.push((WORKER, FAST));
+    }
+    let mut programs = Vec::new();
+    for (name, profile) in wanted {
+        let compiled = executable(name, &mut compile(workspace, name, profile))?;
+        programs.push((name, compiled));
+    }
+    make(workspace, &maker(workspace)?, &programs, dist)
+}
+
+/// Compiles a program for the browser.
+pub fn compile(workspace: &Workspace, name: &str, profile: &str) -> Command {
+    let mut cargo = workspace.cargo();
+    cargo
+        .args(["build", "--package", name, "--bin", name])
+        .args(["--profile", profile, "--target", install::WASM]);
+    cargo
+}
+
+/// Makes a page of compiled programs.
+///
+/// - `programs`: with their names; without that of the trainer, the page is one that cannot train
+pub fn make(
+    workspace: &Workspace,
+    maker: &Path,
+    programs: &[(&str, PathBuf)],
+    dist: &Path,
+) -> Result<()> {
+    let mut make = workspace.command(maker);
+    make.args(["make", "--index", "index.html", "--dist"])
+        .arg(dist);
+    if !programs.iter().any(|(name, _)| *name == WORKER) {
+        make.args(["--without", TRAINER]);
+    }
+    for (name, compiled) in programs {
+        let mut named = OsString::from(format!("{name}="));
+        named.push(compiled);
+        make.arg("--program").arg(named);
+    }
+    finish(&mut make)
+}
+
+/// Builds the page with Trunk too, elsewhere, and compares: the two must not drift apart.
+pub fn compare_with_trunk(workspace: &Workspace) -> Result<()> {
     let tools = WebTools::install(workspace)?;
-    println!("Building the page (the first time takes some minutes) …");
-    finish(tools.trunk(workspace).arg("build"))
+    build(workspace)?;
+    // It would keep the JavaScript of dependencies that the page had once.
+    let stale = workspace.target_path("wasm-bindgen");
+    if stale.exists() {
+        fs::remove_dir_all(&stale)
+            .with_context(|| format!("this folder cannot be deleted: {}", stale.display()))?;
+    }
+    let trunks = workspace.target_path("trunk");
+    finish(
+        tools
+            .trunk(workspace)
+            .args(["build", "--dist"])
+            .arg(&trunks),
+    )?;
+    let mut maker = workspace.command(maker(workspace)?);
+    finish(maker.arg("compare").arg(BUILT).arg(trunks))
+        .context("`mimeo-page` makes another page than Trunk does")
 }
 
 /// Shows what the page weighs on the network; an error if that is too much.
@@ -36,7 +128,8 @@ pub fn test_in_browser(workspace: &Workspace) -> Result<()> {
     install::npm_packages(workspace)?;
     let chromium = install::chromium(workspace)?;
     build(workspace)?;
-    let tools = WebTools::install(workspace)?;
+    let without_trainer = workspace.target_path("without-trainer");
+    build_into(workspace, Page::WithoutTrainer, &without_trainer)?;
     let parity = build_parity(workspace)?;
     let mimeo = workspace.build_mimeo()?;
 
@@ -52,7 +145,7 @@ pub fn test_in_browser(workspace: &Workspace) -> Result<()> {
             .env("CHROMIUM", chromium)
             .env("MIMEO_BIN", mimeo)
             .env("MIMEO_PARITY", parity)
-            .env("WASM_TEST_RUNNER", tools.test_runner())
+            .env("MIMEO_WITHOUT_TRAINER", without_trainer)
             .env("MIMEO_OUT", &screenshots),
     )
     .with_context(|| {
@@ -61,11 +154,11 @@ pub fn test_in_browser(workspace: &Workspace) -> Result<()> {
     })
 }
 
-/// Builds the parity tests for a browser and says where they are.
+/// Builds the parity tests for a browser, and a page that runs them; says where it is.
 fn build_parity(workspace: &Workspace) -> Result<PathBuf> {
     println!("Building the parity tests for the browser …");
     let mut cargo = workspace.cargo();
-    executable(
+    let compiled = executable(
         "parity",
         cargo
             // Together with the trainer, and in its profile: so both have the same dependencies.
@@ -77,6 +170,34 @@ fn build_parity(workspace: &Workspace) -> Result<PathBuf> {
                 "mimeo-tests",
             ])
             .args(["--test", "parity", "--no-run"])
-            .args(["--profile", "trainer", "--target", install::WASM]),
-    )
+            .args(["--profile", FAST, "--target", install::WASM]),
+    )?;
+    let page = workspace.target_path("parity");
+    let mut maker = workspace.command(maker(workspace)?);
+    finish(maker.arg("tests").arg(compiled).arg("--dist").arg(&page))?;
+    Ok(page)
+}
+
+/// `mimeo-page`, built.
+fn maker(workspace: &Workspace) -> Result<PathBuf> {
+    let mut cargo = workspace.cargo();
+    executable(MAKER, cargo.args(["build", "--package", MAKER]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trunk_compiles_with_the_same_profiles() {
+        let workspace = Workspace::find().unwrap();
+        let read = |name: &str| fs::read_to_string(workspace.path(name)).unwrap();
+        let small = format!("cargo_profile = \"{SMALL}\"");
+        assert!(
+            read("Trunk.toml").contains(&small),
+            "the page's own program"
+        );
+        let fast = format!("data-cargo-profile=\"{FAST}\"");
+        assert!(read("index.html").contains(&fast), "the trainer");
+    }
 }

@@ -68,13 +68,19 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             .arg("--features")
             .arg(features(has_gpu, &arguments.arguments)),
     )?;
-    let page = progress.build(&mut page::cargo(workspace, page::APP, "dev"))?;
-    let mut programs = vec![named(&page, page::APP)?];
+    // It shares macros and build scripts with the program, and is not optimised as a whole.
+    let page = progress.build(&mut page::compile(workspace, page::APP, "dev"))?;
+    let mut programs = vec![(page::APP, named(&page, page::APP)?)];
     if arguments.browser {
-        let trainer = progress.build(&mut page::cargo(workspace, page::WORKER, "trainer"))?;
-        programs.push(named(&trainer, page::WORKER)?);
+        let trainer = progress.build(&mut page::compile(workspace, page::WORKER, page::FAST))?;
+        programs.push((page::WORKER, named(&trainer, page::WORKER)?));
     }
-    page::make(workspace, &named(&built, page::MAKER)?, &programs)?;
+    page::make(
+        workspace,
+        &named(&built, page::MAKER)?,
+        &programs,
+        &workspace.path(page::BUILT),
+    )?;
     println!();
     become_program(
         workspace

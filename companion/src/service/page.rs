@@ -69,8 +69,8 @@ fn answer(path: &str, file: EmbeddedFile) -> Response {
     (headers, Bytes::from(file.data.into_owned())).into_response()
 }
 
-/// Whether Trunk put a hash of the content into the name, as in `app-0123456789abcdef_bg.wasm`: then
-/// the file never changes.
+/// Whether the name has a hash of the content in it, as in `app-0123456789abcdef_bg.wasm`: then the
+/// file never changes.
 fn has_hash(path: &str) -> bool {
     // Zeros in front are left out of it.
     const DIGITS: std::ops::RangeInclusive<usize> = 12..=16;

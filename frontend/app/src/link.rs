@@ -154,6 +154,7 @@ impl Link {
         let wish = storage::choice(WISH).and_then(|kept| Wish::from_name(&kept));
         let facts = Facts {
             companion: socket::first_guess(),
+            trainer: worker::included(),
             ..Facts::default()
         };
         let link = Self {

@@ -1,4 +1,4 @@
-//! The workbench in the browser. Trunk compiles it; elsewhere there is no page.
+//! The workbench in the browser; elsewhere there is no page.
 
 fn main() {
     #[cfg(target_family = "wasm")]

@@ -121,6 +121,29 @@ pub enum WebGpu {
     Real(Adapter),
 }
 
+/// Whether the page brings along what trains in the browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trainer {
+    /// It does.
+    #[default]
+    Included,
+    /// It was built without, which takes less time.
+    LeftOut,
+}
+
+impl Trainer {
+    /// Why the browser cannot train and what to do, as the end of a sentence; none where it can.
+    #[must_use]
+    pub const fn trouble(self) -> Option<&'static str> {
+        match self {
+            Self::Included => None,
+            Self::LeftOut => Some(
+                "this page was built without the browser's trainer, which `cargo xtask run --browser` adds",
+            ),
+        }
+    }
+}
+
 /// What the browser says of its GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Adapter {
@@ -250,6 +273,34 @@ pub struct Facts {
     pub companion: Companion,
     /// The browser's GPU.
     pub gpu: WebGpu,
+    /// What computes on it, or on the browser's CPU.
+    pub trainer: Trainer,
+}
+
+impl Facts {
+    /// What the browser trains with and why not, as one sentence; none while it is not known.
+    #[must_use]
+    pub fn describe_browser(&self) -> Option<String> {
+        match self.trainer.trouble() {
+            Some(why) => Some(format!("No training in the browser: {why}.")),
+            None => self.gpu.describe(),
+        }
+    }
+
+    /// Why the browser is not what it could be, as the end of a sentence.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let trainer = self.trainer.trouble().map(str::to_owned);
+        trainer.or_else(|| self.gpu.trouble())
+    }
+
+    /// Why nothing can train, in one sentence; none where something may.
+    #[must_use]
+    pub fn nowhere(&self) -> Option<String> {
+        let why = self.trainer.trouble()?;
+        (self.companion == Companion::Unreachable)
+            .then(|| format!("Nothing trains here: no companion shows this page, and {why}."))
+    }
 }
 
 /// Where it trains, and why there.
@@ -272,6 +323,14 @@ impl Choice {
 /// wants it, if that can be had. None: the browser has to be asked for its GPU first.
 #[must_use]
 pub fn choose(facts: &Facts, wish: Wish) -> Option<Choice> {
+    if let Some(why) = facts.trainer.trouble()
+        && wish != Wish::Companion
+    {
+        return Some(Choice::new(
+            Place::Companion,
+            companion_only(facts, wish, why),
+        ));
+    }
     match wish {
         Wish::Companion => Some(Choice::new(
             Place::Companion,
@@ -288,6 +347,23 @@ pub fn choose(facts: &Facts, wish: Wish) -> Option<Choice> {
         }
         Wish::BrowserGpu => wanted_gpu(&facts.gpu),
         Wish::Automatic => automatic(facts),
+    }
+}
+
+/// - `why`: the browser does not train
+fn companion_only(facts: &Facts, wish: Wish, why: &str) -> String {
+    if wish != Wish::Automatic {
+        return format!("You chose this browser, but {why}; until then it is the companion.");
+    }
+    match facts.companion {
+        Companion::Unknown => "Looking for the companion.".to_owned(),
+        Companion::There { is_gpu: true, .. } => {
+            "The companion is there and computes on a GPU.".to_owned()
+        }
+        Companion::There { .. } => format!("The companion is there, and {why}."),
+        Companion::Away | Companion::Unreachable => {
+            format!("No companion is there, and {why}.")
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The trainer in a Web Worker. Trunk compiles it; elsewhere there is none.
+//! The trainer in a Web Worker; elsewhere there is none.
 
 fn main() {
     #[cfg(target_family = "wasm")]

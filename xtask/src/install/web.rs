@@ -1,4 +1,5 @@
-//! What makes a page of Rust: the standard library for the browser, `wasm-bindgen` and Trunk.
+//! What makes a page of Rust: the standard library for the browser; and what our own maker of pages is
+//! compared with, `wasm-bindgen` and Trunk.
 
 use std::env;
 use std::ffi::OsString;
@@ -40,7 +41,7 @@ pub fn wasm_target(workspace: &Workspace) -> Result<()> {
     })
 }
 
-/// `wasm-bindgen` and Trunk, in the versions that the page needs.
+/// `wasm-bindgen` and Trunk, in the versions that make this page.
 pub struct WebTools {
     /// Where they are installed to: a folder of the user's cache, for all checkouts.
     root: PathBuf,
@@ -59,14 +60,16 @@ impl WebTools {
                 package: "wasm-bindgen-cli",
                 program: "wasm-bindgen",
                 version: &bindgen,
-                // A version that its own lock file pins is gone from crates.io.
-                flags: &[],
+                // Of three programs one, which connects to nobody. Not `--locked`: a version that its own
+                // lock file pins is gone from crates.io.
+                flags: &["--no-default-features", "--bin", "wasm-bindgen"],
             },
             Tool {
                 package: "trunk",
                 program: "trunk",
                 version: TRUNK,
-                flags: &["--locked"],
+                // It would only look for updates, and download what is there.
+                flags: &["--no-default-features", "--locked"],
             },
         ];
         // One folder for both, which share most of what they are made of.
@@ -92,14 +95,6 @@ impl WebTools {
             // It reads the customary NO_COLOR=1 as a wrong argument.
             .env_remove("NO_COLOR");
         trunk
-    }
-
-    /// What runs Rust's tests in a browser; it comes with `wasm-bindgen`.
-    pub fn test_runner(&self) -> PathBuf {
-        let name = format!("wasm-bindgen-test-runner{}", env::consts::EXE_SUFFIX);
-        let ours = self.root.join("bin").join(&name);
-        // Else it is the user's, found like `wasm-bindgen` itself.
-        if ours.exists() { ours } else { name.into() }
     }
 
     fn find() -> Result<Self> {
@@ -137,7 +132,7 @@ impl WebTools {
         )
         .with_context(|| {
             let package = tool.package;
-            format!("the page needs {package}; cargo says why it cannot be installed")
+            format!("the comparison needs {package}; cargo says why it cannot be installed")
         })
     }
 }

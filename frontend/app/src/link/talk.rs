@@ -15,7 +15,7 @@ use mimeo_protocol::{
     ServerMessage, codec,
 };
 use mimeo_workbench::Runs;
-use mimeo_workbench::backend::{self, Choice, Companion, Place, Restarts, Wish};
+use mimeo_workbench::backend::{self, Choice, Companion, Facts, Place, Restarts, Trainer, Wish};
 use mimeo_workbench::cost;
 use mimeo_workbench::runs::{Gap, Outcome};
 
@@ -115,7 +115,9 @@ fn does_without_companion(link: Link) -> bool {
     if may {
         link.facts.update(|facts| facts.companion = Companion::Away);
     }
-    may
+    may && link
+        .facts
+        .with_untracked(|facts| facts.trainer == Trainer::Included)
 }
 
 /// Starts the worker again, by itself for as long as that may help.
@@ -161,7 +163,11 @@ async fn rest(link: Link) {
 
 async fn connect(link: Link) -> End {
     let line = match decide(link).await {
-        Place::Companion => socket::open(link).await,
+        Place::Companion => match link.facts.with_untracked(Facts::nowhere) {
+            // A static host would answer "404", which browsers print as an error.
+            Some(why) => Err(End::Refused(why)),
+            None => socket::open(link).await,
+        },
         Place::BrowserGpu => worker::open(link, "webgpu").await,
         Place::BrowserCpu => worker::open(link, "cpu").await,
     };

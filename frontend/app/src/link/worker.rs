@@ -13,6 +13,7 @@ use futures_util::{StreamExt as _, sink};
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use leptos::prelude::*;
+use mimeo_workbench::backend;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -125,7 +126,7 @@ impl Trainer {
     fn start(link: Link, device: &str, says: mpsc::UnboundedSender<Said>) -> Option<Self> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
-        let address = format!("worker.js?device={device}");
+        let address = format!("{}?device={device}", address()?);
         let worker = Worker::new_with_options(&address, &options).ok()?;
         let calls = Rc::<Calls>::default();
         let (answers, failures) = (Rc::clone(&calls), says.clone());
@@ -176,6 +177,20 @@ impl Drop for Trainer {
         // Whoever waits hears that nobody answers.
         self.calls.borrow_mut().clear();
     }
+}
+
+/// Whether this page was built with the trainer.
+pub fn included() -> backend::Trainer {
+    match address() {
+        Some(_) => backend::Trainer::Included,
+        None => backend::Trainer::LeftOut,
+    }
+}
+
+/// Where its script is; none in a page that was built without.
+fn address() -> Option<String> {
+    let meta = document().query_selector("meta[name=mimeo-trainer]");
+    meta.ok().flatten()?.get_attribute("content")
 }
 
 /// Takes in a message of the worker.

@@ -16,13 +16,13 @@ pub fn Backend() -> impl IntoView {
     let link = expect_context::<Link>();
     let asks = RwSignal::new(None::<Wish>);
     let line = Memo::new(move |_| link.line());
-    // Where both say why there is no WebGPU, it is said once.
-    let gpu = move || {
+    // Where both say why the browser is of no use, or not its GPU, it is said once.
+    let browser = move || {
         let reason = link.reason.get();
         link.facts.with(|facts| {
-            let trouble = facts.gpu.trouble();
+            let trouble = facts.trouble();
             let is_said = trouble.is_some_and(|trouble| reason.contains(&trouble));
-            facts.gpu.describe().filter(|_| !is_said)
+            facts.describe_browser().filter(|_| !is_said)
         })
     };
     let said = Memo::new(move |_| match (link.is_browser(), line.get()) {
@@ -45,7 +45,7 @@ pub fn Backend() -> impl IntoView {
                 <Device />
                 <Arrivals />
                 <Choices asks />
-                {move || gpu().map(|gpu| view! { <p class="soft">{gpu}</p> })}
+                {move || browser().map(|browser| view! { <p class="soft">{browser}</p> })}
                 <p class="soft">{move || link.host.with(|host| host.app.clone())}</p>
                 <Remedy />
             </div>

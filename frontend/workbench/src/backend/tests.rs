@@ -21,11 +21,27 @@ const fn there(is_gpu: bool) -> Companion {
 }
 
 fn place(companion: Companion, gpu: WebGpu, wish: Wish) -> Option<Place> {
-    choose(&Facts { companion, gpu }, wish).map(|choice| choice.place)
+    choose(&facts(companion, gpu), wish).map(|choice| choice.place)
 }
 
 fn reason(companion: Companion, gpu: WebGpu, wish: Wish) -> String {
-    choose(&Facts { companion, gpu }, wish).unwrap().reason
+    choose(&facts(companion, gpu), wish).unwrap().reason
+}
+
+fn facts(companion: Companion, gpu: WebGpu) -> Facts {
+    Facts {
+        companion,
+        gpu,
+        trainer: Trainer::Included,
+    }
+}
+
+/// Of a page that was built without the browser's trainer.
+fn without_trainer(companion: Companion) -> Facts {
+    Facts {
+        trainer: Trainer::LeftOut,
+        ..facts(companion, WebGpu::Unknown)
+    }
 }
 
 #[test]
@@ -144,12 +160,60 @@ fn every_reason_is_one_sentence_and_says_what_to_do_about_webgpu() {
                 let case = format!("{companion:?} {gpu:?} {wish:?}: {said}");
                 assert!(said.ends_with('.'), "{case}");
                 assert_eq!(said.matches(". ").count(), 0, "{case}");
-                let chose = choose(&Facts { companion, gpu }, wish).unwrap();
+                let chose = choose(&facts(companion, gpu), wish).unwrap();
                 let is_asked = wish == Wish::BrowserGpu
                     || (wish == Wish::Automatic && chose.place == Place::BrowserCpu);
                 assert!(!is_asked || said.contains(remedy), "{case}");
             }
         }
+    }
+}
+
+#[test]
+fn without_its_trainer_the_browser_is_never_chosen_and_that_is_said() {
+    let companions = [
+        Companion::Unknown,
+        Companion::Unreachable,
+        Companion::Away,
+        there(false),
+        there(true),
+    ];
+    for companion in companions {
+        let facts = without_trainer(companion);
+        for wish in Wish::ALL {
+            let choice = choose(&facts, wish).expect("its GPU need not be asked for");
+            let case = format!("{companion:?} {wish:?}: {}", choice.reason);
+            assert_eq!(choice.place, Place::Companion, "{case}");
+            assert!(choice.reason.ends_with('.'), "{case}");
+            assert_eq!(choice.reason.matches(". ").count(), 0, "{case}");
+            let is_missed = match wish {
+                Wish::Companion => false,
+                Wish::BrowserGpu | Wish::BrowserCpu => true,
+                Wish::Automatic => companion != Companion::Unknown && companion != there(true),
+            };
+            let says_how = choice.reason.contains("`cargo xtask run --browser`");
+            assert_eq!(says_how, is_missed, "{case}");
+        }
+    }
+}
+
+#[test]
+fn what_the_browser_can_do_is_told_with_or_without_its_trainer() {
+    let said = without_trainer(there(false)).describe_browser().unwrap();
+    assert!(said.contains("--browser"), "not its GPU: {said}");
+    let said = facts(there(false), real()).describe_browser().unwrap();
+    assert!(said.contains("nvidia ampere"), "its GPU: {said}");
+}
+
+#[test]
+fn nothing_trains_only_where_there_is_neither_companion_nor_trainer() {
+    let said = without_trainer(Companion::Unreachable).nowhere().unwrap();
+    assert!(said.contains("--browser"), "and what to do: {said}");
+    for somewhere in [
+        without_trainer(Companion::Away),
+        facts(Companion::Unreachable, WebGpu::Missing),
+    ] {
+        assert_eq!(somewhere.nowhere(), None, "{somewhere:?}");
     }
 }
 
