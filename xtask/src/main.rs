@@ -10,6 +10,7 @@
 
 mod bench;
 mod checks;
+mod dist;
 mod endurance;
 mod install;
 mod page;
@@ -35,6 +36,10 @@ struct Arguments {
 enum Task {
     /// Build Mimeo and its workbench, and open it in the browser.
     Run(run::Arguments),
+    /// Build the page alone, for the next `cargo install --path companion` or a static host.
+    Page,
+    /// Make a program for people without Rust: an archive for this platform, checked.
+    Dist(dist::Arguments),
     /// Run every check, the same for people and CI.
     Test(checks::Arguments),
     /// Write the fixtures of the parity tests again, with torch and diffusers.
@@ -60,6 +65,8 @@ fn perform(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
         Task::Run(arguments) => run::run(&workspace, &arguments)?,
+        Task::Page => page::build(&workspace)?,
+        Task::Dist(arguments) => dist::run(&workspace, &arguments)?,
         Task::Test(arguments) => return checks::run(&workspace, &arguments),
         Task::Fixtures(arguments) => python::fixtures(&workspace, &arguments)?,
         Task::CheckLora(arguments) => python::check_lora(&workspace, &arguments)?,

@@ -95,7 +95,12 @@ mod tests {
         for name in ["mimeo-serve", "mimeo-train", "mimeo-bench-methods"] {
             assert!(names.contains(&name), "{name} in {names:?}");
         }
-        for hidden in ["mimeo-completions", "mimeo-man", "mimeo-help"] {
+        for hidden in [
+            "mimeo-completions",
+            "mimeo-man",
+            "mimeo-help",
+            "mimeo-bench-help",
+        ] {
             assert!(!names.contains(&hidden), "{hidden} in {names:?}");
         }
     }
