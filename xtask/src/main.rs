@@ -1,6 +1,6 @@
-//! The two commands of the README, `cargo xtask run` and `cargo xtask test`; three for work on the
-//! numbers, `fixtures`, `check-lora` and `bench`, which make their own Python environment; and two
-//! that take their time, `fuzz` and `soak`.
+//! The two commands of the README, `cargo xtask run` and `cargo xtask test`; two for those who only
+//! want to use Mimeo, `page` and `dist`; three for work on the numbers, `fixtures`, `check-lora` and
+//! `bench`, which make their own Python environment; and two that take their time, `fuzz` and `soak`.
 
 #![expect(
     clippy::print_stderr,

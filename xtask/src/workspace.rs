@@ -82,7 +82,13 @@ impl Workspace {
         let mut cargo = self.cargo();
         // The whole workspace, as the tests build it: a package by itself would resolve other
         // features for Burn's dependencies and compile all of it a second time.
-        executable("mimeo", cargo.args(["build", "--workspace", "--bins"]))
+        executable(
+            "mimeo",
+            cargo
+                .args(["build", "--workspace", "--bins"])
+                // Windows lets nobody replace a program that runs, and nobody here needs the other.
+                .args(["--exclude", "xtask", "--exclude", "mimeo-dist"]),
+        )
     }
 }
 
