@@ -150,7 +150,7 @@ fn program(home: &Home, folder: &Path) -> Result<()> {
     tell("program", &version);
     let completions = contents::COMPLETIONS
         .iter()
-        .map(|(shell, path)| (vec!["completions", shell], *path));
+        .map(|(shell, path)| (vec!["completions", *shell], *path));
     for (arguments, path) in completions.chain(iter::once((vec!["man"], contents::MANUAL))) {
         if home.run(folder, &arguments)? != fs::read(folder.join(path))? {
             let command = arguments.join(" ");

@@ -132,13 +132,12 @@ Nothing else needs to be installed, and nothing is fetched. In this folder,
 opens the workbench in your browser. Jobs and results are kept in a folder of your user's;
 `mimeo serve --data FOLDER` chooses another one. {device}
 {needs}
-{install}
+{INSTALL}
 What is in here is as it was packed if `sha256sum --check {SUMS}` says so.
 
 Mimeo is under the MIT licence or the Apache License 2.0, at your choice (LICENSE-MIT,
 LICENSE-APACHE). NOTICE and the folder `licences` name the work of others that is in it.
-",
-        install = INSTALL,
+"
     )
 }
 
