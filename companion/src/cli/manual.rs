@@ -55,7 +55,10 @@ impl Manual {
             return Err(BadInput(why).into());
         };
         let mut roff = Vec::new();
-        Man::new(pages.swap_remove(place)).render(&mut roff)?;
+        // By itself, only the main page would name the version.
+        let source = format!("mimeo {}", env!("CARGO_PKG_VERSION"));
+        let page = Man::new(pages.swap_remove(place)).source(source);
+        page.render(&mut roff)?;
         console::out(String::from_utf8_lossy(&roff).trim_end());
         Ok(Exit::Done)
     }
