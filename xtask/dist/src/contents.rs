@@ -130,7 +130,8 @@ Nothing else needs to be installed, and nothing is fetched. In this folder,
     {start}
 
 opens the workbench in your browser. Jobs and results are kept in a folder of your user's;
-`mimeo serve --data FOLDER` chooses another one. {device}
+`mimeo serve --data FOLDER` chooses another one.
+{device}
 {needs}
 {INSTALL}
 What is in here is as it was packed if `sha256sum --check {SUMS}` says so.

@@ -53,7 +53,8 @@ Mimeo's program, its page and its trainer for browsers contain {count} packages 
 listed with its licence and with the parts that it is in; the texts follow. Where a licence offers a
 choice, any of its texts may apply.
 
-Rust's standard library is in every part, under MIT OR Apache-2.0. {rust}
+Rust's standard library is in every part, under MIT OR Apache-2.0.
+{rust}
 The bundled base and the letters on sheets are named in NOTICE.
 
 "
