@@ -6,6 +6,7 @@ mod bench_service;
 mod grid;
 mod inspect;
 pub mod lora;
+mod manual;
 pub mod pictures;
 mod recipe_flags;
 mod sample;
@@ -13,6 +14,8 @@ mod score;
 mod score_table;
 mod serve;
 mod train;
+
+use std::future::ready;
 
 use clap::{Parser, Subcommand};
 use mimeo_checkpoint::BoxFuture;
@@ -49,6 +52,12 @@ enum Command {
     /// Measure the methods, or the service
     #[command(subcommand)]
     Bench(Bench),
+    /// Print the completions for a shell
+    #[command(hide = true)]
+    Completions(manual::Completions),
+    /// Print a manual page
+    #[command(hide = true)]
+    Man(manual::Manual),
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,6 +84,8 @@ impl Cli {
             Command::Inspect(command) => Box::pin(command.run(report)),
             Command::Bench(Bench::Methods(command)) => Box::pin(command.run(report)),
             Command::Bench(Bench::Service(command)) => Box::pin(command.run(report)),
+            Command::Completions(command) => Box::pin(ready(Ok(command.run()))),
+            Command::Man(command) => Box::pin(ready(command.run())),
         };
         run.await
     }

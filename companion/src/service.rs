@@ -44,6 +44,7 @@ use tokio::sync::watch;
 
 pub use clock::now_millis;
 pub use folder::DataFolder;
+pub use page::remedy as page_remedy;
 
 use crate::exit::BadInput;
 use crate::remote;

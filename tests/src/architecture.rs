@@ -34,9 +34,10 @@ const LAYERS: [&[&str]; 6] = [
 ];
 
 /// Where arrows start and none ends.
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "mimeo-app",
     "mimeo-companion",
+    "mimeo-dist",
     "mimeo-page",
     "mimeo-tests",
     "mimeo-worker",

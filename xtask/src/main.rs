@@ -1,6 +1,6 @@
-//! The two commands of the README, `cargo xtask run` and `cargo xtask test`; three for work on the
-//! numbers, `fixtures`, `check-lora` and `bench`, which make their own Python environment; and two
-//! that take their time, `fuzz` and `soak`.
+//! The two commands of the README, `cargo xtask run` and `cargo xtask test`; two for those who only
+//! want to use Mimeo, `page` and `dist`; three for work on the numbers, `fixtures`, `check-lora` and
+//! `bench`, which make their own Python environment; and two that take their time, `fuzz` and `soak`.
 
 #![expect(
     clippy::print_stderr,
@@ -10,6 +10,7 @@
 
 mod bench;
 mod checks;
+mod dist;
 mod endurance;
 mod install;
 mod machine;
@@ -38,6 +39,10 @@ struct Arguments {
 enum Task {
     /// Build Mimeo and its workbench, and open it in the browser.
     Run(run::Arguments),
+    /// Build the page alone, for the next `cargo install --path companion` or a static host.
+    Page,
+    /// Make a program for people without Rust: an archive for this platform, checked.
+    Dist(dist::Arguments),
     /// Run every check, the same for people and CI.
     Test(checks::Arguments),
     /// Write the fixtures of the parity tests again, with torch and diffusers.
@@ -65,6 +70,8 @@ fn perform(task: Task) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match task {
         Task::Run(arguments) => run::run(&workspace, &arguments)?,
+        Task::Page => page::build(&workspace)?,
+        Task::Dist(arguments) => dist::run(&workspace, &arguments)?,
         Task::Test(arguments) => return checks::run(&workspace, &arguments),
         Task::Fixtures(arguments) => python::fixtures(&workspace, &arguments)?,
         Task::CheckLora(arguments) => python::check_lora(&workspace, &arguments)?,

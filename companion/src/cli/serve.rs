@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::console;
 use crate::exit::{BadInput, Exit};
 use crate::progress::Report;
-use crate::service::{DataFolder, Network, Service, Settings};
+use crate::service::{DataFolder, Network, Service, Settings, page_remedy};
 
 /// A token shorter than this can be guessed.
 const MIN_TOKEN: usize = 16;
@@ -136,6 +136,11 @@ async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::R
     };
     let text = format!("Mimeo is at {link} and trains on {device}. Ctrl+C ends it.");
     report.answer("serving", &serving, &text);
+    if let Some(remedy) = page_remedy() {
+        console::err(&format!(
+            "Note: the workbench was not built, so only the command line can use this. {remedy}"
+        ));
+    }
     if open && let Err(error) = open::that_detached(&link) {
         console::err(&format!(
             "Note: no browser could be opened ({error}). Open {link}"

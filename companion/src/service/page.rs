@@ -12,6 +12,13 @@ use super::http::not_found;
 const NO_WORKBENCH: &str = include_str!("no_workbench.html");
 const INDEX: &str = "index.html";
 
+/// How to get what [`NO_WORKBENCH`] misses: programs read the page from disk or have it in them.
+const REMEDY: &str = if cfg!(debug_assertions) {
+    "Build it with `cargo xtask page` in the checkout; this program then finds it."
+} else {
+    "Build it with `cargo xtask page` in the checkout, then build or install this program again."
+};
+
 /// In the program itself in release builds, read from disk otherwise.
 ///
 /// A folder of this crate, because one above it that is missing when the program is compiled would
@@ -21,6 +28,11 @@ const INDEX: &str = "index.html";
 #[allow_missing = true]
 #[exclude = "mimeo-avatars/*"]
 struct Workbench;
+
+/// What to do when this program has no page to show; none if it has one.
+pub fn remedy() -> Option<&'static str> {
+    Workbench::get(INDEX).is_none().then_some(REMEDY)
+}
 
 /// A file of the workbench, or the page itself.
 pub async fn serve(uri: Uri) -> Response {
