@@ -71,7 +71,8 @@ impl Graph {
         found
     }
 
-    fn add(&mut self, from: &str, purpose: Purpose, to: &str) {
+    /// Adds an arrow.
+    pub fn add(&mut self, from: &str, purpose: Purpose, to: &str) {
         let arrows = self.arrows.entry(from.to_owned()).or_default();
         arrows.insert((purpose, to.to_owned()));
     }
