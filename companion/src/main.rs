@@ -11,6 +11,7 @@ mod progress;
 mod recipe;
 mod remote;
 mod service;
+mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -1,21 +1,26 @@
 //! The client of a running companion: what the page does, for the command line.
 
+mod http;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use futures_util::{SinkExt as _, StreamExt as _};
 use mimeo_protocol::{
     BlobId, ClientMessage, FileId, JobEvent, JobId, MAX_SERVER_FRAME, PROTOCOL_VERSION, Rejection,
     RequestId, ServerMessage, Snapshot, codec,
 };
 use mimeo_service::blob::id_of;
-use reqwest::StatusCode;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
+pub use http::Http;
+
 use crate::exit::BadInput;
+use crate::tls;
 
 const APP: &str = concat!("Mimeo ", env!("CARGO_PKG_VERSION"), " (command line)");
 /// A companion that is started again takes about this long.
@@ -26,7 +31,7 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 pub struct Remote {
     place: Place,
     token: String,
-    http: reqwest::Client,
+    http: Http,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     requests: u32,
     /// Messages that came while an answer was waited for.
@@ -50,7 +55,7 @@ impl Remote {
     /// One sentence: nobody is there, or does not let us in.
     pub async fn connect(url: &str, token: Option<&str>) -> anyhow::Result<(Self, Snapshot)> {
         let place = Place::new(url)?;
-        let http = http_client()?;
+        let http = Http::new()?;
         let token = match token {
             Some(token) => token.to_owned(),
             None => place.token(&http).await?,
@@ -74,9 +79,8 @@ impl Remote {
     pub async fn upload(&self, bytes: Vec<u8>) -> anyhow::Result<BlobId> {
         let id = id_of(&bytes);
         let url = format!("{}/blobs/{id}", self.place.http);
-        let request = self.http.put(url).bearer_auth(&self.token).body(bytes);
-        let answer = request.send().await?;
-        if answer.status() == StatusCode::NO_CONTENT {
+        let answer = self.http.put(&url, &self.token, bytes).await?;
+        if answer.status == StatusCode::NO_CONTENT {
             return Ok(id);
         }
         Err(BadInput(answer.text().await?).into())
@@ -88,8 +92,8 @@ impl Remote {
     /// When it is gone or the connection breaks.
     pub async fn download(&self, file: FileId) -> anyhow::Result<Vec<u8>> {
         let url = format!("{}/files/{file}", self.place.http);
-        let answer = self.http.get(url).bearer_auth(&self.token).send().await?;
-        if answer.status() == StatusCode::OK {
+        let answer = self.http.get(&url, Some(&self.token)).await?;
+        if answer.status == StatusCode::OK {
             return Ok(answer.bytes().await?.to_vec());
         }
         Err(BadInput(answer.text().await?).into())
@@ -183,28 +187,15 @@ pub fn new_event(message: &ServerMessage, job: JobId, seen: u64) -> Option<&JobE
     }
 }
 
-/// A client that asks nobody but the companion.
-///
-/// # Errors
-/// When the system's certificates cannot be read.
-pub fn http_client() -> anyhow::Result<reqwest::Client> {
-    install_tls();
-    Ok(reqwest::Client::builder().no_proxy().build()?)
-}
-
-/// Chooses the cryptography under TLS: of the two that rustls offers, the one that is built with a C
-/// compiler alone.
-pub fn install_tls() {
-    // An error means that it is installed already.
-    _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 impl Place {
     fn new(url: &str) -> Result<Self, BadInput> {
         let url = url.trim_end_matches('/').trim_end_matches("/ws");
         let http = match url.split_once("://") {
             Some(("ws", host)) if !host.is_empty() => format!("http://{host}"),
-            Some(("wss", host)) if !host.is_empty() => format!("https://{host}"),
+            Some(("wss", host)) if !host.is_empty() => {
+                tls::needed_for("wss://")?;
+                format!("https://{host}")
+            }
             _ => {
                 return Err(BadInput(format!(
                     "{url:?} is no companion's address. Use ws://127.0.0.1:7878, or wss:// for one on the network."
@@ -215,15 +206,15 @@ impl Place {
         Ok(Self { socket, http })
     }
 
-    async fn token(&self, http: &reqwest::Client) -> anyhow::Result<String> {
-        let answer = http.get(format!("{}/token", self.http)).send().await;
+    async fn token(&self, http: &Http) -> anyhow::Result<String> {
+        let answer = http.get(&format!("{}/token", self.http), None).await;
         let answer = answer.map_err(|_unreachable| {
             BadInput(format!(
                 "no companion answers at {}. Start one with `mimeo serve`.",
                 self.http
             ))
         })?;
-        if answer.status() != StatusCode::OK {
+        if answer.status != StatusCode::OK {
             return Err(BadInput(format!(
                 "the companion at {} wants a token. Give it with --token.",
                 self.http
@@ -299,12 +290,23 @@ mod tests {
         for (url, http) in [
             ("ws://127.0.0.1:7878", "http://127.0.0.1:7878"),
             ("ws://127.0.0.1:7878/ws", "http://127.0.0.1:7878"),
+            #[cfg(feature = "tls")]
             ("wss://studio.example:443/", "https://studio.example:443"),
         ] {
             assert_eq!(Place::new(url).unwrap().http, http, "{url}");
         }
         for bad in ["127.0.0.1:7878", "http://127.0.0.1:7878", "ws://", ""] {
             assert!(Place::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn without_tls_its_addresses_are_refused_with_what_to_do() {
+        let refused = Place::new("wss://studio.example:443/").unwrap_err();
+        let said = refused.to_string();
+        for part in ["without TLS", "wss://", "cargo build --features tls"] {
+            assert!(said.contains(part), "{part} in {said}");
         }
     }
 }

@@ -36,18 +36,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum::Router;
+use axum::serve::ListenerExt as _;
 use mimeo_engine::{Compute, DeviceChoice, EngineError};
 use mimeo_protocol::DeviceInfo;
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 pub use clock::now_millis;
 pub use folder::DataFolder;
 pub use page::remedy as page_remedy;
 
 use crate::exit::BadInput;
-use crate::remote;
+use crate::tls;
 use bases::Bases;
 use blobs::Blobs;
 use guard::Guard;
@@ -175,23 +177,17 @@ impl Service {
             ..
         } = self;
         let router = http::router(jobs.clone(), guard, token);
-        let handle = axum_server::Handle::new();
-        let service = router.into_make_service();
-        // Small messages would otherwise wait for the answer to the one before, some 40 ms.
-        let at_once = NoDelayAcceptor::new();
-        let mut serving: tokio::task::JoinHandle<std::io::Result<()>> = match network {
-            None => {
-                let server = axum_server::from_tcp(listener)?.acceptor(at_once);
-                tokio::spawn(server.handle(handle.clone()).serve(service))
-            }
-            Some(network) => {
-                let tls = RustlsAcceptor::new(tls(&network).await?).acceptor(at_once);
-                let server = axum_server::from_tcp(listener)?.acceptor(tls);
-                tokio::spawn(server.handle(handle.clone()).serve(service))
-            }
+        let (close, closing) = oneshot::channel::<()>();
+        let closing = async {
+            // An error means the same: nobody waits for the service any more.
+            _ = closing.await;
+        };
+        let mut serving: JoinHandle<anyhow::Result<()>> = match network {
+            None => tokio::spawn(serve(listener, router, closing)),
+            Some(network) => tokio::spawn(tls::serve(listener, network, router, closing)),
         };
         tokio::select! {
-            served = &mut serving => return Ok(served??),
+            served = &mut serving => return served?,
             () = end => {}
         }
         jobs.interrupt();
@@ -202,8 +198,8 @@ impl Service {
         });
         // Beyond that, the last state on disk is what the job goes on from.
         _ = saved.await;
-        handle.graceful_shutdown(Some(CLOSE_WITHIN));
-        _ = tokio::time::timeout(2 * CLOSE_WITHIN, serving).await;
+        drop(close);
+        _ = tokio::time::timeout(CLOSE_WITHIN, serving).await;
         jobs.store.close().await;
         Ok(())
     }
@@ -273,15 +269,20 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
     Ok((jobs, work))
 }
 
-async fn tls(network: &Network) -> anyhow::Result<RustlsConfig> {
-    remote::install_tls();
-    let loaded = RustlsConfig::from_pem_file(&network.certificate, &network.key);
-    loaded.await.map_err(|error| {
-        let why = format!(
-            "this certificate and its key cannot be used ({error}); both must be PEM files"
-        );
-        BadInput::file(why, &network.certificate).into()
-    })
+/// Serves on loopback until `end` resolves and the connections are done.
+async fn serve(
+    listener: std::net::TcpListener,
+    router: Router,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::from_std(listener)?.tap_io(|connection| {
+        // Small messages would otherwise wait for the answer to the one before, some 40 ms; an error
+        // means that the connection is gone already.
+        _ = connection.set_nodelay(true);
+    });
+    Ok(axum::serve(listener, router)
+        .with_graceful_shutdown(end)
+        .await?)
 }
 
 /// 256 random bits.

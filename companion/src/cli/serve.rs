@@ -12,6 +12,7 @@ use crate::console;
 use crate::exit::{BadInput, Exit};
 use crate::progress::Report;
 use crate::service::{DataFolder, Network, Service, Settings, page_remedy};
+use crate::tls;
 
 /// A token shorter than this can be guessed.
 const MIN_TOKEN: usize = 16;
@@ -44,7 +45,7 @@ pub struct Serve {
     #[arg(long, value_name = "SECS", default_value_t = 30.0, value_parser = seconds)]
     save_every: f64,
     /// Listen here instead of on this computer only, such as 0.0.0.0:7878; needs the three below
-    #[arg(long, value_name = "ADDRESS", requires_all = ["token", "tls_cert", "tls_key"], conflicts_with = "port")]
+    #[arg(long, value_name = "ADDRESS", value_parser = network_address, requires_all = ["token", "tls_cert", "tls_key"], conflicts_with = "port")]
     listen: Option<SocketAddr>,
     /// With --listen: the secret that clients must know
     #[arg(long, env = "MIMEO_TOKEN", hide_env_values = true, requires = "listen")]
@@ -116,6 +117,12 @@ impl Serve {
             save_every: Duration::from_secs_f64(self.save_every),
         })
     }
+}
+
+/// Where TLS was left out, that is said first, before certificates are made for nothing.
+fn network_address(text: &str) -> anyhow::Result<SocketAddr> {
+    tls::needed_for("--listen")?;
+    Ok(text.parse()?)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -74,11 +74,22 @@ fn answer(path: &str, file: EmbeddedFile) -> Response {
     } else {
         "no-cache"
     };
-    let headers = [
-        (CONTENT_TYPE, file.metadata.mimetype().to_owned()),
-        (CACHE_CONTROL, cache.to_owned()),
-    ];
+    let headers = [(CONTENT_TYPE, media_type(path)), (CACHE_CONTROL, cache)];
     (headers, Bytes::from(file.data.into_owned())).into_response()
+}
+
+/// What a file is, by its name: of all that Trunk puts into the folder.
+fn media_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        "html" => "text/html",
+        "css" => "text/css",
+        "js" => "text/javascript",
+        "wasm" => "application/wasm",
+        "png" => "image/png",
+        "json" => "application/json",
+        "txt" => "text/plain",
+        _ => "application/octet-stream",
+    }
 }
 
 /// Whether the name has a hash of the content in it, as in `app-0123456789abcdef_bg.wasm`: then the

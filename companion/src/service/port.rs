@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::http::Health;
 use crate::exit::BadInput;
-use crate::remote;
+use crate::remote::Http;
 
 /// Whoever has the port answers within this, or is no Mimeo.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -45,10 +45,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The version of the Mimeo that has the port, if it is one.
 async fn mimeo_at(address: SocketAddr) -> Option<String> {
-    let client = remote::http_client().ok()?;
-    let request = client.get(format!("http://{address}/health"));
-    let answer = request.timeout(ANSWER_WITHIN).send();
-    let text = answer.await.ok()?.text().await.ok()?;
+    let http = Http::new().ok()?;
+    let text = async {
+        let health = format!("http://{address}/health");
+        http.get(&health, None).await?.text().await
+    };
+    let text = tokio::time::timeout(ANSWER_WITHIN, text).await.ok()?.ok()?;
     let health: Health = serde_json::from_str(&text).ok()?;
     (health.program == "mimeo").then_some(health.version)
 }

@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use crate::companion::{Companion, reqwest_client};
+use crate::companion::Companion;
+use crate::http::{self, Answer};
 
 /// Far beyond what anything takes; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -24,7 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Client {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     pub snapshot: Snapshot,
-    http: reqwest::Client,
     base: String,
     token: String,
     requests: u32,
@@ -48,7 +48,6 @@ impl Client {
         Self {
             socket,
             snapshot,
-            http: reqwest_client(),
             base: companion.http(""),
             token,
             requests: 0,
@@ -162,20 +161,18 @@ impl Client {
     pub async fn upload(&self, bytes: &[u8]) -> BlobId {
         let id = blob_id(bytes);
         let answer = self.put(id, bytes).await;
-        assert_eq!(answer.status(), 204, "{:?}", answer.text().await);
+        assert_eq!(answer.status, 204, "{:?}", answer.text());
         id
     }
 
-    pub async fn put(&self, id: BlobId, bytes: &[u8]) -> reqwest::Response {
+    pub async fn put(&self, id: BlobId, bytes: &[u8]) -> Answer {
         let url = format!("{}/blobs/{id}", self.base);
-        let request = self.http.put(url).bearer_auth(&self.token);
-        request.body(bytes.to_vec()).send().await.unwrap()
+        http::put(&url, &[http::bearer(&self.token)], bytes).await
     }
 
-    pub async fn put_lora(&self, id: BlobId, bytes: &[u8]) -> reqwest::Response {
+    pub async fn put_lora(&self, id: BlobId, bytes: &[u8]) -> Answer {
         let url = format!("{}/loras/{id}", self.base);
-        let request = self.http.put(url).bearer_auth(&self.token);
-        request.body(bytes.to_vec()).send().await.unwrap()
+        http::put(&url, &[http::bearer(&self.token)], bytes).await
     }
 
     /// A sound LoRA for a model that has nothing in common with any base here.
@@ -194,7 +191,7 @@ impl Client {
             .insert("lora_unet_engine_room".to_owned(), module);
         let bytes = file.write(Precision::F32).unwrap();
         let answer = self.put_lora(blob_id(&bytes), &bytes).await;
-        assert_eq!(answer.status(), 204, "{:?}", answer.text().await);
+        assert_eq!(answer.status, 204, "{:?}", answer.text());
         blob_id(&bytes)
     }
 
@@ -211,21 +208,20 @@ impl Client {
         }
     }
 
-    pub async fn get(&self, path: &str) -> reqwest::Response {
-        let request = self.http.get(format!("{}{path}", self.base));
-        request.bearer_auth(&self.token).send().await.unwrap()
+    pub async fn get(&self, path: &str) -> Answer {
+        let url = format!("{}{path}", self.base);
+        http::get(&url, &[http::bearer(&self.token)]).await
     }
 
     pub async fn download(&self, file: &ResultFile) -> Vec<u8> {
         let answer = self.get(&format!("/files/{}", file.id)).await;
-        assert_eq!(answer.status(), 200, "{file:?}");
-        let bytes = answer.bytes().await.unwrap().to_vec();
+        assert_eq!(answer.status, 200, "{file:?}");
         assert_eq!(
-            blob_id(&bytes),
+            blob_id(&answer.body),
             file.sha256,
             "the bytes that were announced"
         );
-        bytes
+        answer.body
     }
 
     /// Files of a job that came so far.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::http;
 
 /// A running `mimeo serve`; it is killed when dropped.
 pub struct Companion {
@@ -101,8 +102,8 @@ impl Companion {
     }
 
     pub async fn token(&self) -> String {
-        let answer = reqwest_client().get(self.http("/token")).send().await;
-        answer.unwrap().text().await.unwrap()
+        let answer = http::get(&self.http("/token"), &[]).await;
+        answer.text().to_owned()
     }
 
     /// A client that was let in.
@@ -157,10 +158,4 @@ pub fn spawn(command: &mut Command) -> (Child, String) {
     assert_eq!(said["event"], "serving", "{line}");
     let address = said["address"].as_str().unwrap().to_owned();
     (process, address)
-}
-
-pub fn reqwest_client() -> reqwest::Client {
-    // An error means that another test installed it already.
-    _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
 }

@@ -10,7 +10,10 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::{connect_async, tungstenite};
 
 use crate::client::{blob_id, frame, hello, receive};
-use crate::companion::{Companion, reqwest_client, spawn};
+use crate::companion::Companion;
+#[cfg(feature = "tls")]
+use crate::companion::spawn;
+use crate::http;
 
 /// The status that a WebSocket request with these headers is answered with.
 async fn upgrade_status(companion: &Companion, headers: &[(&'static str, String)]) -> u16 {
@@ -56,11 +59,8 @@ async fn other_pages_and_other_names_are_refused() {
             ("origin", "http://evil.example".to_owned()),
             ("sec-fetch-site", "cross-site".to_owned()),
         ] {
-            let request = reqwest_client()
-                .get(companion.http(path))
-                .header(name, value);
-            let status = request.send().await.unwrap().status();
-            assert_eq!(status, 403, "{path} with another {name}");
+            let answer = http::get(&companion.http(path), &[(name, value)]).await;
+            assert_eq!(answer.status, 403, "{path} with another {name}");
         }
     }
 }
@@ -74,24 +74,19 @@ async fn pictures_and_files_need_the_token() {
     let id = client.submit(job).await;
     client.until_over(id).await;
     let file = client.files(id)[0].id;
-    let http = reqwest_client();
     let picture = mimeo_base::pairs()[0].original_png;
     for path in [format!("/files/{file}"), format!("/blobs/{original}")] {
         let url = companion.http(&path);
-        assert_eq!(http.get(&url).send().await.unwrap().status(), 401, "{path}");
-        let wrong = http.get(&url).bearer_auth("wrong").send().await.unwrap();
-        assert_eq!(wrong.status(), 401, "{path}");
+        assert_eq!(http::get(&url, &[]).await.status, 401, "{path}");
+        let wrong = http::get(&url, &[http::bearer("wrong")]).await;
+        assert_eq!(wrong.status, 401, "{path}");
         let token = companion.token().await;
-        let query = http
-            .get(format!("{url}?token={token}"))
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(query.status(), 200, "{path} as a link of the page");
+        let query = http::get(&format!("{url}?token={token}"), &[]).await;
+        assert_eq!(query.status, 200, "{path} as a link of the page");
     }
     let url = companion.http(&format!("/blobs/{}", blob_id(picture)));
-    let put = http.put(url).body(picture.to_vec()).send().await.unwrap();
-    assert_eq!(put.status(), 401, "no upload without it");
+    let put = http::put(&url, &[], picture).await;
+    assert_eq!(put.status, 401, "no upload without it");
 }
 
 #[tokio::test]
@@ -116,13 +111,9 @@ async fn a_token_is_that_of_one_start() {
 #[tokio::test]
 async fn answers_forbid_scripts_from_elsewhere_and_framing() {
     let companion = Companion::start("");
-    let answer = reqwest_client()
-        .get(companion.http("/"))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 200, "the page");
-    let policy = answer.headers()["content-security-policy"]
+    let answer = http::get(&companion.http("/"), &[]).await;
+    assert_eq!(answer.status, 200, "the page");
+    let policy = answer.headers["content-security-policy"]
         .to_str()
         .unwrap()
         .to_owned();
@@ -139,12 +130,11 @@ async fn answers_forbid_scripts_from_elsewhere_and_framing() {
         "nothing inline: {policy}"
     );
     assert!(
-        !answer.headers().contains_key("access-control-allow-origin"),
+        !answer.headers.contains_key("access-control-allow-origin"),
         "nobody else reads it"
     );
     assert_eq!(
-        answer.headers()["cross-origin-resource-policy"],
-        "same-origin",
+        answer.headers["cross-origin-resource-policy"], "same-origin",
         "nobody else embeds it"
     );
 }
@@ -180,6 +170,7 @@ async fn paths_lead_nowhere_else() {
     }
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn on_the_network_everything_is_behind_tls_and_the_token() {
     let folder = tempfile::tempdir().unwrap();
@@ -241,8 +232,10 @@ fn on_the_network_everything_is_behind_tls_and_the_token() {
     assert_eq!(plain.status.code(), Some(2), "nothing without TLS");
 }
 
+#[cfg(feature = "tls")]
 const SECRET: &str = "0123456789abcdef";
 
+#[cfg(feature = "tls")]
 #[test]
 fn beyond_this_computer_only_with_token_and_tls() {
     let folder = tempfile::tempdir().unwrap();
@@ -270,4 +263,33 @@ fn beyond_this_computer_only_with_token_and_tls() {
         serve(&["--token", "0123456789abcdef"]).contains("--listen"),
         "only with it"
     );
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn without_tls_nothing_leaves_this_computer() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = mimeo_base::pairs()[0].original_png;
+    std::fs::write(folder.path().join("a.png"), picture).unwrap();
+    for command in [
+        "serve --no-open --data data --listen 0.0.0.0:0",
+        "serve --no-open --data data --listen 127.0.0.1:0 --token 0123456789abcdef \
+         --tls-cert c.pem --tls-key k.pem",
+        "train --original a.png --target a.png --out x.safetensors --remote wss://localhost:1",
+    ] {
+        let ran = Command::new(env!("CARGO_BIN_EXE_mimeo"))
+            .args(command.split_whitespace())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(ran.status.code(), Some(2), "{command}");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        for part in [
+            "without TLS",
+            "cargo xtask run",
+            "cargo build --features tls",
+        ] {
+            assert!(said.contains(part), "{part} in {said}");
+        }
+    }
 }

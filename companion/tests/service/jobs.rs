@@ -91,10 +91,8 @@ async fn a_whole_job_with_previews_scores_and_files() {
         );
     }
     let picture = client.get(&format!("/blobs/{}", previews[0].3)).await;
-    assert_eq!(picture.headers()["content-type"], "image/png", "a preview");
-    let picture = mimeo_image::decode(&picture.bytes().await.unwrap())
-        .unwrap()
-        .picture;
+    assert_eq!(picture.headers["content-type"], "image/png", "a preview");
+    let picture = mimeo_image::decode(&picture.body).unwrap().picture;
     assert_eq!(
         (picture.width(), picture.height()),
         (128, 128),

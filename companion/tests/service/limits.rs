@@ -7,6 +7,7 @@ use mimeo_protocol::{
 
 use crate::client::{Client, blob_id};
 use crate::companion::Companion;
+use crate::http;
 
 async fn refused(client: &mut Client, job: TrainJob) -> Rejection {
     match client.try_submit(job).await {
@@ -41,7 +42,7 @@ async fn only_pictures_are_taken_and_only_under_their_own_hash() {
     let client = companion.client().await;
     let picture = mimeo_base::pairs()[0].original_png;
     assert_eq!(
-        client.put(blob_id(b"other"), picture).await.status(),
+        client.put(blob_id(b"other"), picture).await.status,
         422,
         "the hash of something else"
     );
@@ -51,24 +52,19 @@ async fn only_pictures_are_taken_and_only_under_their_own_hash() {
         &picture[..picture.len() / 2],
     ] {
         let answer = client.put(blob_id(junk), junk).await;
-        assert_eq!(
-            answer.status(),
-            422,
-            "{:.20}",
-            String::from_utf8_lossy(junk)
-        );
+        assert_eq!(answer.status, 422, "{:.20}", String::from_utf8_lossy(junk));
     }
     let bomb = decompression_bomb();
     let answer = client.put(blob_id(&bomb), &bomb).await;
-    assert_eq!(answer.status(), 422, "a small file of huge sides");
-    let said = answer.text().await.unwrap();
+    assert_eq!(answer.status, 422, "a small file of huge sides");
+    let said = answer.text();
     assert!(
         said.contains("megapixel") || said.contains("16384"),
         "the limit: {said}"
     );
     let large = vec![0; (64 << 20) + 1];
     let answer = client.put(blob_id(&large), &large).await;
-    assert_eq!(answer.status(), 413, "too many bytes");
+    assert_eq!(answer.status, 413, "too many bytes");
     let files = std::fs::read_dir(companion.data().join("blobs")).unwrap();
     assert_eq!(files.count(), 0, "nothing of it is kept");
 }
@@ -101,8 +97,8 @@ async fn only_loras_are_taken_as_such_and_only_under_their_own_hash() {
         (blob_id(b"other"), "not the LoRA"),
     ] {
         let answer = client.put_lora(id, picture).await;
-        assert_eq!(answer.status(), 422, "{what}");
-        let said = answer.text().await.unwrap();
+        assert_eq!(answer.status, 422, "{what}");
+        let said = answer.text();
         assert!(said.contains(what) && !said.contains("tmp"), "why: {said}");
     }
     let groups = std::fs::read_dir(companion.data().join("loras")).unwrap();
@@ -110,15 +106,11 @@ async fn only_loras_are_taken_as_such_and_only_under_their_own_hash() {
     assert_eq!(kept.count(), 0, "nothing of it is kept");
 
     let url = companion.http(&format!("/loras/{own}"));
-    let put = crate::companion::reqwest_client().put(url).body("x");
-    assert_eq!(
-        put.send().await.unwrap().status(),
-        401,
-        "only with the token"
-    );
+    let put = http::put(&url, &[], b"x").await;
+    assert_eq!(put.status, 401, "only with the token");
     let full = Companion::start("--max-blobs 0");
     let answer = full.client().await.put_lora(own, picture).await;
-    assert_eq!(answer.status(), 507, "no room");
+    assert_eq!(answer.status, 507, "no room");
 }
 
 #[tokio::test]
@@ -127,11 +119,8 @@ async fn pictures_take_only_the_room_they_are_given() {
     let client = companion.client().await;
     let picture = mimeo_base::pairs()[0].original_png;
     let answer = client.put(blob_id(picture), picture).await;
-    assert_eq!(answer.status(), 507, "no room");
-    assert!(
-        answer.text().await.unwrap().contains("--max-blobs"),
-        "what to do"
-    );
+    assert_eq!(answer.status, 507, "no room");
+    assert!(answer.text().contains("--max-blobs"), "what to do");
 }
 
 #[tokio::test]

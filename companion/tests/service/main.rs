@@ -16,6 +16,7 @@ mod controls;
 mod copiers;
 mod disk;
 mod guard;
+mod http;
 mod jobs;
 mod kills;
 mod limits;

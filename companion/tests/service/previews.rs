@@ -11,7 +11,7 @@ use crate::companion::Companion;
 
 async fn picture(client: &Client, id: BlobId) -> Rgb {
     let answer = client.get(&format!("/blobs/{id}")).await;
-    decode(&answer.bytes().await.unwrap()).unwrap().picture
+    decode(&answer.body).unwrap().picture
 }
 
 async fn refused(client: &mut Client, preview: PreviewRequest) -> Rejection {
@@ -79,7 +79,7 @@ async fn an_uploaded_lora_draws_what_the_same_one_of_a_job_draws() {
 
     for time in ["first", "second"] {
         let answer = client.put_lora(lora, &bytes).await;
-        assert_eq!(answer.status(), 204, "sent for the {time} time");
+        assert_eq!(answer.status, 204, "sent for the {time} time");
     }
     let drawn = client.draw(with(LoraRef::Uploaded { lora })).await;
     let of_job = client.draw(with(LoraRef::File { file })).await;
