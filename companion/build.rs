@@ -3,8 +3,6 @@
 //! What is embedded is tracked file by file, and a page that was built anew consists of files with
 //! new names.
 
-#![expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
-
 use std::env;
 use std::fs;
 

@@ -221,7 +221,7 @@ impl Place {
             ))
             .into());
         }
-        Ok(answer.text().await?)
+        answer.text().await
     }
 }
 

@@ -153,7 +153,9 @@ struct Beside {
 
 impl Beside {
     fn start(workspace: &Workspace, step: Step) -> Result<Self> {
-        let log = workspace.target_path("xtask").join(format!("{}.log", step.name()));
+        let log = workspace
+            .target_path("xtask")
+            .join(format!("{}.log", step.name()));
         let folder = workspace.target_path("xtask");
         fs::create_dir_all(&folder)
             .with_context(|| format!("this folder cannot be made: {}", folder.display()))?;
@@ -174,7 +176,10 @@ impl Beside {
 
     fn finish(mut self) -> Result<()> {
         let status = self.process.wait().context("the step beside was lost")?;
-        println!("{}", fs::read_to_string(&self.log).unwrap_or_default().trim());
+        println!(
+            "{}",
+            fs::read_to_string(&self.log).unwrap_or_default().trim()
+        );
         if !status.success() {
             bail!("the output above says why");
         }
@@ -291,7 +296,13 @@ mod tests {
         );
         assert_eq!(
             chosen(&arguments(&[], &[Step::Clippy, Step::Doc, Step::Browser])),
-            [Step::Fmt, Step::ClippyWasm, Step::Build, Step::Page, Step::Test],
+            [
+                Step::Fmt,
+                Step::ClippyWasm,
+                Step::Build,
+                Step::Page,
+                Step::Test
+            ],
             "--skip"
         );
     }

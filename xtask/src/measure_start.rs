@@ -51,7 +51,12 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Flags for `cargo xtask run` that the commit knows, such as --cpu.
-    #[arg(long, value_name = "FLAGS", default_value = "--cpu", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "FLAGS",
+        default_value = "--cpu",
+        allow_hyphen_values = true
+    )]
     run_flags: String,
 }
 
@@ -102,13 +107,19 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
                 let log = folder.join("test.log");
                 let started = Instant::now();
                 home.follow(&["xtask", "test"], &log)?;
-                rows.push(row("cargo xtask test, from nothing", started.elapsed().as_secs_f64()));
+                rows.push(row(
+                    "cargo xtask test, from nothing",
+                    started.elapsed().as_secs_f64(),
+                ));
                 rows.extend(parts(&log)?);
             }
         }
         print(&rows);
     }
-    println!("\nThe logs, with the seconds of every line, are in {}", folder.display());
+    println!(
+        "\nThe logs, with the seconds of every line, are in {}",
+        folder.display()
+    );
     Ok(())
 }
 
@@ -123,7 +134,10 @@ fn measure_run(home: &Home, flags: &str, rows: &mut Vec<Row>) -> Result<()> {
     rows.push(row("again, nothing changed", secs));
     let started = Instant::now();
     first_lora(home, served.port)?;
-    rows.push(row("the first LoRA (addift, the example)", started.elapsed().as_secs_f64()));
+    rows.push(row(
+        "the first LoRA (addift, the example)",
+        started.elapsed().as_secs_f64(),
+    ));
     served.stop()?;
 
     for (what, line) in [("page", PAGE_LINE), ("engine", ENGINE_LINE)] {

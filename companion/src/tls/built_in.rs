@@ -18,10 +18,12 @@ pub type Connector = HttpsConnector<HttpConnector>;
 /// # Errors
 /// When the system's certificates cannot be read.
 pub fn connector() -> anyhow::Result<Connector> {
+    // What the socket's own TLS asks for.
     install();
     let mut tcp = super::tcp();
     tcp.enforce_http(false);
-    let builder = HttpsConnectorBuilder::new().with_native_roots()?;
+    let cryptography = rustls::crypto::ring::default_provider();
+    let builder = HttpsConnectorBuilder::new().with_provider_and_native_roots(cryptography)?;
     Ok(builder.https_or_http().enable_http1().wrap_connector(tcp))
 }
 

@@ -36,7 +36,8 @@ impl Home {
     /// Makes an empty one; what an earlier measurement left there is deleted, but for the logs.
     pub fn new(workspace: &Workspace, folder: &Path, commit: &str) -> Result<Self> {
         let rustup = answer(workspace.command("rustup").args(["show", "home"]));
-        let rustup = rustup.context("only with rustup can a toolchain be used from another home")?;
+        let rustup =
+            rustup.context("only with rustup can a toolchain be used from another home")?;
         let home = Self {
             folder: folder.to_owned(),
             checkout: folder.join("checkout"),
@@ -86,7 +87,11 @@ impl Home {
         let mut child = self.start(cargo.args(arguments), log)?;
         let status = child.wait().context("cargo was lost")?;
         if !status.success() {
-            bail!("`cargo {}` failed; its log says why: {}", arguments.join(" "), log.display());
+            bail!(
+                "`cargo {}` failed; its log says why: {}",
+                arguments.join(" "),
+                log.display()
+            );
         }
         Ok(())
     }
@@ -108,7 +113,10 @@ impl Home {
         };
         while !answers(port) {
             if served.child.try_wait()?.is_some() || started.elapsed() > WITHIN {
-                bail!("the workbench does not answer; the log says why: {}", log.display());
+                bail!(
+                    "the workbench does not answer; the log says why: {}",
+                    log.display()
+                );
             }
             thread::sleep(ASK_EVERY);
         }
@@ -146,7 +154,9 @@ pub struct Served {
 impl Served {
     /// Ends it.
     pub fn stop(mut self) -> Result<()> {
-        self.child.kill().context("the companion cannot be stopped")?;
+        self.child
+            .kill()
+            .context("the companion cannot be stopped")?;
         self.child.wait().context("the companion was lost")?;
         Ok(())
     }
@@ -170,7 +180,8 @@ fn answers(port: u16) -> bool {
     let page = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        let request = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

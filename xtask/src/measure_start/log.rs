@@ -40,10 +40,12 @@ pub fn parts(log: &str) -> Vec<(String, f64)> {
 }
 
 fn title(text: &str) -> Option<String> {
-    let step = text.strip_prefix("=== ").and_then(|text| text.strip_suffix(" ==="));
-    let begins = text.strip_suffix(" …").filter(|text| {
-        text.starts_with(|first: char| first.is_uppercase())
-    });
+    let step = text
+        .strip_prefix("=== ")
+        .and_then(|text| text.strip_suffix(" ==="));
+    let begins = text
+        .strip_suffix(" …")
+        .filter(|text| text.starts_with(|first: char| first.is_uppercase()));
     step.or(begins).map(str::to_owned)
 }
 
@@ -69,7 +71,11 @@ mod tests {
     #[test]
     fn the_steps_of_the_checks_are_parts() {
         let log = "     0.0 \n     1.0 === fmt ===\n     3.0 === clippy ===\n     9.0 All.\n";
-        assert_eq!(parts(log)[1..], [("fmt".to_owned(), 2.0), ("clippy".to_owned(), 6.0)], "two");
+        assert_eq!(
+            parts(log)[1..],
+            [("fmt".to_owned(), 2.0), ("clippy".to_owned(), 6.0)],
+            "two"
+        );
     }
 
     #[test]

@@ -145,7 +145,9 @@ fn counted(bar: &str) -> Vec<Said> {
         return Vec::new();
     };
     let (numbers, what) = numbers.split_once(": ").unwrap_or((numbers, ""));
-    let total = numbers.split_once('/').map(|(_, total)| total.trim().parse());
+    let total = numbers
+        .split_once('/')
+        .map(|(_, total)| total.trim().parse());
     let Some(Ok(total)) = total else {
         return Vec::new();
     };

@@ -79,9 +79,7 @@ impl History {
         let known = self.seconds.entry(part.title().to_owned()).or_default();
         known.extend(done.took.clone());
         // What is not part of it any more would be waited for in vain.
-        known.retain(|package, _| {
-            done.took.contains_key(package) || done.fresh.contains(package)
-        });
+        known.retain(|package, _| done.took.contains_key(package) || done.fresh.contains(package));
         // Only guesses depend on it.
         _ = self.write(part);
     }
@@ -116,7 +114,9 @@ impl Serialize for Kept<'_> {
             .0
             .iter()
             .map(|(part, crates)| {
-                let crates = crates.iter().map(|(name, secs)| (name.clone(), tenths(secs)));
+                let crates = crates
+                    .iter()
+                    .map(|(name, secs)| (name.clone(), tenths(secs)));
                 (part.clone(), crates.collect())
             })
             .collect();
@@ -220,7 +220,10 @@ mod tests {
         build.begin("gemm".to_owned(), secs(0.0));
         build.finish("gemm", false, secs(100.0));
         let after = build.secs(secs(100.0)).unwrap();
-        assert!(after > 50.0, "the rest takes longer than was thought: {after}");
+        assert!(
+            after > 50.0,
+            "the rest takes longer than was thought: {after}"
+        );
     }
 
     #[test]
