@@ -236,14 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn the_measured_seconds_are_those_of_every_part() {
+    fn the_program_was_measured_crate_by_crate() {
         let measured: Seconds = serde_json::from_str(MEASURED).unwrap();
-        for part in [Part::Program, Part::GpuProgram, Part::Page, Part::Trainer] {
-            assert!(
-                measured.contains_key(part.title()),
-                "{} was measured",
-                part.title()
-            );
-        }
+        let program = &measured[Part::Program.title()];
+        assert!(program.contains_key("burn-flex"), "the longest of all");
+        assert!(program.len() > 100, "and {} others", program.len());
     }
 }
