@@ -95,12 +95,16 @@ impl Progress {
         let (mut child, said) = listen(command)?;
         let mut executables = Executables::new();
         let mut at = String::new();
+        let mut is_offline = false;
         loop {
             match said.recv_timeout(REFRESH) {
                 Ok(Said::Counted { total }) => remaining.units = total,
                 Ok(Said::Compiling { package }) => remaining.begin(package, started.elapsed()),
                 Ok(Said::At { what }) => at = what,
-                Ok(Said::Line { text }) => self.screen.line(&text),
+                Ok(Said::Line { text }) => {
+                    is_offline |= cargo::is_about_the_network(&text);
+                    self.screen.line(&text);
+                }
                 Ok(Said::Artifact(artifact)) => {
                     let package = cargo::package_name(&artifact);
                     let is_fresh = artifact.fresh;
@@ -121,6 +125,13 @@ impl Progress {
         }
         self.screen.clear();
         let status = child.wait().context("cargo was lost while it built")?;
+        if !status.success() && is_offline {
+            bail!(
+                "{} needs crates from crates.io, which cannot be reached; check the network, and the \
+                 proxy if you have one, then run this again: it goes on where it was",
+                part.title()
+            );
+        }
         if !status.success() {
             bail!("{} does not build; cargo says above why", part.title());
         }

@@ -73,6 +73,17 @@ pub fn package_name(artifact: &Artifact) -> String {
     }
 }
 
+/// Whether a line tells that crates cannot be downloaded.
+pub fn is_about_the_network(line: &str) -> bool {
+    const SIGNS: [&str; 4] = [
+        "spurious network error",
+        "failed to download",
+        "Could not resolve host",
+        "download of config.json failed",
+    ];
+    SIGNS.iter().any(|sign| line.contains(sign))
+}
+
 fn hear_artifacts(stdout: impl Read, sender: &SyncSender<Said>) {
     for message in Message::parse_stream(BufReader::new(stdout)).flatten() {
         let said = match message {
@@ -171,6 +182,17 @@ mod tests {
             understood("    Building [====>          ] 12/374: burn-flex, gemm(build)"),
             [Said::Counted { total: 374 }, at("burn-flex, gemm(build)")],
             "as cargo draws it"
+        );
+    }
+
+    #[test]
+    fn a_network_that_is_not_there_is_noticed() {
+        let said =
+            "warning: spurious network error (3 tries remaining): [6] Could not resolve hostname";
+        assert!(is_about_the_network(said), "as cargo says it");
+        assert!(
+            !is_about_the_network("error[E0425]: cannot find value `network` in this scope"),
+            "an error in the program"
         );
     }
 
