@@ -126,7 +126,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     };
     let mut outcomes = Vec::new();
     for step in steps {
-        println!("\n=== {} ===", step.name());
+        println!("\n{}", title(step));
         let started = Instant::now();
         let result = match beside.take_if(|beside| beside.step == step) {
             Some(beside) => beside.finish(),
@@ -142,6 +142,11 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     println!("\n{}", summary(&mut outcomes));
     let passed = outcomes.iter().all(|outcome| outcome.result.is_ok());
     Ok(ExitCode::from(u8::from(!passed)))
+}
+
+/// Stands above what a step says.
+fn title(step: Step) -> String {
+    format!("=== {} ===", step.name())
 }
 
 /// A step that goes on beside the others, in a process of its own whose output is shown at its end.
@@ -176,9 +181,11 @@ impl Beside {
 
     fn finish(mut self) -> Result<()> {
         let status = self.process.wait().context("the step beside was lost")?;
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        // Its title is there already.
         println!(
             "{}",
-            fs::read_to_string(&self.log).unwrap_or_default().trim()
+            said.trim().trim_start_matches(&title(self.step)).trim()
         );
         if !status.success() {
             bail!("the output above says why");
