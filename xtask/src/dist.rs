@@ -18,7 +18,7 @@ const GPU: &str = "gpu";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// For the CPU only: a smaller program, which takes half as long to build.
+    /// For the CPU only: a smaller program, of which much less is compiled.
     #[arg(long)]
     cpu: bool,
     /// Only test an archive that was made before.
@@ -85,8 +85,7 @@ fn features(workspace: &Workspace, cpu: bool) -> Result<Vec<String>> {
 
 /// What rustc builds for here.
 fn platform(workspace: &Workspace) -> Result<String> {
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let said = answer(workspace.command(rustc).arg("-vV"));
+    let said = answer(workspace.rustc().arg("-vV"));
     let said = said.context("rustc does not start; install Rust from https://rustup.rs")?;
     let host = said.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("rustc does not say what it builds for; update Rust")?;

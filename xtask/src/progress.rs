@@ -5,14 +5,12 @@ mod cargo;
 mod history;
 mod screen;
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workspace::Workspace;
+use crate::workspace::{Executables, Workspace};
 use cargo::{Said, listen};
 use history::{History, Remaining};
 use screen::Screen;
@@ -54,9 +52,6 @@ pub struct Progress {
     history: History,
     screen: Screen,
 }
-
-/// What cargo made: the executables by the names of their targets.
-pub type Executables = BTreeMap<String, PathBuf>;
 
 impl Progress {
     /// A wait for these parts, in this order.

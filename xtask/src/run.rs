@@ -12,8 +12,8 @@ use crate::page;
 use crate::progress::{Part, Progress, clock};
 use crate::workspace::{Workspace, named};
 
-/// What is written by a build from nothing, measured, with a fifth to spare: for the CPU, and what GPU
-/// support and the browser's trainer add.
+/// What a build from nothing is given room for, until it is measured: for the CPU, and what GPU support
+/// and the browser's trainer add.
 const CPU_BYTES: u64 = 3 << 30;
 const GPU_BYTES: u64 = 2 << 30;
 const TRAINER_BYTES: u64 = 3 << 30;
@@ -101,7 +101,7 @@ fn decide(workspace: &Workspace, arguments: &Arguments) -> bool {
         gpu::Found::Gpu { evidence } => {
             println!(
                 "A GPU was found ({evidence}), so Mimeo is built with GPU support. \
-                 `cargo xtask run --cpu` builds it without, in half the time."
+                 `cargo xtask run --cpu` builds it without: much less is compiled."
             );
             true
         }

@@ -68,6 +68,11 @@ impl Workspace {
         self.command(cargo_path())
     }
 
+    /// The compiler that this cargo calls.
+    pub fn rustc(&self) -> Command {
+        self.command(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+    }
+
     /// The version of a dependency in `Cargo.lock`.
     ///
     /// - `platform`: one that the dependency is built for
@@ -100,6 +105,9 @@ impl Workspace {
     }
 }
 
+/// What cargo built: the executables by the names of their targets.
+pub type Executables = BTreeMap<String, PathBuf>;
+
 /// Lets cargo build something and says where the executable of that name is.
 pub fn executable(name: &str, cargo: &mut Command) -> Result<PathBuf> {
     let output = cargo
@@ -110,19 +118,19 @@ pub fn executable(name: &str, cargo: &mut Command) -> Result<PathBuf> {
     if !output.status.success() {
         bail!("{name} does not build; cargo says above what is wrong");
     }
+    let mut executables = Executables::new();
     for message in Message::parse_stream(output.stdout.as_slice()) {
         if let Message::CompilerArtifact(artifact) = message?
-            && artifact.target.name == name
             && let Some(executable) = artifact.executable
         {
-            return Ok(executable.into());
+            executables.insert(artifact.target.name, executable.into());
         }
     }
-    bail!("cargo built no executable `{name}`; is it in a Cargo.toml?")
+    named(&executables, name)
 }
 
 /// One of the executables that cargo built.
-pub fn named(executables: &BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
+pub fn named(executables: &Executables, name: &str) -> Result<PathBuf> {
     let found = executables.get(name).cloned();
     found.with_context(|| format!("cargo built no executable `{name}`; is it in a Cargo.toml?"))
 }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use etcetera::BaseStrategy as _;
 
 use crate::workspace::{Workspace, answer, finish};
 
@@ -30,7 +29,7 @@ const QUICK_BUILD: [(&str, &str); 5] = [
 
 /// Adds the browser's standard library to the toolchain in use.
 pub fn wasm_target(workspace: &Workspace) -> Result<()> {
-    let mut rustc = workspace.command(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    let mut rustc = workspace.rustc();
     rustc.args(["--print", "target-libdir", "--target", WASM]);
     if answer(&mut rustc).is_some_and(|folder| PathBuf::from(folder).exists()) {
         return Ok(());
@@ -53,7 +52,7 @@ impl WebTools {
     /// Installs what is missing.
     pub fn install(workspace: &Workspace) -> Result<Self> {
         wasm_target(workspace)?;
-        let tools = Self::find()?;
+        let tools = Self::find(workspace)?;
         let bindgen = workspace.locked_version("wasm-bindgen", WASM)?;
         let wanted = [
             Tool {
@@ -97,11 +96,8 @@ impl WebTools {
         trunk
     }
 
-    fn find() -> Result<Self> {
-        let root = etcetera::choose_base_strategy()
-            .context("the page's tools have no place without a home folder; set HOME")?
-            .cache_dir()
-            .join("mimeo/tools");
+    fn find(workspace: &Workspace) -> Result<Self> {
+        let root = workspace.cache_path("tools")?;
         let inherited = env::var_os("PATH").unwrap_or_default();
         let folders = iter::once(root.join("bin")).chain(env::split_paths(&inherited));
         let search_path = env::join_paths(folders)

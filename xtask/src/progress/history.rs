@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::Part;
 use crate::workspace::Workspace;
 
-/// Measured on two cores, by a build from nothing: `cargo xtask measure-start` keeps it beside its log.
+/// Measured on two cores, by a build from nothing. A newer one is what `cargo xtask measure-start`
+/// leaves in the cache of its home.
 const MEASURED: &str = include_str!("seconds.json");
 
 /// How much of the waiting a second of compiling is, until the build itself shows it: two cores share

@@ -20,6 +20,15 @@ const fn there(is_gpu: bool) -> Companion {
     }
 }
 
+/// Every way in which it can be there, or not.
+const COMPANIONS: [Companion; 5] = [
+    Companion::Unknown,
+    Companion::Unreachable,
+    Companion::Away,
+    there(false),
+    there(true),
+];
+
 fn place(companion: Companion, gpu: WebGpu, wish: Wish) -> Option<Place> {
     choose(&facts(companion, gpu), wish).map(|choice| choice.place)
 }
@@ -146,14 +155,7 @@ fn every_reason_is_one_sentence_and_says_what_to_do_about_webgpu() {
         ),
         (real(), ""),
     ];
-    let companions = [
-        Companion::Unknown,
-        Companion::Unreachable,
-        Companion::Away,
-        there(false),
-        there(true),
-    ];
-    for companion in companions {
+    for companion in COMPANIONS {
         for wish in Wish::ALL {
             for (gpu, remedy) in gpus.clone() {
                 let said = reason(companion, gpu.clone(), wish);
@@ -171,14 +173,7 @@ fn every_reason_is_one_sentence_and_says_what_to_do_about_webgpu() {
 
 #[test]
 fn without_its_trainer_the_browser_is_never_chosen_and_that_is_said() {
-    let companions = [
-        Companion::Unknown,
-        Companion::Unreachable,
-        Companion::Away,
-        there(false),
-        there(true),
-    ];
-    for companion in companions {
+    for companion in COMPANIONS {
         let facts = without_trainer(companion);
         for wish in Wish::ALL {
             let choice = choose(&facts, wish).expect("its GPU need not be asked for");
