@@ -88,6 +88,10 @@ pub struct Settings {
 }
 
 /// What a service beyond loopback needs.
+#[cfg_attr(
+    not(feature = "tls"),
+    expect(dead_code, reason = "read by what is left out")
+)]
 #[derive(Debug)]
 pub struct Network {
     /// The secret.

@@ -31,6 +31,8 @@ enum Step {
     Fmt,
     /// Lints of all targets; a warning is an error.
     Clippy,
+    /// Lints of the program as `cargo xtask run` builds it where no GPU is; a warning is an error.
+    ClippyCpu,
     /// Lints of the page and its trainer, as they are compiled for the browser; a warning is an error.
     ClippyWasm,
     /// Documentation, private items included; a warning is an error.
@@ -53,6 +55,7 @@ impl Step {
         match self {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
+            Self::ClippyCpu => "clippy-cpu",
             Self::ClippyWasm => "clippy-wasm",
             Self::Doc => "doc",
             Self::Build => "build",
@@ -71,6 +74,14 @@ impl Step {
             Self::Clippy => cargo
                 .args(["clippy", "--workspace", "--all-targets"])
                 .args(["--", "--deny", "warnings"]),
+            Self::ClippyCpu => cargo
+                .args([
+                    "clippy",
+                    "--package",
+                    "mimeo-companion",
+                    "--no-default-features",
+                ])
+                .args(["--all-targets", "--", "--deny", "warnings"]),
             Self::ClippyWasm => {
                 install::wasm_target(workspace)?;
                 // In the profile of all other checks, so that macros are compiled once for both.
@@ -305,6 +316,7 @@ mod tests {
             chosen(&arguments(&[], &[Step::Clippy, Step::Doc, Step::Browser])),
             [
                 Step::Fmt,
+                Step::ClippyCpu,
                 Step::ClippyWasm,
                 Step::Build,
                 Step::Page,

@@ -77,6 +77,13 @@ pub fn make(
     let mut make = workspace.command(maker);
     make.args(["make", "--index", "index.html", "--dist"])
         .arg(dist);
+    // One of these pages, each in a folder that is called otherwise.
+    let name = dist.file_name().context("a page has a folder")?;
+    let notes = workspace.target_path("xtask");
+    fs::create_dir_all(&notes)
+        .with_context(|| format!("this folder cannot be made: {}", notes.display()))?;
+    make.arg("--note")
+        .arg(notes.join(name).with_extension("page"));
     if !programs.iter().any(|(name, _)| *name == WORKER) {
         make.args(["--without", TRAINER]);
     }

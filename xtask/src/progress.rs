@@ -94,8 +94,10 @@ impl Progress {
         loop {
             match said.recv_timeout(REFRESH) {
                 Ok(Said::Counted { total }) => remaining.units = total,
-                Ok(Said::Compiling { package }) => remaining.begin(package, started.elapsed()),
-                Ok(Said::At { what }) => at = what,
+                Ok(Said::At { what }) => {
+                    remaining.at(&what, started.elapsed());
+                    at = what;
+                }
                 Ok(Said::Line { text }) => {
                     is_offline |= cargo::is_about_the_network(&text);
                     self.screen.line(&text);

@@ -12,6 +12,7 @@
 mod bindgen;
 mod document;
 mod folder;
+mod note;
 mod page;
 mod tests_page;
 
@@ -44,6 +45,9 @@ enum Task {
         /// Leave out what the page marks with `data-part="PART"`; may be repeated.
         #[arg(long, value_name = "PART")]
         without: Vec<String>,
+        /// Note here what the page is made of, and do not make it again of the same.
+        #[arg(long, value_name = "FILE")]
+        note: Option<PathBuf>,
     },
     /// Make a page that runs tests.
     Tests {
@@ -76,11 +80,13 @@ fn perform(task: Task) -> Result<ExitCode> {
             dist,
             programs,
             without,
+            note,
         } => page::make(&page::Order {
             index,
             dist,
             programs: programs.into_iter().collect(),
             without,
+            note,
         })?,
         Task::Tests { compiled, dist } => tests_page::make(&compiled, &dist)?,
         Task::Compare { left, right } => {

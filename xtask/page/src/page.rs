@@ -11,7 +11,7 @@ use std::str;
 use anyhow::{Context as _, Result, bail};
 
 use crate::document::{self, Tag};
-use crate::{bindgen, folder};
+use crate::{bindgen, folder, note};
 
 /// Marks what is there for one part of the page only.
 const PART: &str = "data-part";
@@ -29,9 +29,12 @@ pub struct Order {
     pub programs: BTreeMap<String, PathBuf>,
     /// Parts that the page does without.
     pub without: Vec<String>,
+    /// Where it is noted what the page was made of.
+    pub note: Option<PathBuf>,
 }
 
-/// Makes the page. What was in the folder before stays if that fails, and goes if it does not.
+/// Makes the page, unless the one that is there was made of the same. What was in the folder before
+/// stays if that fails, and goes if it does not.
 pub fn make(order: &Order) -> Result<()> {
     let html = folder::read(&order.index)?;
     let html = str::from_utf8(&html).context("the page is not written in UTF-8")?;
@@ -40,6 +43,12 @@ pub fn make(order: &Order) -> Result<()> {
         if !tags.iter().any(|tag| tag.get(PART) == Some(part)) {
             bail!("nothing in the page is marked {PART}=\"{part}\"");
         }
+    }
+    let sources = sources(order, &tags);
+    if let Some(file) = &order.note
+        && folder::read(file).is_ok_and(|noted| noted == note::of(order, &sources).as_bytes())
+    {
+        return Ok(());
     }
     let stage = folder::Stage::new(&order.dist)?;
     let mut maker = Maker {
@@ -50,8 +59,7 @@ pub fn make(order: &Order) -> Result<()> {
     let mut page = String::new();
     let mut rest = 0;
     for tag in tags {
-        let part = tag.get(PART).map(str::to_owned);
-        let is_left_out = part.is_some_and(|part| order.without.contains(&part));
+        let is_left_out = order.leaves_out(&tag);
         if !is_left_out && tag.get("data-trunk").is_none() {
             continue;
         }
@@ -72,7 +80,33 @@ pub fn make(order: &Order) -> Result<()> {
     let head = page.find("</head>").context("the page has no <head>")?;
     page.insert_str(head, &maker.preloads);
     folder::write(&stage.path().join("index.html"), page)?;
-    stage.publish()
+    stage.publish()?;
+    if let Some(file) = &order.note {
+        folder::write(file, note::of(order, &sources))?;
+    }
+    Ok(())
+}
+
+/// The files and folders that the page is made of, besides the programs.
+fn sources(order: &Order, tags: &[Tag<'_>]) -> Vec<PathBuf> {
+    let asks = tags.iter().filter(|tag| {
+        let is_program = tag.get("rel") == Some("rust");
+        tag.get("data-trunk").is_some() && !is_program && !order.leaves_out(tag)
+    });
+    let named = asks.filter_map(|tag| tag.get("href").or(tag.get("src")));
+    named.map(|path| order.source(path)).collect()
+}
+
+impl Order {
+    fn leaves_out(&self, tag: &Tag<'_>) -> bool {
+        let mut without = self.without.iter();
+        without.any(|part| tag.get(PART) == Some(part))
+    }
+
+    /// A path that stands in the page.
+    fn source(&self, path: &str) -> PathBuf {
+        self.index.with_file_name("").join(path)
+    }
 }
 
 struct Maker<'a> {
@@ -115,14 +149,14 @@ impl Maker<'_> {
 
     fn copy_file(&self, tag: &Tag<'_>) -> Result<String> {
         only(tag, &["rel", "href", PART])?;
-        let file = self.source(tag.need("href")?);
+        let file = self.order.source(tag.need("href")?);
         folder::write(&self.stage.join(name(&file)?), folder::read(&file)?)?;
         Ok(String::new())
     }
 
     fn copy_folder(&self, tag: &Tag<'_>) -> Result<String> {
         only(tag, &["rel", "href", PART])?;
-        let source = self.source(tag.need("href")?);
+        let source = self.order.source(tag.need("href")?);
         folder::copy(&source, &self.stage.join(name(&source)?))?;
         Ok(String::new())
     }
@@ -190,7 +224,7 @@ impl Maker<'_> {
 
     /// Copies a file under a name that changes with what is in it.
     fn put_hashed(&self, path: &str) -> Result<String> {
-        let file = self.source(path);
+        let file = self.order.source(path);
         let content = folder::read(&file)?;
         let name = name(&file)?;
         let parts = name.rsplit_once('.');
@@ -198,11 +232,6 @@ impl Maker<'_> {
         let hashed = format!("{stem}-{:x}.{end}", seahash::hash(&content));
         folder::write(&self.stage.join(&hashed), content)?;
         Ok(hashed)
-    }
-
-    /// A path that stands in the page.
-    fn source(&self, path: &str) -> PathBuf {
-        self.order.index.with_file_name("").join(path)
     }
 }
 
@@ -249,6 +278,7 @@ mod tests {
             dist: folder.join("dist"),
             programs: BTreeMap::new(),
             without: without.iter().map(|part| (*part).to_owned()).collect(),
+            note: None,
         }
     }
 
@@ -315,6 +345,30 @@ mod tests {
         assert!(!files.contains(&"worker.js".to_owned()), "{files:?}");
         let error = make(&order(folder.path(), &["wroker"])).unwrap_err();
         assert!(error.to_string().contains("wroker"), "a typo: {error}");
+    }
+
+    #[test]
+    fn a_page_is_made_again_only_of_something_else() {
+        let folder = sources(INDEX);
+        let mut order = order(folder.path(), &[]);
+        order.note = Some(folder.path().join("note"));
+        make(&order).unwrap();
+        let again = |order: &Order| {
+            let page = order.dist.join("index.html");
+            let before = fs::metadata(&page).unwrap().modified().unwrap();
+            make(order).unwrap();
+            before != fs::metadata(&page).unwrap().modified().unwrap()
+        };
+        assert!(!again(&order), "of the same");
+        fs::write(folder.path().join("style/main.css"), "p { color: blue }\n").unwrap();
+        assert!(again(&order), "of another style");
+        fs::write(folder.path().join("pairs/one/B.png"), "B").unwrap();
+        assert!(again(&order), "of another picture");
+        order.without = vec!["worker".to_owned()];
+        assert!(again(&order), "of fewer parts");
+        fs::remove_file(order.dist.join("pairs/one/A.png")).unwrap();
+        assert!(again(&order), "where a file of it is gone");
+        assert!(!again(&order), "of the same, again");
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::thread;
 use anyhow::{Context as _, Result};
 use cargo_metadata::{Artifact, Message};
 
-/// Wide enough for its bar, its numbers and some names.
-const WIDTH: &str = "120";
+/// Wide enough for its bar, its numbers and the names of as many crates as there are processors.
+const WIDTH: &str = "1000";
 
 /// One thing that cargo says.
 #[derive(Debug, PartialEq)]
@@ -22,13 +22,8 @@ pub enum Said {
     },
     /// What it is busy with.
     At {
-        /// Names of crates.
+        /// Names of crates, or that it downloads them.
         what: String,
-    },
-    /// It begins to compile a package.
-    Compiling {
-        /// Its name.
-        package: String,
     },
     /// It has made something, or had it already.
     Artifact(Box<Artifact>),
@@ -126,17 +121,14 @@ fn understood(line: &str) -> Vec<Said> {
     };
     match verb {
         "Building" => counted(rest),
-        "Compiling" => {
-            let package = rest.split(' ').next().unwrap_or(rest).to_owned();
-            vec![Said::Compiling { package }]
-        }
         "Downloading" | "Downloaded" | "Fetch" | "Updating" | "Locking" | "Blocking" => {
             vec![Said::At {
                 what: text.to_owned(),
             }]
         }
-        // Cargo's own lists of what it added to a lock file, and its last words.
-        "Adding" | "Fresh" | "Finished" => Vec::new(),
+        // What the moving line says too, cargo's own lists of what it added to a lock file, and its
+        // last words.
+        "Compiling" | "Adding" | "Fresh" | "Finished" => Vec::new(),
         _ => as_it_stands(line),
     }
 }
@@ -200,10 +192,8 @@ mod tests {
     fn what_cargo_begins_is_told_from_what_is_wrong() {
         assert_eq!(
             understood("   Compiling burn-flex v0.22.1"),
-            [Said::Compiling {
-                package: "burn-flex".to_owned()
-            }],
-            "a beginning"
+            [],
+            "a beginning, which the moving line shows"
         );
         let error = "error: linking with `cc` failed: exit status: 1";
         assert_eq!(

@@ -68,7 +68,9 @@ impl History {
             units: 0,
             done: 0,
             open: self.of(part),
-            began: BTreeMap::new(),
+            active: Vec::new(),
+            until: 0.0,
+            seen: BTreeMap::new(),
             took: BTreeMap::new(),
             fresh: BTreeSet::new(),
             expected: 0.0,
@@ -134,8 +136,12 @@ pub struct Remaining {
     pub done: usize,
     /// Seconds of the crates that are not there yet.
     open: BTreeMap<String, f64>,
-    /// When those began that are being compiled, s.
-    began: BTreeMap<String, f64>,
+    /// Crates that are being compiled.
+    active: Vec<String>,
+    /// Until when that is counted in `seen`, s since the build began.
+    until: f64,
+    /// Seconds for which crates were seen being compiled.
+    seen: BTreeMap<String, f64>,
     /// Seconds of those that were compiled.
     took: BTreeMap<String, f64>,
     /// Those that were there before.
@@ -145,15 +151,30 @@ pub struct Remaining {
 }
 
 impl Remaining {
-    /// A crate begins to be compiled.
-    pub fn begin(&mut self, package: String, at: Duration) {
-        self.began.entry(package).or_insert(at.as_secs_f64());
+    /// From now on these crates are being compiled.
+    ///
+    /// - `names`: as cargo lists them: "burn-flex, gemm(build)"
+    /// - `at`: since the build began
+    pub fn at(&mut self, names: &str, at: Duration) {
+        self.count(at);
+        let names = names.split(", ");
+        let packages = names.filter_map(|name| name.split('(').next());
+        self.active = packages.map(str::to_owned).collect();
+    }
+
+    fn count(&mut self, at: Duration) {
+        let now = at.as_secs_f64();
+        for package in &self.active {
+            *self.seen.entry(package.clone()).or_default() += now - self.until;
+        }
+        self.until = now;
     }
 
     /// A crate is there.
     ///
     /// - `is_fresh`: it was there before
     pub fn finish(&mut self, package: &str, is_fresh: bool, at: Duration) {
+        self.count(at);
         self.done += 1;
         let expected = self.open.remove(package);
         if is_fresh {
@@ -163,9 +184,8 @@ impl Remaining {
             let is_first = !self.took.contains_key(package);
             let unknown = if is_first { UNKNOWN_SECS } else { 0.0 };
             self.expected += expected.unwrap_or(unknown);
-            let now = at.as_secs_f64();
-            let began = self.began.get(package).copied().unwrap_or(now);
-            self.took.insert(package.to_owned(), now - began);
+            let secs = self.seen.get(package).copied().unwrap_or_default();
+            self.took.insert(package.to_owned(), secs);
         }
     }
 
@@ -218,12 +238,29 @@ mod tests {
         let mut build = remaining(&[("gemm", 40.0), ("burn", 60.0)]);
         let before = build.secs(secs(0.0)).unwrap();
         assert!((before - 60.0).abs() < 1.0, "as measured: {before}");
-        build.begin("gemm".to_owned(), secs(0.0));
+        build.at("gemm", secs(0.0));
         build.finish("gemm", false, secs(100.0));
         let after = build.secs(secs(100.0)).unwrap();
         assert!(
             after > 50.0,
             "the rest takes longer than was thought: {after}"
+        );
+    }
+
+    #[test]
+    fn a_crate_takes_as_long_as_it_is_seen_being_compiled() {
+        let mut build = remaining(&[]);
+        build.at("gemm(build.rs), burn", secs(0.0));
+        build.at("burn", secs(2.0));
+        build.at("gemm, burn", secs(50.0));
+        build.finish("gemm", false, secs(53.0));
+        build.finish("burn", false, secs(53.0));
+        let expected = [("burn", 53.0), ("gemm", 5.0)];
+        let expected = expected.map(|(name, secs): (&str, f64)| (name.to_owned(), secs));
+        assert_eq!(
+            build.took,
+            BTreeMap::from(expected),
+            "its build script counts, waiting for others does not"
         );
     }
 
