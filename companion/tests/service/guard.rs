@@ -269,13 +269,14 @@ fn beyond_this_computer_only_with_token_and_tls() {
 #[test]
 fn without_tls_nothing_leaves_this_computer() {
     let folder = tempfile::tempdir().unwrap();
-    let picture = mimeo_base::pairs()[0].original_png;
-    std::fs::write(folder.path().join("a.png"), picture).unwrap();
+    let pair = &mimeo_base::pairs()[0];
+    std::fs::write(folder.path().join("a.png"), pair.original_png).unwrap();
+    std::fs::write(folder.path().join("b.png"), pair.target_png).unwrap();
     for command in [
         "serve --no-open --data data --listen 0.0.0.0:0",
         "serve --no-open --data data --listen 127.0.0.1:0 --token 0123456789abcdef \
          --tls-cert c.pem --tls-key k.pem",
-        "train --original a.png --target a.png --out x.safetensors --remote wss://localhost:1",
+        "train --original a.png --target b.png --out x.safetensors --remote wss://localhost:1",
     ] {
         let ran = Command::new(env!("CARGO_BIN_EXE_mimeo"))
             .args(command.split_whitespace())
