@@ -37,7 +37,8 @@ enum Step {
     Doc,
     /// The tests and the program compile.
     Build,
-    /// The program as `cargo xtask run` builds it where no GPU is: lints, and tests of what it lacks.
+    /// The program as `cargo xtask run` builds it where no GPU is: lints; and without TLS: tests of what
+    /// it then lacks.
     Cpu,
     /// The page builds and is small enough.
     Page,
@@ -88,20 +89,18 @@ impl Step {
                 .env("RUSTDOCFLAGS", "-D warnings"),
             Self::Build => cargo.args(TESTS).arg("--no-run"),
             Self::Cpu => {
-                const PROGRAM: [&str; 3] =
-                    ["--package", "mimeo-companion", "--no-default-features"];
-                finish(cargo.arg("clippy").args(PROGRAM).args([
-                    "--all-targets",
-                    "--",
-                    "--deny",
-                    "warnings",
-                ]))?;
-                let mut cargo = workspace.cargo();
+                finish(
+                    cargo
+                        .args(["clippy", "--package", "mimeo-companion"])
+                        .args(["--no-default-features", "--all-targets"])
+                        .args(["--", "--deny", "warnings"]),
+                )?;
+                cargo = workspace.cargo();
+                // With Burn as all other tests have it, GPUs included: it would be compiled again.
                 cargo
-                    .arg("test")
-                    .args(PROGRAM)
-                    .args(["--test", "service", "without_tls"]);
-                return finish(&mut cargo);
+                    .args(["test", "--workspace", "--no-default-features"])
+                    .args(["--features", "mimeo-companion/gpu"])
+                    .args(["--test", "service", "without_tls"])
             }
             Self::Page => {
                 page::build(workspace)?;
