@@ -118,6 +118,16 @@ test("the playground draws with a LoRA, and its picture becomes A", async () => 
   });
 });
 
+test("a prompt that is too long to be sent is refused in a sentence", async () => {
+  await suite.visit({ name: "endless-prompt" }, async ({ lower }) => {
+    const { playground } = lower;
+    await lower.open("Playground");
+    await playground.prompt.fill("hat ".repeat(80_000));
+    await playground.button("Draw").click();
+    await playground.region.getByRole("alert").getByText(/too long to be sent/).waitFor();
+  });
+});
+
 /** The newest run is shown to whoever comes; its result is a tab away. */
 async function openResult(lower) {
   await lower.open("Runs");

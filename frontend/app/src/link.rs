@@ -20,7 +20,7 @@ use futures_channel::{mpsc, oneshot};
 use leptos::prelude::*;
 use mimeo_protocol::{
     BaseId, BaseInfo, BlobId, ClientMessage, CopierInfo, DeviceInfo, JobControl, JobId, JobState,
-    Pace, RequestId, ResultFile, ServerMessage,
+    MAX_CLIENT_FRAME, Pace, RequestId, ResultFile, ServerMessage, codec,
 };
 use mimeo_workbench::Runs;
 use mimeo_workbench::backend::{Arrival, Facts, Place, Restarts, Wish};
@@ -81,6 +81,9 @@ impl Host {
 
 /// Messages that wait to be sent; more are refused.
 const OUTBOX: usize = 256;
+
+/// Why a request is not even sent.
+const TOO_LONG: &str = "This is too long to be sent. Shorten the prompt, then try again.";
 
 /// Where the user's choice of a place is kept.
 const WISH: &str = "mimeo.backend";
@@ -251,10 +254,15 @@ impl Link {
     pub async fn ask(self, make: impl FnOnce(RequestId) -> ClientMessage) -> Answer {
         let wires = self.wires();
         let request = RequestId(wires.next());
+        let message = make(request);
+        // Of a frame that it does not take, the other side cannot say which request it was.
+        if codec::encode(&message).len() > MAX_CLIENT_FRAME {
+            return Err(TOO_LONG.to_owned());
+        }
         let (answer, answered) = oneshot::channel();
         wires.waiting.borrow_mut().insert(request, answer);
         let sent = match wires.outbox.borrow_mut().as_mut() {
-            Some(outbox) => outbox.try_send(make(request)).is_ok(),
+            Some(outbox) => outbox.try_send(message).is_ok(),
             None => false,
         };
         if !sent {
