@@ -5,11 +5,13 @@
 //! itself once there is room.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mimeo_protocol::{
-    BlobId, CopierId, FileKind, JobEventKind, JobProgress, JobState, Pace, PauseReason, Transition,
+    BlobId, CopierId, FileKind, JobEventKind, JobProgress, JobState, Pace, PauseReason, Rejection,
+    Transition,
 };
 use mimeo_service::blob::id_of;
 use mimeo_service::{Archive, NewCopier, Steering, Trouble};
@@ -17,7 +19,7 @@ use mimeo_service::{Archive, NewCopier, Steering, Trouble};
 use super::blobs::BlobError;
 use super::folder::DataFolder;
 use super::store::{NewCopier as StoredCopier, NewFile, StoreError, StoredJob};
-use super::trainer::Context;
+use super::trainer::{Context, Inbox};
 
 /// While the disk is full.
 const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(1);
@@ -27,15 +29,22 @@ pub struct JobArchive<'a> {
     context: &'a Context,
     job: &'a StoredJob,
     steering: Arc<Steering>,
+    inbox: Rc<Inbox>,
 }
 
 impl<'a> JobArchive<'a> {
     /// The archive of a job that begins.
-    pub const fn new(context: &'a Context, job: &'a StoredJob, steering: Arc<Steering>) -> Self {
+    pub const fn new(
+        context: &'a Context,
+        job: &'a StoredJob,
+        steering: Arc<Steering>,
+        inbox: Rc<Inbox>,
+    ) -> Self {
         Self {
             context,
             job,
             steering,
+            inbox,
         }
     }
 
@@ -65,7 +74,9 @@ impl<'a> JobArchive<'a> {
             "the disk of the data folder is full, so the job waits. Free some space and it goes on by itself: {:?}",
             context.folder.file("").display().to_string()
         );
-        let reason = PauseReason::DiskFull { message };
+        let reason = PauseReason::DiskFull {
+            message: message.clone(),
+        };
         let paused = context.store.change_state(job, Transition::Pause(reason));
         let is_paused = matches!(context.wait_for(paused), Ok(JobState::Paused { .. }));
         loop {
@@ -73,7 +84,11 @@ impl<'a> JobArchive<'a> {
             if wishes.end.is_some() {
                 return false;
             }
-            std::thread::sleep(LOOK_FOR_ROOM_EVERY);
+            // What is drawn could not be kept either.
+            let full = || Rejection::Full {
+                message: message.clone(),
+            };
+            self.inbox.refuse_for(LOOK_FOR_ROOM_EVERY, full);
             if context.folder.take_reserve().is_ok() {
                 break;
             }

@@ -34,7 +34,8 @@ pub fn run(thread: &mut Thread, job: &StoredJob, steering: &Arc<Steering>) {
         secs: context.save_every.as_secs_f64(),
         steps: None,
     };
-    let archive = JobArchive::new(&context, job, Arc::clone(steering));
+    let inbox = Rc::clone(&thread.inbox);
+    let archive = JobArchive::new(&context, job, Arc::clone(steering), inbox);
     let recorder = Recorder::new(archive, to_run.clone(), Arc::clone(steering), save);
     let recorder = RefCell::new(recorder);
     let went = go(thread, &to_run, &recorder);

@@ -26,8 +26,7 @@ pub fn perform(context: &Context, base: &Base, task: Task) {
 }
 
 /// Tells whoever asked that it cannot be done.
-pub fn refuse(task: Task, message: String) {
-    let rejection = Rejection::Failed { message };
+pub fn refuse(task: Task, rejection: Rejection) {
     match task.kind {
         TaskKind::Preview(_, answer) => _ = answer.send(Err(rejection)),
         TaskKind::Score(_, _, answer) => _ = answer.send(Err(rejection)),

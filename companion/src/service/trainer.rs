@@ -4,11 +4,12 @@
 //! of the engine stay on the thread that began them. Pictures and scores that are asked for
 //! meanwhile are made between two steps of the running job.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use mimeo_engine::{Base, Compute, Emit};
 use mimeo_protocol::{
     BaseId, BlobId, CopierInfo, JobId, JobProgress, PreviewRequest, Rejection, Scores,
 };
-use mimeo_service::Steering;
+use mimeo_service::{Steering, rules};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
@@ -174,28 +175,55 @@ struct Loaded {
     base: Rc<Base>,
 }
 
+/// What waits for the thread.
+pub struct Inbox {
+    work: Receiver<Work>,
+    /// Tasks on another base than the running job's.
+    later: RefCell<VecDeque<Task>>,
+}
+
+impl Inbox {
+    /// Refuses the tasks that wait for the end of the running job.
+    fn refuse_later(&self, why: impl Fn() -> Rejection) {
+        for task in self.later.take() {
+            task::refuse(task, why());
+        }
+    }
+
+    /// Refuses every task for a while, which may end sooner: something came.
+    pub fn refuse_for(&self, time: Duration, why: impl Fn() -> Rejection) {
+        self.refuse_later(&why);
+        match self.work.recv_timeout(time) {
+            Ok(Work::Task(task)) => task::refuse(*task, why()),
+            // The queue hands out one job at a time; of a wish about it the steering tells.
+            Ok(Work::Job { .. } | Work::Nudge) | Err(RecvTimeoutError::Timeout) => {}
+            // The service ends, and nobody is left who could ask.
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(time),
+        }
+    }
+}
+
 /// The thread's own things.
 pub struct Thread {
     /// All that it works with.
     pub context: Rc<Context>,
-    inbox: Receiver<Work>,
-    /// Tasks on another base than the running job's.
-    later: VecDeque<Task>,
+    /// What waits for it.
+    pub inbox: Rc<Inbox>,
     loaded: Option<Loaded>,
 }
 
 impl Thread {
-    fn new(context: Context, inbox: Receiver<Work>) -> Self {
+    fn new(context: Context, work: Receiver<Work>) -> Self {
+        let later = RefCell::default();
         Self {
             context: Rc::new(context),
-            inbox,
-            later: VecDeque::new(),
+            inbox: Rc::new(Inbox { work, later }),
             loaded: None,
         }
     }
 
     fn run(mut self) {
-        while let Ok(work) = self.inbox.recv() {
+        while let Ok(work) = self.inbox.work.recv() {
             match work {
                 Work::Job {
                     job,
@@ -209,7 +237,7 @@ impl Thread {
                 Work::Task(task) => self.perform(*task),
                 Work::Nudge => {}
             }
-            while let Some(task) = self.later.pop_front() {
+            for task in self.inbox.later.take() {
                 self.perform(task);
             }
         }
@@ -229,7 +257,10 @@ impl Thread {
         let done = catch_unwind(AssertUnwindSafe(|| {
             match self.base(&task.base, &mut |_| ()) {
                 Ok(base) => task::perform(&self.context, &base, task),
-                Err(error) => task::refuse(task, format!("{error:#}")),
+                Err(error) => {
+                    let message = format!("{error:#}");
+                    task::refuse(task, Rejection::Failed { message });
+                }
             }
         }));
         if done.is_err() {
@@ -266,14 +297,16 @@ impl Thread {
 
     /// Does the tasks that wait, on the base of the running job; others wait for its end.
     pub fn perform_waiting(&mut self, base: &Base, running: &BaseId) {
-        while let Ok(work) = self.inbox.try_recv() {
+        while let Ok(work) = self.inbox.work.try_recv() {
             self.perform_between(work, base, running);
         }
     }
 
-    /// Waits for something to do: a task, or a nudge.
+    /// Waits for something to do while the running job is paused: a task, or a nudge. What needs
+    /// another base could wait for days, so it is refused.
     pub fn wait(&mut self, base: &Base, running: &BaseId) {
-        if let Ok(work) = self.inbox.recv() {
+        self.inbox.refuse_later(rules::base_is_held);
+        if let Ok(work) = self.inbox.work.recv() {
             self.perform_between(work, base, running);
         }
     }
@@ -283,7 +316,7 @@ impl Thread {
             Work::Task(task) if task.base == *running => {
                 task::perform(&self.context, base, *task);
             }
-            Work::Task(task) => self.later.push_back(*task),
+            Work::Task(task) => self.inbox.later.borrow_mut().push_back(*task),
             // The queue hands out one job at a time.
             Work::Job { .. } | Work::Nudge => {}
         }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use mimeo_protocol::{JobEventKind, JobState, PauseReason, Steps};
+use mimeo_protocol::{JobEventKind, JobState, PauseReason, ServerMessage, Steps};
 
+use crate::client::portrait;
 use crate::companion::{Companion, command, spawn};
 
 #[tokio::test]
@@ -66,7 +67,14 @@ async fn a_full_disk_pauses_the_job_and_room_lets_it_go_on() {
         panic!("paused by the disk: {paused:?}");
     };
     assert!(message.contains("Free some space"), "what to do: {message}");
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for time in ["at once", "and again"] {
+        let refused = client.try_draw(portrait()).await;
+        let ServerMessage::Rejected { reason, .. } = refused else {
+            panic!("no room for a picture either, {time}: {refused:?}");
+        };
+        assert!(reason.to_string().contains("Free some space"), "{reason}");
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+    }
     std::fs::remove_file(&filler).unwrap();
     assert_eq!(client.until_over(id).await, JobState::Finished, "by itself");
     assert!(

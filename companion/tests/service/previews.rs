@@ -189,12 +189,7 @@ async fn what_cannot_be_drawn_is_refused_in_a_sentence() {
 #[tokio::test]
 async fn a_picture_of_another_base_is_drawn_when_the_running_job_is_over() {
     let companion = Companion::start("");
-    let twin = companion.data().join("models/twin");
-    for (path, bytes) in mimeo_base::files() {
-        let path = twin.join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
+    put_twin(&companion);
     let mut client = companion.client().await;
     let mut watcher = companion.client().await;
     let job = client.long_job("long").await;
@@ -211,6 +206,47 @@ async fn a_picture_of_another_base_is_drawn_when_the_running_job_is_over() {
     client.control(job, JobControl::Discard).await;
     assert_eq!(client.until_over(job).await, JobState::Stopped, "discarded");
     assert_eq!(waiting.await.unwrap(), own, "answered, by its twin");
+}
+
+#[tokio::test]
+async fn a_picture_of_another_base_does_not_wait_for_a_paused_job() {
+    let companion = Companion::start("");
+    let mut client = companion.client().await;
+    put_twin(&companion);
+    let twin = PreviewRequest {
+        base: BaseId::try_from("twin".to_owned()).unwrap(),
+        ..portrait()
+    };
+    let job = client.long_job("long").await;
+    let job = client.submit(job).await;
+    client.until_phase(job, Phase::Training).await;
+    let mut watcher = companion.client().await;
+    let asked = twin.clone();
+    let waiting = tokio::spawn(async move { refused(&mut watcher, asked).await });
+    // By then the other one waits, as a rule; it is refused either way.
+    client.draw(portrait()).await;
+
+    client.control(job, JobControl::Pause).await;
+    for reason in [
+        waiting.await.unwrap(),
+        refused(&mut client, twin.clone()).await,
+    ] {
+        assert!(reason.to_string().contains("Resume or end"), "{reason}");
+    }
+    let own = client.draw(portrait()).await;
+    client.control(job, JobControl::Discard).await;
+    assert_eq!(client.until_over(job).await, JobState::Stopped, "discarded");
+    assert_eq!(client.draw(twin).await, own, "and then the twin draws");
+}
+
+/// The bundled base again, under another name.
+fn put_twin(companion: &Companion) {
+    let twin = companion.data().join("models/twin");
+    for (path, bytes) in mimeo_base::files() {
+        let path = twin.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
 }
 
 #[tokio::test]

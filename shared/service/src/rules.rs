@@ -74,6 +74,14 @@ pub fn just_ended() -> Rejection {
     }
 }
 
+/// Something is asked for on another base than that of a paused job, which may be paused for days.
+#[must_use]
+pub fn base_is_held() -> Rejection {
+    Rejection::State {
+        message: "a paused run keeps its base on the device, and this needs another one. Resume or end that run, then ask again.".to_owned(),
+    }
+}
+
 /// Whether one more job may wait.
 ///
 /// # Errors
