@@ -68,6 +68,14 @@ export class BrowserWorker {
     return Buffer.from(file, "base64");
   }
 
+  /** Fetches a file and does not read it yet, like a page that shows it: `read` does. */
+  async hold(path) {
+    await this.#exchange({ get: path });
+    const file = await this.#handle.evaluateHandle((worker) => worker.latestFile);
+    const read = () => file.evaluate(async (file) => [...new Uint8Array(await file.arrayBuffer())]);
+    return { read: async () => Buffer.from(await read()) };
+  }
+
   /** Keeps a picture, and returns the hash that is its name. */
   async upload(bytes) {
     return this.#putByHash("blobs", bytes);
@@ -108,6 +116,41 @@ export class BrowserWorker {
     });
     await this.#send({ [kind]: { request, ...body } });
     return answered;
+  }
+
+  /**
+   * Asks for many things, and waits for no answer before it asks for the next.
+   *
+   * @param {{after: number, kind: string, body?: object}[]} wishes `after`: milliseconds since the one
+   *   before was sent
+   * @param {number} within milliseconds that the answers may take
+   * @returns {Promise<object[][]>} everything that was answered to each of them
+   */
+  async askAll(wishes, within = 60_000) {
+    const first = this.#requests + 1;
+    const frames = wishes.map(({ after, kind, body }) => {
+      this.#requests += 1;
+      return [after, frame({ [kind]: { request: this.#requests, ...body } })];
+    });
+    const answers = wishes.map(() => []);
+    const listen = (message) => {
+      const [content] = Object.values(message ?? {});
+      answers[content?.request - first]?.push(message);
+    };
+    this.#waiting.add(listen);
+    try {
+      await this.#handle.evaluate((worker, frames) => worker.postFrames(frames), frames);
+      await this.#until("all answers", () => answers.every((of) => of.length > 0), within);
+      // Whatever else it says to them, it says before it answers this.
+      await this.ask("devices");
+    } catch (error) {
+      const missing = wishes.filter((_, at) => answers[at].length === 0).map(({ kind }) => kind);
+      error.message += `; ${missing.length} of ${wishes.length} not answered: ${missing.slice(0, 9).join(", ")}`;
+      throw error;
+    } finally {
+      this.#waiting.delete(listen);
+    }
+    return answers;
   }
 
   /** Puts a job into the queue, and returns its number. */
@@ -220,8 +263,7 @@ export class BrowserWorker {
   }
 
   async #send(message) {
-    const base64 = Buffer.from(encode(message)).toString("base64");
-    await this.#handle.evaluate((worker, base64) => worker.postFrame(base64), base64);
+    await this.#handle.evaluate((worker, base64) => worker.postFrame(base64), frame(message));
   }
 
   async #exchange(message, bytes) {
@@ -288,6 +330,11 @@ export class BrowserWorker {
   }
 }
 
+/** A message as it travels to the page. */
+function frame(message) {
+  return Buffer.from(encode(message)).toString("base64");
+}
+
 /** In the page: starts the worker, and passes everything on as what Playwright can carry. */
 function openInPage({ name, device }) {
   const heard = window[name];
@@ -305,6 +352,7 @@ function openInPage({ name, device }) {
     if (data instanceof Uint8Array) {
       heard("frame", toBase64(data));
     } else if (data.file) {
+      worker.latestFile = data.file;
       heard("message", { ...data, file: toBase64(new Uint8Array(await data.file.arrayBuffer())) });
     } else {
       heard("message", data);
@@ -314,6 +362,14 @@ function openInPage({ name, device }) {
   worker.postFrame = (base64) => {
     const frame = toBytes(base64);
     worker.postMessage(frame, [frame.buffer]);
+  };
+  worker.postFrames = async (frames) => {
+    for (const [after, base64] of frames) {
+      if (after > 0) {
+        await new Promise((resolve) => setTimeout(resolve, after));
+      }
+      worker.postFrame(base64);
+    }
   };
   worker.postFile = (message, base64) => {
     worker.postMessage(base64 === undefined ? message : { ...message, file: new Blob([toBytes(base64)]) });

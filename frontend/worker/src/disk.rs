@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use futures_util::lock::Mutex;
 use js_sys::{Array, Reflect, Uint8Array};
 use mimeo_checkpoint::{AsyncReadAt, BoxFuture, CheckpointError};
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -55,6 +56,9 @@ pub struct Disk {
     root: Option<FileSystemDirectoryHandle>,
     /// What is kept then, until the tab is closed.
     in_memory: RefCell<HashMap<String, Blob>>,
+    /// Held while a file is read, takes another one's place or is removed: a browser stops reading a
+    /// file that is not the one that was opened any more.
+    in_place: Mutex<()>,
 }
 
 impl Disk {
@@ -64,6 +68,7 @@ impl Disk {
         Self {
             root: root.ok(),
             in_memory: RefCell::default(),
+            in_place: Mutex::new(()),
         }
     }
 
@@ -91,7 +96,8 @@ impl Disk {
         self.root.is_some()
     }
 
-    /// The file at a path, if there is one.
+    /// The file at a path, if there is one. It cannot be read any more once another one is in its
+    /// place: this is for files that stay as they are.
     pub async fn blob(&self, path: &str) -> Option<Blob> {
         let Some(root) = &self.root else {
             return self.in_memory.borrow().get(path).cloned();
@@ -103,10 +109,21 @@ impl Disk {
         Some(file.unchecked_into())
     }
 
-    /// The bytes of the file at a path, if there is one.
+    /// The bytes of the file at a path, if there is one: of one version, whatever is written
+    /// meanwhile.
     pub async fn read(&self, path: &str) -> Option<Vec<u8>> {
+        let _one_version = self.in_place.lock().await;
         let blob = self.blob(path).await?;
         bytes_of(&blob).await.ok()
+    }
+
+    /// The same for the page: it reads whenever it wants, and finds what was here now. The bytes are
+    /// the browser's to keep, in memory or on disk, and take nothing of this program's memory.
+    pub async fn copy(&self, path: &str) -> Option<Blob> {
+        let _one_version = self.in_place.lock().await;
+        let blob = self.blob(path).await?;
+        let bytes = JsFuture::from(blob.array_buffer()).await.ok()?;
+        Blob::new_with_buffer_source_sequence(&Array::of1(&bytes)).ok()
     }
 
     /// Writes a file, or puts it in the place of the one that is there.
@@ -129,6 +146,7 @@ impl Disk {
             .await?
             .unchecked_into();
         JsFuture::from(writable.write_with_blob(blob)?).await?;
+        let _nobody_reads = self.in_place.lock().await;
         JsFuture::from(writable.close()).await?;
         Ok(())
     }
@@ -173,6 +191,7 @@ impl Disk {
         };
         let options = web_sys::FileSystemRemoveOptions::new();
         options.set_recursive(true);
+        let _nobody_reads = self.in_place.lock().await;
         // What is not there need not be removed.
         _ = JsFuture::from(folder.remove_entry_with_options(name, &options)).await;
     }

@@ -3,15 +3,17 @@
 //!
 //! ```text
 //! page ── frames ──▶ server ── jobs ──▶ ledger ──▶ disk (OPFS)
-//!      ── files ──▶ disk                  ▲
+//!      ── files ──▶ disk   └── tasks ──▶ inbox
 //! trainer: takes jobs and tasks in turn, drives the engine, writes down what it reports
 //! ```
 //!
 //! - `page`: messages to and from the page. `server`: what the page asks for. `ledger`: what is
 //!   remembered. `disk`: where it is kept. `bases`: the bundled base and picked folders.
-//! - `trainer`: the loop that computes. `run`: one job. `archive`: its writer. `drive`: how the
-//!   engine's futures share the thread with messages.
+//! - `inbox`: what waits for the device, and the loops that do it. `trainer`: all that they work
+//!   with. `run`: one job. `archive`: its writer. `drive`: how the engine's futures share the thread
+//!   with messages.
 
+pub mod inbox;
 pub mod ledger;
 
 #[cfg(target_family = "wasm")]

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::pending;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,18 +18,16 @@ use mimeo_service::{
 use crate::archive::JobArchive;
 use crate::disk::DiskError;
 use crate::drive::{drive, sleep, step};
-use crate::page;
 use crate::server::{file_path, state_path};
-use crate::task::{perform_waiting, read_lora};
+use crate::task::{Task, read_lora};
 use crate::trainer::Worker;
+use crate::{inbox, page};
 
 /// What a closed tab loses at most.
 const SAVE: SaveRule = SaveRule {
     secs: 15.0,
     steps: Some(10),
 };
-/// Milliseconds between two looks for room.
-const LOOK_FOR_ROOM_EVERY: u32 = 1_000;
 /// Milliseconds from an error of the GPU until the browser has said whether it took it away.
 const WAIT_FOR_LOSS: u32 = 500;
 
@@ -100,6 +99,7 @@ async fn go(
         worker.compiled();
     }
     let saved = read_state(worker, job.id, recorder).await;
+    let fits = |task: &Task| task.fits(worker, &job.job.base);
     let mut control = Shared(recorder);
     let mut future = Box::pin(mimeo_engine::run(
         &base,
@@ -120,8 +120,8 @@ async fn go(
         if let Err(went) = keep(worker, steering, recorder).await {
             return went;
         }
-        perform_waiting(worker, &job.job.base).await;
-        if let Some(end) = wait_while_paused(worker, job, recorder).await {
+        let next = inbox::until(worker, fits, || decide(recorder)).await;
+        if let ControlFlow::Break(end) = next {
             return Went::Ended(end);
         }
     };
@@ -149,34 +149,26 @@ async fn keep(
     recorder
         .borrow_mut()
         .change_state(&Transition::Pause(reason));
+    let base = recorder.borrow().job().base.clone();
+    let fits = |task: &Task| task.fits(worker, &base);
     while worker.flush().await.is_err() {
         if let Some(end) = steering.wishes().end {
             return Err(Went::Ended(end));
         }
-        sleep(LOOK_FOR_ROOM_EVERY).await;
+        inbox::perform_waiting(worker, &fits).await;
+        inbox::refuse_waiting(worker, fits);
+        inbox::rest(worker, false).await;
     }
     recorder.borrow_mut().change_state(&Transition::Resume);
     Ok(())
 }
 
-/// Waits as long as the user wants the job to; why it is to end, if it is.
-async fn wait_while_paused(
-    worker: &Rc<Worker>,
-    job: &JobToRun,
-    recorder: &RefCell<JobRecorder>,
-) -> Option<End> {
-    loop {
-        let next = recorder.borrow_mut().between_steps();
-        match next {
-            Next::Go => return None,
-            Next::End(end) => return Some(end),
-            Next::Wait => {
-                // The next write tells of a full disk.
-                _ = worker.flush().await;
-                worker.nudged().await;
-                perform_waiting(worker, &job.job.base).await;
-            }
-        }
+/// Whether the user wants the job to go on or to end; none: it is to wait.
+fn decide(recorder: &RefCell<JobRecorder>) -> Option<ControlFlow<End>> {
+    match recorder.borrow_mut().between_steps() {
+        Next::Go => Some(ControlFlow::Continue(())),
+        Next::End(end) => Some(ControlFlow::Break(end)),
+        Next::Wait => None,
     }
 }
 

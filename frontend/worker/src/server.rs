@@ -160,7 +160,7 @@ impl Worker {
             true => {
                 // The page is told of a file before it is written. If it cannot be, it is not here.
                 _ = self.flush().await;
-                self.disk.blob(path).await
+                self.disk.copy(path).await
             }
             false => None,
         };
@@ -210,13 +210,13 @@ impl Worker {
             }
             C::Preview { preview, .. } => {
                 self.check_preview(&preview).await?;
-                self.ask(Task::Preview { request, preview });
+                self.inbox.push(Task::Preview { request, preview });
                 return Ok(None);
             }
             C::Score { file, .. } => {
                 let owner = self.ledger.borrow().file(file).and_then(|(owner, _)| owner);
                 let job = owner.ok_or_else(|| rules::missing_file(file))?;
-                self.ask(Task::Score { request, job, file });
+                self.inbox.push(Task::Score { request, job, file });
                 return Ok(None);
             }
             C::Plan { job, .. } => {
@@ -272,7 +272,7 @@ impl Worker {
         }
         let checkpoints = self.bases.list().await;
         self.is_heard.set(true);
-        self.nudge();
+        self.inbox.ring();
         let ledger = self.ledger.borrow();
         let snapshot = ledger.snapshot(self.device.clone(), checkpoints);
         Ok(ServerMessage::Welcome {
@@ -287,7 +287,7 @@ impl Worker {
         let (id, event) = self.ledger.borrow_mut().add_job(job, now_millis());
         self.added(id, event);
         self.write().await;
-        self.nudge();
+        self.inbox.ring();
         Ok(id)
     }
 
@@ -370,7 +370,7 @@ impl Worker {
             }
         }
         self.write().await;
-        self.nudge();
+        self.inbox.ring();
         Ok(())
     }
 
@@ -458,11 +458,6 @@ impl Worker {
             }
         }
         rules::check_loras(request, |lora| uploaded.contains(&lora))
-    }
-
-    fn ask(&self, task: Task) {
-        self.tasks.borrow_mut().push_back(task);
-        self.nudge();
     }
 
     /// Writes what changed; a full disk is said by the run, which waits for room.

@@ -34,8 +34,13 @@ pub enum Task {
 }
 
 impl Task {
+    /// Whether it can be done while a job on this base has the device.
+    pub fn fits(&self, worker: &Worker, running: &BaseId) -> bool {
+        self.base(worker).as_ref() == Some(running)
+    }
+
     /// The base that it needs.
-    pub fn base(&self, worker: &Worker) -> Option<BaseId> {
+    fn base(&self, worker: &Worker) -> Option<BaseId> {
         match self {
             Self::Preview { preview, .. } => Some(preview.base.clone()),
             Self::Score { job, .. } => {
@@ -63,6 +68,15 @@ pub async fn perform(worker: &Worker, task: Task) {
         let request = Some(request);
         ServerMessage::Rejected { request, reason }
     }));
+}
+
+/// Tells the page that a task cannot be done for as long as a job is paused.
+pub fn refuse(task: &Task) {
+    let (Task::Preview { request, .. } | Task::Score { request, .. }) = task;
+    page::send(&ServerMessage::Rejected {
+        request: Some(*request),
+        reason: rules::base_is_held(),
+    });
 }
 
 async fn draw(worker: &Worker, request: &PreviewRequest) -> Result<BlobId, String> {
@@ -112,11 +126,4 @@ pub async fn read_lora(worker: &Worker, path: &str, name: &str) -> Result<LoraFi
     let file = MemoryFile::new(name, bytes);
     let read = LoraFile::read(Box::new(file)).await;
     read.map_err(|error| error.to_string())
-}
-
-/// Does the tasks that wait and need the base of the running job; others wait for its end.
-pub async fn perform_waiting(worker: &Worker, running: &BaseId) {
-    while let Some(task) = worker.next_task(|task| task.base(worker).as_ref() == Some(running)) {
-        perform(worker, task).await;
-    }
 }

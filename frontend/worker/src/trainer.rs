@@ -1,12 +1,11 @@
-//! The worker's own loop: does the jobs and tasks that the page asked for, one at a time, because
-//! there is one device.
+//! All that the worker works with: does the jobs and tasks that the page asked for, one at a time,
+//! because there is one device. In which order, and when it waits: see `inbox`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_channel::oneshot;
 use futures_util::lock::Mutex;
 use mimeo_engine::{Base, Compute, DeviceChoice, Emit, PreparedJob, rehearse};
 use mimeo_protocol::{
@@ -17,7 +16,8 @@ use mimeo_service::steering::Steering;
 
 use crate::bases::{Bases, missing};
 use crate::disk::{Disk, DiskError};
-use crate::drive::drive;
+use crate::drive::{drive, sleep};
+use crate::inbox::{self, Device, Inbox};
 use crate::ledger::{Change, Ledger};
 use crate::task::{self, Task};
 use crate::{page, run, server};
@@ -26,6 +26,8 @@ use crate::{page, run, server};
 const PROGRESS_EVERY: f64 = 100.0;
 /// Milliseconds between two writes of what is no result, such as losses.
 const WRITE_EVERY: f64 = 2_000.0;
+/// Milliseconds between two looks for room on a full disk.
+const LOOK_FOR_ROOM_EVERY: u32 = 1_000;
 
 /// Base, method, batch size, rank, and width and height of the pictures.
 type Shape = (BaseId, Method, u32, u32, (u32, u32));
@@ -45,7 +47,7 @@ pub struct Worker {
     /// The job under way, and what is wanted of it.
     pub running: RefCell<Option<(JobId, Arc<Steering>)>>,
     /// Pictures and measurements that were asked for.
-    pub tasks: RefCell<VecDeque<Task>>,
+    pub inbox: Inbox<Task>,
     /// Whether the page said hello: then it is told what changes.
     pub is_heard: Cell<bool>,
     loaded: RefCell<Option<(BaseId, Rc<Base>)>>,
@@ -60,7 +62,6 @@ pub struct Worker {
     is_urgent: Cell<bool>,
     written_at: Cell<f64>,
     progress_at: Cell<f64>,
-    bell: RefCell<Option<oneshot::Sender<()>>>,
 }
 
 /// Opens everything, tells the page, and works until the tab is closed.
@@ -68,9 +69,11 @@ pub async fn start() {
     match open().await {
         Ok(worker) => {
             let worker = Rc::new(worker);
+            // Before the page sends anything: at first, nothing names that.
+            worker.tidy().await;
             server::listen(&worker);
             page::ready();
-            worker.work().await;
+            work(&worker).await;
         }
         Err(sentence) => page::lost(&sentence),
     }
@@ -117,7 +120,7 @@ async fn open() -> Result<Worker, String> {
         compute,
         device,
         running: RefCell::default(),
-        tasks: RefCell::default(),
+        inbox: Inbox::default(),
         is_heard: Cell::new(false),
         loaded: RefCell::default(),
         rehearsed: RefCell::default(),
@@ -127,35 +130,55 @@ async fn open() -> Result<Worker, String> {
         is_urgent: Cell::new(false),
         written_at: Cell::new(0.0),
         progress_at: Cell::new(0.0),
-        bell: RefCell::default(),
     })
 }
 
-impl Worker {
-    async fn work(self: &Rc<Self>) {
-        self.tidy().await;
-        // Software that stands in for a GPU would compile and rehearse for minutes.
-        if self.compute.is_gpu() {
-            self.warm_up().await;
-        }
-        // By then it has the bases that runs under way may need.
-        while !self.is_heard.get() {
-            self.nudged().await;
-        }
-        loop {
-            while let Some(task) = self.next_task(|_| true) {
-                task::perform(self, task).await;
-            }
-            // What was asked for last is on disk before anything long begins.
-            _ = self.flush().await;
-            let next = self.ledger.borrow_mut().take_next();
-            match next {
-                Some(id) => run::run(self, id).await,
-                None => self.nudged().await,
-            }
-        }
+async fn work(worker: &Rc<Worker>) {
+    // Software that stands in for a GPU would compile and rehearse for minutes.
+    if worker.compute.is_gpu() {
+        worker.warm_up().await;
+    }
+    // By then it has the bases that runs under way may need.
+    while !worker.is_heard.get() {
+        worker.inbox.rung().await;
+    }
+    inbox::work(worker).await;
+}
+
+impl Device for Rc<Worker> {
+    type Task = Task;
+    type Job = JobId;
+
+    fn inbox(&self) -> &Inbox<Task> {
+        &self.inbox
     }
 
+    fn next_job(&self) -> Option<JobId> {
+        self.ledger.borrow_mut().take_next()
+    }
+
+    async fn perform(&self, task: Task) {
+        task::perform(self, task).await;
+    }
+
+    fn refuse(&self, task: Task) {
+        task::refuse(&task);
+    }
+
+    async fn run(&self, job: JobId) {
+        run::run(self, job).await;
+    }
+
+    async fn flush(&self) -> bool {
+        Worker::flush(self).await.is_ok()
+    }
+
+    async fn wait_for_room(&self) {
+        sleep(LOOK_FOR_ROOM_EVERY).await;
+    }
+}
+
+impl Worker {
     /// Compiles what the GPU needs for a job on the bundled base, while the user still paints.
     async fn warm_up(&self) {
         let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
@@ -215,29 +238,6 @@ impl Worker {
     pub fn unload(&self) {
         self.loaded.take();
         self.compute.free_unused();
-    }
-
-    /// Takes the first task of a kind.
-    pub fn next_task(&self, fits: impl Fn(&Task) -> bool) -> Option<Task> {
-        let mut tasks = self.tasks.borrow_mut();
-        let at = tasks.iter().position(fits)?;
-        tasks.remove(at)
-    }
-
-    /// Wakes whoever waits for something to do.
-    pub fn nudge(&self) {
-        if let Some(bell) = self.bell.take() {
-            // Whoever waited may have gone on.
-            _ = bell.send(());
-        }
-    }
-
-    /// Waits for a nudge.
-    pub async fn nudged(&self) {
-        let (bell, rang) = oneshot::channel();
-        self.bell.replace(Some(bell));
-        // It is rung, or replaced by a newer one, which is as good.
-        _ = rang.await;
     }
 
     /// Tells the page, once it listens.

@@ -1,5 +1,6 @@
 //! Files of the trainer in this browser as addresses: a signal for each, which is empty until the
-//! file is there. They stay until it trains elsewhere; browsers keep what they name on disk.
+//! file is there. They stay until it trains elsewhere, whatever the trainer writes or removes
+//! meanwhile: each is a copy, which the browser keeps.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
