@@ -1,9 +1,7 @@
 // How much there is to look at, and how soon it is there.
 
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { test } from "node:test";
-import { promisify } from "node:util";
 
 import { keepFigures, spread } from "./measured.mjs";
 import { Suite } from "./suite.mjs";
@@ -56,18 +54,6 @@ test("the page is painted before its program has come", async () => {
   await suite.visit({ name: "before-program", prepare }, async () => {
     assert.ok(isPainted, "the program was held back until there was something to see");
   });
-});
-
-test("the page weighs what it may", async () => {
-  const folder = new URL("../../companion/workbench", import.meta.url).pathname;
-  const script = new URL("bundle-size.mjs", import.meta.url).pathname;
-  // A page that was built for tests weighs more than one that is shipped: told, not judged.
-  const told = await promisify(execFile)("node", [script, folder]).catch((error) => error);
-  for (const name of ["page", "trainer"]) {
-    const line = new RegExp(`^${name} +(\\S+ kB) +(\\S+ kB)`, "m");
-    const [, raw, brotli] = line.exec(told.stdout);
-    await keepFigures(`The ${name} on the network, as it was built here`, { raw, brotli });
-  }
 });
 
 /** What sets the recipe: a group of radio buttons is one decision, as is a field or a list. */
