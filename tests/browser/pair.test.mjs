@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { eventually } from "./eventually.mjs";
 import { bundled, bundledPair, plain } from "./pictures.mjs";
@@ -138,5 +139,34 @@ test("a mask is taken out as a file and comes back in", async () => {
     await eventually("an empty mask", async () => (await stage.maskedPixels()) === 0);
     await stage.maskPicker.setInputFiles(await file.path());
     await eventually("the mask is back", async () => (await stage.maskedPixels()) === masked);
+  });
+});
+
+test("a mask that leaves out the change is told before the first step, and mended by a click", async () => {
+  await suite.visit({ name: "mask-leaves-out" }, async ({ page, bench }) => {
+    await bench.loadExample();
+    await bench.stage.openMore();
+    const wrong = {
+      "M_inverted.png": [/outside the mask, which looks inverted/, "Invert the mask"],
+      "M_comfy_erased.png": [/a picture whose painted part was erased/, "Invert the mask"],
+      "M_value1.png": [/nearly black, 1 of 255/, "Mask what differs"],
+    };
+    for (const [name, [says, fix]] of Object.entries(wrong)) {
+      const path = fileURLToPath(new URL(`../cases/masks/${name}`, import.meta.url));
+      await bench.stage.maskPicker.setInputFiles(path);
+      await bench.maskCheck.getByText(says).waitFor();
+      if (name === "M_comfy_erased.png") {
+        await page.getByRole("status").getByText(/alpha channel is the mask/).waitFor();
+      }
+      await bench.train.click();
+      const button = bench.preflight.getByRole("button", { name: fix });
+      const isFocused = await button.evaluate((button) => button === document.activeElement);
+      assert.ok(isFocused, `${name}: Train leads to the remedy`);
+      await button.click();
+      const good = /\d % masked(, and all that differs is inside|; \d % of what differs lies outside)$/;
+      await bench.maskCheck.getByText(good).waitFor();
+      await bench.head("Undo").click();
+      await bench.maskCheck.getByText(says).waitFor();
+    }
   });
 });

@@ -3,8 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-use mimeo_image::{Difference, ImageError, Mask, Rgb, decode, decode_mask, encode_png};
+use clap::{Args, ValueEnum};
+use mimeo_engine::mask_note;
+use mimeo_image::{
+    Difference, ImageError, Mask, MaskFile, Rgb, decode, decode_mask_file, encode_mask_png,
+    encode_png,
+};
 use mimeo_protocol::PairIds;
 use mimeo_service::blob::id_of;
 use mimeo_service::prepare::check_mask;
@@ -28,6 +32,27 @@ pub struct PairArgs {
     /// Where to learn: white is learnt, black is left alone [default: where A and B differ]
     #[arg(long, value_name = "M.png")]
     mask: Option<PathBuf>,
+    /// How the mask's file is to be read where white is not what is learnt; several are done in the
+    /// order of this list [default: its alpha channel where that varies, else its luminance]
+    #[arg(
+        long,
+        value_name = "HOW,…",
+        value_enum,
+        value_delimiter = ',',
+        requires = "mask"
+    )]
+    mask_from: Vec<MaskFrom>,
+}
+
+/// What is done to a mask's file, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MaskFrom {
+    /// Light colours are learnt, whatever the alpha channel holds
+    Luminance,
+    /// The lightest part is made white, as for a file of 0 and 1
+    Stretched,
+    /// Black is learnt, or what was erased
+    Inverted,
 }
 
 /// Two pictures that differ, and a mask that fits them.
@@ -61,26 +86,34 @@ impl PairArgs {
     }
 
     fn read_all(&self, report: &mut Report) -> Result<(Pair, PairFiles), BadInput> {
-        let files = PairFiles {
+        let mut files = PairFiles {
             original: read_bytes(&self.original)?,
             target: read_bytes(&self.target)?,
-            mask: self.mask.as_deref().map(read_bytes).transpose()?,
+            mask: None,
         };
         let original = decoded(&files.original, &self.original, report)?;
         let target = decoded(&files.target, &self.target, report)?;
-        let about = |path: &'_ Path| {
-            let path = path.to_path_buf();
-            move |error: ImageError| BadInput::file(error, &path)
-        };
-        Difference::between(&original, &target).map_err(about(&self.target))?;
-        let mask = match (&self.mask, &files.mask) {
-            (Some(path), Some(bytes)) => {
-                let mask = decode_mask(bytes).map_err(about(path))?;
-                check_mask(&mask, &original).map_err(about(path))?;
-                Some(mask)
-            }
-            _ => None,
-        };
+        let difference = Difference::between(&original, &target)
+            .map_err(|error| BadInput::file(error, &self.target))?;
+        let mut mask = None;
+        if let Some(path) = &self.mask {
+            let unusable = |error| match error {
+                ImageError::MaskLeavesOutAll { warning } => {
+                    BadInput::file(mask_note(&warning), path)
+                }
+                other => BadInput::file(other, path),
+            };
+            let file = read_bytes(path)?;
+            let read = self.read_mask(&file, path, report).map_err(unusable)?;
+            check_mask(&read, &difference).map_err(unusable)?;
+            // What is kept and sent is what is trained with.
+            files.mask = Some(if self.mask_from.is_empty() {
+                file
+            } else {
+                encode_mask_png(&read).map_err(unusable)?
+            });
+            mask = Some(read);
+        }
         let pair = Pair {
             original,
             target,
@@ -89,9 +122,34 @@ impl PairArgs {
         };
         Ok((pair, files))
     }
+
+    fn read_mask(&self, file: &[u8], path: &Path, report: &mut Report) -> Result<Mask, ImageError> {
+        let has = |from| self.mask_from.contains(&from);
+        let MaskFile {
+            mut mask,
+            luminance,
+        } = decode_mask_file(file)?;
+        if let Some(luminance) = luminance {
+            if has(MaskFrom::Luminance) {
+                mask = luminance;
+            } else {
+                let name = path.display().to_string();
+                report.note(format!(
+                    "The alpha channel of {name:?} says where to learn, and its colours do not (--mask-from luminance: the other way round)."
+                ));
+            }
+        }
+        if has(MaskFrom::Stretched) {
+            mask = mask.stretched();
+        }
+        if has(MaskFrom::Inverted) {
+            mask = mask.inverted();
+        }
+        Ok(mask)
+    }
 }
 
-/// The files of a pair as they are, for a companion.
+/// The files of a pair, for a companion: as they are, or the mask as it was read.
 pub struct PairFiles {
     /// A.
     pub original: Vec<u8>,

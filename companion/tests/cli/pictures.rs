@@ -1,8 +1,8 @@
 //! Pictures and masks that cannot be used.
 
-use mimeo_image::{Mask, Rgb, encode_mask_png, encode_png};
+use mimeo_image::{Mask, Rgb, decode_mask, encode_mask_png, encode_png};
 
-use crate::desk::{Desk, pair};
+use crate::desk::{Desk, QUICK, pair, read_lora};
 
 const TRAIN: &str = "train --device cpu --method plain --steps 3 --no-score --out x.safetensors";
 
@@ -103,6 +103,144 @@ fn an_empty_mask_is_refused() {
     let mask = Mask::new(128, 128, vec![0; 128 * 128]).expect("a mask");
     desk.put("black.png", encode_mask_png(&mask).expect("PNG"));
     refused(&desk, ["a.png", "b.png", "black.png"], "empty", "black.png");
+}
+
+/// The mask of the desk's pair as other programs write it, what each looks like, and the option that
+/// mends it.
+const MISREAD: [(&str, &[u8], &str, &str); 3] = [
+    (
+        "M_inverted.png",
+        include_bytes!("../../../tests/cases/masks/M_inverted.png"),
+        "of what differs lies outside the mask, which looks inverted",
+        "--mask-from inverted",
+    ),
+    (
+        "M_comfy_erased.png",
+        include_bytes!("../../../tests/cases/masks/M_comfy_erased.png"),
+        "or like a picture whose painted part was erased",
+        "--mask-from inverted",
+    ),
+    (
+        "M_value1.png",
+        include_bytes!("../../../tests/cases/masks/M_value1.png"),
+        "nearly black, 1 of 255 everywhere",
+        "leave out --mask",
+    ),
+];
+
+#[test]
+fn a_mask_that_leaves_out_the_change_is_refused_with_the_option_that_mends_it() {
+    let desk = Desk::new();
+    for (name, file, words, option) in MISREAD {
+        desk.put(name, file);
+        refused(&desk, ["a.png", "b.png", name], words, name);
+        refused(&desk, ["a.png", "b.png", name], option, name);
+    }
+}
+
+#[test]
+fn with_that_option_the_lora_is_the_one_of_the_mask_that_was_meant() {
+    let desk = Desk::new();
+    desk.train("--out meant.safetensors").done();
+    let meant = read_lora(&desk.path("meant.safetensors")).modules;
+    let ones = decode_mask(pair().mask_png).expect("a mask");
+    let ones = ones.values().iter().map(|&value| value & 1).collect();
+    let ones = encode_mask_png(&Mask::new(128, 128, ones).expect("a mask"));
+    let ones = ones.expect("PNG");
+    for (name, file, how) in [
+        (MISREAD[0].0, MISREAD[0].1, "inverted"),
+        (MISREAD[1].0, MISREAD[1].1, "inverted,stretched"),
+        ("ones.png", &ones[..], "stretched"),
+    ] {
+        desk.put(name, file);
+        let quick = QUICK.replace("mask.png", name);
+        let ran = desk.run(&format!(
+            "train {quick} --mask-from {how} --overwrite --out x.safetensors"
+        ));
+        let ran = ran.done();
+        assert!(!ran.stderr.contains("outside the mask"), "{}", ran.stderr);
+        let modules = read_lora(&desk.path("x.safetensors")).modules;
+        assert!(modules == meant, "{name}, {how}");
+    }
+}
+
+#[test]
+fn an_alpha_channel_that_is_taken_for_the_mask_of_a_picture_is_told() {
+    let desk = Desk::new();
+    let (name, file, ..) = MISREAD[1];
+    desk.put(name, file);
+    let told = |more: &str| {
+        let quick = QUICK.replace("mask.png", name);
+        let ran = desk.run(&format!(
+            "train {quick} {more} --overwrite --out x.safetensors"
+        ));
+        ran.done().stderr.contains("alpha channel")
+    };
+    assert!(told("--mask-from inverted"), "its colours are not the mask");
+    assert!(!told("--mask-from luminance"), "as they are when asked for");
+}
+
+#[test]
+fn what_a_mask_leaves_out_is_told_before_the_first_step() {
+    let desk = Desk::new();
+    // The left part of the glasses.
+    let values = (0..128 * 128).map(|i| 255 * u8::from(i % 128 < 48));
+    let mask = Mask::new(128, 128, values.collect()).expect("a mask");
+    desk.put("part.png", encode_mask_png(&mask).expect("PNG"));
+    let quick = QUICK.replace("mask.png", "part.png");
+    let ran = desk
+        .run(&format!("train {quick} --out x.safetensors"))
+        .done();
+    let told = ran.stderr.find("% of what differs lies outside the mask");
+    let trained = ran.stderr.find("Training the LoRA");
+    assert!(told.is_some() && told < trained, "{}", ran.stderr);
+    assert!(ran.stderr.contains("leave out --mask"), "{}", ran.stderr);
+
+    let ran = desk.train("--out y.safetensors").done();
+    assert!(
+        !ran.stderr.contains("the mask"),
+        "all is well: {}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_mask_that_is_gone_at_the_size_of_training_is_refused_as_that() {
+    let desk = Desk::new();
+    let side = 2048;
+    let large = |changes: bool| {
+        let is_changed = |i: u32| changes && i % side < 512 && i / side < 512;
+        let colour = |i| {
+            if is_changed(i) {
+                [150, 90, 90]
+            } else {
+                [90; 3]
+            }
+        };
+        let pixels = (0..side * side).flat_map(colour).collect();
+        encode_png(&Rgb::new(side, side, pixels).expect("a picture")).expect("PNG")
+    };
+    desk.put("a.png", large(false));
+    desk.put("b.png", large(true));
+    let mut values = vec![0; (side * side) as usize];
+    values[0] = 60;
+    let mask = Mask::new(side, side, values).expect("a mask");
+    desk.put("mask.png", encode_mask_png(&mask).expect("PNG"));
+    let sentence = desk.refused(&format!("train {QUICK} --out x.safetensors"), 2);
+    assert!(
+        sentence.contains("nothing of it is left at 128x128 px"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn how_to_read_a_mask_needs_one() {
+    let desk = Desk::new();
+    let sentence = desk.refused(
+        &format!("{TRAIN} --original a.png --target b.png --mask-from inverted"),
+        2,
+    );
+    assert!(sentence.contains("--mask <M.png>"), "{sentence}");
 }
 
 #[test]

@@ -9,6 +9,11 @@ use crate::client::{Client, blob_id};
 use crate::companion::Companion;
 use crate::http;
 
+/// The mask of the glasses pair, the wrong way round.
+fn inverted_mask() -> Vec<u8> {
+    include_bytes!("../../../tests/cases/masks/M_inverted.png").to_vec()
+}
+
 async fn refused(client: &mut Client, job: TrainJob) -> Rejection {
     match client.try_submit(job).await {
         ServerMessage::Rejected { reason, .. } => reason,
@@ -156,6 +161,13 @@ async fn a_job_that_cannot_be_done_is_refused_when_it_is_submitted() {
     assert!(
         matches!(reason, Rejection::Missing { .. }),
         "no such copier: {reason:?}"
+    );
+    let mut job = good.clone();
+    job.mask = Some(client.upload(&inverted_mask()).await);
+    let reason = refused(&mut client, job).await;
+    assert!(
+        matches!(&reason, Rejection::Failed { message } if message.contains("looks inverted")),
+        "a mask that leaves the change out: {reason:?}"
     );
     let mut job = good.clone();
     job.mask = Some(job.original);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use js_sys::{Array, Uint8Array};
 use leptos::prelude::*;
-use mimeo_image::decode_mask;
+use mimeo_image::decode_mask_file;
 use mimeo_workbench::workbench::{MaskCommand, Where};
 use mimeo_workbench::{Command, Picture, Refusal, Slot, dropped};
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -79,15 +79,18 @@ fn refuse(bench: Bench, slot: Option<Slot>, sentence: String) {
 }
 
 /// Takes in a mask from a file.
-pub fn take_mask(bench: Bench, file: File) {
+pub fn take_mask(bench: Bench, page: Page, file: File) {
     leptos::task::spawn_local(async move {
-        let mask = match read(&file).await {
-            Ok(file) => decode_mask(&file.bytes).map_err(|error| error.to_string()),
+        let read = match read(&file).await {
+            Ok(file) => decode_mask_file(&file.bytes).map_err(|error| error.to_string()),
             Err(why) => Err(why),
         };
-        match mask {
-            Ok(mask) => {
-                bench.apply(Command::Mask(MaskCommand::Import(mask)));
+        match read {
+            Ok(file) => {
+                let is_taken = bench.apply(Command::Mask(MaskCommand::Import(file.mask)));
+                if is_taken && file.luminance.is_some() {
+                    page.say("The file's alpha channel is the mask, its colours are not");
+                }
             }
             Err(why) => bench.refusal.set(Some(Refusal::new(Where::Mask, why))),
         }

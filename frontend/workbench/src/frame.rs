@@ -45,6 +45,8 @@ pub struct Frame {
     pub difference: Option<Result<Difference, Arc<ImageError>>>,
     /// Found when first asked for: looking for an alignment takes a moment.
     warnings: OnceLock<Vec<PairWarning>>,
+    /// Found when first asked for, and asked for after every stroke.
+    standing_out: OnceLock<Difference>,
 }
 
 impl Frame {
@@ -105,6 +107,7 @@ impl Frame {
             is_cropped: (crop.width, crop.height) != anchor_fit.source(),
             difference,
             warnings: OnceLock::new(),
+            standing_out: OnceLock::new(),
         }))
     }
 
@@ -135,6 +138,14 @@ impl Frame {
         self.difference.as_ref()?.as_ref().ok()
     }
 
+    /// What of the difference stands out of noise: what a mask is held against.
+    #[must_use]
+    pub fn standing_out(&self) -> Option<&Difference> {
+        let difference = self.difference()?;
+        let found = self.standing_out.get_or_init(|| difference.without_noise());
+        Some(found)
+    }
+
     /// The share of the picture that visibly changes, 0..=1.
     #[must_use]
     pub fn changed_share(&self) -> Option<f64> {
@@ -155,8 +166,8 @@ impl Frame {
     /// Memory it takes, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        // Two pictures and a map.
-        self.width as usize * self.height as usize * 7
+        // Two pictures and two maps.
+        self.width as usize * self.height as usize * 8
     }
 }
 

@@ -1,6 +1,6 @@
 //! What keeps a pair from being trained, and the job that it becomes.
 
-use mimeo_image::{encode_mask_png, encode_png};
+use mimeo_image::{MaskRemedy, MaskView, encode_mask_png, encode_png};
 use mimeo_protocol::{
     BaseInfo, BlobId, CopierChoice, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
 };
@@ -88,6 +88,8 @@ pub enum Fix {
     Example,
     /// Suggest a mask.
     Suggest,
+    /// Mend the mask.
+    MendMask(MaskRemedy),
     /// Connect again now.
     Reconnect,
     /// Take the training over from another tab.
@@ -111,6 +113,10 @@ impl Fix {
             Self::Pick(Slot::Target) => "Choose B…",
             Self::Example => "Example",
             Self::Suggest => "Suggest",
+            Self::MendMask(MaskRemedy::Stretch) => "Stretch to white",
+            Self::MendMask(MaskRemedy::Invert) => "Invert the mask",
+            Self::MendMask(MaskRemedy::Grow) => "Grow the mask",
+            Self::MendMask(MaskRemedy::MaskDifference) => "Mask what differs",
             Self::Reconnect => "Connect now",
             Self::TakeOver => "Train here",
             Self::Restart => "Start again",
@@ -338,13 +344,41 @@ fn pictures(bench: &Workbench) -> Verdict {
 
 fn mask(bench: &Workbench) -> Verdict {
     let has_pair = bench.frame().and_then(Frame::difference).is_some();
-    match bench.mask().filter(|mask| !mask.is_empty()) {
-        Some(mask) => Verdict::Good(format!("{} masked", words::percent(mask.coverage()))),
-        None if has_pair => Verdict::Note(
-            "Nothing is painted: it learns wherever A and B differ".to_owned(),
-            Some(Fix::Suggest),
+    let mask = match bench.mask().filter(|mask| !mask.is_empty()) {
+        Some(mask) => mask,
+        None if has_pair => {
+            return Verdict::Note(
+                "Nothing is painted: it learns wherever A and B differ".to_owned(),
+                Some(Fix::Suggest),
+            );
+        }
+        None => return Verdict::Note("No mask yet".to_owned(), None),
+    };
+    let masked = format!("{} masked", words::percent(mask.coverage()));
+    let standing_out = bench.frame().and_then(Frame::standing_out);
+    // A mask lies on its frame, so without a view there is no pair yet.
+    let view = standing_out.and_then(|difference| MaskView::new(difference, mask).ok());
+    let Some(view) = view else {
+        return Verdict::Good(masked);
+    };
+    match (view.refusal(), view.warning()) {
+        (Some(warning), _) => Verdict::Problem(Problem {
+            check: Check::Mask,
+            sentence: format!("{masked}. {warning}"),
+            fix: Some(Fix::MendMask(warning.remedy())),
+        }),
+        (None, Some(warning)) => Verdict::Note(
+            format!("{masked}. {warning}"),
+            Some(Fix::MendMask(warning.remedy())),
         ),
-        None => Verdict::Note("No mask yet".to_owned(), None),
+        // What is less than half a percent is said to be nothing.
+        (None, None) if view.left_out < 0.005 => {
+            Verdict::Good(format!("{masked}, and all that differs is inside"))
+        }
+        (None, None) => {
+            let left_out = words::percent(view.left_out);
+            Verdict::Good(format!("{masked}; {left_out} of what differs lies outside"))
+        }
     }
 }
 
@@ -376,8 +410,10 @@ fn memory(bench: &Workbench, facts: Facts<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use mimeo_image::{Mask, Rect};
+
     use super::*;
-    use crate::workbench::examples::{base, pair};
+    use crate::workbench::examples::{SIDE, base, pair, square};
     use crate::workbench::{Command, MaskCommand, Setting};
 
     fn facts(base: &BaseInfo) -> Facts<'_> {
@@ -460,6 +496,80 @@ mod tests {
         let submission = to_job(&pair(), facts(&base)).unwrap();
         assert_eq!(submission.job.mask, None, "it learns where they differ");
         assert_eq!(submission.pictures.len(), 2, "A and B");
+    }
+
+    /// What the check of the mask says of a bench with this mask.
+    fn mask_verdict(bench: &mut Workbench, mask: Mask) -> Verdict {
+        let import = Command::Mask(MaskCommand::Import(mask));
+        bench.apply(import).unwrap();
+        super::mask(bench)
+    }
+
+    /// The example's change, with a little around it.
+    fn meant() -> Mask {
+        let mut mask = Mask::empty(SIDE, SIDE);
+        mask.fill_rect(square(), 255);
+        mask.grown(3)
+    }
+
+    #[test]
+    fn a_mask_that_holds_what_differs_is_good_and_says_so() {
+        let verdict = mask_verdict(&mut pair(), meant());
+        let Verdict::Good(text) = &verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(text.contains("all that differs is inside"), "{text}");
+    }
+
+    #[test]
+    fn a_mask_that_leaves_out_what_differs_is_mended_by_a_click_and_taken_back_by_undo() {
+        let faint = |value: u8| {
+            let values = meant().values().iter().map(|&v| value & v).collect();
+            Mask::new(SIDE, SIDE, values).unwrap()
+        };
+        for (wrong, remedy, says) in [
+            (meant().inverted(), MaskRemedy::Invert, "looks inverted"),
+            (faint(1), MaskRemedy::Stretch, "1 of 255"),
+        ] {
+            let mut bench = pair();
+            let verdict = mask_verdict(&mut bench, wrong.clone());
+            let Verdict::Problem(problem) = &verdict else {
+                panic!("{verdict:?}");
+            };
+            assert!(problem.sentence.contains(says), "{problem:?}");
+            assert_eq!(problem.fix, Some(Fix::MendMask(remedy)), "{problem:?}");
+            let base = base();
+            assert!(to_job(&bench, facts(&base)).is_err(), "no step is trained");
+            bench
+                .apply(Command::Mask(MaskCommand::Mend(remedy)))
+                .unwrap();
+            assert_eq!(bench.mask(), Some(&meant()), "as it was meant");
+            assert!(to_job(&bench, facts(&base)).is_ok(), "and it trains");
+            bench.apply(Command::Undo).unwrap();
+            assert_eq!(bench.mask(), Some(&wrong), "one step to take back");
+        }
+    }
+
+    #[test]
+    fn what_a_mask_leaves_out_is_said_with_its_share_and_trained() {
+        let mut half = Mask::empty(SIDE, SIDE);
+        // A fifth of the change.
+        let width = square().x + square().width / 5;
+        half.fill_rect(Rect::whole(width, SIDE), 255);
+        let mut bench = pair();
+        let verdict = mask_verdict(&mut bench, half);
+        let Verdict::Note(text, fix) = &verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(text.contains("78 % of what differs lies outside"), "{text}");
+        let remedy = MaskRemedy::MaskDifference;
+        assert_eq!(*fix, Some(Fix::MendMask(remedy)), "a click covers it");
+        let base = base();
+        assert!(to_job(&bench, facts(&base)).is_ok(), "a part can be meant");
+        bench
+            .apply(Command::Mask(MaskCommand::Mend(remedy)))
+            .unwrap();
+        assert!(matches!(super::mask(&bench), Verdict::Good(_)), "mended");
     }
 
     #[test]

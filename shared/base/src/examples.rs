@@ -170,7 +170,7 @@ const SET_TARGETS: &[(&str, &[u8], &[u8])] = set_targets![
 
 #[cfg(test)]
 mod tests {
-    use mimeo_image::{Difference, decode, decode_mask};
+    use mimeo_image::{Difference, Mask, MaskView, MaskWarning, decode, decode_mask};
 
     use super::*;
     use crate::SIDE;
@@ -208,6 +208,33 @@ mod tests {
             let name = format!("{}/{}", pair.edit, pair.id);
             check(&name, pair.original_png, pair.target_png, pair.mask_png);
             assert!(!pair.original_caption.is_empty(), "{name} has no caption");
+        }
+    }
+
+    /// Pairs that are right must not be warned about, and the same masks turned round must be.
+    #[test]
+    fn no_mask_of_a_pair_leaves_anything_out_and_its_inverse_all() {
+        let a = set().original_png;
+        let set = set().targets.iter();
+        let set = set.map(|it| (it.edit, a, it.target_png, it.mask_png));
+        let pairs = pairs().iter();
+        let pairs = pairs.map(|it| (it.edit, it.original_png, it.target_png, it.mask_png));
+        for (name, original, target, mask) in pairs.chain(set) {
+            let [original, target] = [original, target].map(|png| decode(png).unwrap().picture);
+            let difference = Difference::between(&original, &target).unwrap();
+            let standing_out = difference.without_noise();
+            let view = |mask: &Mask| MaskView::new(&standing_out, mask).unwrap();
+            let given = decode_mask(mask).unwrap();
+            for mask in [&given, &difference.suggested_mask()] {
+                let view = view(mask);
+                assert_eq!(view.warning(), None, "{name}: {view:?}");
+                assert!(view.left_out < 0.05, "{name}: {view:?}");
+            }
+            let inverted = view(&given.inverted());
+            assert!(
+                matches!(inverted.refusal(), Some(MaskWarning::Inverted { .. })),
+                "{name}: {inverted:?}"
+            );
         }
     }
 

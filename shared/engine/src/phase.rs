@@ -3,7 +3,8 @@
 use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::LoraFile;
 use mimeo_image::{
-    Difference, FittedPair, LatentMask, Mask, PairWarning, Rgb, composite, fit_pair,
+    Difference, FittedPair, ImageError, LatentMask, Mask, MaskRemedy, MaskView, MaskWarning,
+    PairWarning, Rgb, composite, fit_pair,
 };
 use mimeo_lora::LoraNetwork;
 use mimeo_protocol::{MaskRecipe, Method, Pass, Scores};
@@ -164,7 +165,14 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
         });
     }
     let mask = match mask {
-        Some(mask) => mask,
+        Some(mask) => {
+            check_fitted(&mask, job)?;
+            let view = MaskView::new(&difference.without_noise(), &mask)?;
+            if let Some(text) = told_of_mask(&view) {
+                emit.emit(Event::Note { text });
+            }
+            mask
+        }
         None => {
             let mask = difference.suggested_mask();
             let share = mask.coverage() * 100.0;
@@ -180,7 +188,10 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
         None => target,
     };
     // Compositing may have removed all that differed.
-    Difference::between(&original, &target)?;
+    Difference::between(&original, &target).map_err(|error| match error {
+        ImageError::Identical => ImageError::SameInsideMask,
+        other => other,
+    })?;
 
     let latent_mask = LatentMask::new(&mask)?;
     let shape = [
@@ -207,6 +218,40 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
         pair,
         outside,
     })
+}
+
+/// A painted mask may be gone at the size of training, which is something else than a black file.
+fn check_fitted(mask: &Mask, job: &PreparedJob) -> Result<(), ImageError> {
+    let was_painted = job.mask.as_ref().is_some_and(|mask| !mask.is_empty());
+    if mask.is_empty() && was_painted {
+        let (width, height) = (mask.width(), mask.height());
+        return Err(ImageError::MaskVanishes { width, height });
+    }
+    Ok(())
+}
+
+/// What is to be known of a mask before it is trained with; nothing of one that holds the change.
+fn told_of_mask(view: &MaskView) -> Option<String> {
+    /// Soft edges leave out less.
+    const WORTH_TELLING: f64 = 0.05;
+    if let Some(warning) = view.warning() {
+        return Some(mask_note(&warning));
+    }
+    let share = view.left_out * 100.0;
+    (view.left_out >= WORTH_TELLING)
+        .then(|| format!("{share:.0} % of what differs lies outside the mask."))
+}
+
+/// What is wrong with a mask, with the option of `mimeo train` that mends it.
+pub fn mask_note(warning: &MaskWarning) -> String {
+    let option = match warning.remedy() {
+        MaskRemedy::Stretch => " (--mask-from stretched)",
+        MaskRemedy::Invert => " (--mask-from inverted)",
+        MaskRemedy::MaskDifference => " (leave out --mask)",
+        MaskRemedy::Grow => "",
+    };
+    let sentence = warning.to_string();
+    format!("{}{option}.", sentence.trim_end_matches('.'))
 }
 
 fn composite_feather(recipe: &MaskRecipe) -> Option<u32> {

@@ -61,6 +61,16 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
     })
 }
 
+/// A mask, and what else its file could have meant.
+#[derive(Debug, Clone)]
+pub struct MaskFile {
+    /// Where to learn.
+    pub mask: Mask,
+    /// The luminance, where the alpha channel is the mask although the colours vary too, as in a
+    /// picture with a part erased. Worth telling the user: one of the two is not what was meant.
+    pub luminance: Option<Mask>,
+}
+
 /// Decodes a mask: white = learn, black = leave, grey between.
 ///
 /// If the file has an alpha channel that varies, alpha is the mask (painted on a transparent
@@ -69,15 +79,48 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
 /// # Errors
 /// As [`decode`]. An empty mask is no error here: it is one where it is used.
 pub fn decode_mask(bytes: &[u8]) -> Result<Mask, ImageError> {
+    Ok(decode_mask_file(bytes)?.mask)
+}
+
+/// As [`decode_mask`], with what is not taken.
+///
+/// # Errors
+/// As [`decode_mask`].
+pub fn decode_mask_file(bytes: &[u8]) -> Result<MaskFile, ImageError> {
     let image = read(bytes)?;
     let (width, height) = (image.width(), image.height());
-    if image.color().has_alpha() {
+    let alpha = if image.color().has_alpha() {
         let alpha: Vec<u8> = image.to_rgba8().pixels().map(|pixel| pixel.0[3]).collect();
-        if let Some(mask) = varying(width, height, alpha)? {
-            return Ok(mask);
-        }
-    }
-    Mask::new(width, height, image.into_luma8().into_raw())
+        varying(width, height, alpha)?
+    } else {
+        None
+    };
+    let luminance = Mask::new(width, height, image.into_luma8().into_raw())?;
+    Ok(match alpha {
+        Some(mask) => MaskFile {
+            luminance: shows_more_than_paint(&luminance, &mask).then_some(luminance),
+            mask,
+        },
+        None => MaskFile {
+            mask: luminance,
+            luminance: None,
+        },
+    })
+}
+
+/// Whether what can be seen of a layer has more than one lightness.
+fn shows_more_than_paint(luminance: &Mask, alpha: &Mask) -> bool {
+    /// More than soft brushes and lossy files vary by.
+    const VARIES: u8 = 16;
+    let both = luminance.values().iter().zip(alpha.values());
+    let visible = || {
+        both.clone()
+            .filter(|(_, alpha)| **alpha >= 128)
+            .map(|(value, _)| *value)
+    };
+    let (darkest, lightest) = (visible().min(), visible().max());
+    let range = darkest.zip(lightest).map(|(from, to)| to - from);
+    range.is_some_and(|range| range > VARIES)
 }
 
 /// A mask of `alpha`, unless that is the same everywhere and so says nothing.
@@ -376,6 +419,28 @@ mod tests {
             [0, 100, 200],
             "greys are kept"
         );
+    }
+
+    #[test]
+    fn colours_that_are_not_taken_for_the_mask_are_told() {
+        let read = |image: &image::RgbaImage| decode_mask_file(&png(image)).unwrap();
+        let erased = ImageBuffer::from_fn(3, 1, |x, _| {
+            let grey = 100 * x as u8;
+            image::Rgba([grey, grey, grey, [255, 0, 255][x as usize]])
+        });
+        let file = read(&erased);
+        assert_eq!(file.mask.values(), [255, 0, 255], "alpha is the mask");
+        let luminance = file.luminance.unwrap();
+        assert_eq!(
+            luminance.values(),
+            [0, 100, 200],
+            "though there is a picture"
+        );
+
+        let paint = ImageBuffer::from_fn(3, 1, |x, _| image::Rgba([255, 0, 0, 90 * x as u8]));
+        assert!(read(&paint).luminance.is_none(), "one colour of paint");
+        let opaque = ImageBuffer::from_fn(3, 1, |x, _| image::Rgba([90 * x as u8, 0, 0, 255]));
+        assert!(read(&opaque).luminance.is_none(), "it is the mask");
     }
 
     #[test]

@@ -97,16 +97,11 @@ impl Difference {
     /// part carries (0 when saved losslessly, a few levels after JPEG), and a change must stand
     /// out of it in the mean of 3x3 px, so that single noisy pixels do not count.
     pub fn suggested_mask(&self) -> Mask {
-        const CLEAN_THRESHOLD: f32 = 4.0;
-        const NOISE_FACTOR: f32 = 4.0;
         let width = self.width as usize;
-        let threshold = CLEAN_THRESHOLD + NOISE_FACTOR * f32::from(median(self.values.clone()));
-        let smooth = window::mean(&self.values, width, 1);
-        let binary = |changed: bool| if changed { 255 } else { 0 };
-        let mut changed: Vec<u8> = smooth.into_iter().map(|v| binary(v > threshold)).collect();
+        let mut changed = self.above(self.floor());
         if changed.iter().all(|&value| value == 0) {
             // The whole change is that faint: then it is all there is to learn.
-            changed = self.values.iter().map(|&v| binary(v > 0)).collect();
+            changed = self.mask_above(0).values().to_vec();
         }
 
         let margin = (width.max(self.height as usize) / 64).max(1);
@@ -114,6 +109,38 @@ impl Difference {
         let grown = window::max(&changed, width, 2 * margin);
         let values = window::min(&grown, width, margin);
         Mask::from_parts(self.width, self.height, values)
+    }
+
+    /// The same map with 0 where it does not stand out of what the untouched part carries, so that
+    /// noise all over a picture does not count as much as the change. All of it if nothing stands
+    /// out.
+    ///
+    /// Unlike [`Self::suggested_mask`], what differs by more than noise ever does always counts:
+    /// where most of B has another colour, the median is no noise.
+    pub fn without_noise(&self) -> Self {
+        let stands_out = self.above(self.floor().min(f32::from(SLIGHT)));
+        let values = self.values.iter().zip(stands_out);
+        let values: Vec<u8> = values
+            .map(|(value, stands_out)| value & stands_out)
+            .collect();
+        if values.iter().all(|&value| value == 0) {
+            return self.clone();
+        }
+        Self { values, ..*self }
+    }
+
+    /// What the untouched part may differ by, of 255, for all that is known of it.
+    fn floor(&self) -> f32 {
+        const CLEAN_THRESHOLD: f32 = 4.0;
+        const NOISE_FACTOR: f32 = 4.0;
+        CLEAN_THRESHOLD + NOISE_FACTOR * f32::from(median(self.values.clone()))
+    }
+
+    /// 255 where the mean of 3x3 px is more than `floor`, else 0, `[height, width]`.
+    fn above(&self, floor: f32) -> Vec<u8> {
+        let smooth = window::mean(&self.values, self.width as usize, 1);
+        let binary = |value| if value > floor { 255 } else { 0 };
+        smooth.into_iter().map(binary).collect()
     }
 }
 

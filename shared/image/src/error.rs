@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::mask_view::MaskWarning;
+
 /// One sentence for the user each; the caller knows the path and adds it last.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -136,6 +138,30 @@ pub enum ImageError {
         "The mask is empty (all black), so there is nothing to learn; paint the changed part white."
     )]
     EmptyMask,
+
+    /// The mask leaves out practically all that differs.
+    #[error("{warning}")]
+    MaskLeavesOutAll {
+        /// What it looks like.
+        warning: MaskWarning,
+    },
+
+    /// Nothing of what differs is left once A is put back outside the mask.
+    #[error(
+        "Inside the mask A and B are the same, so there is nothing to learn; mask what differs."
+    )]
+    SameInsideMask,
+
+    /// The mask is gone once it is scaled to the size of training.
+    #[error(
+        "The mask is so small that nothing of it is left at {width}x{height} px, the size of training; paint it larger."
+    )]
+    MaskVanishes {
+        /// Width of what is trained, in px.
+        width: u32,
+        /// Height of what is trained, in px.
+        height: u32,
+    },
 
     /// The mask cannot be averaged over whole cells.
     #[error(

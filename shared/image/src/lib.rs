@@ -12,6 +12,7 @@
 //! - [`edit`]: making B from A.
 //! - [`mod@composite`]: A outside the mask, B inside.
 //! - [`latent_mask`]: the mask as the loss sees it, eight times smaller.
+//! - [`MaskView`]: how much of what differs a mask leaves out, and what is wrong with a mask.
 //! - [`raster`]: painting a mask, and [`MaskPatch`] to undo it.
 //! - [`metrics`]: mean absolute error, the building block of every score.
 //! - [`sheet`]: labelled contact sheets.
@@ -34,6 +35,7 @@ pub mod fit;
 mod inpaint;
 pub mod latent_mask;
 mod mask;
+mod mask_view;
 pub mod metrics;
 mod patch;
 pub mod raster;
@@ -49,7 +51,7 @@ mod window;
 pub use align::Alignment;
 pub use colour::match_colour;
 pub use composite::composite;
-pub use decode::{Decoded, decode, decode_mask};
+pub use decode::{Decoded, MaskFile, decode, decode_mask, decode_mask_file};
 pub use difference::{Difference, PairWarning, warnings};
 pub use edit::Edit;
 pub use encode::{encode_jpeg, encode_mask_png, encode_png};
@@ -57,6 +59,7 @@ pub use error::ImageError;
 pub use fit::{Fit, FittedPair, fit_pair};
 pub use latent_mask::LatentMask;
 pub use mask::Mask;
+pub use mask_view::{MaskRemedy, MaskView, MaskWarning};
 pub use metrics::{mae, mae_weighted};
 pub use patch::MaskPatch;
 pub use raster::{Brush, Paint, StrokePoint, StrokeUnderWay};

@@ -113,14 +113,19 @@ impl Mask {
 
     /// Fails unless the mask lies on `picture` pixel for pixel.
     pub(crate) fn check_on(&self, picture: &Rgb) -> Result<(), ImageError> {
-        if (self.width, self.height) == (picture.width(), picture.height()) {
+        self.check_size(picture.width(), picture.height())
+    }
+
+    /// As [`Self::check_on`], for a picture of `width` x `height` px.
+    pub(crate) fn check_size(&self, width: u32, height: u32) -> Result<(), ImageError> {
+        if (self.width, self.height) == (width, height) {
             return Ok(());
         }
         Err(ImageError::MaskSizeDiffers {
             mask_width: self.width,
             mask_height: self.height,
-            width: picture.width(),
-            height: picture.height(),
+            width,
+            height,
         })
     }
 }

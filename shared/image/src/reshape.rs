@@ -28,6 +28,21 @@ impl Mask {
         Self::from_parts(self.width(), self.height(), values)
     }
 
+    /// With the darkest value at 0 and the lightest at 255, as a file needs whose values are 0 and 1.
+    /// Where all values are equal, nothing changes.
+    pub fn stretched(&self) -> Self {
+        let values = self.values();
+        let darkest = values.iter().copied().min().unwrap_or(0);
+        let range = values.iter().map(|&value| value - darkest).max();
+        let range = u32::from(range.unwrap_or(0));
+        if range == 0 {
+            return self.clone();
+        }
+        let stretch = |value: &u8| (u32::from(value - darkest) * 255 + range / 2) / range;
+        let values = values.iter().map(|value| stretch(value) as u8).collect();
+        Self::from_parts(self.width(), self.height(), values)
+    }
+
     /// Scaled to `width` x `height` px with a triangle, which does not ring around edges; a side
     /// of 0 becomes 1.
     pub fn resized(&self, width: u32, height: u32) -> Self {
@@ -106,6 +121,18 @@ mod tests {
         assert!(row[29..].iter().all(|&value| value == 0), "{row:?}");
         let sides = row[15].abs_diff(255 - row[24]);
         assert!(sides <= 1 && row[15] < 255, "alike on both sides: {row:?}");
+    }
+
+    #[test]
+    fn stretching_reaches_from_black_to_white() {
+        let stretched = |values: [u8; 3]| {
+            let mask = Mask::new(3, 1, values.to_vec()).unwrap();
+            mask.stretched().values().to_vec()
+        };
+        assert_eq!(stretched([0, 1, 1]), [0, 255, 255], "0 and 1");
+        assert_eq!(stretched([10, 11, 12]), [0, 128, 255], "greys between");
+        assert_eq!(stretched([7, 7, 7]), [7, 7, 7], "nothing to tell apart");
+        assert_eq!(stretched([0, 9, 255]), [0, 9, 255], "as it was");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{Base, EngineError, PreparedJob};
-use mimeo_image::{Difference, Fit, ImageError, Mask, Rgb, decode, decode_mask, fit_pair};
+use mimeo_image::{
+    Difference, Fit, ImageError, Mask, MaskView, Rgb, decode, decode_mask, fit_pair,
+};
 use mimeo_protocol::{BlobId, CopierChoice, CopierId, JobId, LoraRef, Method, TrainJob, codec};
 use sha2::{Digest as _, Sha256};
 
@@ -172,28 +174,17 @@ pub fn check_pair(
 ) -> Result<(u32, u32), ImageError> {
     let original = decode(original)?.picture;
     let target = decode(target)?.picture;
+    let difference = Difference::between(&original, &target)?;
     if let Some(mask) = mask {
-        check_mask(&decode_mask(mask)?, &original)?;
+        check_mask(&decode_mask(mask)?, &difference)?;
     }
-    Difference::between(&original, &target)?;
     Ok((original.width(), original.height()))
 }
 
-/// Whether a mask can be used with a picture.
+/// Whether a mask can be used with a pair.
 ///
 /// # Errors
-/// When it has another size, or nothing is painted.
-pub fn check_mask(mask: &Mask, picture: &Rgb) -> Result<(), ImageError> {
-    if (mask.width(), mask.height()) != (picture.width(), picture.height()) {
-        return Err(ImageError::MaskSizeDiffers {
-            mask_width: mask.width(),
-            mask_height: mask.height(),
-            width: picture.width(),
-            height: picture.height(),
-        });
-    }
-    if mask.is_empty() {
-        return Err(ImageError::EmptyMask);
-    }
-    Ok(())
+/// When it has another size, nothing is painted, or it leaves out practically all that differs.
+pub fn check_mask(mask: &Mask, difference: &Difference) -> Result<(), ImageError> {
+    MaskView::new(&difference.without_noise(), mask)?.check()
 }

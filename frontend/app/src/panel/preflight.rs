@@ -186,6 +186,7 @@ fn FixButton(fix: Fix) -> impl IntoView {
         Fix::Name => focus("lora-name"),
         Fix::HalveBatch => halve_batch(bench),
         Fix::Suggest => _ = bench.apply(Command::Mask(MaskCommand::Suggest)),
+        Fix::MendMask(remedy) => _ = bench.apply(Command::Mask(MaskCommand::Mend(remedy))),
     };
     view! { <button class="fix" on:click=mend>{fix.label()}</button> }
 }

@@ -255,7 +255,7 @@ fn Exchange(stage: Stage) -> impl IntoView {
             .get_untracked()
             .and_then(|input| input.files()?.get(0));
         if let Some(file) = file {
-            files::take_mask(bench, file);
+            files::take_mask(bench, stage.page, file);
         }
     };
     let export = move |_| {

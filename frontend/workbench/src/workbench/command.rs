@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mimeo_image::{Alignment, Brush, Edit, Mask, Paint, Rect, StrokePoint};
+use mimeo_image::{Alignment, Brush, Edit, Mask, MaskRemedy, Paint, Rect, StrokePoint};
 use mimeo_protocol::{BaseId, Method, ModelSize, Recipe};
 use serde_json::Value;
 
@@ -120,6 +120,8 @@ pub enum MaskCommand {
     },
     /// A mask from a file.
     Import(Mask),
+    /// What helps against a warning.
+    Mend(MaskRemedy),
 }
 
 /// One change of recipe, name or base.

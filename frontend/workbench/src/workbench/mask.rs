@@ -1,6 +1,8 @@
 //! Painting, and every other change of the mask.
 
-use mimeo_image::{Brush, Mask, MaskPatch, Paint, Rect, StrokePoint, StrokeUnderWay};
+use mimeo_image::{
+    Brush, ImageError, Mask, MaskPatch, MaskRemedy, Paint, Rect, StrokePoint, StrokeUnderWay,
+};
 
 use super::{Change, MaskCommand, Refusal, Where, Workbench, whole};
 use crate::frame::Frame;
@@ -85,9 +87,11 @@ impl Workbench {
                     mask.flood_fill(x, y, paint);
                 }),
             ),
-            MaskCommand::Import(imported) => {
-                ("Import mask", imported.resized(mask.width(), mask.height()))
-            }
+            MaskCommand::Import(imported) => ("Import mask", imported_onto(mask, &imported)?),
+            MaskCommand::Mend(MaskRemedy::Stretch) => ("Stretch mask", mask.stretched()),
+            MaskCommand::Mend(MaskRemedy::Invert) => ("Invert mask", mask.inverted()),
+            MaskCommand::Mend(MaskRemedy::Grow) => ("Grow mask", mask.grown(MaskRemedy::GROWN_BY)),
+            MaskCommand::Mend(MaskRemedy::MaskDifference) => ("Suggest mask", self.suggested()?),
         };
         Ok(self.replace_mask(label, changed))
     }
@@ -123,6 +127,22 @@ fn with(mask: &Mask, change: impl FnOnce(&mut Mask)) -> Mask {
     let mut changed = mask.clone();
     change(&mut changed);
     changed
+}
+
+/// A mask from a file, at the frame's size.
+///
+/// An empty mask means to learn wherever A and B differ, which nobody says with a file.
+fn imported_onto(mask: &Mask, imported: &Mask) -> Result<Mask, Refusal> {
+    let (width, height) = (mask.width(), mask.height());
+    let refused = |error: ImageError| Refusal::new(Where::Mask, error.to_string());
+    if imported.is_empty() {
+        return Err(refused(ImageError::EmptyMask));
+    }
+    let resized = imported.resized(width, height);
+    if resized.is_empty() {
+        return Err(refused(ImageError::MaskVanishes { width, height }));
+    }
+    Ok(resized)
 }
 
 fn no_difference() -> Refusal {

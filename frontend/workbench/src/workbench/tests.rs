@@ -312,6 +312,24 @@ fn remedies_and_masks_need_a_pair_and_say_so() {
 }
 
 #[test]
+fn a_mask_file_that_selects_nothing_is_refused_and_the_mask_stays() {
+    let mut bench = pair();
+    paint(&mut bench);
+    let before = bench.mask().cloned();
+    let black = Mask::empty(SIDE, SIDE);
+    // One dot of values as faint as they get, where eight by eight px become one.
+    let mut dot = vec![0; (8 * SIDE * 8 * SIDE) as usize];
+    dot[0] = 1;
+    let dot = Mask::new(8 * SIDE, 8 * SIDE, dot).unwrap();
+    for (file, says) in [(black, "all black"), (dot, "nothing of it is left")] {
+        let refusal = refuse(&mut bench, Command::Mask(MaskCommand::Import(file)));
+        assert_eq!(refusal.place, Where::Mask, "{refusal}");
+        assert!(refusal.sentence.contains(says), "{refusal}");
+        assert_eq!(bench.mask().cloned(), before, "what was painted is there");
+    }
+}
+
+#[test]
 fn identical_pictures_have_no_suggestion() {
     let mut bench = pair();
     let original = bench.picture(Slot::Original).cloned().unwrap();
