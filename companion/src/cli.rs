@@ -7,6 +7,7 @@ mod grid;
 mod inspect;
 pub mod lora;
 mod manual;
+mod number;
 pub mod pictures;
 mod recipe_flags;
 mod sample;

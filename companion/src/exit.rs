@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use mimeo_checkpoint::{CheckpointError, LoraFileError};
 use mimeo_engine::EngineError;
 use serde::Serialize;
@@ -64,29 +64,79 @@ pub fn of_error(error: &anyhow::Error) -> Exit {
 /// Answers a command line that cannot be parsed, or that asks for help.
 pub fn usage(error: &clap::Error) -> Exit {
     let text = error.render().to_string();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+    let arguments = std::env::args_os().skip(1);
+    let arguments: Vec<_> = arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
+    let taken_for_a_flag = taken_for_a_flag(error, &arguments);
+    match (error.kind(), taken_for_a_flag) {
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, None) => {
             console::out(text.trim_end());
             Exit::Done
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => {
             console::err(text.trim_end());
             Exit::BadInput
         }
-        _ => {
+        (_, taken_for_a_flag) => {
             // clap puts what is wrong first, then an empty line, then tips and the usage.
             let what = text.split("\n\n").next().unwrap_or_default();
             let what = console::one_line(what.trim_start_matches("error:"));
-            let sentence = match what.strip_suffix('.') {
-                Some(_) => what,
-                None => format!("{what}; --help tells what is possible."),
-            };
+            let sentence = taken_for_a_flag.unwrap_or_else(|| {
+                if what.ends_with('.') {
+                    what
+                } else {
+                    format!("{what}; --help tells what is possible.")
+                }
+            });
             // Parsing failed, so whether a machine listens has to be guessed.
-            let json = std::env::args().any(|argument| argument == "--json");
+            let json = arguments.iter().any(|argument| argument == "--json");
             self::error(&sentence, json);
             Exit::BadInput
         }
     }
+}
+
+/// What to say about a file or a text that begins with a dash, which clap takes for flags of one
+/// letter each.
+fn taken_for_a_flag(error: &clap::Error, arguments: &[String]) -> Option<String> {
+    let named = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(named)) => named.split_whitespace().next(),
+        _ => None,
+    };
+    let culprit = match error.kind() {
+        // It names the first letter.
+        ErrorKind::UnknownArgument => {
+            let flag = named?;
+            arguments.iter().find(|argument| argument.starts_with(flag))
+        }
+        // It names the flag before, which seems to be without a value.
+        ErrorKind::InvalidValue => {
+            let at = arguments
+                .iter()
+                .position(|argument| Some(&**argument) == named)?;
+            arguments.get(at + 1)
+        }
+        // It took the first letter for a wish.
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let wishes = ["help", "--help", "-h", "--version", "-V"];
+            let is_wished = arguments
+                .iter()
+                .any(|argument| wishes.contains(&&**argument));
+            let mut dashed = arguments.iter();
+            let dashed =
+                dashed.find(|argument| argument.starts_with("-h") || argument.starts_with("-V"));
+            dashed.filter(|_| !is_wished)
+        }
+        _ => None,
+    }?;
+    let is_dashed = culprit.len() > 2 && culprit.starts_with('-') && !culprit.starts_with("--");
+    is_dashed.then(|| {
+        let as_file = format!("./{culprit}");
+        format!(
+            "{culprit:?} begins with a dash, so it is taken for a flag. If it is a file, write {as_file:?}; if it is a text, join it to its flag with =."
+        )
+    })
 }
 
 /// Tells an error, to people on stderr and to machines on stdout.

@@ -57,6 +57,12 @@ pub async fn requested() {
     }
 }
 
+/// From here on the next Ctrl+C ends the program, whether or not there was one before: nothing is
+/// left that could stop by itself.
+pub fn end_at_the_next() {
+    LISTENING.store(false, Ordering::Relaxed);
+}
+
 /// From here on the first Ctrl+C only sets this flag, which the engine asks between steps.
 pub fn listen() -> &'static AtomicBool {
     LISTENING.store(true, Ordering::Relaxed);

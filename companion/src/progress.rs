@@ -87,6 +87,18 @@ impl Report {
         self.emit(Event::Progress { done });
     }
 
+    /// A result waits, and for what; or why it still does.
+    pub fn waiting(&mut self, sentence: &str) {
+        self.finish();
+        match self.style {
+            Style::Json => console::json(&Tagged {
+                event: "waiting",
+                body: WaitingBody { message: sentence },
+            }),
+            _ => console::err(&format!("Note: {sentence}")),
+        }
+    }
+
     /// What the command was for: `body` for machines, `text` for people.
     pub fn result(&mut self, body: &impl Serialize, text: &str) {
         self.answer("result", body, text);
@@ -213,6 +225,11 @@ struct Tagged<'a, T> {
 struct DeviceBody<'a> {
     name: &'a str,
     reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct WaitingBody<'a> {
+    message: &'a str,
 }
 
 const fn phase_name(phase: Phase) -> &'static str {

@@ -8,8 +8,9 @@ use std::path::Path;
 use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_checkpoint::{DiskFile, SafetensorsFile, printable};
 use mimeo_protocol::{Method, ModelSize, Recipe};
-use serde::Deserialize as _;
-use serde_json::{Map, Value};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Number, Value};
 
 use crate::exit::BadInput;
 
@@ -52,6 +53,21 @@ impl RecipeFile {
         self.json
             .get("method")
             .and_then(|method| Method::deserialize(method).ok())
+    }
+
+    /// What to say about tables of the file that do nothing with this method. A whole recipe has all
+    /// of them, whichever method it is for.
+    pub fn idle(&self, method: Method) -> impl Iterator<Item = String> {
+        let is_whole = Recipe::deserialize(&self.json).is_ok();
+        let tables = [("copier", Method::Copier), ("addift", Method::Addift)];
+        tables
+            .into_iter()
+            .filter(move |(table, owner)| {
+                !is_whole && *owner != method && self.json.get(table).is_some()
+            })
+            .map(move |(table, owner)| {
+                format!("The recipe's table {table} is for method {owner} and does nothing with method {method}.")
+            })
     }
 
     /// What the file asks for, over the preset of `method` for what it does not mention.
@@ -103,14 +119,102 @@ fn read_text(path: &Path) -> Result<String, BadInput> {
 /// JSON begins with a brace, TOML never does.
 fn from_text(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(text).map_err(|error| error.to_string());
+        let json = serde_json::from_str::<OnceEach>(text);
+        return json
+            .map(|OnceEach(json)| json)
+            .map_err(|error| error.to_string());
     }
-    toml::from_str(text).map_err(|error| {
+    let table = toml::from_str::<toml::Table>(text).map_err(|error| {
         let line = error.span().and_then(|span| text.get(..span.start));
         let line = line.map_or(1, |before| before.matches('\n').count() + 1);
         let reason = crate::console::one_line(error.message());
         format!("{reason}, in line {line}")
-    })
+    })?;
+    Ok(from_toml(toml::Value::Table(table)))
+}
+
+/// JSON has no NaN and no infinity. As the null that serde makes of them they would switch off what
+/// can be switched off, so here they stay what was written, and are refused as such.
+fn from_toml(value: toml::Value) -> Value {
+    match value {
+        toml::Value::Float(number) => match Number::from_f64(number) {
+            Some(number) => Value::Number(number),
+            None => Value::String(number.to_string()),
+        },
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Boolean(is_true) => is_true.into(),
+        toml::Value::String(text) => text.into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(items) => items.into_iter().map(from_toml).collect(),
+        toml::Value::Table(table) => table
+            .into_iter()
+            .map(|(key, value)| (key, from_toml(value)))
+            .collect(),
+    }
+}
+
+/// JSON with every key once. Of a key that stands twice, [`Value`] would keep the last in silence.
+struct OnceEach(Value);
+
+impl<'de> Deserialize<'de> for OnceEach {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceEachReader).map(Self)
+    }
+}
+
+struct OnceEachReader;
+
+impl<'de> Visitor<'de> for OnceEachReader {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, is_true: bool) -> Result<Value, E> {
+        Ok(is_true.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(OnceEach(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut table = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if table.contains_key(&key) {
+                let key = printable(&key, 80);
+                return Err(de::Error::custom(format!("the key {key:?} stands twice")));
+            }
+            let OnceEach(value) = entries.next_value()?;
+            table.insert(key, value);
+        }
+        Ok(table.into())
+    }
 }
 
 async fn from_lora(path: &Path) -> anyhow::Result<Value> {
@@ -206,6 +310,20 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_another_method_are_told_unless_the_recipe_is_whole() {
+        let told = |text: &str| file(text).idle(Method::Addift).collect::<Vec<_>>();
+        let both = told("[copier.pass]\nrank = 4\n[addift]\nmultiplier = 0.5");
+        assert_eq!(
+            both,
+            ["The recipe's table copier is for method copier and does nothing with method addift."],
+            "one of the two"
+        );
+        let whole = Recipe::preset(Method::Addift, ModelSize::Full);
+        let whole = serde_json::to_string(&whole).unwrap();
+        assert!(told(&whole).is_empty(), "it has every table");
+    }
+
+    #[test]
     fn a_whole_recipe_stands_for_itself() {
         let mut whole = Recipe::preset(Method::Addift, ModelSize::Full);
         whole.pass.clip_norm = None;
@@ -239,6 +357,71 @@ mod tests {
             error.contains("between 1 and 128, not 0"),
             "the range: {error}"
         );
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_by_name_and_switches_nothing_off() {
+        for (text, key, words) in [
+            (
+                "[pass]\nclip_norm = nan",
+                "pass.clip_norm",
+                "Gradient clipping must be",
+            ),
+            (
+                "[pass]\nmin_snr_gamma = inf",
+                "pass.min_snr_gamma",
+                "min-SNR gamma must be",
+            ),
+            (
+                "[pass]\nlearning_rate = \"0,001\"",
+                "pass.learning_rate",
+                "no commas or units",
+            ),
+            (
+                "[pass]\nlearning_rate = 1e30",
+                "pass.learning_rate",
+                "between 0.00000001 and 1",
+            ),
+            (
+                "[pass]\nsteps = 1.5",
+                "pass.steps",
+                "Steps must be a whole number",
+            ),
+            (
+                "[pass]\ntimesteps = [0, 2000]",
+                "pass.timesteps",
+                "Last timestep must be between",
+            ),
+            ("seed = -1", "seed", "No number stands for a random seed"),
+            (
+                r#"{"seed": 1.5}"#,
+                "seed",
+                "Seed must be a whole number between 0 and",
+            ),
+            (
+                r#"{"addift": {"multiplier": 9}}"#,
+                "addift.multiplier",
+                "Multiplier must be between",
+            ),
+        ] {
+            let error = over(text).unwrap_err().to_string();
+            assert!(error.contains(&format!("{key:?}")), "{key} in: {error}");
+            assert!(error.contains(words), "{words} in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused() {
+        for text in [
+            r#"{"seed": 1, "pass": {"rank": 4, "rank": 8}}"#,
+            "seed = 1\n[pass]\nrank = 4\nrank = 8",
+        ] {
+            let error = from_text(text).unwrap_err();
+            assert!(error.contains("rank"), "{error}");
+        }
+        let nested = r#"{"seed": 1, "pass": {"timesteps": [0, 500], "clip_norm": null}}"#;
+        let read: Value = serde_json::from_str(nested).unwrap();
+        assert_eq!(from_text(nested), Ok(read), "the same as read by others");
     }
 
     #[test]

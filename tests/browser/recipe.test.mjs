@@ -42,6 +42,31 @@ test("a number out of range is refused at its field, in words", async () => {
   });
 });
 
+test("what is no number is refused at its field, with what is allowed", async () => {
+  await suite.visit({ name: "mistyped" }, async ({ bench }) => {
+    const { recipe } = bench;
+    await recipe.method("Direct difference").check({ force: true });
+    await recipe.openAdvanced();
+    for (const [heading, label, typed, says] of [
+      ["The LoRA", "Learning rate", "0,001", /between 0.00000001 and 1, not "0,001".*point for decimals/],
+      ["The LoRA", "Steps", "1.5", /whole number between 1 and 100000/],
+      ["Direct difference", "Multiplier", "0", /between 0.01 and 8 or between -8 and -0.01/],
+      ["Run", "Seed", "-1", /No number stands for a random seed/],
+      ["Previews", "Seed", "any", /whole number between 0 and 18446744073709551615/],
+      ["Previews", "Every", "1e30", /between 0 and 100000/],
+    ]) {
+      const field = recipe.field(heading, label);
+      const before = await field.inputValue();
+      await field.fill(typed);
+      await field.press("Tab");
+      await recipe.refusal.filter({ hasText: says }).waitFor();
+      await field.fill(before);
+      await field.press("Tab");
+      await recipe.refusal.waitFor({ state: "detached" });
+    }
+  });
+});
+
 test("the plain choices say what they cost, and Undo takes them back", async () => {
   await suite.visit({ name: "choices" }, async ({ bench }) => {
     const { recipe } = bench;

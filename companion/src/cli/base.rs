@@ -6,6 +6,7 @@ use mimeo_protocol::BaseId;
 
 use crate::base::BaseSource;
 use crate::exit::BadInput;
+use crate::output::Input;
 use crate::progress::Report;
 
 /// The base and the device, the same for every command that draws or trains.
@@ -20,6 +21,14 @@ pub struct ComputeArgs {
 }
 
 impl ComputeArgs {
+    /// The folder that is read, if it is one.
+    pub fn input(&self) -> Option<Input<'_>> {
+        match &self.base {
+            BaseSource::Bundled => None,
+            BaseSource::Folder(folder) => Some(("--base", folder.as_path())),
+        }
+    }
+
     /// Chooses the device and loads the base onto it.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ mod row;
 
 use std::path::PathBuf;
 
+use clap::Args;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, value_parser};
 use mimeo_base::ExamplePair;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::sample::sample;
@@ -18,10 +18,11 @@ use mimeo_protocol::{Method, Recipe};
 
 use super::base::ComputeArgs;
 use super::grid::rows;
-use super::pictures::{claim_png, save_png};
+use super::number::whole;
+use super::pictures::save_png;
 use crate::exit::{BadInput, Exit};
 use crate::interrupt;
-use crate::output::{Existing, OutFile};
+use crate::output::{Claims, Existing, Format, OutFile};
 use crate::progress::Report;
 use row::{HEAD, Measured, Row};
 
@@ -42,7 +43,7 @@ pub struct Methods {
           value_parser = PossibleValuesParser::new(Method::ALL.map(Method::name)))]
     methods: Vec<String>,
     /// Training seeds per pair and method; the table shows their mean
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 1, value_parser = whole("Seeds", 1..=100), allow_hyphen_values = true)]
     seeds: u32,
     /// A folder for one sheet per pair: the base and each method, unseen prompts, the same seeds
     #[arg(long, value_name = "FOLDER")]
@@ -81,7 +82,7 @@ impl Methods {
                 loras.push((*method, lora));
             }
             if let Some(out) = sheets.get(index) {
-                self.draw_sheet(&base, pair, &loras, out).await?;
+                self.draw_sheet(&base, pair, &loras, out, report).await?;
             }
         }
         for method in &methods {
@@ -121,11 +122,11 @@ impl Methods {
         let Some(folder) = &self.sheets else {
             return Ok(Vec::new());
         };
-        let existing = Existing::from(self.overwrite);
+        let mut claims = Claims::new(Existing::from(self.overwrite), self.compute.input());
         let name = |pair: &ExamplePair| folder.join(format!("{}-{}.png", pair.edit, pair.id));
         pairs
             .iter()
-            .map(|pair| claim_png(&name(pair), existing))
+            .map(|pair| claims.claim(&name(pair), Format::Picture))
             .collect()
     }
 
@@ -174,6 +175,7 @@ impl Methods {
         pair: &ExamplePair,
         loras: &[(Method, LoraFile)],
         out: &OutFile,
+        report: &mut Report,
     ) -> anyhow::Result<()> {
         let prompts = self.compute.unseen_prompts();
         let pictures = prompts.iter().cloned().zip(SHEET_SEED..).collect();
@@ -192,7 +194,8 @@ impl Methods {
             rows: rows(prompts, &columns),
             scale: SHEET_SCALE,
         };
-        save_png(out, &sheet.render()?)
+        save_png(out, &sheet.render()?, report)?;
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use mimeo_protocol::{
 use serde::Serialize;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
+use super::number::whole;
 use crate::exit::Exit;
 use crate::progress::Report;
 use crate::remote::Remote;
@@ -21,11 +22,11 @@ use crate::service::now_millis;
 #[derive(Debug, Args)]
 pub struct BenchService {
     /// Steps of the job that is watched
-    #[arg(long, default_value = "200")]
+    #[arg(long, default_value = "200", allow_hyphen_values = true)]
     steps: Steps,
     /// Seconds of doing nothing
-    #[arg(long, default_value_t = 20)]
-    idle_secs: u64,
+    #[arg(long, default_value_t = 20, value_parser = whole("Idle seconds", 1..=86_400), allow_hyphen_values = true)]
+    idle_secs: u32,
 }
 
 /// What was measured.
@@ -72,7 +73,7 @@ impl BenchService {
     async fn measure(&self, companion: &mut Companion) -> anyhow::Result<Figures> {
         let (mut remote, _) = Remote::connect(&companion.url, None).await?;
         let before = companion.cpu_millis();
-        tokio::time::sleep(Duration::from_secs(self.idle_secs)).await;
+        tokio::time::sleep(Duration::from_secs(self.idle_secs.into())).await;
         let idle_millis = companion.cpu_millis() - before;
         let idle_memory_mib = companion.memory_bytes() >> 20;
 
@@ -101,7 +102,7 @@ impl BenchService {
             latency_median_millis: at(0.5),
             latency_99_percent_millis: at(0.99),
             latency_largest_millis: at(1.0),
-            idle_cpu_percent: idle_millis as f64 / (self.idle_secs as f64 * 10.0),
+            idle_cpu_percent: idle_millis as f64 / (f64::from(self.idle_secs) * 10.0),
             idle_memory_mib,
         })
     }

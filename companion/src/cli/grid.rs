@@ -2,19 +2,20 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, value_parser};
+use clap::Args;
 use mimeo_engine::LoraStack;
 use mimeo_engine::sample::{sample, total_steps};
 use mimeo_image::{Rgb, Sheet, SheetRow};
-use mimeo_protocol::Multiplier;
+use mimeo_protocol::{Multiplier, parse_seed};
 use serde::Serialize;
 
 use super::base::ComputeArgs;
 use super::lora;
-use super::pictures::{claim_png, save_png};
+use super::number::whole;
+use super::pictures::save_png;
 use super::sample::DrawArgs;
 use crate::exit::Exit;
-use crate::output::Existing;
+use crate::output::{Claims, Existing, Format};
 use crate::progress::Report;
 
 /// Draw prompts × strengths of a LoRA on one sheet.
@@ -26,7 +27,7 @@ pub struct Grid {
     #[arg(long, value_name = "FILE")]
     lora: PathBuf,
     /// A row of the sheet; may be repeated [default: eight prompts the base knows]
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     prompt: Vec<String>,
     /// The columns; 0 is the base alone
     #[arg(
@@ -37,12 +38,12 @@ pub struct Grid {
     )]
     strengths: Vec<Multiplier>,
     /// Seed of every picture
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = parse_seed, allow_hyphen_values = true)]
     seed: u64,
     #[command(flatten)]
     draw: DrawArgs,
     /// Each pixel becomes a square of this side
-    #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..=16))]
+    #[arg(long, default_value_t = 2, value_parser = whole("Scale", 1..=16), allow_hyphen_values = true)]
     scale: u32,
     /// Where to write the sheet
     #[arg(long, value_name = "sheet.png")]
@@ -63,7 +64,10 @@ impl Grid {
     /// # Errors
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let out = claim_png(&self.out, Existing::from(self.overwrite))?;
+        let inputs = [("--lora", self.lora.as_path())];
+        let inputs = inputs.into_iter().chain(self.compute.input());
+        let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
+        let out = claims.claim(&self.out, Format::Picture)?;
         let file = lora::read(&self.lora).await?;
         let prompts = if self.prompt.is_empty() {
             self.compute.unseen_prompts()
@@ -102,8 +106,7 @@ impl Grid {
             rows: rows(prompts, &columns),
             scale: self.scale,
         };
-        save_png(&out, &sheet.render()?)?;
-        let out = out.name();
+        let out = save_png(&out, &sheet.render()?, report)?;
         let text = format!("Saved {out:?}");
         report.result(&GridResult { out }, &text);
         Ok(Exit::Done)

@@ -1,13 +1,19 @@
 //! LoRA files named on the command line.
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use mimeo_checkpoint::{DiskFile, LoraFile};
 use mimeo_engine::{Base, LoadedLora};
+use mimeo_protocol::{InvalidNumber, Multiplier, Range};
 
 use crate::progress::Report;
+
+/// How strongly a LoRA may act, whichever command draws with it.
+const STRENGTH: Range = Range {
+    name: "Strength",
+    ..Multiplier::RANGE
+};
 
 /// `x.safetensors`, or `x.safetensors:0.5`.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,14 +25,11 @@ pub struct LoraArg {
 }
 
 impl FromStr for LoraArg {
-    type Err = Infallible;
+    type Err = InvalidNumber;
 
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        // What is no number belongs to the path, such as the colon after a drive's letter.
-        let split = text.rsplit_once(':');
-        let strength = split.and_then(|(path, strength)| Some((path, strength.parse().ok()?)));
-        let (path, strength) = match strength {
-            Some((path, strength)) if f64::is_finite(strength) => (path, strength),
+    fn from_str(text: &str) -> Result<Self, InvalidNumber> {
+        let (path, strength) = match text.rsplit_once(':') {
+            Some((path, strength)) if !is_path(strength) => (path, STRENGTH.parse(strength)?),
             _ => (text, 1.0),
         };
         Ok(Self {
@@ -34,6 +37,12 @@ impl FromStr for LoraArg {
             strength,
         })
     }
+}
+
+/// Whether what stands after a colon goes on with the path, as after the letter of a drive, and is
+/// not meant as a strength.
+fn is_path(text: &str) -> bool {
+    text.contains(['/', '\\']) || text.to_ascii_lowercase().ends_with(".safetensors")
 }
 
 /// Reads a LoRA file.
@@ -75,14 +84,40 @@ mod tests {
             ("x.safetensors:-0.5", "x.safetensors", -0.5),
             ("C:\\x.safetensors", "C:\\x.safetensors", 1.0),
             ("C:\\x.safetensors:2", "C:\\x.safetensors", 2.0),
-            ("a:nan", "a:nan", 1.0),
+            ("C:x.safetensors", "C:x.safetensors", 1.0),
+            ("folder:0.5", "folder", 0.5),
         ] {
-            let Ok(lora) = text.parse::<LoraArg>();
+            let lora = text.parse::<LoraArg>().unwrap();
             assert_eq!(
                 (lora.path, lora.strength),
                 (path.into(), strength),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_no_strength_is_refused_by_name_with_what_is_allowed() {
+        for (text, words) in [
+            (
+                "x.safetensors:nan",
+                "Strength must be between -8 and 8, not NaN",
+            ),
+            ("x.safetensors:1e30", "Strength must be between -8 and 8"),
+            (
+                "x.safetensors:-inf",
+                "Strength must be between -8 and 8, not -inf",
+            ),
+            (
+                "x.safetensors:1,5",
+                "Strength must be a number between -8 and 8, not \"1,5\"",
+            ),
+            ("x.safetensors:80%", "no commas or units"),
+            ("x.safetensors:", "not \"\""),
+            ("x:nan", "not NaN"),
+        ] {
+            let refusal = text.parse::<LoraArg>().unwrap_err().to_string();
+            assert!(refusal.contains(words), "{text}: {refusal}");
         }
     }
 }

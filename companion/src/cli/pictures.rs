@@ -14,7 +14,7 @@ use mimeo_service::blob::id_of;
 use mimeo_service::prepare::check_mask;
 
 use crate::exit::BadInput;
-use crate::output::{Existing, OutFile};
+use crate::output::{Input, OutFile};
 use crate::progress::Report;
 
 /// Far above any picture Mimeo takes.
@@ -69,6 +69,16 @@ pub struct Pair {
 }
 
 impl PairArgs {
+    /// The files that are read.
+    pub fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
+        let mask = self.mask.as_deref().map(|mask| ("--mask", mask));
+        let pictures = [
+            ("--original", self.original.as_path()),
+            ("--target", self.target.as_path()),
+        ];
+        pictures.into_iter().chain(mask)
+    }
+
     /// Reads the pictures and checks that they make a pair.
     ///
     /// # Errors
@@ -169,28 +179,12 @@ impl PairFiles {
     }
 }
 
-/// Claims the place of a picture that will be written.
+/// Writes a picture to its place; the answer is where it lies.
 ///
 /// # Errors
-/// As [`OutFile::claim`], and when the name promises another format than PNG.
-pub fn claim_png(path: &Path, existing: Existing) -> Result<OutFile, BadInput> {
-    let is_png = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    if !is_png {
-        let why = "pictures are written as PNG; choose a name that ends in .png";
-        return Err(BadInput::file(why, path));
-    }
-    OutFile::claim(path, existing)
-}
-
-/// Writes a picture to its place.
-///
-/// # Errors
-/// When it cannot be encoded or saved.
-pub fn save_png(out: &OutFile, picture: &Rgb) -> anyhow::Result<()> {
-    out.save(&encode_png(picture)?)?;
-    Ok(())
+/// When it cannot be encoded, or lies elsewhere.
+pub fn save_png(out: &OutFile, picture: &Rgb, report: &mut Report) -> anyhow::Result<String> {
+    Ok(out.save(&encode_png(picture)?, report)?)
 }
 
 fn decoded(bytes: &[u8], path: &Path, report: &mut Report) -> Result<Rgb, BadInput> {

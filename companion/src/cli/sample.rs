@@ -2,39 +2,44 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, value_parser};
 use mimeo_engine::sample::{sample, total_steps};
 use mimeo_engine::{Base, LoraStack, SampleRequest, SamplerKind};
+use mimeo_protocol::parse_seed;
 use serde::Serialize;
 
 use super::base::ComputeArgs;
 use super::lora::{self, LoraArg};
-use super::pictures::{claim_png, save_png};
+use super::number::{decimal, whole};
+use super::pictures::save_png;
 use crate::exit::{BadInput, Exit};
-use crate::output::{Existing, OutFile};
+use crate::output::{Claims, Existing, Format, OutFile};
 use crate::progress::Report;
+
+/// More than any base draws, in pixels; each has its own limit, which it tells itself.
+const MAX_SIDE: u32 = 16_384;
 
 /// How to draw, the same for every command that draws.
 #[derive(Debug, Args)]
 pub struct DrawArgs {
     /// What to keep away from
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", allow_hyphen_values = true)]
     negative: String,
     /// Denoising steps [default: 20]
-    #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_parser = whole("Steps", 1..=1000), allow_hyphen_values = true)]
     steps: Option<u32>,
     /// Classifier-free guidance; 1 is none [default: 3]
-    #[arg(long, value_parser = guidance)]
+    #[arg(long, value_parser = decimal("Guidance", 0.0..=50.0), allow_hyphen_values = true)]
     guidance: Option<f64>,
     /// Which sampler
     #[arg(long, default_value = "ddim", value_parser = sampler())]
     sampler: SamplerKind,
     /// Width in pixels [default: the base's own]
-    #[arg(long)]
+    #[arg(long, value_parser = whole("Width", 1..=MAX_SIDE), allow_hyphen_values = true)]
     width: Option<u32>,
     /// Height in pixels [default: the base's own]
-    #[arg(long)]
+    #[arg(long, value_parser = whole("Height", 1..=MAX_SIDE), allow_hyphen_values = true)]
     height: Option<u32>,
 }
 
@@ -58,13 +63,13 @@ pub struct Sample {
     #[command(flatten)]
     compute: ComputeArgs,
     /// What to draw
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     prompt: String,
     /// Seed of the first picture
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = parse_seed, allow_hyphen_values = true)]
     seed: u64,
     /// Pictures, each with the next seed
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 1, value_parser = whole("Count", 1..=1000), allow_hyphen_values = true)]
     count: u32,
     /// A LoRA, with its strength after a colon (x.safetensors:0.8); may be repeated
     #[arg(long, value_name = "FILE[:STRENGTH]")]
@@ -90,9 +95,7 @@ impl Sample {
     /// # Errors
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let seeds: Vec<u64> = (0..u64::from(self.count))
-            .map(|i| self.seed.wrapping_add(i))
-            .collect();
+        let seeds = self.seeds()?;
         let outs = self.claim(&seeds)?;
         let mut files = Vec::new();
         for lora in &self.lora {
@@ -114,21 +117,34 @@ impl Sample {
         let request = |seed: u64| self.draw.request(&base, vec![(self.prompt.clone(), seed)]);
         let each = total_steps(&request(self.seed));
         report.begin("Drawing", each * self.count);
-        for (index, (out, seed)) in (0..).zip(outs.iter().zip(seeds)) {
+        let mut out = Vec::new();
+        for (index, (place, seed)) in (0..).zip(outs.iter().zip(seeds)) {
             let progress = |done| report.advance(index * each + done);
             let pictures = sample(&base, &request(seed), &stack, progress).await?;
             for picture in &pictures {
-                save_png(out, picture)?;
+                out.push(save_png(place, picture, report)?);
             }
         }
-        let out: Vec<String> = outs.iter().map(OutFile::name).collect();
         let lines: Vec<String> = out.iter().map(|name| format!("Saved {name:?}")).collect();
         report.result(&SampleResult { out }, &lines.join("\n"));
         Ok(Exit::Done)
     }
 
+    fn seeds(&self) -> Result<Vec<u64>, BadInput> {
+        let seeds = (0..u64::from(self.count)).map(|i| self.seed.checked_add(i));
+        seeds.collect::<Option<_>>().ok_or_else(|| {
+            let why = format!(
+                "{} pictures from seed {} on would need seeds beyond {}, the last one. Lower --seed or --count.",
+                self.count, self.seed, u64::MAX
+            );
+            BadInput(why)
+        })
+    }
+
     fn claim(&self, seeds: &[u64]) -> Result<Vec<OutFile>, BadInput> {
-        let existing = Existing::from(self.overwrite);
+        let loras = self.lora.iter().map(|lora| ("--lora", &*lora.path));
+        let inputs = loras.chain(self.compute.input());
+        let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
         let [_] = seeds else {
             let stem = self.out.file_stem().unwrap_or_default().to_string_lossy();
             let extension = self.out.extension().unwrap_or_default().to_string_lossy();
@@ -138,10 +154,10 @@ impl Sample {
             };
             return seeds
                 .iter()
-                .map(|seed| claim_png(&name(seed), existing))
+                .map(|seed| claims.claim(&name(seed), Format::Picture))
                 .collect();
         };
-        Ok(vec![claim_png(&self.out, existing)?])
+        Ok(vec![claims.claim(&self.out, Format::Picture)?])
     }
 }
 
@@ -150,11 +166,4 @@ fn sampler() -> impl TypedValueParser<Value = SamplerKind> {
         "euler" => SamplerKind::Euler,
         _ => SamplerKind::Ddim,
     })
-}
-
-fn guidance(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(guidance) if (0.0..=50.0).contains(&guidance) => Ok(guidance),
-        _ => Err("choose a number between 0 and 50.".to_owned()),
-    }
 }

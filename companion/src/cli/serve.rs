@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 use mimeo_engine::DeviceChoice;
+use mimeo_protocol::InvalidNumber;
 use serde::Serialize;
 
+use super::number::{decimal, whole};
 use crate::console;
 use crate::exit::{BadInput, Exit};
 use crate::progress::Report;
@@ -17,11 +19,16 @@ use crate::tls;
 /// A token shorter than this can be guessed.
 const MIN_TOKEN: usize = 16;
 
+/// More than any machine has: 16 TiB.
+const MAX_MIB: u32 = 16 << 20;
+/// Saved less often than once a day is not saved.
+const DAY_SECS: f64 = 24.0 * 3600.0;
+
 /// Serve the workbench and train for it.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Port on this computer; 0 takes any free one
-    #[arg(long, default_value_t = 7878)]
+    #[arg(long, default_value_t = 7878, value_parser = port, allow_hyphen_values = true)]
     port: u16,
     /// Folder with bases, each a diffusers folder [default: models in the data folder]
     #[arg(long, value_name = "DIR")]
@@ -36,13 +43,13 @@ pub struct Serve {
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
     /// Memory of the device in MiB, where the system does not tell
-    #[arg(long, value_name = "MIB")]
-    device_memory: Option<u64>,
+    #[arg(long, value_name = "MIB", value_parser = whole("Device memory", 1..=MAX_MIB), allow_hyphen_values = true)]
+    device_memory: Option<u32>,
     /// Limit of all stored pictures and uploaded LoRAs in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 8192)]
-    max_blobs: u64,
+    #[arg(long, value_name = "MIB", default_value_t = 8192, value_parser = whole("Max blobs", 0..=MAX_MIB), allow_hyphen_values = true)]
+    max_blobs: u32,
     /// Seconds between saves of the running job's state: what a crash costs at most
-    #[arg(long, value_name = "SECS", default_value_t = 30.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECS", default_value_t = 30.0, value_parser = decimal("Save every", 0.0..=DAY_SECS), allow_hyphen_values = true)]
     save_every: f64,
     /// Listen here instead of on this computer only, such as 0.0.0.0:7878; needs the three below
     #[arg(long, value_name = "ADDRESS", value_parser = network_address, requires_all = ["token", "tls_cert", "tls_key"], conflicts_with = "port")]
@@ -112,8 +119,8 @@ impl Serve {
             data: self.data.unwrap_or_else(DataFolder::default_root),
             models: self.models,
             device: self.device,
-            device_memory_bytes: self.device_memory.map(|mib| mib << 20),
-            max_blobs_bytes: self.max_blobs << 20,
+            device_memory_bytes: self.device_memory.map(|mib| u64::from(mib) << 20),
+            max_blobs_bytes: u64::from(self.max_blobs) << 20,
             save_every: Duration::from_secs_f64(self.save_every),
         })
     }
@@ -125,11 +132,9 @@ fn network_address(text: &str) -> anyhow::Result<SocketAddr> {
     Ok(text.parse()?)
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    let day = 24.0 * 3600.0;
-    let secs = text.parse::<f64>().ok();
-    let secs = secs.filter(|secs| (0.0..=day).contains(secs));
-    secs.ok_or_else(|| "it is a number of seconds, from 0 to a day".to_owned())
+fn port(text: &str) -> Result<u16, InvalidNumber> {
+    // In range, so that nothing is cut off.
+    whole("Port", 0..=u32::from(u16::MAX))(text).map(|port| port as u16)
 }
 
 async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::Result<Exit> {

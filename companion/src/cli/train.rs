@@ -12,15 +12,16 @@ use serde::Serialize;
 
 use super::base::ComputeArgs;
 use super::pictures::PairArgs;
-use super::recipe_flags::RecipeFlags;
+use super::recipe_flags::{RecipeFlags, belongs_to};
 use super::{lora, score_table};
 
 mod remote;
 
 use crate::exit::{BadInput, Exit};
 use crate::interrupt;
-use crate::output::{Existing, OutFile};
+use crate::output::{Claims, Existing, Format, OutFile};
 use crate::progress::{Report, duration};
+use crate::recipe::RecipeFile;
 use remote::Order;
 
 /// Train a LoRA from two pictures.
@@ -72,7 +73,8 @@ impl Train {
     /// Trains, saves and tells.
     ///
     /// # Errors
-    /// One sentence for the user. A run that was stopped or diverged is no error: it is saved.
+    /// One sentence for the user. A run that was stopped or diverged is no error if it left something
+    /// that was trained: that is saved.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         if let Some(url) = &self.remote {
             return self.run_remote(url, report);
@@ -80,6 +82,7 @@ impl Train {
         let places = self.claim_places()?;
         let pair = self.pair.read(report)?;
         let recipe_file = self.recipe.read_file().await?;
+        self.tell_idle(recipe_file.as_ref(), report);
         let copier = match &self.copier {
             Some(path) => Some(FinishedCopier {
                 file: lora::read(path).await?,
@@ -131,7 +134,7 @@ impl Train {
             scores: artifact.scores,
             outcome: artifact.outcome,
         };
-        let written = places.save(&result)?;
+        let written = places.save(&result, report)?;
         let secs = started.elapsed().as_secs_f64();
         Ok(tell(&result, &job.recipe, &written, secs, report))
     }
@@ -142,6 +145,7 @@ impl Train {
         let pair = self.pair.read_files(report)?;
         let base = self.compute.remote_base()?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
+        self.tell_idle(recipe_file.as_ref(), report);
         let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
         let name: JobName = name
             .parse()
@@ -164,25 +168,34 @@ impl Train {
             .enable_all()
             .build()?;
         let (result, recipe) = runtime.block_on(training)?;
-        let written = places.save(&result)?;
+        let written = places.save(&result, report)?;
         let secs = started.elapsed().as_secs_f64();
         Ok(tell(&result, &recipe, &written, secs, report))
     }
 
     fn claim_places(&self) -> Result<Places, BadInput> {
-        let existing = Existing::from(self.overwrite);
-        if self.save_copier.as_ref() == Some(&self.out) {
-            let why = "the LoRA and the copier cannot be one file; choose two names";
-            return Err(BadInput::file(why, &self.out));
+        let copier = self.copier.as_deref().map(|copier| ("--copier", copier));
+        let mut inputs: Vec<_> = self.pair.inputs().chain(self.recipe.input()).collect();
+        inputs.extend(copier);
+        if self.remote.is_none() {
+            inputs.extend(self.compute.input());
         }
-        let copier = self
-            .save_copier
-            .as_ref()
-            .map(|path| OutFile::claim(path, existing));
+        let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
+        let lora = claims.claim(&self.out, Format::Lora)?;
+        let copier = self.save_copier.as_ref();
+        let copier = copier.map(|path| claims.claim(path, Format::Lora));
         Ok(Places {
-            lora: OutFile::claim(&self.out, existing)?,
+            lora,
             copier: copier.transpose()?,
         })
+    }
+
+    /// A file may hold what several methods need, and only one is trained.
+    fn tell_idle(&self, file: Option<&RecipeFile>, report: &mut Report) {
+        let method = self.recipe.method(file);
+        for note in file.into_iter().flat_map(|file| file.idle(method)) {
+            report.note(note);
+        }
     }
 
     fn check_copier_flags(&self, recipe: &Recipe) -> Result<(), BadInput> {
@@ -191,11 +204,14 @@ impl Train {
             (_, Some(_)) => "--save-copier",
             _ => return Ok(()),
         };
-        match recipe.method {
-            Method::Copier => Ok(()),
-            other => Err(BadInput(format!(
-                "{flag} belongs to method copier, and the method is {other}; leave one of them out."
+        if recipe.method != Method::Copier {
+            return Err(belongs_to(flag, Method::Copier, recipe.method));
+        }
+        match self.recipe.copier_flag().filter(|_| self.copier.is_some()) {
+            Some(idle) => Err(BadInput(format!(
+                "{idle} is about training a copier, and --copier brings one; leave one of them out."
             ))),
+            None => Ok(()),
         }
     }
 }
@@ -213,29 +229,43 @@ pub struct Trained {
 }
 
 impl Places {
-    fn save(self, trained: &Trained) -> anyhow::Result<Written> {
-        let mut written = Written::default();
-        if let Some(lora) = &trained.lora {
-            self.lora.save(lora)?;
-            written.lora = Some(self.lora.name());
+    /// Both files are put somewhere before either is told of, so that trouble with one does not lose
+    /// the other.
+    fn save(self, trained: &Trained, report: &mut Report) -> anyhow::Result<Written> {
+        let is_finished = trained.outcome == Outcome::Finished;
+        let broke_down = matches!(trained.outcome, Outcome::Diverged { .. });
+        // What was stopped was wanted so. What broke down is kept, but replaces nothing.
+        let settled = |place: OutFile| match broke_down {
+            true => place.or_beside(BROKEN_DOWN),
+            false => place,
+        };
+        let copier = match self.copier {
+            Some(place) => Some(settled(place)),
+            // Nobody asked for it, but without it an interrupted run starts from nothing.
+            None if !is_finished => Some(self.lora.beside("_copy")),
+            None => None,
+        };
+        let lora = settled(self.lora);
+        let mut save = |place: &OutFile, bytes: &Option<Vec<u8>>| {
+            bytes
+                .as_ref()
+                .map(|bytes| place.save(bytes, report))
+                .transpose()
+        };
+        let lora = save(&lora, &trained.lora);
+        let copier = copier.map(|place| save(&place, &trained.copier));
+        match (lora, copier.transpose()) {
+            (Err(lora), Err(copier)) => anyhow::bail!("{lora}. The copier: {copier}"),
+            (lora, copier) => Ok(Written {
+                lora: lora?,
+                copier: copier?.flatten(),
+            }),
         }
-        if let Some(copier) = &trained.copier {
-            let place = match self.copier {
-                Some(place) => Some(place),
-                // Nobody asked for it, but without it an interrupted run starts from nothing.
-                None if trained.outcome != Outcome::Finished => {
-                    Some(OutFile::beside(self.lora.path(), "_copy")?)
-                }
-                None => None,
-            };
-            if let Some(place) = place {
-                place.save(copier)?;
-                written.copier = Some(place.name());
-            }
-        }
-        Ok(written)
     }
 }
+
+/// What the name of a LoRA says that a run kept when it broke down.
+const BROKEN_DOWN: &str = "_broken_down";
 
 /// What `--json` prints last.
 #[derive(Serialize)]

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mimeo_protocol::{
-    BlobId, CopierId, FileKind, JobEventKind, JobProgress, JobState, Pace, PauseReason, Rejection,
+    CopierId, FileKind, JobEventKind, JobProgress, JobState, Pace, PauseReason, Rejection,
     Transition,
 };
 use mimeo_service::blob::id_of;
-use mimeo_service::{Archive, NewCopier, Steering, Trouble};
+use mimeo_service::{Archive, KeptPicture, NewCopier, Steering, Trouble};
 
 use super::blobs::BlobError;
 use super::folder::DataFolder;
@@ -131,8 +131,13 @@ impl Archive for JobArchive<'_> {
         })
     }
 
-    fn keep_picture(&mut self, png: &[u8]) -> Result<BlobId, Trouble> {
-        self.persist(|context, _| context.blobs.keep(png).map_err(from_blob))
+    fn keep_picture(&mut self, png: &[u8]) -> Result<KeptPicture, Trouble> {
+        self.persist(|context, _| match context.blobs.keep(png) {
+            Err(BlobError::Full(full)) => Ok(KeptPicture::NoRoom {
+                sentence: full.to_string(),
+            }),
+            kept => kept.map(KeptPicture::As).map_err(from_blob),
+        })
     }
 
     fn has_copier(&self, fingerprint: &str) -> bool {

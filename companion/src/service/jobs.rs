@@ -161,6 +161,7 @@ impl Jobs {
 
     async fn check(&self, job: &TrainJob) -> Answer<()> {
         rules::check_prompts(job)?;
+        rules::check_recipe(job)?;
         if let CopierChoice::Given(id) = job.copier {
             self.copier(id)?;
         }

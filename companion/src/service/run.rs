@@ -43,6 +43,7 @@ pub fn run(thread: &mut Thread, job: &StoredJob, steering: &Arc<Steering>) {
     if matches!(went, Went::Ended(End::Discard)) {
         context.wait_for(context.store.forget_results(job.id, &context.folder));
     }
+    recorder.keep_results(&went);
     recorder.settle(&went);
     // What could not even be written down.
     match recorder.went_wrong() {

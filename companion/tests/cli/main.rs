@@ -2,6 +2,8 @@
 
 mod checkpoints;
 mod desk;
+#[cfg(target_os = "linux")]
+mod full_disks;
 mod interrupt;
 mod manual;
 mod outputs;

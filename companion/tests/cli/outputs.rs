@@ -56,29 +56,198 @@ fn a_device_is_not_replaced_by_a_file() {
     );
 }
 
-/// The limit on the size of files stands for a disk that is full everywhere.
-#[cfg(unix)]
 #[test]
-fn when_nothing_can_take_the_result_one_sentence_says_so_and_nothing_is_left() {
+fn an_input_is_never_an_output_whatever_it_is_called() {
     let desk = Desk::new();
-    let before = desk.files();
-    let program = desk.mimeo(&format!("train {QUICK} --out x.safetensors"));
-    let limited = std::process::Command::new("sh")
-        .args(["-c", r#"trap "" XFSZ; ulimit -f 8; exec "$0" "$@""#])
-        .arg(program.get_program())
-        .args(program.get_args())
-        .current_dir(desk.path(""))
-        .env("TMPDIR", desk.path(""))
-        .output();
-    let ran = Ran::from(limited.expect("a shell"));
-    assert_eq!(ran.exit, Some(1), "{}", ran.stderr);
-    let sentence = ran.error();
-    assert!(
-        sentence.contains("make room and run this again"),
-        "what to do: {sentence}"
-    );
-    assert!(before == desk.files(), "nothing half-written stays");
+    let weights = "base/unet/diffusion_pytorch_model.safetensors";
+    for (path, bytes) in mimeo_base::files() {
+        desk.put(&format!("base/{path}"), bytes);
+    }
+    desk.put("lora.safetensors", trained());
+    fs::hard_link(desk.path("lora.safetensors"), desk.path("hard.safetensors")).expect("a link");
+    desk.put("recipe.safetensors", trained());
+    fs::create_dir(desk.path("in")).expect("a folder");
+    let quick = |more: &str| format!("train {QUICK} --overwrite {more}");
+    let mut commands = vec![
+        (quick("--out a.png"), "--original"),
+        (quick("--out in/../b.png"), "--target"),
+        (quick("--out mask.png"), "--mask"),
+        (
+            quick("--recipe recipe.safetensors --out recipe.safetensors"),
+            "--recipe",
+        ),
+        (
+            quick("--recipe lora.safetensors --out ./hard.safetensors"),
+            "--recipe",
+        ),
+        (
+            quick("--method copier --copier lora.safetensors --out lora.safetensors"),
+            "--copier",
+        ),
+        (
+            quick("--method copier --out x.safetensors --save-copier a.png"),
+            "--original",
+        ),
+        (quick(&format!("--base base --out {weights}")), "--base"),
+        (
+            "grid --lora lora.safetensors --out lora.safetensors --overwrite".to_owned(),
+            "--lora",
+        ),
+        (
+            "sample --prompt p --lora lora.safetensors:0.5 --out hard.safetensors --overwrite"
+                .to_owned(),
+            "--lora",
+        ),
+    ];
+    #[cfg(unix)]
+    {
+        let link = desk.path("link.png");
+        std::os::unix::fs::symlink(desk.path("a.png"), link).expect("a link");
+        commands.push((quick("--out link.png"), "--original"));
+    }
+    for (command, flag) in commands {
+        let sentence = desk.refused(&command, 2);
+        assert!(
+            sentence.contains(&format!("{flag} reads this")) && sentence.contains("another name"),
+            "{command}: {sentence}"
+        );
+    }
+    // A companion is sent the same files.
+    let remote = quick("--remote ws://127.0.0.1:1 --out a.png");
+    let sentence = desk.refused(&remote, 2);
+    assert!(sentence.contains("--original reads this"), "{sentence}");
 }
+
+#[test]
+fn a_result_has_the_ending_that_other_programs_look_for() {
+    let desk = Desk::new();
+    desk.put("lora.safetensors", trained());
+    let long = "x".repeat(300);
+    for (command, words) in [
+        (format!("train {QUICK} --out noext"), "ends in .safetensors"),
+        (
+            format!("train {QUICK} --out x.ckpt"),
+            "ends in .safetensors",
+        ),
+        (format!("train {QUICK} --out x.png"), "ends in .safetensors"),
+        (
+            format!("train {QUICK} --out x.safetensors/"),
+            "no name for a file",
+        ),
+        (
+            format!("train {QUICK} --out {long}.safetensors"),
+            "this name cannot be used",
+        ),
+        (
+            format!("train {QUICK} --method copier --out x.safetensors --save-copier c.bin"),
+            "ends in .safetensors",
+        ),
+        ("sample --prompt p --out x.jpg".to_owned(), "ends in .png"),
+        (
+            "grid --lora lora.safetensors --out sheet".to_owned(),
+            "ends in .png",
+        ),
+    ] {
+        let sentence = desk.refused(&command, 2);
+        assert!(sentence.contains(words), "{words:?} in: {sentence}");
+    }
+}
+
+#[test]
+fn two_results_never_share_a_file() {
+    let desk = Desk::new();
+    for copier in ["x.safetensors", "./x.safetensors", "X.safetensors"] {
+        let sentence = desk.refused(
+            &format!(
+                "train {QUICK} --method copier --overwrite --out x.safetensors --save-copier {copier}"
+            ),
+            2,
+        );
+        assert!(sentence.contains("two results"), "{sentence}");
+    }
+    let sentence = desk.refused(
+        "sample --prompt p --count 2 --seed 18446744073709551615 --out x.png",
+        2,
+    );
+    assert!(sentence.contains("Lower --seed or --count"), "{sentence}");
+}
+
+#[test]
+fn a_run_that_explodes_at_once_leaves_the_old_file_and_says_so() {
+    let desk = Desk::new();
+    desk.put("good.safetensors", trained());
+    let sentence = desk.refused(
+        "train --method addift --overwrite --steps 20 --lr 1 --clip off --schedule constant \
+         --device cpu --original a.png --target b.png --out good.safetensors",
+        1,
+    );
+    for words in [
+        "exploded",
+        "nothing was trained that is worth keeping",
+        "Lower the learning rate",
+    ] {
+        assert!(sentence.contains(words), "{words:?} in: {sentence}");
+    }
+}
+
+#[test]
+fn a_run_that_learns_nothing_writes_nothing_and_says_so() {
+    let desk = Desk::new();
+    desk.put("good.safetensors", trained());
+    // The first step of a warm-up has a learning rate of 0.
+    let sentence = desk.refused(
+        &format!("train {QUICK} --steps 1 --warmup 1 --overwrite --out good.safetensors"),
+        1,
+    );
+    assert!(
+        sentence.contains("still changes nothing") && sentence.contains("shorten the warm-up"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn what_a_run_kept_that_broke_down_replaces_nothing() {
+    let desk = Desk::new();
+    desk.put("good.safetensors", trained());
+    let exploding = |out: &str| desk.train(&format!("{EXPLODES_LATE} --overwrite --out {out}"));
+    let ran = exploding("good.safetensors");
+    assert_eq!(ran.exit, Some(1), "{}", ran.stderr);
+    assert!(
+        ran.error().contains("the weights of step"),
+        "{}",
+        ran.stderr
+    );
+    let kept = desk.path("good_broken_down.safetensors");
+    assert!(
+        ran.stdout.contains("good_broken_down.safetensors"),
+        "where it is: {}",
+        ran.stdout
+    );
+    let good = fs::read(desk.path("good.safetensors")).expect("the old file");
+    assert!(good == trained(), "it is as it was");
+
+    let step: u32 = read_lora(&kept).metadata["ss_steps"]
+        .parse()
+        .expect("a step");
+    assert!(
+        step > 0
+            && ran
+                .error()
+                .contains(&format!("the weights of step {step} are kept")),
+        "the file says which step it is of, {step}: {}",
+        ran.stderr
+    );
+    let first = exploding("free.safetensors");
+    assert_eq!(first.exit, Some(1), "{}", first.stderr);
+    let free = read_lora(&desk.path("free.safetensors"));
+    assert!(
+        free.modules == read_lora(&kept).modules,
+        "where nothing was, it has its place"
+    );
+}
+
+/// A learning rate that rises so slowly that some good weights are kept before it is too high.
+const EXPLODES_LATE: &str = "--steps 300 --lr 1 --warmup 1000";
 
 /// Needs the right to mount a small file system; says so where it has not.
 #[cfg(target_os = "linux")]

@@ -17,10 +17,151 @@ fn numbers_that_train_nothing_are_refused() {
         ("--method magic", "magic"),
         ("--device toaster", "toaster"),
         ("--stepz 3", "--stepz"),
+        ("--lr 0,001", "Learning rate must be a number between"),
+        ("--lr 0,001", "Use a point for decimals"),
+        ("--lr -1e-4", "Learning rate must be between"),
+        (
+            "--steps 1,000",
+            "Steps must be a number between 1 and 100000",
+        ),
+        ("--steps 1.5", "Steps must be a whole number"),
+        ("--rank -4", "Rank must be between 1 and 128, not -4"),
+        ("--alpha inf", "Alpha must be between"),
+        ("--batch-size 1e30", "Batch size must be between"),
+        ("--seed -1", "No number stands for a random seed"),
+        (
+            "--seed 1.5",
+            "Seed must be a whole number between 0 and 18446744073709551615",
+        ),
+        ("--clip 0", "To have none, write off"),
+        ("--min-snr -1", "min-SNR gamma must be between"),
+        ("--timesteps -1-500", "such as 500-1000"),
+        ("--feather 2px", "no commas or units"),
+        (
+            "--method addift --multiplier 0",
+            "Multiplier must be between 0.01 and 8",
+        ),
+        (
+            "--method addift --multiplier nan",
+            "Multiplier must be between -8 and 8, not NaN",
+        ),
+        (
+            "--method addift --copier-steps 9",
+            "--copier-steps belongs to method copier",
+        ),
     ] {
         let sentence = desk.refused(&format!("train {QUICK} --out x.safetensors {flags}"), 2);
         assert!(sentence.contains(words), "{words:?} in: {sentence}");
     }
+}
+
+#[test]
+fn numbers_that_draw_nothing_are_refused() {
+    let desk = Desk::new();
+    let sample = "sample --device cpu --prompt p --out x.png";
+    for (flags, words) in [
+        (
+            "--lora x.safetensors:nan",
+            "Strength must be between -8 and 8, not NaN",
+        ),
+        (
+            "--lora x.safetensors:1e30",
+            "Strength must be between -8 and 8",
+        ),
+        (
+            "--lora x.safetensors:1,5",
+            "Strength must be a number between -8 and 8, not",
+        ),
+        ("--seed -1", "No number stands for a random seed"),
+        ("--steps 0", "Steps must be between 1 and 1000, not 0"),
+        ("--steps 20,5", "Steps must be a number between 1 and 1000"),
+        (
+            "--guidance 7,5",
+            "Guidance must be a number between 0 and 50",
+        ),
+        ("--guidance -1", "Guidance must be between 0 and 50, not -1"),
+        ("--count many", "Count must be a number between 1 and 1000"),
+        ("--width -64", "Width must be between 1 and"),
+        ("--height 1e30", "Height must be between 1 and"),
+    ] {
+        let sentence = desk.refused(&format!("{sample} {flags}"), 2);
+        assert!(sentence.contains(words), "{words:?} in: {sentence}");
+    }
+    for (command, words) in [
+        (
+            "grid --lora x.safetensors --out x.png --strengths -1,nan",
+            "Multiplier must be between",
+        ),
+        (
+            "grid --lora x.safetensors --out x.png --scale 0",
+            "Scale must be between 1 and 16",
+        ),
+        ("bench methods --seeds 0", "Seeds must be between 1 and 100"),
+        (
+            "bench service --idle-secs 0",
+            "Idle seconds must be between 1 and",
+        ),
+        (
+            "serve --port 65536",
+            "Port must be between 0 and 65535, not 65536",
+        ),
+        (
+            "serve --save-every 0,5",
+            "Save every must be a number between 0 and 86400",
+        ),
+        ("serve --max-blobs -1", "Max blobs must be between 0 and"),
+        (
+            "serve --device-memory 1e30",
+            "Device memory must be between 1 and",
+        ),
+    ] {
+        let sentence = desk.refused(command, 2);
+        assert!(sentence.contains(words), "{words:?} in: {sentence}");
+    }
+}
+
+#[test]
+fn what_begins_with_a_dash_is_named_with_what_to_write() {
+    let desk = Desk::new();
+    desk.put("-dash.png", crate::desk::pair().original_png);
+    for command in [
+        "train --original -dash.png --target b.png --out x.safetensors",
+        "inspect -dash.png",
+        "sample --prompt p --out -dash.png",
+    ] {
+        let sentence = desk.refused(command, 2);
+        assert!(
+            sentence.contains(r#""-dash.png" begins with a dash"#)
+                && sentence.contains(r#""./-dash.png""#),
+            "{command}: {sentence}"
+        );
+    }
+    desk.put("-hat.png", crate::desk::pair().original_png);
+    let sentence = desk.refused("inspect -hat.png", 2);
+    assert!(sentence.contains(r#""./-hat.png""#), "no help: {sentence}");
+    let sentence = desk.refused("sample --prompt -hat --negative -cap --out x.jpg", 2);
+    assert!(
+        sentence.contains("ends in .png"),
+        "a prompt is taken: {sentence}"
+    );
+    // Written so, it is a file like any other: here one that is read, and not written over.
+    for out in ["./-dash.png", "-dash.png"] {
+        let command = format!("train {QUICK} --original ./-dash.png --overwrite --out={out}");
+        let sentence = desk.refused(&command, 2);
+        assert!(sentence.contains("--original reads this"), "{sentence}");
+    }
+}
+
+#[test]
+fn a_warm_up_that_is_never_over_is_told() {
+    let desk = Desk::new();
+    let ran = desk.train("--warmup 100 --out x.safetensors").done();
+    assert!(
+        ran.stderr
+            .contains("The warm-up (100 steps) is not over when this pass ends (3 steps)"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]
@@ -38,6 +179,18 @@ fn a_recipe_file_with_a_mistake_is_refused_by_key_and_file() {
         ("[pass]\nstepz = 5", "pass.stepz"),
         ("pass = = 5", "line 1"),
         (r#"{"pass": {"rank": "many"}}"#, "pass.rank"),
+        ("[pass]\nclip_norm = nan", "Gradient clipping must be"),
+        ("[pass]\nlearning_rate = 0,001", "line 2"),
+        (
+            "[pass]\nlearning_rate = \"0,001\"",
+            "Use a point for decimals",
+        ),
+        ("seed = -1", "No number stands for a random seed"),
+        (
+            "method = \"addift\"\n[addift]\nmultiplier = 0",
+            "Multiplier must be between 0.01 and 8",
+        ),
+        (r#"{"seed": 1, "seed": 2}"#, "stands twice"),
     ] {
         desk.put("r.toml", text);
         let sentence = desk.refused(

@@ -1,8 +1,10 @@
 //! Limits: sockets, pictures, memory, and what a job may name.
 
+use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
-    BaseId, BatchSize, ClientMessage, CopierChoice, CopierId, JobState, MemoryPlan, Precision,
-    Rank, Rejection, ServerMessage, TrainJob,
+    BaseId, BatchSize, ClientMessage, CopierChoice, CopierId, JobEventKind, JobState, LearningRate,
+    LrSchedule, MemoryPlan, Multiplier, Precision, PreviewPlan, Rank, Rejection, ServerMessage,
+    Steps, TrainJob,
 };
 
 use crate::client::{Client, blob_id};
@@ -126,6 +128,98 @@ async fn pictures_take_only_the_room_they_are_given() {
     let answer = client.put(blob_id(picture), picture).await;
     assert_eq!(answer.status, 507, "no room");
     assert!(answer.text().contains("--max-blobs"), "what to do");
+}
+
+#[tokio::test]
+async fn without_room_for_previews_a_job_still_comes_to_its_result() {
+    let companion = Companion::start("--max-blobs 1");
+    let mut client = companion.client().await;
+    let mut job = client.quick_job("full").await;
+    let pair = mimeo_base::pairs()
+        .iter()
+        .find(|pair| pair.edit == "glasses");
+    let pair = pair.expect("glasses are bundled");
+    let taken = pair.original_png.len() + pair.target_png.len() + pair.mask_png.len();
+    // All but less than a preview takes.
+    let filler = noise((1 << 20) - taken - 4000);
+    client.upload(&filler).await;
+    job.previews = Some(PreviewPlan {
+        every: Steps::constant(3),
+        prompt: "a girl".to_owned(),
+        seed: 7,
+        strengths: PreviewPlan::STRENGTHS.to_vec(),
+    });
+    let id = client.submit(job).await;
+    assert_eq!(
+        client.until_over(id).await,
+        JobState::Finished,
+        "all the same"
+    );
+    assert!(!client.lora(id).await.is_empty(), "with its result");
+    let notes = client.events.iter().filter(|event| {
+        matches!(&event.kind, JobEventKind::Note { text } if text.contains("no room for previews"))
+    });
+    assert_eq!(notes.count(), 1, "said once");
+}
+
+/// A picture that takes not much less than so many bytes, and not more.
+fn noise(bytes: usize) -> Vec<u8> {
+    const WIDTH: u32 = 64;
+    let mut height = bytes / (3 * WIDTH as usize);
+    loop {
+        let mut state = 1_u32;
+        let pixels = (0..height * 3 * WIDTH as usize).map(|_| {
+            // Xorshift (Marsaglia 2003): nothing that a PNG could make smaller.
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            (state >> 24) as u8
+        });
+        let picture = Rgb::new(WIDTH, height as u32, pixels.collect()).unwrap();
+        let png = encode_png(&picture).unwrap();
+        if png.len() <= bytes {
+            return png;
+        }
+        // In proportion, and a row less for what the file has besides.
+        height = height * bytes / png.len() - 1;
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_explodes_at_once_fails_and_leaves_no_file() {
+    let companion = Companion::start("");
+    let mut client = companion.client().await;
+    let mut job = client.quick_job("exploded").await;
+    job.recipe.pass.steps = Steps::constant(20);
+    job.recipe.pass.learning_rate = LearningRate::constant(1.0);
+    job.recipe.pass.clip_norm = None;
+    job.recipe.pass.schedule = LrSchedule::Constant;
+    let id = client.submit(job).await;
+    let JobState::Failed { message } = client.until_over(id).await else {
+        panic!("it explodes");
+    };
+    assert!(
+        message.contains("nothing was trained that is worth keeping"),
+        "{message}"
+    );
+    let files = client.files(id);
+    assert!(
+        files.is_empty(),
+        "nothing is offered as a result: {files:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_multiplier_of_zero_is_refused_by_name_when_it_is_submitted() {
+    let companion = Companion::start("");
+    let mut client = companion.client().await;
+    let mut job = client.quick_job("still").await;
+    job.recipe.addift.multiplier = Multiplier::constant(0.0);
+    let sentence = refused(&mut client, job).await.to_string();
+    assert!(
+        sentence.contains("Multiplier must be between 0.01 and 8"),
+        "{sentence}"
+    );
 }
 
 #[tokio::test]

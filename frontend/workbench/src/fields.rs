@@ -174,28 +174,32 @@ impl Field {
             }
             _ => {}
         }
-        serde_json::from_value(json).map_err(|error| error.to_string())
+        let with: Recipe = serde_json::from_value(json).map_err(|error| error.to_string())?;
+        match with.check() {
+            // What is wrong elsewhere is said there.
+            Err(error) if error.path() == self.path => Err(error.to_string()),
+            _ => Ok(with),
+        }
     }
 
-    /// The value that a text means.
-    ///
-    /// # Errors
-    /// When it is no number where one is needed.
-    pub fn parse(&self, text: &str) -> Result<Value, String> {
+    /// The value that a text means. What is no number where one is needed stays a text, which
+    /// [`Self::with`] refuses in the recipe's own words.
+    #[must_use]
+    pub fn parse(&self, text: &str) -> Value {
         let text = text.trim();
         match self.kind {
-            OptionalNumber if text.is_empty() => Ok(Value::Null),
+            OptionalNumber if text.is_empty() => Value::Null,
             Number | OptionalNumber => {
+                // As this page writes them, with a real minus.
+                let typed = text.replace('\u{2212}', "-");
                 // Whole numbers stay whole: a seed has more digits than a float.
-                let whole = text.parse::<u64>().map(Value::from);
-                let number = || text.parse::<f64>().ok().filter(|number| number.is_finite());
-                whole
-                    .ok()
-                    .or_else(|| number().map(Value::from))
-                    .ok_or_else(|| format!("{} must be a number. Correct it.", self.label))
+                let whole = || typed.parse::<u64>().ok().map(Value::from);
+                let number = || typed.parse().ok().filter(|number: &f64| number.is_finite());
+                let value = whole().or_else(|| number().map(Value::from));
+                value.unwrap_or_else(|| Value::from(text))
             }
-            Switch => Ok(Value::Bool(text == "true")),
-            Choice(_) | Text => Ok(Value::from(text)),
+            Switch => Value::Bool(text == "true"),
+            Choice(_) | Text => Value::from(text),
         }
     }
 
@@ -283,7 +287,7 @@ mod tests {
         for field in FIELDS {
             let value = field.value(&recipe());
             let text = Field::text(&value);
-            let parsed = field.parse(&text).unwrap();
+            let parsed = field.parse(&text);
             let written = field.with(&recipe(), parsed);
             assert_eq!(
                 written.as_ref(),
@@ -299,16 +303,75 @@ mod tests {
         let rank = Field::at("/pass/rank").unwrap();
         let reason = rank.with(&recipe(), 0.into()).unwrap_err();
         assert!(reason.contains("between 1 and 128"), "{reason}");
-        let reason = rank.parse("eight").unwrap_err();
-        assert!(reason.contains("Rank must be a number"), "{reason}");
+        let reason = rank.with(&recipe(), rank.parse("eight")).unwrap_err();
+        assert!(
+            reason.contains("Rank must be a number between 1 and 128"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn every_number_refuses_what_people_mistype_with_what_is_allowed() {
+        let mut addift = recipe();
+        addift.method = Method::Addift;
+        for field in FIELDS {
+            let (Number | OptionalNumber) = field.kind else {
+                continue;
+            };
+            for typed in ["0,001", "nan", "inf", "1e30", "-1e30", "ten", "5 %"] {
+                let refusal = field.with(&addift, field.parse(typed));
+                let Err(refusal) = refusal else {
+                    panic!("{} takes {typed}", field.path);
+                };
+                assert!(
+                    refusal.contains(" must be ") && refusal.contains("between"),
+                    "{} of {typed}: {refusal}",
+                    field.path
+                );
+            }
+        }
+        let refused = |path: &str, typed: &str| {
+            let field = Field::at(path).unwrap();
+            field.with(&addift, field.parse(typed)).unwrap_err()
+        };
+        for (path, typed, words) in [
+            (
+                "/addift/multiplier",
+                "0",
+                "Multiplier must be between 0.01 and 8",
+            ),
+            ("/seed", "-1", "No number stands for a random seed"),
+            ("/pass/steps", "1.5", "Steps must be a whole number"),
+            ("/pass/learning_rate", "0,001", "Use a point for decimals"),
+            (
+                "/pass/timesteps/0",
+                "-1",
+                "First timestep must be between 0 and 999",
+            ),
+        ] {
+            let refusal = refused(path, typed);
+            assert!(refusal.contains(words), "{path}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_field_says_nothing_about_what_is_wrong_elsewhere() {
+        let mut broken = recipe();
+        broken.method = Method::Addift;
+        broken.addift.multiplier = mimeo_protocol::Multiplier::constant(0.0);
+        let seed = Field::at("/seed").unwrap();
+        assert!(seed.with(&broken, 7.into()).is_ok(), "the seed is well");
+        let multiplier = Field::at("/addift/multiplier").unwrap();
+        let minus = multiplier.with(&broken, multiplier.parse("\u{2212}0.5"));
+        assert!(minus.is_ok(), "a real minus: {minus:?}");
     }
 
     #[test]
     fn an_optional_number_can_be_switched_off_and_on() {
         let clip = Field::at("/pass/clip_norm").unwrap();
-        let off = clip.with(&recipe(), clip.parse(" ").unwrap()).unwrap();
+        let off = clip.with(&recipe(), clip.parse(" ")).unwrap();
         assert_eq!(off.pass.clip_norm, None, "empty is off");
-        let on = clip.with(&off, clip.parse("2").unwrap()).unwrap();
+        let on = clip.with(&off, clip.parse("2")).unwrap();
         assert_eq!(
             on.pass.clip_norm.map(|norm| norm.get()),
             Some(2.0),

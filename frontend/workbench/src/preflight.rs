@@ -164,7 +164,13 @@ pub fn problems(bench: &Workbench, facts: Facts<'_>) -> Vec<Problem> {
     };
     let found = verdicts(bench, facts).map(|(_, verdict)| problem(verdict));
     let name = job_name(&bench.settings().name).err();
-    found.into_iter().flatten().chain(name).collect()
+    let recipe = recipe(bench).err();
+    found
+        .into_iter()
+        .flatten()
+        .chain(name)
+        .chain(recipe)
+        .collect()
 }
 
 /// Whether it could be trained, if only what is on its way were here.
@@ -173,7 +179,7 @@ pub fn only_waits(bench: &Workbench, facts: Facts<'_>) -> bool {
     let verdicts = verdicts(bench, facts).map(|(_, verdict)| verdict);
     let waits = verdicts.iter().any(|it| matches!(it, Verdict::Wait(_)));
     let fails = verdicts.iter().any(|it| matches!(it, Verdict::Problem(_)));
-    waits && !fails && job_name(&bench.settings().name).is_ok()
+    waits && !fails && job_name(&bench.settings().name).is_ok() && recipe(bench).is_ok()
 }
 
 /// The job that the workbench becomes, with its pictures as they will be trained.
@@ -277,6 +283,15 @@ pub fn job_name(typed: &str) -> Result<JobName, Problem> {
             sentence: error.to_string(),
             fix: Some(Fix::Name),
         })
+}
+
+/// Whether the recipe can be trained: one that an older version kept may not be.
+fn recipe(bench: &Workbench) -> Result<(), Problem> {
+    bench.settings().recipe.check().map_err(|error| Problem {
+        check: Check::Model,
+        sentence: error.to_string(),
+        fix: None,
+    })
 }
 
 fn model(facts: Facts<'_>) -> Verdict {
@@ -411,6 +426,7 @@ fn memory(bench: &Workbench, facts: Facts<'_>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use mimeo_image::{Mask, Rect};
+    use mimeo_protocol::{Method, Multiplier, Recipe};
 
     use super::*;
     use crate::workbench::examples::{SIDE, base, pair, square};
@@ -465,6 +481,25 @@ mod tests {
             };
             assert_eq!(problems(&pair(), facts)[0].fix, Some(fix), "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_kept_recipe_that_trains_nothing_is_refused_before_it_is_sent() {
+        let mut state = pair().state().clone();
+        state.settings.recipe = Recipe::preset(Method::Addift, state.settings.size);
+        state.settings.recipe.addift.multiplier = Multiplier::constant(0.0);
+        let bench = Workbench::with_state(state);
+        let base = base();
+        let found = problems(&bench, facts(&base));
+        let [problem] = &found[..] else {
+            panic!("one at a time: {found:?}");
+        };
+        assert!(
+            problem.sentence.contains("Multiplier must be between"),
+            "{}",
+            problem.sentence
+        );
+        assert!(to_job(&bench, facts(&base)).is_err(), "it is not sent");
     }
 
     #[test]

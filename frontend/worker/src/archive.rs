@@ -4,9 +4,9 @@
 use std::rc::Rc;
 
 use mimeo_protocol::{
-    BlobId, CopierInfo, FileKind, JobEventKind, JobId, JobProgress, Pace, ResultFile, Transition,
+    CopierInfo, FileKind, JobEventKind, JobId, JobProgress, Pace, ResultFile, Transition,
 };
-use mimeo_service::{Archive, NewCopier, Trouble, blob};
+use mimeo_service::{Archive, KeptPicture, NewCopier, Trouble, blob};
 
 use crate::ledger::Copier;
 use crate::server::{blob_path, file_path, state_path};
@@ -59,10 +59,10 @@ impl Archive for JobArchive {
         Ok(())
     }
 
-    fn keep_picture(&mut self, png: &[u8]) -> Result<BlobId, Trouble> {
+    fn keep_picture(&mut self, png: &[u8]) -> Result<KeptPicture, Trouble> {
         let id = blob::id_of(png);
         self.worker.keep(blob_path(id), png.to_vec());
-        Ok(id)
+        Ok(KeptPicture::As(id))
     }
 
     fn has_copier(&self, fingerprint: &str) -> bool {

@@ -49,10 +49,17 @@ pub async fn run(worker: &Rc<Worker>, id: JobId) {
     let archive = JobArchive::new(Rc::clone(worker), id);
     let recorder = Recorder::new(archive, job.clone(), Arc::clone(&steering), SAVE);
     let recorder = RefCell::new(recorder);
-    let went = go(worker, &job, &recorder, &steering).await;
+    let mut went = go(worker, &job, &recorder, &steering).await;
     if matches!(went, Went::Wrong(_)) && lost_the_gpu().await {
         // The page was told, and starts a worker that goes on from the last state.
         pending::<()>().await;
+    }
+    recorder.borrow_mut().keep_results(&went);
+    // A job is over once its results are on disk; on a full one it waits for room, and says so.
+    if matches!(went, Went::Through(_))
+        && let Err(ended) = keep(worker, &steering, &recorder).await
+    {
+        went = ended;
     }
     if matches!(went, Went::Ended(End::Discard)) {
         worker.forget_results(id).await;

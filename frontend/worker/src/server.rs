@@ -158,9 +158,13 @@ impl Worker {
             .any(|kind| path.starts_with(kind));
         let found = match is_known {
             true => {
-                // The page is told of a file before it is written. If it cannot be, it is not here.
+                // The page is told of a file before it is written. What waits for room on a full
+                // disk can be downloaded all the same.
                 _ = self.flush().await;
-                self.disk.copy(path).await
+                match self.unwritten(path) {
+                    Some(bytes) => blob_of(&bytes).ok(),
+                    None => self.disk.copy(path).await,
+                }
             }
             false => None,
         };
@@ -295,6 +299,7 @@ impl Worker {
     async fn check(&self, job: &TrainJob) -> Answer<()> {
         rules::check_queue(self.ledger.borrow().queue().len())?;
         rules::check_prompts(job)?;
+        rules::check_recipe(job)?;
         if let CopierChoice::Given(id) = job.copier {
             let copiers = self.ledger.borrow().copiers();
             if !copiers.iter().any(|copier| copier.id == id) {

@@ -306,6 +306,14 @@ impl Worker {
         self.is_urgent.set(true);
     }
 
+    /// A file that could not be written yet.
+    pub fn unwritten(&self, path: &str) -> Option<Vec<u8>> {
+        let files = self.files.borrow();
+        // The newest, where it was kept again.
+        let (_, bytes) = files.iter().rev().find(|(known, _)| known == path)?;
+        Some(bytes.clone())
+    }
+
     /// Removes a file once what follows from its end is written.
     pub fn forget_later(&self, path: String) {
         self.unwanted.borrow_mut().push(path);

@@ -27,7 +27,8 @@ pub enum Outcome {
         /// Steps done in it.
         step: u32,
     },
-    /// Because the loss broke down; the last good weights are kept.
+    /// Because the loss broke down, or nothing was learnt; the last good weights are kept, if there
+    /// are any.
     Diverged {
         /// What happened and what to do.
         reason: String,
@@ -150,6 +151,19 @@ pub async fn file_from_network(
     Ok(file)
 }
 
+/// Whether a LoRA changes nothing at any strength: its up projections, which begin at 0, still are.
+pub(crate) fn is_untrained(file: &LoraFile) -> bool {
+    largest_up(file) == 0.0
+}
+
+/// Half of the smallest number that f16 holds; this and anything smaller becomes 0 in it.
+const F16_NOTHING: f32 = 1.0 / (1 << 25) as f32;
+
+fn largest_up(file: &LoraFile) -> f32 {
+    let values = file.modules.values().flat_map(|module| &module.up.data);
+    values.fold(0.0_f32, |largest, value| largest.max(value.abs()))
+}
+
 /// A file's bytes; in full precision, with a note, where half cannot hold the numbers, so that
 /// nothing is lost.
 ///
@@ -164,13 +178,18 @@ pub fn encode(
         Precision::F16 => mimeo_checkpoint::Precision::F16,
         Precision::F32 => mimeo_checkpoint::Precision::F32,
     };
-    match file.write(precision) {
-        Err(LoraFileError::F16Overflow { .. }) => {
-            note("Half precision cannot hold these weights, so they are saved as f32.");
-            file.write(mimeo_checkpoint::Precision::F32)
-        }
-        written => written,
-    }
+    let vanishes = !is_untrained(file) && largest_up(file) <= F16_NOTHING;
+    let written = match precision {
+        mimeo_checkpoint::Precision::F16 if vanishes => None,
+        precision => match file.write(precision) {
+            Err(LoraFileError::F16Overflow { .. }) => None,
+            written => Some(written),
+        },
+    };
+    written.unwrap_or_else(|| {
+        note("Half precision cannot hold these weights, so they are saved as f32.");
+        file.write(mimeo_checkpoint::Precision::F32)
+    })
 }
 
 /// What the metadata says about a finished pass.
@@ -229,4 +248,43 @@ pub(crate) fn describe(
 /// Recipes, scores and names of pictures are plain data, which JSON can always hold.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One module with this value in its up projection.
+    fn lora(up: f32) -> LoraFile {
+        let array = |value| Array {
+            shape: vec![1, 1],
+            data: vec![value],
+        };
+        let module = LoraModule {
+            down: array(1.0),
+            up: array(up),
+            alpha: 1.0,
+        };
+        let mut file = LoraFile::default();
+        file.modules.insert("lora_unet_mid".to_owned(), module);
+        file
+    }
+
+    #[test]
+    fn a_lora_whose_up_projections_are_still_zero_is_untrained() {
+        assert!(is_untrained(&lora(0.0)), "as it begins");
+        assert!(!is_untrained(&lora(-1e-9)), "a little is something");
+    }
+
+    #[test]
+    fn weights_that_half_precision_would_lose_are_saved_in_full() {
+        for (up, is_full) in [(1.0, false), (6e-8, false), (2.9e-8, true), (1e6, true)] {
+            let mut notes = 0;
+            let note = |_: &str| notes += 1;
+            let half = encode(&lora(up), Precision::F16, note).expect("a file");
+            let full = encode(&lora(up), Precision::F32, |_| ()).expect("a file");
+            assert_eq!(half == full, is_full, "{up}");
+            assert_eq!(notes == 1, is_full, "{up} is told");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use mimeo_checkpoint::{CheckpointError, LoraFileError};
 use mimeo_diffusion::tokenizer::TokenizerError;
 use mimeo_diffusion::{ConfigError, LoadError};
 use mimeo_image::ImageError;
+use mimeo_protocol::InvalidRecipe;
 use mimeo_train::TrainError;
 
 use crate::runtime::DeviceError;
@@ -68,11 +69,20 @@ pub enum EngineError {
         /// The LoRA.
         file: String,
     },
-    /// Training cannot go on, and nothing worth keeping was trained.
+    /// The recipe cannot be trained.
+    #[error(transparent)]
+    Recipe(#[from] InvalidRecipe),
+    /// Training cannot go on.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// The job came to its end, or broke down, with nothing that is worth keeping.
+    #[error("{reason}")]
+    NothingTrained {
+        /// What happened and what to do.
+        reason: String,
+    },
     /// The job was stopped before anything was trained.
-    #[error("stopped before the first step, so there is nothing to keep.")]
+    #[error("stopped before anything was trained, so there is nothing to keep.")]
     StoppedBeforeTraining,
     /// A picture size that the base cannot draw.
     #[error(

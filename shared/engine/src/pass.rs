@@ -245,6 +245,13 @@ impl Running<'_> {
             phase: self.phase,
             total: Some(self.pass.steps.get()),
         });
+        let (warmup, steps) = (self.pass.warmup.get(), self.pass.steps.get());
+        if warmup >= steps {
+            let text = format!(
+                "The warm-up ({warmup} steps) is not over when this pass ends ({steps} steps), so the learning rate never reaches its peak."
+            );
+            emit.emit(Event::Note { text });
+        }
         let Some(saved) = saved.filter(|saved| saved.phase() == self.phase) else {
             return;
         };

@@ -10,7 +10,9 @@ use mimeo_lora::LoraNetwork;
 use mimeo_protocol::{MaskRecipe, Method, Pass, Scores};
 use mimeo_train::{Objective, Pair};
 
-use crate::artifact::{Artifact, LoadedLora, Outcome, Provenance, describe, file_from_network};
+use crate::artifact::{
+    Artifact, LoadedLora, Outcome, Provenance, describe, file_from_network, is_untrained,
+};
 use crate::base::Base;
 use crate::calibrate::Calibration;
 use crate::error::EngineError;
@@ -69,13 +71,21 @@ pub async fn run(
         _ => Objective::Plain,
     };
     let training = session.train(objective, copier.as_ref(), saved, control, emit);
-    let ended = Box::pin(training).await?;
+    let mut ended = Box::pin(training).await?;
     let mut network = ended.network;
-    if ended.step == 0 {
+    // What changes nothing is no result, however it came about.
+    if is_untrained(&file_from_network(base, &network).await?) {
+        if ended.outcome == Outcome::Finished {
+            let reason = format!(
+                "after {} steps the LoRA still changes nothing, so it is not kept. Raise the learning rate, or shorten the warm-up.",
+                ended.step
+            );
+            ended.outcome = Outcome::Diverged { reason };
+        }
         if let Some(copier) = copier.filter(|copier| copier.trained) {
             return session.save_copier_only(copier, ended.outcome).await;
         }
-        return Err(EngineError::StoppedBeforeTraining);
+        return Err(nothing_to_keep(ended.outcome));
     }
 
     let mut scores = None;
@@ -101,6 +111,14 @@ pub async fn run(
         scores,
         outcome: ended.outcome,
     })
+}
+
+/// Why a job ends without a result.
+fn nothing_to_keep(outcome: Outcome) -> EngineError {
+    match outcome {
+        Outcome::Diverged { reason } => EngineError::NothingTrained { reason },
+        Outcome::Finished | Outcome::Stopped { .. } => EngineError::StoppedBeforeTraining,
+    }
 }
 
 /// Measures a finished LoRA on a pair, for `mimeo score`; none when the user stopped.
@@ -266,6 +284,7 @@ impl<'a> Session<'a> {
         job: &'a PreparedJob,
         emit: &mut impl Emit,
     ) -> Result<Self, EngineError> {
+        job.recipe.check()?;
         let scene = encode(base, job, emit)?;
         Ok(Self { base, job, scene })
     }
@@ -429,13 +448,13 @@ impl<'a> Session<'a> {
         copier: Copier,
         outcome: Outcome,
     ) -> Result<Artifact, EngineError> {
-        if copier.steps == 0 {
-            return Err(EngineError::StoppedBeforeTraining);
+        let copier = self.copier_file(&copier.network, copier.steps).await?;
+        if is_untrained(&copier) {
+            return Err(nothing_to_keep(outcome));
         }
-        let copier = Some(self.copier_file(&copier.network, copier.steps).await?);
         Ok(Artifact {
             lora: None,
-            copier,
+            copier: Some(copier),
             scores: None,
             outcome,
         })

@@ -154,6 +154,7 @@ pub struct PreviewRequest {
     #[serde(default)]
     pub negative_prompt: String,
     /// Which noise it starts from.
+    #[serde(deserialize_with = "crate::number::deserialize_seed")]
     pub seed: u64,
 }
 

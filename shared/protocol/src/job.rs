@@ -83,6 +83,7 @@ pub struct PreviewPlan {
     /// What to draw.
     pub prompt: String,
     /// Which noise it starts from.
+    #[serde(deserialize_with = "crate::number::deserialize_seed")]
     pub seed: u64,
     /// One picture for each.
     pub strengths: Vec<Strength>,

@@ -43,11 +43,13 @@ pub use event::{FileKind, JobEvent, JobEventKind, LossPoint, ResultFile};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId};
 pub use job::{CopierChoice, PairIds, PreviewPlan, TrainJob};
 pub use number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, OutOfRange,
-    Rank, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay,
+    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, InvalidNumber, InvalidSeed,
+    LearningRate, Multiplier, OutOfRange, Range, Rank, Share, Steps, Strength, TimestepRange,
+    Warmup, Weight, WeightDecay, parse_seed,
 };
 pub use recipe::{
-    AddiftRecipe, CopierRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass, Precision, Recipe,
+    AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass,
+    Precision, Recipe,
 };
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{

@@ -2,7 +2,13 @@
 //!
 //! They deserialise through the same check, so a recipe file cannot smuggle in a rank of 0.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The longest quote of what was typed, in characters.
+const QUOTE: usize = 40;
 
 /// A number outside the range that its type allows.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -18,14 +24,173 @@ pub struct OutOfRange {
     pub found: f64,
 }
 
+/// What cannot be a number of its type, in the user's words, with what is allowed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvalidNumber {
+    /// A number outside the range, or none at all (NaN).
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
+    /// A fraction of something that is counted.
+    #[error(
+        "{name} must be a whole number between {min} and {max}, not {found}. Leave the fraction away."
+    )]
+    Fraction {
+        /// What the number is.
+        name: &'static str,
+        /// Smallest value allowed.
+        min: f64,
+        /// Largest value allowed.
+        max: f64,
+        /// The value that was given.
+        found: f64,
+    },
+    /// A text that is none: a decimal comma, a unit, a word.
+    #[error("{name} must be a number between {min} and {max}, not {found:?}. {remedy}")]
+    NoNumber {
+        /// What the number is.
+        name: &'static str,
+        /// Smallest value allowed.
+        min: f64,
+        /// Largest value allowed.
+        max: f64,
+        /// What was typed, shortened.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+/// What a number is called, and which values it may have.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// What the number is, in the user's words.
+    pub name: &'static str,
+    /// Smallest value allowed.
+    pub min: f64,
+    /// Largest value allowed.
+    pub max: f64,
+    /// Whether it counts something.
+    pub is_whole: bool,
+}
+
+impl Range {
+    /// The value, if it is one of these.
+    ///
+    /// # Errors
+    /// [`InvalidNumber`] for NaN, for what lies outside, and for a fraction of what is counted.
+    pub fn check(self, value: f64) -> Result<f64, InvalidNumber> {
+        let Self { name, min, max, .. } = self;
+        let found = value;
+        // NaN lies in no range.
+        if !(min..=max).contains(&value) {
+            return Err(InvalidNumber::OutOfRange(OutOfRange {
+                name,
+                min,
+                max,
+                found,
+            }));
+        }
+        if self.is_whole && value.fract() != 0.0 {
+            return Err(InvalidNumber::Fraction {
+                name,
+                min,
+                max,
+                found,
+            });
+        }
+        Ok(value)
+    }
+
+    /// The value that a text means.
+    ///
+    /// # Errors
+    /// As [`Self::check`], and for what is no number.
+    pub fn parse(self, text: &str) -> Result<f64, InvalidNumber> {
+        // A real minus is what pages and word processors make of a dash.
+        match text.trim().replace('\u{2212}', "-").parse() {
+            Ok(value) => self.check(value),
+            Err(_) => Err(self.no_number(text)),
+        }
+    }
+
+    fn take(self, written: &Written) -> Result<f64, InvalidNumber> {
+        match written {
+            Written::Number(value) => self.check(*value),
+            Written::Text(text) => Err(self.no_number(text)),
+        }
+    }
+
+    fn no_number(self, text: &str) -> InvalidNumber {
+        let is_quoted = text.trim().parse().is_ok_and(f64::is_finite);
+        InvalidNumber::NoNumber {
+            name: self.name,
+            min: self.min,
+            max: self.max,
+            found: text.chars().take(QUOTE).collect(),
+            remedy: if is_quoted {
+                "Leave the quotation marks away."
+            } else {
+                "Use a point for decimals, and no commas or units."
+            },
+        }
+    }
+}
+
+/// What stands where a number belongs, before it is known to be one.
+enum Written {
+    Number(f64),
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl Visitor<'_> for Reader {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Written, E> {
+                Ok(Written::Number(value as f64))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Written, E> {
+                Ok(Written::Number(value as f64))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Written, E> {
+                Ok(Written::Number(value))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Written, E> {
+                Ok(Written::Text(text.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
+    }
+}
+
 macro_rules! checked_numbers {
     ($($(#[$doc:meta])* $name:ident($inner:ty) $label:literal $min:literal ..= $max:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
-        #[serde(try_from = "f64")]
+        #[serde(try_from = "Written")]
         pub struct $name($inner);
 
         impl $name {
+            /// What it is called, and which values it may have.
+            pub const RANGE: Range = Range {
+                name: $label,
+                min: $min as f64,
+                max: $max as f64,
+                // Of a type that holds no fractions, nothing is left of a half.
+                is_whole: 0.5_f64 as $inner as f64 != 0.5,
+            };
+
             /// The number itself.
             #[must_use]
             pub const fn get(self) -> $inner {
@@ -44,16 +209,18 @@ macro_rules! checked_numbers {
         }
 
         impl TryFrom<f64> for $name {
-            type Error = OutOfRange;
+            type Error = InvalidNumber;
 
-            fn try_from(value: f64) -> Result<Self, OutOfRange> {
-                let cast = value as $inner;
-                // The cast back catches fractions given for whole numbers; NaN fails every test.
-                if value >= $min as f64 && value <= $max as f64 && cast as f64 == value {
-                    Ok(Self(cast))
-                } else {
-                    Err(OutOfRange { name: $label, min: $min as f64, max: $max as f64, found: value })
-                }
+            fn try_from(value: f64) -> Result<Self, InvalidNumber> {
+                Self::RANGE.check(value).map(|value| Self(value as $inner))
+            }
+        }
+
+        impl TryFrom<Written> for $name {
+            type Error = InvalidNumber;
+
+            fn try_from(written: Written) -> Result<Self, InvalidNumber> {
+                Self::RANGE.take(&written).map(|value| Self(value as $inner))
             }
         }
 
@@ -65,15 +232,15 @@ macro_rules! checked_numbers {
         }
 
         impl std::str::FromStr for $name {
-            type Err = OutOfRange;
+            type Err = InvalidNumber;
 
-            fn from_str(text: &str) -> Result<Self, OutOfRange> {
-                Self::try_from(text.trim().parse::<f64>().unwrap_or(f64::NAN))
+            fn from_str(text: &str) -> Result<Self, InvalidNumber> {
+                Self::RANGE.parse(text).map(|value| Self(value as $inner))
             }
         }
 
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
             }
         }
@@ -115,7 +282,7 @@ checked_numbers! {
 
 /// Timesteps `min..max` of the noise schedule that are trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "(u32, u32)", into = "(u32, u32)")]
+#[serde(try_from = "(Written, Written)", into = "(u32, u32)")]
 pub struct TimestepRange {
     min: u32,
     max: u32,
@@ -168,11 +335,19 @@ impl TimestepRange {
     }
 }
 
-impl TryFrom<(u32, u32)> for TimestepRange {
-    type Error = OutOfRange;
+impl TryFrom<(Written, Written)> for TimestepRange {
+    type Error = InvalidNumber;
 
-    fn try_from((min, max): (u32, u32)) -> Result<Self, OutOfRange> {
-        Self::new(min, max)
+    fn try_from((min, max): (Written, Written)) -> Result<Self, InvalidNumber> {
+        let number = |name, min, max| Range {
+            name,
+            min,
+            max,
+            is_whole: true,
+        };
+        let first = number("First timestep", 0.0, 999.0).take(&min)?;
+        let last = number("Last timestep", 1.0, 1000.0).take(&max)?;
+        Ok(Self::new(first as u32, last as u32)?)
     }
 }
 
@@ -180,6 +355,72 @@ impl From<TimestepRange> for (u32, u32) {
     fn from(range: TimestepRange) -> Self {
         (range.min, range.max)
     }
+}
+
+/// What cannot be a seed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Seed must be a whole number between 0 and {max}, not {found}. No number stands for a random seed; choose any.",
+    max = u64::MAX
+)]
+pub struct InvalidSeed {
+    /// What was given; a text in quotation marks.
+    pub found: String,
+}
+
+/// The seed that a text means.
+///
+/// # Errors
+/// [`InvalidSeed`] for everything but the digits of a whole number that 64 bits hold.
+pub fn parse_seed(text: &str) -> Result<u64, InvalidSeed> {
+    text.trim().parse().map_err(|_parse_error| {
+        let found: String = text.chars().take(QUOTE).collect();
+        InvalidSeed {
+            found: format!("{found:?}"),
+        }
+    })
+}
+
+/// Reads a seed, refusing what is none in the same words as [`parse_seed`].
+///
+/// # Errors
+/// [`InvalidSeed`], as the format's own error.
+pub(crate) fn deserialize_seed<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<u64, D::Error> {
+    struct Reader;
+
+    fn invalid<E: serde::de::Error>(found: impl fmt::Display) -> E {
+        let found = found.to_string();
+        E::custom(InvalidSeed { found })
+    }
+
+    impl Visitor<'_> for Reader {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<u64, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<u64, E> {
+            u64::try_from(value).map_err(|_negative| invalid(value))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<u64, E> {
+            Err(invalid(value))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<u64, E> {
+            let found: String = text.chars().take(QUOTE).collect();
+            Err(invalid(format_args!("{found:?}")))
+        }
+    }
+
+    deserializer.deserialize_any(Reader)
 }
 
 #[cfg(test)]
@@ -229,5 +470,101 @@ mod tests {
             TimestepRange::new(999, 1000).is_ok(),
             "one timestep is enough"
         );
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_by_name_with_what_is_allowed() {
+        let rate = |text: &str| {
+            text.parse::<LearningRate>()
+                .expect_err("it is refused")
+                .to_string()
+        };
+        assert_eq!(
+            rate("0,001"),
+            "Learning rate must be a number between 0.00000001 and 1, not \"0,001\". Use a point for decimals, and no commas or units.",
+            "a decimal comma"
+        );
+        for (text, words) in [
+            ("nan", "not NaN"),
+            ("inf", "not inf"),
+            ("-1", "not -1"),
+            ("", "not \"\""),
+            ("1e-3 s", "no commas or units"),
+            (
+                "1e30",
+                "between 0.00000001 and 1, not 1000000000000000000000000000000",
+            ),
+        ] {
+            let refusal = rate(text);
+            assert!(refusal.starts_with("Learning rate must be "), "{refusal}");
+            assert!(refusal.contains(words), "{text:?}: {refusal}");
+        }
+        let half = "1.5"
+            .parse::<Steps>()
+            .expect_err("it is refused")
+            .to_string();
+        assert_eq!(
+            half,
+            "Steps must be a whole number between 1 and 100000, not 1.5. Leave the fraction away.",
+            "a fraction of a step"
+        );
+        let minus = "\u{2212}0.5".parse::<Multiplier>();
+        assert_eq!(minus.map(Multiplier::get), Ok(-0.5), "a real minus");
+    }
+
+    #[test]
+    fn a_text_in_the_place_of_a_number_is_refused_in_the_same_words() {
+        let refusal = |json: &str| {
+            let error = serde_json::from_str::<LearningRate>(json).expect_err("it is refused");
+            error.to_string()
+        };
+        assert!(
+            refusal("\"0,001\"").contains("Learning rate must be a number between"),
+            "comma"
+        );
+        let quoted = refusal("\"0.001\"");
+        assert!(
+            quoted.contains("Leave the quotation marks away"),
+            "{quoted}"
+        );
+        assert!(
+            refusal("true").contains("expected a number"),
+            "another kind"
+        );
+        let window = |json: &str| {
+            let error = serde_json::from_str::<TimestepRange>(json).expect_err("it is refused");
+            error.to_string()
+        };
+        for (json, words) in [
+            (
+                "[-1, 500]",
+                "First timestep must be between 0 and 999, not -1",
+            ),
+            (
+                "[0, 1001]",
+                "Last timestep must be between 1 and 1000, not 1001",
+            ),
+            ("[0.5, 500]", "First timestep must be a whole number"),
+            ("[0, \"all\"]", "Last timestep must be a number"),
+            ("[500, 500]", "First timestep must be between 0 and 499"),
+        ] {
+            assert!(window(json).contains(words), "{json}: {}", window(json));
+        }
+    }
+
+    #[test]
+    fn a_seed_is_a_whole_number_and_none_of_them_is_random() {
+        assert_eq!(
+            parse_seed(" 18446744073709551615 "),
+            Ok(u64::MAX),
+            "the largest"
+        );
+        for text in ["-1", "1.5", "0,5", "", "random", "18446744073709551616"] {
+            let refusal = parse_seed(text).expect_err("it is refused").to_string();
+            assert!(
+                refusal.contains(&format!("and 18446744073709551615, not {text:?}")),
+                "{refusal}"
+            );
+        }
     }
 }

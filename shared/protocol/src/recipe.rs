@@ -120,7 +120,8 @@ pub struct CopierRecipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddiftRecipe {
-    /// Multiplier of the LoRA while it is trained; the reverse direction uses its negative.
+    /// Multiplier of the LoRA while it is trained; the reverse direction uses its negative. Not 0:
+    /// see [`Recipe::check`].
     pub multiplier: Multiplier,
     /// Train the reverse direction in turn, so that negative strength undoes the change.
     pub antisymmetric: bool,
@@ -149,6 +150,7 @@ pub struct Recipe {
     /// How the pair becomes a LoRA.
     pub method: Method,
     /// Seed of every random draw of the run.
+    #[serde(deserialize_with = "crate::number::deserialize_seed")]
     pub seed: u64,
     /// Prompt under which both pictures are trained; empty works best on one pair.
     pub prompt: String,
@@ -166,7 +168,46 @@ pub struct Recipe {
     pub precision: Precision,
 }
 
+/// A recipe that cannot be trained, though each of its numbers is in range.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum InvalidRecipe {
+    /// The LoRA would have no part in the answers that it is to be trained by.
+    #[error(
+        "Multiplier must be between 0.01 and 8 or between -8 and -0.01 to train with method addift, not {found}. Choose a value in one of these ranges."
+    )]
+    Multiplier {
+        /// The value that was given.
+        found: f64,
+    },
+}
+
+impl InvalidRecipe {
+    /// Where in the recipe's JSON it is (RFC 6901).
+    #[must_use]
+    pub const fn path(&self) -> &'static str {
+        match self {
+            Self::Multiplier { .. } => "/addift/multiplier",
+        }
+    }
+}
+
+/// Closer to 0, a LoRA's gradients drown in what keeps AdamW from dividing by 0 (its ε is 1e-8).
+const LEAST_MULTIPLIER: f64 = 0.01;
+
 impl Recipe {
+    /// Whether it can be trained. Asked before a job is taken rather than when a recipe is read:
+    /// older versions took and stored what is refused now, and that has to be readable.
+    ///
+    /// # Errors
+    /// [`InvalidRecipe`], of what the method uses.
+    pub fn check(&self) -> Result<(), InvalidRecipe> {
+        let found = self.addift.multiplier.get();
+        if self.method == Method::Addift && found.abs() < LEAST_MULTIPLIER {
+            return Err(InvalidRecipe::Multiplier { found });
+        }
+        Ok(())
+    }
+
     /// Good settings of a method on a base of this size: nothing else need be given.
     #[must_use]
     pub fn preset(method: Method, size: ModelSize) -> Self {
@@ -307,5 +348,43 @@ mod tests {
             error.to_string().contains("stepz"),
             "the sentence names the field: {error}"
         );
+    }
+
+    #[test]
+    fn a_multiplier_of_zero_is_read_and_cannot_be_trained() {
+        let mut recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        assert_eq!(recipe.check(), Ok(()), "the preset");
+        for found in [0.0, -0.0, 0.001, -0.009] {
+            recipe.addift.multiplier = Multiplier::constant(found);
+            let json = serde_json::to_string(&recipe).expect("a recipe is plain data");
+            let read: Recipe = serde_json::from_str(&json).expect("it was stored once");
+            let refusal = read.check().expect_err("it trains nothing");
+            assert_eq!(refusal.path(), "/addift/multiplier", "where");
+            assert!(
+                refusal
+                    .to_string()
+                    .starts_with("Multiplier must be between 0.01 and 8"),
+                "{refusal}"
+            );
+        }
+        recipe.method = Method::Copier;
+        assert_eq!(recipe.check(), Ok(()), "the copier has no multiplier");
+    }
+
+    #[test]
+    fn a_seed_that_is_none_is_refused_with_what_is_allowed() {
+        let recipe = Recipe::preset(Method::Plain, ModelSize::Small);
+        let json = serde_json::to_value(&recipe).expect("a recipe is plain data");
+        for seed in ["-1", "1.5", "\"7\""] {
+            let mut json = json.clone();
+            json["seed"] = serde_json::from_str(seed).expect("JSON");
+            let error = serde_json::from_value::<Recipe>(json).expect_err("no seed");
+            let expected = format!("between 0 and 18446744073709551615, not {seed}");
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+        let mut json = json;
+        json["seed"] = u64::MAX.into();
+        let read: Recipe = serde_json::from_value(json).expect("the largest seed");
+        assert_eq!(read.seed, u64::MAX, "every digit of it");
     }
 }

@@ -25,11 +25,11 @@ pub trait Archive {
     /// [`Trouble`] when it cannot be kept.
     fn keep_file(&mut self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<(), Trouble>;
 
-    /// Keeps a picture; its id.
+    /// Keeps a picture, if there is room for pictures.
     ///
     /// # Errors
     /// [`Trouble`] when it cannot be kept.
-    fn keep_picture(&mut self, png: &[u8]) -> Result<BlobId, Trouble>;
+    fn keep_picture(&mut self, png: &[u8]) -> Result<KeptPicture, Trouble>;
 
     /// Whether there is a finished copier of this fingerprint.
     fn has_copier(&self, fingerprint: &str) -> bool;
@@ -54,6 +54,19 @@ pub trait Archive {
 
     /// Tells how far the job is; only the latest counts.
     fn tell_progress(&mut self, progress: JobProgress);
+}
+
+/// What became of a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeptPicture {
+    /// It is kept under this id.
+    As(BlobId),
+    /// Pictures have taken all the room that they are given. The run goes on without this one: its
+    /// result takes none of that room, and is worth more.
+    NoRoom {
+        /// What is full and what to do.
+        sentence: String,
+    },
 }
 
 /// A copier that is about to be known. Its name, picture and base are the job's.

@@ -25,7 +25,7 @@ pub mod recorder;
 pub mod rules;
 pub mod steering;
 
-pub use archive::{Archive, NewCopier, Trouble};
+pub use archive::{Archive, KeptPicture, NewCopier, Trouble};
 pub use error::ServiceError;
 pub use prepare::{JobToRun, Prepared, Shelf};
 pub use recorder::{Next, Recorder, SaveRule, Shared, Went};

@@ -19,7 +19,7 @@ use mimeo_protocol::{
     PreviewPlan, Strength, TrainJob, Transition,
 };
 
-use crate::archive::{Archive, NewCopier, Trouble};
+use crate::archive::{Archive, KeptPicture, NewCopier, Trouble};
 use crate::pace::Pace;
 use crate::prepare::{JobToRun, Prepared};
 use crate::steering::{End, Steering};
@@ -87,6 +87,8 @@ pub struct Recorder<A> {
     previewed: Option<(Phase, u32)>,
     snapped: Option<(Phase, u32)>,
     is_paused: bool,
+    /// Whether it was told that previews have no room.
+    told_no_room: bool,
     /// What keeps the run from going on.
     pub trouble: Option<Trouble>,
     /// Whether the state was saved since the user asked for a pause, or the server for an end.
@@ -112,6 +114,7 @@ impl<A: Archive> Recorder<A> {
             previewed: None,
             snapped: None,
             is_paused: false,
+            told_no_room: false,
             trouble: None,
             is_safe_to_wait: false,
         }
@@ -235,17 +238,29 @@ impl<A: Archive> Recorder<A> {
             Ok(bytes) => bytes,
             Err(error) => return self.fail(error.to_string()),
         };
+        let mut kept = None;
         self.persist(|archive| {
-            let picture = archive.keep_picture(&bytes)?;
-            archive.record(&JobEventKind::Preview {
+            kept = Some(archive.keep_picture(&bytes)?);
+            Ok(())
+        });
+        match kept {
+            Some(KeptPicture::As(picture)) => self.record(&JobEventKind::Preview {
                 phase,
                 step,
                 strength,
                 prompt,
                 seed,
                 picture,
-            })
-        });
+            }),
+            Some(KeptPicture::NoRoom { sentence }) if !self.told_no_room => {
+                self.told_no_room = true;
+                let text = format!(
+                    "There is no room for previews, so this run shows no more of them: {sentence}"
+                );
+                self.record(&JobEventKind::Note { text });
+            }
+            Some(KeptPicture::NoRoom { .. }) | None => {}
+        }
     }
 
     /// Keeps a finished copier for other jobs.
@@ -350,23 +365,13 @@ impl<A: Archive> Recorder<A> {
         if waits { Next::Wait } else { Next::Go }
     }
 
-    /// Writes down how the run went: the files, the scores, the job's last state. What a discarded
-    /// job leaves is the server's to remove.
-    pub fn settle(&mut self, went: &Went) {
+    /// Keeps what the run came to: the files and the scores. Before [`Self::settle`], so that a job
+    /// is over only once its results are kept.
+    pub fn keep_results(&mut self, went: &Went) {
         self.tell_losses();
-        match went {
-            Went::Through(artifact) => self.finish(artifact),
-            // A job that the user paused is found as it was.
-            Went::Ended(End::Interrupt) if self.steering.wishes().pause => {}
-            Went::Ended(end) => self.change_state(&end.transition()),
-            Went::Wrong(message) => self.change_state(&Transition::Fail {
-                message: message.clone(),
-            }),
-        }
-    }
-
-    /// Keeps the files, the scores and the last state.
-    pub fn finish(&mut self, artifact: &Artifact) {
+        let Went::Through(artifact) = went else {
+            return;
+        };
         let precision = self.job().recipe.precision;
         if let Some(copier) = &artifact.copier {
             self.save_lora(copier, FileKind::Copier, precision);
@@ -378,7 +383,25 @@ impl<A: Archive> Recorder<A> {
             let scores = scores.clone();
             self.record(&JobEventKind::Scores { scores });
         }
-        let transition = match &artifact.outcome {
+    }
+
+    /// Writes down how the run went: the job's last state. What a discarded job leaves is the
+    /// server's to remove.
+    pub fn settle(&mut self, went: &Went) {
+        self.tell_losses();
+        match went {
+            Went::Through(artifact) => self.finish(&artifact.outcome),
+            // A job that the user paused is found as it was.
+            Went::Ended(End::Interrupt) if self.steering.wishes().pause => {}
+            Went::Ended(end) => self.change_state(&end.transition()),
+            Went::Wrong(message) => self.change_state(&Transition::Fail {
+                message: message.clone(),
+            }),
+        }
+    }
+
+    fn finish(&mut self, outcome: &Outcome) {
+        let transition = match outcome {
             Outcome::Finished => Transition::Finish,
             Outcome::Stopped { .. } => Transition::Stop,
             Outcome::Diverged { reason } => Transition::Fail {
@@ -447,7 +470,8 @@ impl<A: Archive> Control for Recorder<A> {
         if wishes.stop {
             return Directive::Stop;
         }
-        if wishes.save {
+        // Before the first step there is nothing to save yet; the wish stays.
+        if wishes.save && place.step > 0 {
             self.steering.wish(|wishes| wishes.save = false);
             return Directive::SaveLora;
         }
@@ -516,6 +540,7 @@ impl<A: Archive> Control for Shared<'_, A> {
 
 #[cfg(test)]
 mod tests {
+    use mimeo_checkpoint::{Array, LoraModule};
     use mimeo_protocol::{
         BaseId, BlobId, CopierChoice, JobControl, JobId, Method, ModelSize, Recipe,
     };
@@ -527,6 +552,7 @@ mod tests {
     struct Notes {
         lines: Vec<&'static str>,
         trouble: Option<Trouble>,
+        is_full_of_pictures: bool,
     }
 
     impl Notes {
@@ -553,8 +579,13 @@ mod tests {
         fn keep_file(&mut self, _: FileKind, _: &str, _: &[u8]) -> Result<(), Trouble> {
             self.note("file")
         }
-        fn keep_picture(&mut self, _: &[u8]) -> Result<BlobId, Trouble> {
-            self.note("picture").map(|()| BlobId::from_sha256([0; 32]))
+        fn keep_picture(&mut self, _: &[u8]) -> Result<KeptPicture, Trouble> {
+            self.note("picture")?;
+            if self.is_full_of_pictures {
+                let sentence = "Delete old runs.".to_owned();
+                return Ok(KeptPicture::NoRoom { sentence });
+            }
+            Ok(KeptPicture::As(BlobId::from_sha256([0; 32])))
         }
         fn has_copier(&self, _: &str) -> bool {
             false
@@ -599,6 +630,21 @@ mod tests {
             step,
             steps: 100,
         }
+    }
+
+    fn lora() -> LoraFile {
+        let array = || Array {
+            shape: vec![1, 1],
+            data: vec![1.0],
+        };
+        let module = LoraModule {
+            down: array(),
+            up: array(),
+            alpha: 1.0,
+        };
+        let mut file = LoraFile::default();
+        file.modules.insert("lora_unet_mid".to_owned(), module);
+        file
     }
 
     fn enter(recorder: &mut Recorder<Notes>, phase: Phase) {
@@ -670,6 +716,73 @@ mod tests {
             "the run ends: {:?}",
             recorder.trouble
         );
+    }
+
+    #[test]
+    fn without_room_for_previews_the_run_goes_on_and_says_so_once() {
+        let mut recorder = recorder(&Arc::default(), NEVER);
+        recorder.archive().is_full_of_pictures = true;
+        for step in [10, 20] {
+            let asked = ("a face".to_owned(), 0);
+            let picture = Rgb::filled(8, 8, [9; 3]);
+            let strength = Strength::constant(1.0);
+            recorder.save_preview((Phase::Training, step), strength, asked, &picture);
+        }
+        assert_eq!(
+            recorder.archive().lines,
+            ["picture", "fact", "picture"],
+            "said once"
+        );
+        assert_eq!(recorder.trouble, None, "and no trouble for the run");
+        recorder.save_lora(&lora(), FileKind::Lora, Precision::F32);
+        assert_eq!(recorder.archive().lines.last(), Some(&"file"), "its result");
+    }
+
+    #[test]
+    fn results_are_kept_before_the_job_is_over() {
+        let mut recorder = recorder(&Arc::default(), NEVER);
+        let went = Went::Through(Box::new(Artifact {
+            lora: Some(lora()),
+            copier: Some(lora()),
+            scores: None,
+            outcome: Outcome::Stopped {
+                phase: Phase::Training,
+                step: 3,
+            },
+        }));
+        recorder.keep_results(&went);
+        assert_eq!(recorder.archive().lines, ["file", "file"], "both files");
+        recorder.settle(&went);
+        assert_eq!(recorder.archive().lines, ["file", "file", "stop"], "then");
+    }
+
+    #[test]
+    fn a_job_that_trained_nothing_fails_and_leaves_no_file() {
+        let mut recorder = recorder(&Arc::default(), NEVER);
+        let reason = "the loss exploded at step 6. Lower the learning rate.".to_owned();
+        let went = Went::from(EngineError::NothingTrained { reason });
+        assert!(
+            matches!(&went, Went::Wrong(why) if why.contains("step 6")),
+            "{went:?}"
+        );
+        recorder.keep_results(&went);
+        recorder.settle(&went);
+        assert_eq!(recorder.archive().lines, ["other"], "its state only");
+    }
+
+    #[test]
+    fn what_is_to_be_saved_before_the_first_step_is_saved_after_it() {
+        let steering = Arc::new(Steering::default());
+        let mut recorder = recorder(&steering, NEVER);
+        enter(&mut recorder, Phase::Training);
+        steering.control(JobControl::SaveNow);
+        assert_eq!(
+            recorder.next(at(0)),
+            Directive::Step,
+            "there is nothing yet"
+        );
+        assert_eq!(recorder.next(at(1)), Directive::SaveLora, "now there is");
+        assert_eq!(recorder.next(at(1)), Directive::Step, "once");
     }
 
     #[test]

@@ -144,6 +144,16 @@ pub fn check_prompts(job: &TrainJob) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// Whether the recipe of a job can be trained.
+///
+/// # Errors
+/// When it cannot, with the name of what is wrong in it.
+pub fn check_recipe(job: &TrainJob) -> Result<(), Rejection> {
+    job.recipe.check().map_err(|error| Rejection::Failed {
+        message: error.to_string(),
+    })
+}
+
 /// Whether a prompt can be used.
 ///
 /// # Errors

@@ -57,14 +57,15 @@ pub struct OtherPass {
 pub enum TrainError {
     /// The loss is no number any more, or grew beyond recovery.
     #[error(
-        "the loss {what} at step {step}, so training stopped; the weights of step {good_step} are kept. Lower the learning rate."
+        "the loss {what} at step {step}, so training stopped; {kept}. Lower the learning rate.",
+        kept = kept(*good_step)
     )]
     Diverged {
         /// What happened to the loss.
         what: &'static str,
         /// Step at which it was seen.
         step: u32,
-        /// Step whose weights the trainer now holds.
+        /// Step whose weights the trainer now holds; 0: those that nothing was trained into.
         good_step: u32,
     },
     /// The device failed while computing.
@@ -75,6 +76,13 @@ pub enum TrainError {
         /// What the device said.
         reason: String,
     },
+}
+
+fn kept(good_step: u32) -> String {
+    match good_step {
+        0 => "until then nothing was trained that is worth keeping".to_owned(),
+        step => format!("the weights of step {step} are kept"),
+    }
 }
 
 /// All that decides how a pass goes on: a [`Trainer`] that takes it makes the same steps, bit for
@@ -206,7 +214,8 @@ impl<'a> Trainer<'a> {
     /// One optimiser update.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`], after which [`Self::network`] is the last good one.
+    /// [`TrainError::Diverged`], after which [`Self::network`] is the last good one, and
+    /// [`Self::steps_done`] the step it is of.
     pub async fn step(&mut self) -> Result<StepReport, TrainError> {
         let learning_rate = lr::learning_rate(self.pass, self.step);
         self.step += 1;
@@ -245,12 +254,12 @@ impl<'a> Trainer<'a> {
             grad_norm,
             &self.values,
         ) {
-            let (good_step, values) = self.health.last_good();
-            self.values = values;
+            let step = self.step;
+            (self.step, self.values) = self.health.last_good();
             return Err(TrainError::Diverged {
                 what,
-                step: self.step,
-                good_step,
+                step,
+                good_step: self.step,
             });
         }
 
@@ -415,6 +424,22 @@ mod tests {
             (20, 21.0),
             "the weights that step 21 was computed with"
         );
+    }
+
+    #[test]
+    fn a_loss_that_explodes_at_once_says_that_nothing_is_kept() {
+        let diverged = |good_step| TrainError::Diverged {
+            what: "exploded",
+            step: 6,
+            good_step,
+        };
+        assert_eq!(
+            diverged(0).to_string(),
+            "the loss exploded at step 6, so training stopped; until then nothing was trained that is worth keeping. Lower the learning rate.",
+            "step 0 is no result"
+        );
+        let later = diverged(10).to_string();
+        assert!(later.contains("the weights of step 10 are kept"), "{later}");
     }
 
     #[test]

@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
                 let (phase, step) = self.step;
                 self.outcome = Some(Outcome::Stopped { phase, step });
             }
-            JobState::Failed { message } if self.lora.is_none() => {
+            JobState::Failed { message } if self.lora.is_none() && self.copier.is_none() => {
                 anyhow::bail!("{message}")
             }
             JobState::Failed { message } => {

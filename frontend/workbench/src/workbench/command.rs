@@ -158,8 +158,12 @@ pub enum Setting {
     PreviewPrompt(String),
     /// Which noise previews start from.
     PreviewSeed(u64),
+    /// The same, as typed.
+    PreviewSeedTyped(String),
     /// Steps between previews, 0 for none; not given: a quarter of the steps.
     PreviewEvery(Option<u32>),
+    /// The same, as typed; empty where it is not given.
+    PreviewEveryTyped(String),
 }
 
 impl Setting {
@@ -176,8 +180,8 @@ impl Setting {
             Self::Name(_) => "Name",
             Self::Base { .. } => "Choose base",
             Self::PreviewPrompt(_) => "Preview prompt",
-            Self::PreviewSeed(_) => "Preview seed",
-            Self::PreviewEvery(_) => "Preview interval",
+            Self::PreviewSeed(_) | Self::PreviewSeedTyped(_) => "Preview seed",
+            Self::PreviewEvery(_) | Self::PreviewEveryTyped(_) => "Preview interval",
         }
     }
 
@@ -185,7 +189,11 @@ impl Setting {
     pub(super) const fn is_dragged(&self) -> bool {
         matches!(
             self,
-            Self::Field(..) | Self::Name(_) | Self::PreviewPrompt(_) | Self::PreviewSeed(_)
+            Self::Field(..)
+                | Self::Name(_)
+                | Self::PreviewPrompt(_)
+                | Self::PreviewSeed(_)
+                | Self::PreviewSeedTyped(_)
         )
     }
 }
@@ -267,6 +275,10 @@ pub enum Where {
     Field(&'static Field),
     /// At the recipe.
     Recipe,
+    /// At the seed of the previews.
+    PreviewSeed,
+    /// At the interval of the previews.
+    PreviewEvery,
 }
 
 /// Why something was not done: one sentence that also says what to do.

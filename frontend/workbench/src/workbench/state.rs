@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mimeo_image::{ImageError, Mask, Rect};
-use mimeo_protocol::{BaseId, Method, ModelSize, Recipe};
+use mimeo_protocol::{
+    BaseId, InvalidNumber, InvalidSeed, Method, ModelSize, Range, Recipe, Steps, parse_seed,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -163,6 +165,13 @@ pub struct PreviewSettings {
 }
 
 impl PreviewSettings {
+    /// What may be typed as an interval: a number of steps, or none.
+    const EVERY: Range = Range {
+        name: "Every",
+        min: 0.0,
+        ..Steps::RANGE
+    };
+
     /// Steps between previews of a pass of so many steps; 0 for none.
     #[must_use]
     pub fn interval(&self, steps: u32) -> u32 {
@@ -220,7 +229,11 @@ impl Settings {
             Setting::Field(field, value) => self.set_field(field, value)?,
             Setting::Reset(field) => self.set_field(field, field.value(&self.defaults()))?,
             Setting::ResetAll => self.recipe = self.defaults(),
-            Setting::Recipe(recipe) => self.recipe = *recipe,
+            Setting::Recipe(recipe) => {
+                let checked = recipe.check();
+                checked.map_err(|error| Refusal::new(Where::Recipe, error.to_string()))?;
+                self.recipe = *recipe;
+            }
             Setting::Name(name) => self.name = name,
             Setting::Base { id, size, sides } => {
                 self.recipe = plain::change_size(&self.recipe, self.size, size);
@@ -228,7 +241,23 @@ impl Settings {
             }
             Setting::PreviewPrompt(prompt) => self.previews.prompt = prompt,
             Setting::PreviewSeed(seed) => self.previews.seed = seed,
+            Setting::PreviewSeedTyped(text) => {
+                let seed = parse_seed(&text);
+                let refused =
+                    |error: InvalidSeed| Refusal::new(Where::PreviewSeed, error.to_string());
+                self.previews.seed = seed.map_err(refused)?;
+            }
             Setting::PreviewEvery(every) => self.previews.every = every,
+            Setting::PreviewEveryTyped(text) if text.trim().is_empty() => {
+                self.previews.every = None;
+            }
+            Setting::PreviewEveryTyped(text) => {
+                let every = PreviewSettings::EVERY.parse(&text);
+                let refused =
+                    |error: InvalidNumber| Refusal::new(Where::PreviewEvery, error.to_string());
+                // In range, so that nothing is cut off.
+                self.previews.every = Some(every.map_err(refused)? as u32);
+            }
         }
         Ok(())
     }

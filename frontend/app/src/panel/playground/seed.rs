@@ -1,6 +1,7 @@
 //! A field for a seed, with a button for another one.
 
 use leptos::prelude::*;
+use mimeo_protocol::parse_seed;
 use web_sys::HtmlInputElement;
 
 /// Random seeds stay below this, so that they are short enough to be read and told.
@@ -21,16 +22,19 @@ pub fn Seed(
         <label class="short">
             "Seed"
             <input
-                type="number"
-                min="0"
-                step="1"
+                type="text"
+                inputmode="numeric"
+                autocomplete="off"
                 prop:value=move || value.get().to_string()
-                on:change=move |event| match event_target_value(&event).parse() {
+                // Whoever types on has read it.
+                on:input=|event| event_target::<HtmlInputElement>(&event).set_custom_validity("")
+                on:change=move |event| match parse_seed(&event_target_value(&event)) {
                     Ok(seed) => change.run(seed),
-                    // What is no seed leaves the field again.
-                    Err(_) => {
+                    Err(error) => {
+                        // The browser says it beside the field.
                         let field: HtmlInputElement = event_target(&event);
-                        field.set_value(&value.get_untracked().to_string());
+                        field.set_custom_validity(&error.to_string());
+                        field.report_validity();
                     }
                 }
             />

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use mimeo_workbench::Command;
 use mimeo_workbench::fields::{FIELDS, Field, Group, Kind};
 use mimeo_workbench::preflight::preview_prompt;
-use mimeo_workbench::workbench::{Refusal, Setting, Where};
+use mimeo_workbench::workbench::{Setting, Where};
 
 use crate::bench::Bench;
 use crate::link::Link;
@@ -61,11 +61,8 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
         Memo::new(move |_| bench.with_settings(|bench| field.value(&bench.settings().defaults())));
     let is_edited = move || value.get() != default.get();
     let text = move || Field::text(&value.get());
-    let set = move |text: String| match field.parse(&text) {
-        Ok(value) => _ = bench.apply(Command::Set(Setting::Field(field, value))),
-        Err(why) => bench
-            .refusal
-            .set(Some(Refusal::new(Where::Field(field), why))),
+    let set = move |text: String| {
+        _ = bench.apply(Command::Set(Setting::Field(field, field.parse(&text))));
     };
     let described = hint_id.clone();
     let control_id = id.clone();
@@ -125,11 +122,21 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
                 </button>
             </Show>
             <span class="hint" id=hint_id>{field.hint}</span>
-            {move || {
-                let refusal = bench.refusal_at(|place| place == Where::Field(field));
-                refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
-            }}
+            <RefusalAt place=Where::Field(field) />
         </div>
+    }
+}
+
+/// The sentence that says why the value of a box was not taken.
+#[component]
+fn RefusalAt(
+    /// Which box.
+    place: Where,
+) -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    move || {
+        let refusal = bench.refusal_at(|at| at == place);
+        refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
     }
 }
 
@@ -173,12 +180,9 @@ fn Previews() -> impl IntoView {
                     type="text"
                     inputmode="numeric"
                     prop:value=move || previews().seed.to_string()
-                    on:change=move |event| {
-                        if let Ok(seed) = event_target_value(&event).trim().parse() {
-                            set(Setting::PreviewSeed(seed));
-                        }
-                    }
+                    on:change=move |event| set(Setting::PreviewSeedTyped(event_target_value(&event)))
                 />
+                <RefusalAt place=Where::PreviewSeed />
             </div>
             <div class="field">
                 <label for="preview-every">"Every"</label>
@@ -193,19 +197,10 @@ fn Previews() -> impl IntoView {
                     prop:value=move || {
                         previews().every.map(|every| every.to_string()).unwrap_or_default()
                     }
-                    on:change=move |event| {
-                        let text = event_target_value(&event);
-                        match text.trim() {
-                            "" => set(Setting::PreviewEvery(None)),
-                            text => {
-                                if let Ok(every) = text.parse() {
-                                    set(Setting::PreviewEvery(Some(every)));
-                                }
-                            }
-                        }
-                    }
+                    on:change=move |event| set(Setting::PreviewEveryTyped(event_target_value(&event)))
                 />
                 <span class="hint">"Steps between previews; 0 for none, empty for a quarter of the steps"</span>
+                <RefusalAt place=Where::PreviewEvery />
             </div>
         </fieldset>
     }
