@@ -25,6 +25,18 @@ export async function bundled(pair, role) {
   return png(`${pair}-${role}.png`, await readFile(fileURLToPath(path)));
 }
 
+/**
+ * A picture of the fixtures, whose README says what each is.
+ *
+ * @param {string} name
+ * @returns {Promise<File>}
+ */
+export async function fixture(name) {
+  const path = new URL(`../fixtures/pictures/${name}`, import.meta.url);
+  const kind = name.endsWith(".jpg") ? "image/jpeg" : "image/png";
+  return { name, mimeType: kind, buffer: await readFile(fileURLToPath(path)) };
+}
+
 /** A and B of a bundled pair. */
 export async function bundledPair(pair) {
   return Promise.all([bundled(pair, "A"), bundled(pair, "B")]);
@@ -81,6 +93,14 @@ export async function pixels(page, bytes) {
 /** The first part of a file, as a download that broke off leaves it. */
 export function cutOff(file) {
   return { ...file, name: `cut-${file.name}`, buffer: file.buffer.subarray(0, 500) };
+}
+
+/** A file of which a part in the middle was never written to the disk. */
+export function zeroed(file) {
+  const buffer = Buffer.from(file.buffer);
+  const middle = Math.floor(buffer.length / 2);
+  buffer.fill(0, middle, middle + 400);
+  return { ...file, name: `zeroed-${file.name}`, buffer };
 }
 
 /** A file that is no picture. */

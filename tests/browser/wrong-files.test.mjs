@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bundled, bundledPair, cutOff, plain, text } from "./pictures.mjs";
+import { bundled, bundledPair, cutOff, fixture, plain, text, zeroed } from "./pictures.mjs";
 import { Suite } from "./suite.mjs";
 
 const suite = new Suite();
@@ -17,6 +17,9 @@ test("a file that is no picture, a damaged one and a strip are refused in their 
     const wrong = {
       "a text": [text("notes.txt", "no picture"), /text|not|convert/i],
       "a cut off PNG": [cutOff(await bundled("hat", "A")), /damaged or cut off/],
+      "a JPEG with a hole": [zeroed(await fixture("restarts.jpg")), /damaged or cut off/],
+      "a photo of a phone": [text("IMG_1.HEIC", "\0\0\0\x18ftypheic\0\0\0\0"), /HEIC/],
+      "a dot": [plain("dot.png", 1, 1, [200, 30, 30]), /1x1 px/],
       "a strip": [plain("strip.png", 10, 3000, [200, 30, 30]), /narrow/],
     };
     for (const [what, [file, says]] of Object.entries(wrong)) {
@@ -32,6 +35,16 @@ test("a file that is no picture, a damaged one and a strip are refused in their 
     await bench.dropInto("A", await bundled("hat", "A"));
     await bench.well("A").getByRole("alert").waitFor({ state: "detached" });
     await bench.well("A").getByText("hat-A.png").waitFor();
+  });
+});
+
+test("colours in another space are converted, and the well says so", async () => {
+  await suite.visit({ name: "adobe-rgb" }, async ({ bench }) => {
+    await bench.dropInto("A", await fixture("adobe_rgb.png"));
+    await bench.well("A").getByText(/converted from Adobe RGB.* to sRGB/).waitFor();
+    await bench.dropInto("A", await bundled("hat", "A"));
+    await bench.well("A").getByText("hat-A.png").waitFor();
+    assert.equal(await bench.well("A").getByText(/converted/).count(), 0, "of that file only");
   });
 });
 

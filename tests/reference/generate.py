@@ -20,12 +20,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from PIL import features
 
 from parity.base import Base
 from parity.registry import FIXTURES, OUT, read_header, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULES = ["tokenizer", "clip", "vae", "unet", "sd1x", "schedule", "lora", "optimizer", "train", "micro"]
+MODULES = ["tokenizer", "clip", "vae", "unet", "sd1x", "schedule", "lora", "optimizer", "train", "micro", "pictures"]
 PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pillow"]
 
 
@@ -59,7 +60,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _versions() -> str:
-    return f"python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"python {platform.python_version()}, {packages}, littlecms {features.version('littlecms2')}"
 
 
 @torch.no_grad()
@@ -83,7 +85,7 @@ def _readme() -> str:
         [
             "# Fixtures",
             "",
-            "What torch, diffusers, transformers and peft answer, for the tests in `tests/parity`. Written by",
+            "What torch, diffusers, transformers, peft and LittleCMS answer, for the tests in `tests/parity`. Written by",
             "`tests/reference/generate.py`, this file included; do not edit. f32 unless another type is named.",
             "",
             f"Made with {_versions()}.",
@@ -103,7 +105,8 @@ def _readme() -> str:
 def _contents(path: Path) -> str:
     """Tensor names and shapes; those of many modules are one pattern with a count."""
     if path.suffix != ".safetensors":
-        return {".json": "JSON"}.get(path.suffix, "text")
+        pictures = dict.fromkeys([".png", ".jpg", ".webp"], "a picture")
+        return ({".json": "JSON"} | pictures).get(path.suffix, "text")
     tensors = read_header(path)
     if "config.json" in {sibling.name for sibling in path.parent.iterdir()}:
         return f"{len(tensors)} weights, f16"

@@ -65,6 +65,7 @@ fn seed_corpora(workspace: &Workspace) -> Result<()> {
         ("protocol", "shared/protocol/golden/client"),
         ("protocol", "shared/protocol/golden/server"),
         ("image", "shared/base/pairs/glasses"),
+        ("image", "tests/fixtures/pictures"),
         ("lora", "tests/fixtures"),
     ];
     for (target, folder) in seeds {

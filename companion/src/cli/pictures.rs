@@ -189,9 +189,9 @@ pub fn save_png(out: &OutFile, picture: &Rgb, report: &mut Report) -> anyhow::Re
 
 fn decoded(bytes: &[u8], path: &Path, report: &mut Report) -> Result<Rgb, BadInput> {
     let decoded = decode(bytes).map_err(|error| BadInput::file(error, path))?;
-    if decoded.was_transparent {
-        let name = path.display().to_string();
-        report.note(format!("Transparent pixels of {name:?} count as white."));
+    let name = path.display().to_string();
+    for note in decoded.notes {
+        report.note(format!("{name:?}: {note}"));
     }
     Ok(decoded.picture)
 }

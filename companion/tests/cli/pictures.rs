@@ -248,3 +248,66 @@ fn identical_pictures_are_refused() {
     let desk = Desk::new();
     refused(&desk, ["a.png", "a.png", "mask.png"], "identical", "a.png");
 }
+
+#[test]
+fn a_jpeg_with_a_hole_is_refused() {
+    let desk = Desk::new();
+    let mut file = include_bytes!("../../../tests/fixtures/pictures/restarts.jpg").to_vec();
+    let middle = file.len() / 2;
+    file[middle..middle + 400].fill(0);
+    desk.put("hole.jpg", file);
+    refused(
+        &desk,
+        ["a.png", "hole.jpg", "mask.png"],
+        "damaged or cut off",
+        "hole.jpg",
+    );
+}
+
+#[test]
+fn a_photo_of_a_phone_is_refused_by_its_name() {
+    let desk = Desk::new();
+    desk.put("IMG_1.HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
+    refused(
+        &desk,
+        ["IMG_1.HEIC", "b.png", "mask.png"],
+        "a HEIC picture",
+        "IMG_1.HEIC",
+    );
+}
+
+#[test]
+fn pictures_of_one_pixel_are_refused_by_their_size() {
+    let desk = Desk::new();
+    for (name, level) in [("dark.png", 9), ("light.png", 200)] {
+        let dot = Rgb::filled(1, 1, [level; 3]);
+        desk.put(name, encode_png(&dot).expect("PNG"));
+    }
+    let ran = desk.run(&format!("{TRAIN} --original dark.png --target light.png"));
+    assert_ne!(ran.exit, Some(0), "nothing can be learnt");
+    let sentence = ran.error();
+    assert!(sentence.contains("1x1 px"), "what is wrong: {sentence}");
+    assert!(sentence.contains("full size"), "what to do: {sentence}");
+}
+
+#[test]
+fn what_reading_a_picture_changed_is_told_once_with_its_name() {
+    let desk = Desk::new();
+    let adobe = include_bytes!("../../../tests/fixtures/pictures/adobe_rgb.png");
+    let grey = include_bytes!("../../../tests/fixtures/pictures/grey.png");
+    desk.put("adobe.png", adobe);
+    desk.put("grey.png", grey);
+    let ran = desk.run(&format!(
+        "{TRAIN} --no-calibrate --original adobe.png --target grey.png"
+    ));
+    let told = ran.done().stderr;
+    for (file, words) in [
+        ("adobe.png", "converted from Adobe RGB"),
+        ("grey.png", "converted from Grey 1.8"),
+        ("grey.png", "transparent pixels count as white"),
+    ] {
+        let is_told = |line: &&str| line.contains(&format!("{file:?}")) && line.contains(words);
+        let times = told.lines().filter(is_told).count();
+        assert_eq!(times, 1, "{words:?} of {file}:\n{told}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mimeo_image::{ImageError, Mask, Rgb, decode, encode_png};
+use mimeo_image::{ImageError, Mask, Note, Rgb, decode, encode_png};
 use mimeo_protocol::BlobId;
 use sha2::{Digest as _, Sha256};
 
@@ -38,10 +38,12 @@ pub struct Picture {
     pub name: String,
     /// The file's bytes.
     pub file: Vec<u8>,
-    /// Upright and opaque.
+    /// Upright, opaque and in sRGB.
     pub pixels: Rgb,
     /// The alpha channel, where the file has one that says something.
     pub alpha: Option<Mask>,
+    /// What reading the file changed about the picture, to be told.
+    pub notes: Vec<Note>,
 }
 
 impl Picture {
@@ -57,6 +59,7 @@ impl Picture {
             file,
             pixels: decoded.picture,
             alpha: decoded.alpha,
+            notes: decoded.notes,
         })
     }
 
@@ -72,6 +75,7 @@ impl Picture {
             file,
             pixels,
             alpha: None,
+            notes: Vec::new(),
         })
     }
 

@@ -1,4 +1,12 @@
-//! PNG, JPEG and WebP bytes to pixels, upright and opaque.
+//! PNG, JPEG and WebP bytes to pixels: upright, opaque, in sRGB.
+
+mod jpeg;
+mod kind;
+mod note;
+mod png;
+mod profile;
+mod scan;
+mod webp;
 
 use std::io::Cursor;
 
@@ -8,6 +16,9 @@ use image::{DynamicImage, ImageDecoder as _, ImageFormat, ImageReader, Limits};
 use crate::error::ImageError;
 use crate::mask::Mask;
 use crate::rgb::Rgb;
+
+pub use note::Note;
+use profile::Colours;
 
 /// The most pixels a side may have.
 pub const MAX_SIDE: u32 = 16_384;
@@ -21,43 +32,46 @@ pub const MAX_MEGAPIXELS: u32 = 64;
 pub struct Decoded {
     /// The picture, upright.
     pub picture: Rgb,
-    /// Whether it had transparent pixels, which were laid over white. Worth telling the user: the
-    /// model will see white where they saw nothing.
-    pub was_transparent: bool,
     /// The alpha channel, 255 where opaque, if it varies: then someone cut something out, and
     /// that can serve as the mask.
     pub alpha: Option<Mask>,
+    /// What the user should know: the model will see something else than they do.
+    pub notes: Vec<Note>,
 }
 
 /// Decodes a PNG, JPEG or WebP picture (of an animation, the first frame).
 ///
-/// The EXIF orientation is applied. Grey and 16-bit pictures become 8-bit RGB. Transparency is
-/// laid over white, on the stored sRGB values as browsers do it.
+/// The EXIF orientation is applied. Colours are converted to sRGB by the profile or whatever else the
+/// file says of them. Grey, CMYK and 16-bit pictures become 8-bit RGB. Transparency is laid over
+/// white, on the sRGB values as browsers do it.
 ///
 /// # Errors
-/// [`ImageError::UnsupportedFormat`], [`ImageError::Corrupt`] or [`ImageError::TooLarge`].
+/// [`ImageError::UnsupportedFormat`], [`ImageError::Corrupt`], [`ImageError::TooLarge`] or
+/// [`ImageError::Hdr`].
 pub fn decode(bytes: &[u8]) -> Result<Decoded, ImageError> {
-    let image = read(bytes)?;
+    let (image, mut notes) = read_with_notes(bytes)?;
     let (width, height) = (image.width(), image.height());
     if !image.color().has_alpha() {
         let picture = Rgb::new(width, height, image.into_rgb8().into_raw())?;
         return Ok(Decoded {
             picture,
-            was_transparent: false,
             alpha: None,
+            notes,
         });
     }
     let rgba = image.into_rgba8();
     let alpha: Vec<u8> = rgba.pixels().map(|pixel| pixel.0[3]).collect();
-    let was_transparent = alpha.iter().any(|&value| value < 255);
+    if alpha.iter().any(|&value| value < 255) {
+        notes.push(Note::Transparent);
+    }
     let pixels = rgba
         .pixels()
         .flat_map(|pixel| over_white(pixel.0))
         .collect();
     Ok(Decoded {
         picture: Rgb::new(width, height, pixels)?,
-        was_transparent,
         alpha: varying(width, height, alpha)?,
+        notes,
     })
 }
 
@@ -134,42 +148,86 @@ fn over_white([r, g, b, alpha]: [u8; 4]) -> [u8; 3] {
     [r, g, b].map(|channel| ((u32::from(channel) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
 }
 
+/// What a file holds, before its colours are converted and it is turned upright.
+struct Stored {
+    samples: Samples,
+    /// What they mean, where the file says it.
+    colours: Option<Colours>,
+    orientation: Orientation,
+    notes: Vec<Note>,
+}
+
+enum Samples {
+    /// RGB or grey.
+    Light(DynamicImage),
+    /// `[height, width, 4]`: cyan, magenta, yellow and black, 255 all of it.
+    Inks { size: (u32, u32), inks: Vec<u8> },
+}
+
+/// The picture, upright and in sRGB.
 fn read(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
-    let (format, name) = sniff(bytes)?;
+    Ok(read_with_notes(bytes)?.0)
+}
+
+/// The picture, upright and in sRGB, and what became of it.
+fn read_with_notes(bytes: &[u8]) -> Result<(DynamicImage, Vec<Note>), ImageError> {
+    let stored = match kind::of(bytes)? {
+        (ImageFormat::Jpeg, _) => jpeg::read(bytes)?,
+        (format, name) => read_by_image(bytes, format, name)?,
+    };
+    let mut notes = stored.notes;
+    let (mut image, note) = match (stored.samples, stored.colours) {
+        (Samples::Light(image), None) => (image, None),
+        (Samples::Light(image), Some(colours)) => profile::to_srgb(image, colours)?,
+        (Samples::Inks { size, inks }, colours) => {
+            let (image, note) = profile::inks_to_srgb(size, &inks, colours)?;
+            (image, Some(note))
+        }
+    };
+    notes.extend(note);
+    image.apply_orientation(stored.orientation);
+    Ok((image, notes))
+}
+
+/// A PNG or WebP.
+fn read_by_image(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+) -> Result<Stored, ImageError> {
     let corrupt = |reason: String| ImageError::Corrupt {
         format: name,
         reason,
     };
-    if format == ImageFormat::Jpeg && !jpeg::reaches_its_end(bytes) {
-        return Err(corrupt("the end is missing".to_owned()));
-    }
+    let refused = |error: image::ImageError| match error {
+        image::ImageError::Unsupported(error) => ImageError::UnsupportedFormat {
+            found: format!("a {name} of a kind that Mimeo does not read ({error})"),
+        },
+        error => corrupt(error.to_string()),
+    };
 
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits());
-    let mut decoder = reader
-        .into_decoder()
-        .map_err(|error| corrupt(error.to_string()))?;
+    let mut decoder = reader.into_decoder().map_err(refused)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height)?;
+    let (colours, notes) = if format == ImageFormat::Png {
+        png::description(bytes)
+    } else {
+        // One that cannot be read is told from none by a flag of the file.
+        let profile = decoder.icc_profile().unwrap_or(None);
+        let notes = webp::notes(bytes, profile.is_some()).map_err(corrupt)?;
+        (profile.map(Colours::Icc), notes)
+    };
     // A picture with damaged EXIF is still a picture, only perhaps not upright.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image =
-        DynamicImage::from_decoder(decoder).map_err(|error| corrupt(error.to_string()))?;
-    image.apply_orientation(orientation);
-    Ok(image)
-}
-
-/// The format by the first bytes, since names lie.
-fn sniff(bytes: &[u8]) -> Result<(ImageFormat, &'static str), ImageError> {
-    let found = match image::guess_format(bytes) {
-        Ok(ImageFormat::Png) => return Ok((ImageFormat::Png, "PNG")),
-        Ok(ImageFormat::Jpeg) => return Ok((ImageFormat::Jpeg, "JPEG")),
-        Ok(ImageFormat::WebP) => return Ok((ImageFormat::WebP, "WebP")),
-        Ok(other) => format!("a picture of type {}", other.to_mime_type()),
-        Err(_) if bytes.is_empty() => "empty".to_owned(),
-        Err(_) => "not a picture that Mimeo knows".to_owned(),
-    };
-    Err(ImageError::UnsupportedFormat { found })
+    let image = DynamicImage::from_decoder(decoder).map_err(refused)?;
+    Ok(Stored {
+        samples: Samples::Light(image),
+        colours,
+        orientation,
+        notes,
+    })
 }
 
 /// What the decoder may allocate for itself besides the pixels (metadata, working rows).
@@ -196,36 +254,6 @@ pub(crate) fn check_size(width: u32, height: u32) -> Result<(), ImageError> {
         max_side,
         max_megapixels,
     })
-}
-
-/// The JPEG decoder fills what a cut-off file lacks with grey and reports success. A half-grey
-/// picture would be trained on, so the end of the picture is looked for here.
-mod jpeg {
-    const START_OF_SCAN: u8 = 0xDA;
-    const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
-
-    /// Whether an end marker follows the first scan (ITU T.81, annex B). Only after the scan: a
-    /// thumbnail in the header has an end marker of its own.
-    pub(super) fn reaches_its_end(bytes: &[u8]) -> bool {
-        first_scan(bytes).is_some_and(|scan| scan.windows(2).any(|pair| pair == END_OF_IMAGE))
-    }
-
-    /// Walks the header's segments to the first scan.
-    fn first_scan(bytes: &[u8]) -> Option<&[u8]> {
-        let mut rest = bytes.get(2..)?;
-        loop {
-            match *rest {
-                // Any number of 0xFF may pad a marker.
-                [0xFF, 0xFF, ..] => rest = &rest[1..],
-                [0xFF, START_OF_SCAN, ..] => return Some(&rest[2..]),
-                [0xFF, _, high, low, ..] => {
-                    let length = usize::from(u16::from_be_bytes([high, low]));
-                    rest = rest.get(2 + length..)?;
-                }
-                _ => return None,
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -273,33 +301,32 @@ mod tests {
         bytes
     }
 
-    /// The JPEG with an EXIF block that says nothing but `orientation`.
-    fn jpeg_turned(orientation: u8) -> Vec<u8> {
-        let tiff = [
-            &b"Exif\0\0MM\0\x2A\0\0\0\x08\0\x01"[..], // big endian, one entry at offset 8
-            &[
-                0x01,
-                0x12,
-                0,
-                3,
-                0,
-                0,
-                0,
-                1,
-                0,
-                orientation,
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-            ],
-        ]
-        .concat();
-        let length = (tiff.len() as u16 + 2).to_be_bytes();
+    /// The JPEG with one more segment in its header.
+    fn jpeg_with(marker: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u16 + 2).to_be_bytes();
         let jpeg = jpeg();
-        [&jpeg[..2], &[0xFF, 0xE1], &length, &tiff, &jpeg[2..]].concat()
+        [&jpeg[..2], &[0xFF, marker], &length, payload, &jpeg[2..]].concat()
+    }
+
+    /// With an EXIF block of one entry, big endian at offset 8.
+    fn jpeg_with_exif(entry: [u8; 12]) -> Vec<u8> {
+        let tiff = b"Exif\0\0MM\0\x2A\0\0\0\x08\0\x01";
+        jpeg_with(0xE1, &[&tiff[..], &entry, &[0; 4]].concat())
+    }
+
+    fn jpeg_turned(orientation: u8) -> Vec<u8> {
+        jpeg_with_exif([0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0])
+    }
+
+    /// The PNG with one more chunk before its pixels.
+    fn png_with(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+        let png = png(&example());
+        let length = (data.len() as u32).to_be_bytes();
+        let chunk = [kind, data].concat();
+        let checksum = crc32(&chunk).to_be_bytes();
+        // Behind the signature and the header.
+        let (head, rest) = png.split_at(8 + 25);
+        [head, &length, &chunk, &checksum, rest].concat()
     }
 
     #[test]
@@ -311,7 +338,7 @@ mod tests {
                 example().as_raw(),
                 "{name} is lossless"
             );
-            assert!(!decoded.was_transparent, "{name} without alpha is opaque");
+            assert_eq!(decoded.notes, [], "nothing to tell of a plain {name}");
         }
     }
 
@@ -373,7 +400,11 @@ mod tests {
             image::Rgba([200u8, 0, 0, [255, 0, 51][x as usize]])
         });
         let decoded = decode(&png(&image)).unwrap();
-        assert!(decoded.was_transparent, "two pixels are not opaque");
+        assert_eq!(
+            decoded.notes,
+            [Note::Transparent],
+            "two pixels are not opaque"
+        );
         assert_eq!(
             decoded.alpha.unwrap().values(),
             [255, 0, 51],
@@ -394,7 +425,7 @@ mod tests {
 
         let opaque: image::RgbaImage = ImageBuffer::from_pixel(2, 2, image::Rgba([1, 2, 3, 255]));
         let opaque = decode(&png(&opaque)).unwrap();
-        assert!(!opaque.was_transparent, "alpha of 255 hides nothing");
+        assert_eq!(opaque.notes, [], "alpha of 255 hides nothing");
         assert!(opaque.alpha.is_none(), "and selects nothing");
     }
 
@@ -448,7 +479,7 @@ mod tests {
         let message = |bytes: &[u8]| decode(bytes).unwrap_err().to_string();
         assert!(message(b"").contains("is empty;"), "{}", message(b""));
         assert!(
-            message(b"GIF89a......").contains("image/gif"),
+            message(b"GIF89a......").contains("a GIF picture"),
             "{}",
             message(b"GIF89a......")
         );
@@ -467,6 +498,139 @@ mod tests {
                 assert!(error.contains("damaged"), "{kept} bytes of {name}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn one_changed_byte_of_a_png_is_found_by_its_checksum() {
+        let mut bytes = png(&example());
+        let data = bytes.windows(4).position(|kind| kind == b"IDAT").unwrap();
+        bytes[data + 20] ^= 0x10;
+        let error = decode(&bytes).unwrap_err().to_string();
+        assert!(
+            error.contains("PNG") && error.contains("damaged"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_webp_that_lacks_its_last_bytes_or_has_a_hole_is_refused() {
+        let bytes = webp();
+        let error = decode(&bytes[..bytes.len() - 2]).unwrap_err().to_string();
+        assert!(error.contains("the end is missing"), "{error}");
+
+        // A key frame of 16x16 px, and a sector that was never written.
+        let head = [0x10, 0, 0, 0x9D, 0x01, 0x2A, 16, 0, 16, 0, 0xFF];
+        let payload = [&head[..], &[0; 512], &[0xFF; 9]].concat();
+        let size = (payload.len() as u32).to_le_bytes();
+        let chunks = [&b"WEBPVP8 "[..], &size, &payload].concat();
+        let size = (chunks.len() as u32).to_le_bytes();
+        let error = webp::notes(&[&b"RIFF"[..], &size, &chunks].concat(), false);
+        let error = error.unwrap_err();
+        assert!(error.contains("512 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_jpeg_that_ends_before_its_picture_is_refused_whatever_follows() {
+        let whole = jpeg();
+        let scan = whole.windows(2).position(|pair| pair == [0xFF, 0xDA]);
+        let scan = scan.unwrap();
+        let cut = &whole[..whole.len() - 20];
+        for (what, file) in [
+            ("an end marker", [cut, &[0xFF, 0xD9]].concat()),
+            ("another picture", [cut, &whole].concat()),
+            ("zeros", [cut, &[0; 20]].concat()),
+            (
+                "an end marker instead of a picture",
+                [&whole[..scan], &[0xFF, 0xD9]].concat(),
+            ),
+        ] {
+            let error = decode(&file).unwrap_err().to_string();
+            assert!(error.contains("damaged or cut off"), "{what}: {error}");
+            assert!(error.contains("export it again"), "what to do: {error}");
+        }
+    }
+
+    #[test]
+    fn a_second_picture_behind_a_jpeg_is_left_aside_and_told() {
+        let whole = jpeg();
+        let alone = decode(&whole).unwrap();
+        for padding in [0, 300] {
+            let file = [&whole[..], &vec![0; padding], &jpeg_turned(3)].concat();
+            let decoded = decode(&file).unwrap();
+            assert_eq!(decoded.picture, alone.picture, "the first one counts");
+            assert_eq!(
+                decoded.notes,
+                [Note::SecondPicture],
+                "and the other is told of"
+            );
+        }
+        let film = [&whole[..], b"\0\0\0\x18ftypmp42"].concat();
+        assert_eq!(
+            decode(&film).unwrap().notes,
+            [],
+            "a film behind it is no picture"
+        );
+    }
+
+    #[test]
+    fn jpegs_that_are_not_read_are_named_by_their_coding() {
+        for (frame, name) in [(0xC9, "arithmetic"), (0xC3, "lossless")] {
+            let mut bytes = jpeg();
+            let at = bytes.windows(2).position(|pair| pair == [0xFF, 0xC0]);
+            bytes[at.unwrap() + 1] = frame;
+            let error = decode(&bytes).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("convert"), "{error}");
+        }
+        let mut deep = jpeg();
+        let at = deep.windows(2).position(|pair| pair == [0xFF, 0xC0]);
+        deep[at.unwrap() + 4] = 12;
+        let error = decode(&deep).unwrap_err().to_string();
+        assert!(error.contains("12 bits a channel"), "{error}");
+    }
+
+    #[test]
+    fn a_camera_says_adobe_rgb_in_its_exif_only() {
+        let bytes = jpeg_with_exif(*b"\0\x01\0\x02\0\0\0\x04R03\0");
+        let from = "Adobe RGB (1998)".to_owned();
+        assert_eq!(
+            decode(&bytes).unwrap().notes,
+            [Note::Converted { from }],
+            "R03"
+        );
+        let bytes = jpeg_with_exif(*b"\0\x01\0\x02\0\0\0\x04R98\0");
+        assert_eq!(decode(&bytes).unwrap().notes, [], "R98 is sRGB");
+    }
+
+    #[test]
+    fn a_profile_that_cannot_be_read_is_told_and_the_numbers_stay() {
+        let half = b"ICC_PROFILE\0\x01\x02half";
+        for (name, bytes) in [
+            ("JPEG", jpeg_with(0xE2, half)),
+            ("PNG", png_with(b"iCCP", b"p\0\0not deflated")),
+        ] {
+            let decoded = decode(&bytes).unwrap();
+            let told = decoded.notes[0].to_string();
+            assert!(told.contains("taken as sRGB"), "{name}: {told}");
+        }
+    }
+
+    #[test]
+    fn of_an_animation_the_first_picture_counts_and_it_is_told() {
+        let two_frames = [0, 0, 0, 2, 0, 0, 0, 0];
+        let decoded = decode(&png_with(b"acTL", &two_frames)).unwrap();
+        assert_eq!(decoded.picture.pixels(), example().as_raw(), "the picture");
+        assert_eq!(decoded.notes, [Note::Animation], "and that there are more");
+    }
+
+    #[test]
+    fn a_picture_of_one_pixel_is_one() {
+        let dot: image::RgbImage = ImageBuffer::from_pixel(1, 1, image::Rgb([1, 2, 3]));
+        let decoded = decode(&png(&dot)).unwrap();
+        assert_eq!(
+            decoded.picture.pixel(0, 0),
+            Some([1, 2, 3]),
+            "only its use is refused"
+        );
     }
 
     #[test]

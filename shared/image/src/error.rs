@@ -26,6 +26,15 @@ pub enum ImageError {
         reason: String,
     },
 
+    /// The picture has more light than sRGB can say.
+    #[error(
+        "This picture is HDR ({transfer}), and models are trained on ordinary pictures; export it as SDR in sRGB and try again."
+    )]
+    Hdr {
+        /// The transfer function's name.
+        transfer: &'static str,
+    },
+
     /// The picture would take too much memory; found before anything is allocated.
     #[error(
         "This picture is {width}x{height} px, more than the {max_side} px a side or {max_megapixels} megapixels that Mimeo takes; scale it down and try again."
@@ -110,6 +119,21 @@ pub enum ImageError {
         long_side: u32,
         /// What both sides must be multiples of, in px.
         multiple: u32,
+    },
+
+    /// Too little of a picture to make anything of.
+    #[error(
+        "This picture is {width}x{height} px; enlarged to the model's {fit_width}x{fit_height} px it would show nothing. Choose the picture at its full size."
+    )]
+    TooSmall {
+        /// Width in px.
+        width: u32,
+        /// Height in px.
+        height: u32,
+        /// Width the model takes, in px.
+        fit_width: u32,
+        /// Height the model takes, in px.
+        fit_height: u32,
     },
 
     /// Fitting would cut most of the picture away.

@@ -12,6 +12,10 @@ use crate::mask::Mask;
 use crate::rect::Rect;
 use crate::rgb::Rgb;
 
+/// By how much a side is enlarged at most. Beyond that, a pixel becomes more than two cells of the
+/// latent each way, and what is trained on is its blurred edges; such files are placeholders.
+const MAX_ENLARGEMENT: u32 = 16;
+
 /// The crop, then scale, that takes pictures of one size to the model's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
@@ -30,7 +34,8 @@ impl Fit {
     ///
     /// # Errors
     /// [`ImageError::SideTooSmall`] when `long_side` is less than `multiple` or that is 0;
-    /// [`ImageError::TooNarrow`] when more than half of the picture would be cropped away.
+    /// [`ImageError::TooNarrow`] when more than half of the picture would be cropped away;
+    /// [`ImageError::TooSmall`] when it would be enlarged beyond recognition.
     pub fn new(width: u32, height: u32, multiple: u32, long_side: u32) -> Result<Self, ImageError> {
         let steps = long_side.checked_div(multiple).unwrap_or(0);
         if steps == 0 {
@@ -58,8 +63,8 @@ impl Fit {
     /// on A.
     ///
     /// # Errors
-    /// [`ImageError::SideTooSmall`] when a side of `target` is 0; [`ImageError::TooNarrow`] when
-    /// more than half of the picture would be cropped away.
+    /// [`ImageError::SideTooSmall`] when a side of `target` is 0; [`ImageError::TooNarrow`] and
+    /// [`ImageError::TooSmall`] as [`Self::new`].
     pub fn covering(width: u32, height: u32, target: (u32, u32)) -> Result<Self, ImageError> {
         let (fit_width, fit_height) = target;
         if fit_width == 0 || fit_height == 0 {
@@ -75,6 +80,19 @@ impl Fit {
         if kept < u64::from(source.0) * u64::from(source.1) {
             let (width, height) = source;
             return Err(ImageError::TooNarrow {
+                width,
+                height,
+                fit_width,
+                fit_height,
+            });
+        }
+        let is_enlarged_to_nothing =
+            |side: u32, kept: u32| side > kept.saturating_mul(MAX_ENLARGEMENT);
+        if is_enlarged_to_nothing(fit_width, crop.width)
+            || is_enlarged_to_nothing(fit_height, crop.height)
+        {
+            let (width, height) = source;
+            return Err(ImageError::TooSmall {
                 width,
                 height,
                 fit_width,
@@ -317,6 +335,19 @@ mod tests {
         assert!(
             Fit::new(100, 100, 0, 512).is_err(),
             "nothing is a multiple of 0"
+        );
+    }
+
+    #[test]
+    fn a_picture_of_a_few_pixels_is_refused_by_its_size() {
+        for fit in [Fit::new(1, 1, 32, 128), Fit::covering(7, 7, (128, 128))] {
+            let error = fit.unwrap_err().to_string();
+            assert!(error.contains("128x128 px"), "what for: {error}");
+            assert!(error.contains("full size"), "what to do: {error}");
+        }
+        assert!(
+            Fit::new(8, 8, 32, 128).is_ok(),
+            "an icon still shows something"
         );
     }
 

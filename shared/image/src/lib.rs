@@ -17,8 +17,8 @@
 //! - [`metrics`]: mean absolute error, the building block of every score.
 //! - [`sheet`]: labelled contact sheets.
 //!
-//! Colours are sRGB bytes as stored: embedded colour profiles are not applied, since A and B come
-//! from the same source and the model was trained on plain sRGB values.
+//! Colours are sRGB bytes, which is what models are trained on: a file in another space is converted
+//! when it is read, and so are its inks.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -51,7 +51,7 @@ mod window;
 pub use align::Alignment;
 pub use colour::match_colour;
 pub use composite::composite;
-pub use decode::{Decoded, MaskFile, decode, decode_mask, decode_mask_file};
+pub use decode::{Decoded, MaskFile, Note, decode, decode_mask, decode_mask_file};
 pub use difference::{Difference, PairWarning, warnings};
 pub use edit::Edit;
 pub use encode::{encode_jpeg, encode_mask_png, encode_png};

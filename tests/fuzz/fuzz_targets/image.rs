@@ -11,6 +11,11 @@ fuzz_target!(|file: &[u8]| {
     };
     if let Ok(decoded) = mimeo_image::decode(file) {
         limits(decoded.picture.width(), decoded.picture.height());
+        // They quote the file, and are written to terminals.
+        for note in decoded.notes {
+            let told = note.to_string();
+            assert!(told.len() < 512 && !told.chars().any(char::is_control));
+        }
     }
     if let Ok(mask) = mimeo_image::decode_mask(file) {
         limits(mask.width(), mask.height());

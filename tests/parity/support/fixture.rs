@@ -133,7 +133,8 @@ pub fn folder(name: &'static str) -> EmbeddedFolder {
     }
 }
 
-fn bytes(file: &str) -> Vec<u8> {
+/// A fixture as it is.
+pub fn bytes(file: &str) -> Vec<u8> {
     let found = Files::get(file).unwrap_or_else(|| panic!("{file}: no such fixture"));
     found.data.into_owned()
 }

@@ -100,11 +100,33 @@ pub fn Well(which: Slot) -> impl IntoView {
                     on:change=picked
                 />
             </label>
+            <Notes which=slot />
             {move || {
                 let refusal = bench.refusal_at(|place| place == Where::Well(slot));
                 refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
             }}
         </div>
+    }
+}
+
+/// What reading the file changed about the picture.
+#[component]
+fn Notes(which: Slot) -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    let notes = Memo::new(move |_| {
+        bench.with_pictures(|bench| {
+            let notes = bench.picture(which).map(|picture| picture.notes.iter());
+            let notes = notes.into_iter().flatten().map(ToString::to_string);
+            notes.collect::<Vec<_>>()
+        })
+    });
+    view! {
+        <ul class="told soft" aria-live="polite">
+            {move || {
+                let notes = notes.get().into_iter();
+                notes.map(|note| view! { <li>{note}</li> }).collect_view()
+            }}
+        </ul>
     }
 }
 
