@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, value_parser};
 use mimeo_engine::sample::{sample, total_steps};
-use mimeo_engine::{Base, LoraStack, SampleRequest, SamplerKind};
+use mimeo_engine::{Base, EngineError, LoraStack, SampleRequest, SamplerKind};
+use mimeo_protocol::PromptSyntax;
 use serde::Serialize;
 
 use super::base::ComputeArgs;
 use super::lora::{self, LoraArg};
 use super::pictures::{claim_png, save_png};
+use super::recipe_flags;
 use crate::exit::{BadInput, Exit};
 use crate::output::{Existing, OutFile};
 use crate::progress::Report;
@@ -21,6 +23,10 @@ pub struct DrawArgs {
     /// What to keep away from
     #[arg(long, default_value = "")]
     negative: String,
+    /// How prompts are read: emphasis as A1111 or ComfyUI means it, or every bracket a letter
+    /// [default: a1111]
+    #[arg(long, value_name = "SYNTAX", value_parser = recipe_flags::syntax())]
+    prompt_syntax: Option<PromptSyntax>,
     /// Denoising steps [default: 20]
     #[arg(long, value_parser = value_parser!(u32).range(1..=1000))]
     steps: Option<u32>,
@@ -47,9 +53,22 @@ impl DrawArgs {
         request.steps = self.steps.map_or(request.steps, |steps| steps as usize);
         request.guidance = self.guidance.unwrap_or(request.guidance);
         request.negative_prompt.clone_from(&self.negative);
+        request.syntax = self.prompt_syntax.unwrap_or(request.syntax);
         request.sampler = self.sampler;
         request
     }
+}
+
+/// Tells what is long in the prompts, or not understood.
+pub fn tell_prompts(
+    request: &SampleRequest,
+    base: &Base,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    for note in request.notes(base)? {
+        report.note(note);
+    }
+    Ok(())
 }
 
 /// Draw pictures, with or without LoRAs.
@@ -112,7 +131,9 @@ impl Sample {
         // One by one: how many are drawn together shows in their last bits, and each is safe as
         // soon as it is drawn.
         let request = |seed: u64| self.draw.request(&base, vec![(self.prompt.clone(), seed)]);
-        let each = total_steps(&request(self.seed));
+        let first = request(self.seed);
+        tell_prompts(&first, &base, report)?;
+        let each = total_steps(&base, &first)?;
         report.begin("Drawing", each * self.count);
         for (index, (out, seed)) in (0..).zip(outs.iter().zip(seeds)) {
             let progress = |done| report.advance(index * each + done);

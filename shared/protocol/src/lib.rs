@@ -47,7 +47,8 @@ pub use number::{
     Rank, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay,
 };
 pub use recipe::{
-    AddiftRecipe, CopierRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass, Precision, Recipe,
+    AddiftRecipe, CopierRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass, Precision,
+    PromptSyntax, Recipe,
 };
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{

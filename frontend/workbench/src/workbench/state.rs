@@ -12,6 +12,7 @@ use crate::fields::{Field, edited};
 use crate::frame::{Frame, Sides};
 use crate::picture::{Picture, Slot};
 use crate::plain;
+use crate::prompts::with_syntax;
 
 /// Everything a user changes.
 #[derive(Debug, Clone, Default)]
@@ -220,7 +221,7 @@ impl Settings {
             Setting::Field(field, value) => self.set_field(field, value)?,
             Setting::Reset(field) => self.set_field(field, field.value(&self.defaults()))?,
             Setting::ResetAll => self.recipe = self.defaults(),
-            Setting::Recipe(recipe) => self.recipe = *recipe,
+            Setting::Recipe(recipe) => self.recipe = with_syntax(*recipe),
             Setting::Name(name) => self.name = name,
             Setting::Base { id, size, sides } => {
                 self.recipe = plain::change_size(&self.recipe, self.size, size);
