@@ -11,10 +11,13 @@ use crate::support::fixture::{Fixture, read_json};
 use crate::support::models::{base, cpu};
 use crate::support::test;
 
-/// Sums in another order, of the text encoder and of the mean of a chunk; on states of 5.
-const TOLERANCE: Tolerance = Tolerance::abs(5e-5);
-/// As for one forward pass of the UNet (`unet.rs`), three times over by the guidance.
-const GUIDED: Tolerance = Tolerance::abs(5e-5);
+/// Sums in another order: 3.3e-6 measured, on states of 5.
+const STATES: Tolerance = Tolerance::abs(1.4e-5);
+/// The mean that A1111 keeps is 0.006 on the bundled base, the sum of thousands of states of either
+/// sign, so a rounding of it is a share of every state: 3.4e-5 measured, on states of 6.
+const MEAN: Tolerance = Tolerance::abs(1.4e-4);
+/// The UNet's error times the guidance: 7.2e-6 measured, on noise of 4.
+const GUIDED: Tolerance = Tolerance::abs(2.9e-5);
 
 #[derive(Deserialize)]
 struct Case {
@@ -30,7 +33,11 @@ fn assert_conditions(list: &'static str, tensors: &'static str) {
         let ours = base().encode_prompt(&prompt, syntax).unwrap();
         let theirs = fixture.tensor(&index.to_string(), &cpu());
         let name = format!("{syntax:?}: {}", prompt.get(..60).unwrap_or(&prompt));
-        assert_close(&name, ours, theirs, TOLERANCE);
+        let tolerance = match syntax {
+            PromptSyntax::A1111 => MEAN,
+            PromptSyntax::Comfy | PromptSyntax::Plain | PromptSyntax::Cut => STATES,
+        };
+        assert_close(&name, ours, theirs, tolerance);
     }
 }
 
