@@ -67,6 +67,19 @@ test("what is no number is refused at its field, with what is allowed", async ()
   });
 });
 
+test("what is not understood in a prompt is said below it before anybody trains", async () => {
+  await suite.visit({ name: "prompt" }, async ({ bench }) => {
+    const { recipe } = bench;
+    await recipe.openAdvanced();
+    await recipe.set("Run", "Prompt", "(glasses:1.2), <lora:x:1>");
+    const note = recipe.region.getByText(/“<lora:x:1>” is left out of the prompt/);
+    await note.waitFor();
+    await recipe.field("Run", "Prompt syntax").selectOption("plain");
+    await note.waitFor({ state: "detached" });
+    assert.equal(await recipe.advanced.innerText(), "Advanced (2 edited)", "the prompt and its syntax");
+  });
+});
+
 test("the plain choices say what they cost, and Undo takes them back", async () => {
   await suite.visit({ name: "choices" }, async ({ bench }) => {
     const { recipe } = bench;

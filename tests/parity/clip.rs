@@ -1,6 +1,8 @@
 //! `ClipTextModel` beside transformers' `CLIPTextModel`.
 
+use burn::tensor::Tensor;
 use mimeo_checkpoint::Folder;
+use mimeo_protocol::PromptSyntax;
 
 use crate::support::close::{Tolerance, assert_close};
 use crate::support::fixture::Fixture;
@@ -38,12 +40,19 @@ fn a_text_encoder_with_exact_gelu_and_unprefixed_keys_matches_transformers() {
     assert_encodes(&sd1x(), "sd1x_text.safetensors");
 }
 
+/// In a recipe from before prompts had a syntax they mean what they always meant: the last one is cut.
 #[test]
-fn the_base_encodes_prompts_as_the_reference_does() {
+fn the_base_encodes_the_prompts_of_old_recipes_as_the_reference_does() {
     let fixture = Fixture::read("clip_text.safetensors");
-    let theirs = fixture
-        .tensor::<3>("last_hidden_state", &cpu())
-        .narrow(0, 0, 2);
-    let ours = base().encode_prompts(&["", "glasses, smile"]).unwrap();
-    assert_close("prompts", ours, theirs, TOLERANCE);
+    let theirs = fixture.tensor::<3>("last_hidden_state", &cpu());
+    let long =
+        ["long hair, blonde hair, pale skin, round glasses, wink, tongue out, purple overalls"];
+    let prompts = [
+        "",
+        "glasses, smile",
+        "bob hair, black hair, tan skin, open eyes, serious mouth, red t-shirt, gray background",
+        &long.repeat(5).join(", "),
+    ];
+    let ours = base().encode_prompts(&prompts, PromptSyntax::Cut).unwrap();
+    assert_close("prompts", Tensor::cat(ours, 0), theirs, TOLERANCE);
 }

@@ -1,6 +1,6 @@
 //! Mimeo's arithmetic beside the reference's.
 //!
-//! What torch, diffusers, transformers, peft and LittleCMS answer lies in `tests/fixtures`, whose README says
+//! What torch, diffusers, transformers, peft, compel and LittleCMS answer lies in `tests/fixtures`, whose README says
 //! what each file holds and which Python function made it. One module per topic; `gpu` compares
 //! two of Burn's backends instead. The same tests run in a browser (`tests/browser/parity.test.mjs`),
 //! where WebGPU is compared through the whole trainer. `cargo test --workspace --test parity -- --nocapture` prints how
@@ -25,6 +25,7 @@ mod names;
 mod ops;
 mod optimizer;
 mod pictures;
+mod prompt;
 mod resume;
 mod samplers;
 mod schedule;

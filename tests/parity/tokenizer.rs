@@ -39,7 +39,7 @@ fn every_string_has_the_ids_of_transformers() {
     let wrong: Vec<String> = cases
         .iter()
         .filter_map(|Encoded { text, ids }| {
-            let ours = tokenizer.encode(text).unwrap();
+            let ours = tokenizer.framed(&tokenizer.tokens(text).unwrap());
             let at = ours
                 .iter()
                 .zip(ids)
@@ -66,7 +66,7 @@ fn every_string_has_the_ids_of_transformers() {
 fn every_prompt_becomes_as_many_tokens_as_the_text_encoder_has_places() {
     let tokenizer = tokenizer();
     for prompt in ["", "glasses", &"glasses ".repeat(1000)] {
-        let ids = tokenizer.encode(prompt).unwrap();
+        let ids = tokenizer.framed(&tokenizer.tokens(prompt).unwrap());
         assert_eq!(
             ids.len(),
             MAX_TOKENS,

@@ -26,8 +26,8 @@ from parity.base import Base
 from parity.registry import FIXTURES, OUT, read_header, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULES = ["tokenizer", "clip", "vae", "unet", "sd1x", "schedule", "lora", "optimizer", "train", "micro", "pictures"]
-PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pillow"]
+MODULES = ["tokenizer", "clip", "prompt", "vae", "unet", "sd1x", "schedule", "lora", "optimizer", "train", "micro", "pictures"]
+PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "compel", "safetensors", "numpy", "pillow"]
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def _readme() -> str:
         [
             "# Fixtures",
             "",
-            "What torch, diffusers, transformers, peft and LittleCMS answer, for the tests in `tests/parity`. Written by",
+            "What torch, diffusers, transformers, peft, compel and LittleCMS answer, for the tests in `tests/parity`. Written by",
             "`tests/reference/generate.py`, this file included; do not edit. f32 unless another type is named.",
             "",
             f"Made with {_versions()}.",

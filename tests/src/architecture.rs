@@ -18,7 +18,7 @@ use graph::{Graph, Purpose};
 use text::SourceFile;
 
 /// The lowest layer first. An arrow only ever points to a lower one.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &[
         "mimeo-base",
         "mimeo-checkpoint",
@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 6] = [
         "mimeo-lora",
         "mimeo-protocol",
     ],
+    &["mimeo-prompt"],
     &["mimeo-diffusion", "mimeo-workbench"],
     &["mimeo-train"],
     &["mimeo-engine"],
@@ -92,6 +93,7 @@ fn invariant_2_the_page_reaches_no_tensors_and_no_engine() {
     for name in [
         "mimeo-app",
         "mimeo-workbench",
+        "mimeo-prompt",
         "mimeo-protocol",
         "mimeo-image",
     ] {
@@ -105,7 +107,7 @@ fn invariant_2_the_page_reaches_no_tensors_and_no_engine() {
 }
 
 #[test]
-fn invariant_2_the_workbench_stands_on_protocol_image_and_checkpoint() {
+fn invariant_2_the_workbench_stands_on_protocol_prompt_image_and_checkpoint() {
     let graph = graph();
     let ours: Vec<_> = graph
         .dependencies("mimeo-workbench", Purpose::Build)
@@ -114,7 +116,12 @@ fn invariant_2_the_workbench_stands_on_protocol_image_and_checkpoint() {
         .collect();
     assert_eq!(
         ours,
-        ["mimeo-checkpoint", "mimeo-image", "mimeo-protocol"],
+        [
+            "mimeo-checkpoint",
+            "mimeo-image",
+            "mimeo-prompt",
+            "mimeo-protocol"
+        ],
         "what a page needs to know of training"
     );
 }

@@ -13,7 +13,7 @@ use super::base::ComputeArgs;
 use super::lora;
 use super::number::whole;
 use super::pictures::save_png;
-use super::sample::DrawArgs;
+use super::sample::{DrawArgs, tell_prompts};
 use crate::exit::Exit;
 use crate::output::{Claims, Existing, Format};
 use crate::progress::Report;
@@ -82,7 +82,8 @@ impl Grid {
             .map(|prompt| (prompt.clone(), self.seed))
             .collect();
         let request = self.draw.request(&base, pictures);
-        let total = total_steps(&request);
+        tell_prompts(&request, &base, report)?;
+        let total = total_steps(&base, &request)?;
         report.begin("Drawing", total * self.strengths.len() as u32);
         let mut columns = Vec::new();
         for (before, strength) in (0..).zip(&self.strengths) {

@@ -8,8 +8,8 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mimeo_protocol::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, LrSchedule, Method,
-    ModelSize, Multiplier, OutOfRange, Pass, Precision, Rank, Recipe, Share, Steps, TimestepRange,
-    Warmup, Weight, parse_seed,
+    ModelSize, Multiplier, OutOfRange, Pass, Precision, PromptSyntax, Rank, Recipe, Share, Steps,
+    TimestepRange, Warmup, Weight, parse_seed,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -54,6 +54,9 @@ pub struct RecipeFlags {
     /// Prompt under which both pictures are trained
     #[arg(long, allow_hyphen_values = true)]
     prompt: Option<String>,
+    /// How the prompt is read: emphasis as A1111 or ComfyUI means it, or every bracket a letter
+    #[arg(long, value_name = "SYNTAX", value_parser = syntax())]
+    prompt_syntax: Option<PromptSyntax>,
     /// Course of the learning rate
     #[arg(long, value_parser = words::<LrSchedule>(&["cosine", "constant"]))]
     schedule: Option<LrSchedule>,
@@ -188,6 +191,7 @@ impl RecipeFlags {
         set(&mut recipe.method, self.method);
         set(&mut recipe.seed, self.seed);
         set(&mut recipe.prompt, self.prompt.clone());
+        set(&mut recipe.prompt_syntax, self.prompt_syntax);
         set(&mut recipe.precision, self.precision);
         recipe.calibrate &= !self.no_calibrate;
 
@@ -282,6 +286,11 @@ where
         .try_map(|word| serde_json::from_value::<T>(Value::String(word)))
 }
 
+/// How prompts are read. What only old recipes mean is not offered.
+pub fn syntax() -> impl TypedValueParser<Value = PromptSyntax> {
+    words(&["a1111", "comfy", "plain"])
+}
+
 fn timesteps(text: &str) -> Result<TimestepRange, String> {
     let numbers = text.split_once('-').and_then(|(min, max)| {
         let number = |text: &str| text.trim().parse::<u32>().ok();
@@ -335,6 +344,19 @@ mod tests {
             TimestepRange::new(500, 1000).unwrap(),
             "the window"
         );
+    }
+
+    #[test]
+    fn a_prompt_is_read_as_is_asked() {
+        assert_eq!(build("").prompt_syntax, PromptSyntax::A1111, "the preset");
+        for (word, syntax) in [
+            ("a1111", PromptSyntax::A1111),
+            ("comfy", PromptSyntax::Comfy),
+            ("plain", PromptSyntax::Plain),
+        ] {
+            let recipe = build(&format!("--prompt-syntax {word}"));
+            assert_eq!(recipe.prompt_syntax, syntax, "{word}");
+        }
     }
 
     #[test]

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mimeo_engine::sample::{sample, total_steps};
-use mimeo_engine::{Base, LoraStack, SampleRequest, SamplerKind};
-use mimeo_protocol::parse_seed;
+use mimeo_engine::{Base, EngineError, LoraStack, SampleRequest, SamplerKind};
+use mimeo_protocol::{PromptSyntax, parse_seed};
 use serde::Serialize;
 
 use super::base::ComputeArgs;
 use super::lora::{self, LoraArg};
 use super::number::{decimal, whole};
 use super::pictures::save_png;
+use super::recipe_flags;
 use crate::exit::{BadInput, Exit};
 use crate::output::{Claims, Existing, Format, OutFile};
 use crate::progress::Report;
@@ -26,6 +27,10 @@ pub struct DrawArgs {
     /// What to keep away from
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     negative: String,
+    /// How prompts are read: emphasis as A1111 or ComfyUI means it, or every bracket a letter
+    /// [default: a1111]
+    #[arg(long, value_name = "SYNTAX", value_parser = recipe_flags::syntax())]
+    prompt_syntax: Option<PromptSyntax>,
     /// Denoising steps [default: 20]
     #[arg(long, value_parser = whole("Steps", 1..=1000), allow_hyphen_values = true)]
     steps: Option<u32>,
@@ -52,9 +57,22 @@ impl DrawArgs {
         request.steps = self.steps.map_or(request.steps, |steps| steps as usize);
         request.guidance = self.guidance.unwrap_or(request.guidance);
         request.negative_prompt.clone_from(&self.negative);
+        request.syntax = self.prompt_syntax.unwrap_or(request.syntax);
         request.sampler = self.sampler;
         request
     }
+}
+
+/// Tells what is long in the prompts, or not understood.
+pub fn tell_prompts(
+    request: &SampleRequest,
+    base: &Base,
+    report: &mut Report,
+) -> Result<(), EngineError> {
+    for note in request.notes(base)? {
+        report.note(note);
+    }
+    Ok(())
 }
 
 /// Draw pictures, with or without LoRAs.
@@ -115,7 +133,9 @@ impl Sample {
         // One by one: how many are drawn together shows in their last bits, and each is safe as
         // soon as it is drawn.
         let request = |seed: u64| self.draw.request(&base, vec![(self.prompt.clone(), seed)]);
-        let each = total_steps(&request(self.seed));
+        let first = request(self.seed);
+        tell_prompts(&first, &base, report)?;
+        let each = total_steps(&base, &first)?;
         report.begin("Drawing", each * self.count);
         let mut out = Vec::new();
         for (index, (place, seed)) in (0..).zip(outs.iter().zip(seeds)) {

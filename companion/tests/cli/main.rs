@@ -8,5 +8,6 @@ mod interrupt;
 mod manual;
 mod outputs;
 mod pictures;
+mod prompts;
 mod recipes;
 mod results;

@@ -7,8 +7,8 @@ use mimeo_checkpoint::{Array, LoraFile, LoraModule, Precision};
 use mimeo_protocol::{
     BaseId, BlobId, Canvas, ClientMessage, CopierChoice, FileKind, JobControl, JobEvent,
     JobEventKind, JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase,
-    PreviewRequest, Recipe, RequestId, ResultFile, ServerMessage, Share, Snapshot, Steps, TrainJob,
-    codec,
+    PreviewRequest, PromptSyntax, Recipe, RequestId, ResultFile, ServerMessage, Share, Snapshot,
+    Steps, TrainJob, codec,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
@@ -326,6 +326,7 @@ pub fn portrait() -> PreviewRequest {
         loras: Vec::new(),
         prompt: mimeo_base::prompts()[0].to_owned(),
         negative_prompt: String::new(),
+        prompt_syntax: PromptSyntax::USUAL,
         seed: 3,
     }
 }

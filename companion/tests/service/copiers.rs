@@ -2,7 +2,7 @@
 
 use mimeo_protocol::{
     ClientMessage, CopierChoice, CopierId, JobControl, JobEventKind, JobId, JobState, Phase,
-    Rejection, ServerMessage, Steps,
+    PromptSyntax, Rejection, ServerMessage, Steps,
 };
 
 use crate::client::Client;
@@ -64,6 +64,35 @@ async fn the_same_copier_is_trained_once() {
         2,
         "both are kept"
     );
+}
+
+#[tokio::test]
+async fn a_copier_from_before_prompts_had_a_syntax_is_found_by_prompts_without_signs() {
+    let companion = Companion::start("");
+    let mut client = companion.client().await;
+    let mut job = client.quick_copier_job("old").await;
+    job.recipe.prompt = "smile, hat".to_owned();
+    job.recipe.prompt_syntax = PromptSyntax::Cut;
+    let old = client.submit(job.clone()).await;
+    client.until_over(old).await;
+    assert!(trained_a_copier(&client, old), "there was none");
+
+    for (prompt, syntax, is_new) in [
+        ("smile, hat", PromptSyntax::A1111, false),
+        ("smile, hat", PromptSyntax::Comfy, false),
+        ("(smile:1.5), hat", PromptSyntax::Cut, true),
+        ("(smile:1.5), hat", PromptSyntax::Plain, false),
+        ("(smile:1.5), hat", PromptSyntax::A1111, true),
+        ("(smile:1.5), hat", PromptSyntax::Comfy, true),
+        ("(smile:1.5), hat", PromptSyntax::A1111, false),
+    ] {
+        job.recipe.prompt = prompt.to_owned();
+        job.recipe.prompt_syntax = syntax;
+        let job = client.submit(job.clone()).await;
+        assert_eq!(client.until_over(job).await, JobState::Finished);
+        let trained = trained_a_copier(&client, job);
+        assert_eq!(trained, is_new, "{prompt} in {syntax:?}");
+    }
 }
 
 #[tokio::test]

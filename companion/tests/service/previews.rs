@@ -2,8 +2,8 @@
 
 use mimeo_image::{Rgb, decode, decode_mask};
 use mimeo_protocol::{
-    BaseId, BlobId, Canvas, JobControl, JobState, LoraRef, Method, Phase, PreviewRequest,
-    Rejection, ServerMessage, Strength,
+    BaseId, BlobId, Canvas, JobControl, JobEventKind, JobState, LoraRef, Method, Phase,
+    PreviewPlan, PreviewRequest, PromptSyntax, Rejection, ServerMessage, Steps, Strength,
 };
 
 use crate::client::{Client, blob_id, portrait};
@@ -51,6 +51,25 @@ async fn a_base_draws_without_any_job() {
         drawn,
         "kept away from something"
     );
+    let prompt = "(hair bun:1.8), frown".to_owned();
+    let mut read = Vec::new();
+    for prompt_syntax in [
+        PromptSyntax::A1111,
+        PromptSyntax::Comfy,
+        PromptSyntax::Plain,
+    ] {
+        let preview = PreviewRequest {
+            prompt: prompt.clone(),
+            prompt_syntax,
+            ..portrait()
+        };
+        let drawn = client.draw(preview).await;
+        assert!(
+            !read.contains(&drawn),
+            "another picture in {prompt_syntax:?}"
+        );
+        read.push(drawn);
+    }
     let wide = Rgb::filled(300, 150, [200, 180, 160]);
     let wide = client
         .upload(&mimeo_image::encode_png(&wide).unwrap())
@@ -184,6 +203,27 @@ async fn what_cannot_be_drawn_is_refused_in_a_sentence() {
     };
     let reason = refused(&mut client, endless).await;
     assert!(reason.to_string().contains("Shorten"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_preview_that_cannot_be_read_ends_a_job_before_it_trains() {
+    let companion = Companion::start("");
+    let mut client = companion.client().await;
+    let mut job = client.quick_job("endless").await;
+    job.previews = Some(PreviewPlan {
+        every: Steps::constant(3),
+        prompt: "BREAK ".repeat(30),
+        seed: 1,
+        strengths: PreviewPlan::STRENGTHS.to_vec(),
+    });
+    let job = client.submit(job).await;
+    let JobState::Failed { message } = client.until_over(job).await else {
+        panic!("it cannot be drawn");
+    };
+    assert!(message.contains("Shorten it"), "{message}");
+    let is_step = |kind: &JobEventKind| matches!(kind, JobEventKind::Losses { .. });
+    let trained = client.events.iter().any(|event| is_step(&event.kind));
+    assert!(!trained, "nothing was trained in vain");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use leptos::prelude::*;
-use mimeo_protocol::MemoryPlan;
+use mimeo_protocol::{MemoryPlan, PromptSyntax};
 use mimeo_workbench::preflight::{self, Facts, Problem, Submission, Verdict};
 use mimeo_workbench::workbench::Where;
 use mimeo_workbench::{Change, Check, Command, Refusal, Toolbox, Workbench};
@@ -74,6 +74,16 @@ impl Bench {
             }
             None => false,
         }
+    }
+
+    /// How prompts are read.
+    pub fn prompt_syntax(self) -> PromptSyntax {
+        self.with(|bench| bench.settings().recipe.prompt_syntax)
+    }
+
+    /// The same for what is drawn anew when it changes.
+    pub fn prompt_syntax_signal(self) -> Signal<PromptSyntax> {
+        Signal::derive(move || self.with_settings(|bench| bench.settings().recipe.prompt_syntax))
     }
 
     /// Does several things in a row.

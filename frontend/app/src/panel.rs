@@ -10,6 +10,7 @@ pub mod pair;
 pub mod playground;
 pub mod preflight;
 pub mod previews;
+pub mod prompt_notes;
 pub mod recipe;
 pub mod result;
 pub mod run_bar;

@@ -15,7 +15,7 @@ pub enum Kind {
     OptionalNumber,
     /// Yes or no.
     Switch,
-    /// One of these words.
+    /// One of these words; a recipe that says nothing means the last.
     Choice(&'static [&'static str]),
     /// Free text.
     Text,
@@ -135,6 +135,7 @@ pub const FIELDS: &[Field] = &[
     field(Mask, "/mask/prior_weight", Number, "Hold outside", "Weight of “draw outside as the base does”"),
     field(Run, "/seed", Number, "Seed", "Same seed, same LoRA"),
     field(Run, "/prompt", Text, "Prompt", "Both pictures are trained under it; empty works best on one pair"),
+    field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),
     field(Run, "/calibrate", Switch, "Calibrate strength", "So that 1 means the change you showed"),
     field(Run, "/precision", Choice(&["f16", "f32"]), "Number format", "f16 is half the size, and what other programs expect"),
 ];
@@ -150,7 +151,12 @@ impl Field {
     #[must_use]
     pub fn value(&self, recipe: &Recipe) -> Value {
         let json = serde_json::to_value(recipe).unwrap_or_default();
-        json.pointer(self.path).cloned().unwrap_or_default()
+        let value = json.pointer(self.path).cloned().unwrap_or_default();
+        let unsaid = match (self.kind, &value) {
+            (Choice(words), Value::Null) => words.last().map(|word| Value::from(*word)),
+            _ => None,
+        };
+        unsaid.unwrap_or(value)
     }
 
     /// The recipe with another value here.
@@ -296,6 +302,18 @@ mod tests {
                 field.path
             );
         }
+    }
+
+    #[test]
+    fn a_recipe_from_before_prompts_had_a_syntax_shows_the_one_that_it_means() {
+        let field = Field::at("/prompt_syntax").unwrap();
+        let mut json = serde_json::to_value(recipe()).unwrap();
+        json.as_object_mut().unwrap().remove("prompt_syntax");
+        let old: Recipe = serde_json::from_value(json).unwrap();
+        assert_eq!(field.value(&old), "cut", "in its box");
+        assert_eq!(edited(&old, &recipe()), [field], "and as edited");
+        let again = field.with(&recipe(), "cut".into());
+        assert_eq!(again, Ok(old), "and it can be chosen");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`workbench`]: the state, every [`Command`] that changes it, undo and redo ([`history`]).
 //! - [`picture`], [`frame`]: what was dropped, and how A and B lie on each other as trained.
 //! - [`fields`], [`plain`]: the recipe as a table of fields, and as three plain choices.
+//! - [`prompts`]: what is said about a prompt.
 //! - [`preflight`]: what keeps a pair from being trained, and the job it becomes.
 //! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.
 //! - [`backend`]: where it trains, in the companion or in this browser; [`base_folder`]: a base that
@@ -31,6 +32,7 @@ pub mod picture;
 pub mod plain;
 pub mod playground;
 pub mod preflight;
+pub mod prompts;
 pub mod runs;
 pub mod saved;
 pub mod tool;

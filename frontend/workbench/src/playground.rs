@@ -1,6 +1,8 @@
 //! Drawing with any LoRAs: what is set, what is on its way, and what was drawn.
 
-use mimeo_protocol::{BaseId, BaseInfo, BlobId, Canvas, LoraRef, PreviewRequest, Strength};
+use mimeo_protocol::{
+    BaseId, BaseInfo, BlobId, Canvas, LoraRef, PreviewRequest, PromptSyntax, Strength,
+};
 use serde::{Deserialize, Serialize};
 
 /// Pictures that are kept; the oldest goes first.
@@ -26,10 +28,18 @@ pub struct Settings {
     pub prompt: String,
     /// What to keep away from.
     pub negative_prompt: String,
+    /// How both are read.
+    #[serde(default = "usual_syntax")]
+    pub prompt_syntax: PromptSyntax,
     /// The noise it starts from.
     pub seed: u64,
     /// The LoRAs, each once.
     pub loras: Vec<Active>,
+}
+
+/// Settings that were kept before prompts had a syntax.
+const fn usual_syntax() -> PromptSyntax {
+    PromptSyntax::USUAL
 }
 
 impl Default for Settings {
@@ -38,6 +48,7 @@ impl Default for Settings {
             base: BaseId::bundled(),
             prompt: String::new(),
             negative_prompt: String::new(),
+            prompt_syntax: PromptSyntax::USUAL,
             seed: 0,
             loras: Vec::new(),
         }
@@ -55,6 +66,7 @@ impl Settings {
             loras: loras.map(|active| (active.lora, active.strength)).collect(),
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
+            prompt_syntax: self.prompt_syntax,
             seed: self.seed,
         }
     }
@@ -335,6 +347,13 @@ mod tests {
             serde_json::from_str::<Settings>(&json).unwrap(),
             settings,
             "{json}"
+        );
+        let old = json.replace("\"prompt_syntax\":\"a1111\",", "");
+        assert_ne!(old, json, "from before prompts had a syntax");
+        assert_eq!(
+            serde_json::from_str::<Settings>(&old).unwrap(),
+            settings,
+            "{old}"
         );
     }
 

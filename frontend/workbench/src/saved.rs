@@ -9,6 +9,7 @@ use mimeo_image::{decode_mask, encode_mask_png};
 use serde::{Deserialize, Serialize};
 
 use crate::picture::{Picture, Slot};
+use crate::prompts::with_syntax;
 use crate::workbench::{Pictures, Settings, State, Workbench};
 
 /// Parts that are stored under a name each.
@@ -75,7 +76,11 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> State {
     let rest = kept(Part::Settings).and_then(|json| serde_json::from_slice::<Rest>(&json).ok());
     let (names, offset, settings) = rest.map_or_else(
         || (Default::default(), Pictures::MIDDLE, Settings::default()),
-        |rest| (rest.names, rest.offset, rest.settings),
+        |rest| {
+            let mut settings = rest.settings;
+            settings.recipe = with_syntax(settings.recipe);
+            (rest.names, rest.offset, settings)
+        },
     );
     let mut picture = |part, name: &str| {
         let picture = Picture::read(name, kept(part)?).ok()?;

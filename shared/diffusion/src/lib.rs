@@ -7,6 +7,7 @@
 
 pub mod clip;
 pub mod config;
+pub mod emphasis;
 pub mod layers;
 pub mod load;
 pub mod ops;

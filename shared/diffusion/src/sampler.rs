@@ -157,7 +157,8 @@ fn leading_timesteps(schedule: &NoiseSchedule, steps: usize) -> (usize, Vec<usiz
 pub struct Guidance {
     /// The prompts: `[batch, tokens, width]`.
     pub conditional: Tensor<3>,
-    /// The empty prompt: `[1, tokens, width]`.
+    /// The empty prompt, or what to keep away from: `[1, tokens, width]`, with as many tokens as it
+    /// has.
     pub unconditional: Tensor<3>,
     /// 1 asks for the prompt alone, at half the cost.
     pub scale: f64,
@@ -180,12 +181,22 @@ impl Guidance {
             return unet.forward_in_tasks(&sample, timestep, &self.conditional, lora);
         }
         let [_, tokens, width] = self.unconditional.dims();
-        let unconditional = self.unconditional.clone().expand([batch, tokens, width]);
-        let both = Tensor::cat(vec![unconditional, self.conditional.clone()], 0);
-        let samples = Tensor::cat(vec![sample.clone(), sample], 0);
-        let answer = unet.forward_in_tasks(&samples, timestep, &both, lora);
-        let unconditional = answer.clone().narrow(0, 0, batch);
-        let conditional = answer.narrow(0, batch, batch);
+        let negative = self.unconditional.clone().expand([batch, tokens, width]);
+        let [_, positive_tokens, _] = self.conditional.dims();
+        let (unconditional, conditional) = if tokens == positive_tokens {
+            let both = Tensor::cat(vec![negative, self.conditional.clone()], 0);
+            let samples = Tensor::cat(vec![sample.clone(), sample], 0);
+            let answer = unet.forward_in_tasks(&samples, timestep, &both, lora);
+            (
+                answer.clone().narrow(0, 0, batch),
+                answer.narrow(0, batch, batch),
+            )
+        } else {
+            // One after the other, as A1111 does by default: filled up to one length, the shorter
+            // prompt would mean something else.
+            let ask = |states| unet.forward_in_tasks(&sample, timestep, states, lora);
+            (ask(&negative), ask(&self.conditional))
+        };
         unconditional.clone() + (conditional - unconditional) * self.scale
     }
 }

@@ -8,8 +8,9 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizers;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
-/// Tokens per prompt, start and end included.
+/// Tokens that the text encoder reads at once, start and end included.
 pub const MAX_TOKENS: usize = 77;
+const COMMA: &str = ",</w>";
 const START: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
@@ -29,6 +30,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     start: u32,
     end: u32,
+    comma: Option<u32>,
 }
 
 impl Tokenizer {
@@ -69,6 +71,7 @@ impl Tokenizer {
                 .ok_or_else(|| bad_vocab(format!("it lacks {name}")))
         };
         let (start, end) = (token(START)?, token(END)?);
+        let comma = vocab.get(COMMA).copied();
 
         let model = BPE::builder()
             .vocab_and_merges(vocab, merges)
@@ -94,25 +97,40 @@ impl Tokenizer {
         ])));
         let special = [START, END].map(|token| AddedToken::from(token, true));
         inner.add_special_tokens(special).map_err(constant)?;
-        Ok(Self { inner, start, end })
+        Ok(Self {
+            inner,
+            start,
+            end,
+            comma,
+        })
     }
 
-    /// The tokens of a prompt between start and end, cut or filled with the end token to
-    /// [`MAX_TOKENS`].
+    /// The tokens of a text, however many.
     ///
     /// # Errors
-    /// [`TokenizerError`] when the vocabulary lacks a byte of the prompt.
-    pub fn encode(&self, prompt: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self
-            .inner
-            .encode_fast(prompt, false)
-            .map_err(|error| TokenizerError {
-                file: "vocab.json",
-                reason: error.to_string(),
-            })?;
+    /// [`TokenizerError`] when the vocabulary lacks a byte of the text.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.inner.encode_fast(text, false);
+        let encoding = encoding.map_err(|error| TokenizerError {
+            file: "vocab.json",
+            reason: error.to_string(),
+        })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Tokens as the text encoder reads them: between start and end, cut or filled with the end
+    /// token to [`MAX_TOKENS`].
+    #[must_use]
+    pub fn framed(&self, tokens: &[u32]) -> Vec<u32> {
         let mut ids = vec![self.start];
-        ids.extend(encoding.get_ids().iter().take(MAX_TOKENS - 2));
+        ids.extend(tokens.iter().take(MAX_TOKENS - 2));
         ids.resize(MAX_TOKENS, self.end);
-        Ok(ids)
+        ids
+    }
+
+    /// The token of a comma that ends a word, if there is one.
+    #[must_use]
+    pub const fn comma(&self) -> Option<u32> {
+        self.comma
     }
 }

@@ -33,8 +33,8 @@ pub struct Base {
     pub vae: AutoencoderKl,
     /// The noise schedule.
     pub schedule: NoiseSchedule,
-    text_encoder: ClipTextModel,
-    tokenizer: Tokenizer,
+    pub(crate) text_encoder: ClipTextModel,
+    pub(crate) tokenizer: Tokenizer,
     unet_config: UNetConfig,
     vae_config: VaeConfig,
     device: Device,
@@ -134,18 +134,6 @@ impl Base {
         let downscale = self.vae_config.downscale();
         let [rows, columns] = [height, width].map(|side| side as usize / downscale);
         [1, self.vae_config.latent_channels, rows, columns]
-    }
-
-    /// What the model is conditioned on: `[prompts, tokens, width]`.
-    ///
-    /// # Errors
-    /// [`EngineError::Tokenizer`] when the vocabulary cannot spell a prompt.
-    pub fn encode_prompts<S: AsRef<str>>(&self, prompts: &[S]) -> Result<Tensor<3>, EngineError> {
-        let ids = prompts
-            .iter()
-            .map(|prompt| self.tokenizer.encode(prompt.as_ref()))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(self.text_encoder.forward(&ids))
     }
 
     /// The latent of a picture: `[1, 4, height/8, width/8]`.

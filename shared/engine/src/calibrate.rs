@@ -11,6 +11,7 @@ use burn::tensor::Tensor;
 use mimeo_diffusion::{Ddim, Guidance};
 use mimeo_image::{Mask, Rgb, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_protocol::Recipe;
 use mimeo_train::NoiseRng;
 
 use crate::base::Base;
@@ -57,15 +58,16 @@ impl<'a> Calibration<'a> {
     /// Denoising steps of [`Self::new`] and [`Self::best_strength`].
     pub const STEPS: u32 = ((STRENGTHS.len() + 1) * DDIM_STEPS) as u32;
 
-    /// - `prompt`: that of the pair
+    /// - `recipe`: whose prompt the pair has
     pub async fn new(
         base: &'a Base,
         (original, target): (&Rgb, &Rgb),
         mask: &Mask,
-        prompt: &str,
+        recipe: &Recipe,
         tick: &mut impl FnMut(),
     ) -> Result<Self, EngineError> {
-        let prompts = base.encode_prompts(&[prompt; COUNT])?;
+        let prompts = [&recipe.prompt; COUNT];
+        let prompts = Tensor::cat(base.encode_prompts(&prompts, recipe.prompt_syntax)?, 0);
         let guidance = Guidance {
             unconditional: prompts.clone(),
             conditional: prompts,

@@ -98,6 +98,18 @@ pub enum EngineError {
         /// Longest side allowed.
         limit: u32,
     },
+    /// A prompt that nobody wrote by hand.
+    #[error(
+        "a prompt has {chunks} chunks of 75 tokens, and at most {limit} can be read. Shorten it: {prompt}"
+    )]
+    PromptTooLong {
+        /// Chunks that it has.
+        chunks: usize,
+        /// Chunks that can be read.
+        limit: usize,
+        /// How it begins.
+        prompt: String,
+    },
     /// A mask in which nothing is painted.
     #[error(
         "the mask is empty (all black), so there is nothing to draw. Paint white what is to be drawn anew."

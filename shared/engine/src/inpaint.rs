@@ -11,6 +11,7 @@ use burn::tensor::{Tensor, TensorData};
 use mimeo_diffusion::{Ddim, Guidance};
 use mimeo_image::{ImageError, LatentMask, Mask, Rgb, composite};
 use mimeo_lora::LoraStack;
+use mimeo_protocol::PromptSyntax;
 use mimeo_train::NoiseRng;
 
 use crate::base::Base;
@@ -36,6 +37,8 @@ pub struct InpaintRequest<'a> {
     pub prompt: &'a str,
     /// What to keep away from; empty for nothing.
     pub negative_prompt: &'a str,
+    /// How both are read.
+    pub syntax: PromptSyntax,
     /// Which noise it starts from.
     pub seed: u64,
     /// Denoising steps.
@@ -53,6 +56,7 @@ impl<'a> InpaintRequest<'a> {
             mask,
             prompt,
             negative_prompt: "",
+            syntax: PromptSyntax::USUAL,
             seed,
             steps: STEPS,
             guidance: GUIDANCE,
@@ -64,7 +68,7 @@ impl<'a> InpaintRequest<'a> {
 ///
 /// # Errors
 /// [`EngineError::Size`] for a picture that the base cannot draw, [`EngineError::Image`] for a mask
-/// of another size, [`EngineError::NothingToDraw`] for an empty one, [`EngineError::Readback`].
+/// of another size, [`EngineError::NothingToDraw`] for an empty one, those of [`crate::sample::sample`].
 pub async fn inpaint(
     base: &Base,
     request: &InpaintRequest<'_>,
@@ -79,8 +83,8 @@ pub async fn inpaint(
     }
     let free = free_cells(base, mask)?;
     let guidance = Guidance {
-        conditional: base.encode_prompts(&[request.prompt])?,
-        unconditional: base.encode_prompts(&[request.negative_prompt])?,
+        conditional: base.encode_prompt(request.prompt, request.syntax)?,
+        unconditional: base.encode_prompt(request.negative_prompt, request.syntax)?,
         scale: request.guidance,
     };
     let shape = base.latent_shape(width, height);

@@ -18,6 +18,7 @@ pub mod job;
 pub mod memory;
 mod pass;
 mod phase;
+mod prompt;
 mod rehearsal;
 pub mod runtime;
 pub mod sample;

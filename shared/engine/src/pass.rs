@@ -211,6 +211,7 @@ impl Session<'_> {
         let (prompt, seed) = (plan.prompt, plan.seed);
         let request = SampleRequest {
             size: self.scene.size(),
+            syntax: self.job.recipe.prompt_syntax,
             steps: PREVIEW_STEPS,
             ..SampleRequest::new(self.base, vec![(prompt.clone(), seed)])
         };

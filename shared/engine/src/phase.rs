@@ -42,6 +42,9 @@ pub async fn run(
 ) -> Result<Artifact, EngineError> {
     let session = Session::new(base, job, emit)?;
     let recipe = &job.recipe;
+    for text in base.prompt_notes(&recipe.prompt, recipe.prompt_syntax)? {
+        emit.emit(Event::Note { text });
+    }
 
     let mut copier = None;
     if recipe.method == Method::Copier {
@@ -227,7 +230,7 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
         original: base.encode_picture(&original),
         target: base.encode_picture(&target),
         mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
-        conditioning: base.encode_prompts(&[&job.recipe.prompt])?,
+        conditioning: base.encode_prompt(&job.recipe.prompt, job.recipe.prompt_syntax)?,
     };
     Ok(Scene {
         original,
@@ -317,8 +320,7 @@ impl<'a> Session<'a> {
                 ..
             } = &self.scene;
             let pair = (original, target);
-            let calibration =
-                Calibration::new(self.base, pair, mask, &recipe.prompt, &mut tick).await?;
+            let calibration = Calibration::new(self.base, pair, mask, recipe, &mut tick).await?;
             calibrated_strength = calibration.best_strength(&network, &mut tick).await?;
             network = network.scaled(calibrated_strength);
         }
@@ -350,9 +352,10 @@ impl<'a> Session<'a> {
         let prompts = self.job.held_out_prompts.iter().cloned().zip(SCORE_SEED..);
         let request = SampleRequest {
             size: scene.size(),
+            syntax: self.job.recipe.prompt_syntax,
             ..SampleRequest::new(base, prompts.collect())
         };
-        let total = ROUND_TRIP_STEPS + LINEARITY_STEPS + 2 * total_steps(&request);
+        let total = ROUND_TRIP_STEPS + LINEARITY_STEPS + 2 * total_steps(base, &request)?;
         emit.emit(Event::Phase {
             phase: Phase::Scoring,
             total: Some(total),

@@ -51,6 +51,7 @@ pub async fn rehearse(
     let _read: LoraFile = file_from_network(base, &network).await?;
     let request = SampleRequest {
         size: session.scene.size(),
+        syntax: recipe.prompt_syntax,
         steps: 1,
         ..SampleRequest::new(base, vec![(recipe.prompt.clone(), 0)])
     };

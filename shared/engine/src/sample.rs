@@ -1,9 +1,12 @@
 //! From prompts and seeds to pictures.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 use mimeo_diffusion::{Ddim, Euler, Guidance};
 use mimeo_image::Rgb;
 use mimeo_lora::LoraStack;
+use mimeo_protocol::PromptSyntax;
 use mimeo_train::NoiseRng;
 
 use crate::base::Base;
@@ -39,6 +42,8 @@ pub struct SampleRequest {
     pub pictures: Vec<(String, u64)>,
     /// What to keep away from; empty for nothing.
     pub negative_prompt: String,
+    /// How all prompts are read.
+    pub syntax: PromptSyntax,
     /// Denoising steps.
     pub steps: usize,
     /// Classifier-free guidance; 1 switches it off.
@@ -57,11 +62,33 @@ impl SampleRequest {
         Self {
             pictures,
             negative_prompt: String::new(),
+            syntax: PromptSyntax::USUAL,
             steps: STEPS,
             guidance: GUIDANCE,
             sampler: SamplerKind::Ddim,
             size: (side, side),
         }
+    }
+
+    fn prompts(&self) -> Vec<&str> {
+        let pictures = self.pictures.iter();
+        pictures.map(|(prompt, _)| prompt.as_str()).collect()
+    }
+
+    /// What a user should know about the prompts, each once and as one sentence.
+    ///
+    /// # Errors
+    /// [`EngineError`] when one cannot be read.
+    pub fn notes(&self, base: &Base) -> Result<Vec<String>, EngineError> {
+        let mut notes = Vec::new();
+        for prompt in self.prompts().into_iter().chain([&*self.negative_prompt]) {
+            for note in base.prompt_notes(prompt, self.syntax)? {
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+        }
+        Ok(notes)
     }
 }
 
@@ -69,7 +96,8 @@ impl SampleRequest {
 /// [`total_steps`].
 ///
 /// # Errors
-/// [`EngineError::Size`] for a size the base cannot draw; [`EngineError::Readback`].
+/// [`EngineError::Size`] for a size the base cannot draw; [`EngineError::Tokenizer`] and
+/// [`EngineError::PromptTooLong`] for a prompt that it cannot read; [`EngineError::Readback`].
 pub async fn sample(
     base: &Base,
     request: &SampleRequest,
@@ -81,9 +109,26 @@ pub async fn sample(
 }
 
 /// How many steps [`sample`] reports.
-#[must_use]
-pub fn total_steps(request: &SampleRequest) -> u32 {
-    (request.pictures.len().div_ceil(BATCH) * request.steps) as u32
+///
+/// # Errors
+/// [`EngineError`] when a prompt cannot be read.
+pub fn total_steps(base: &Base, request: &SampleRequest) -> Result<u32, EngineError> {
+    let lengths = base.count_chunks(&request.prompts(), request.syntax)?;
+    Ok((batches(&lengths).len() * request.steps) as u32)
+}
+
+/// Which pictures go through the model together: neighbours whose prompts are of one length. Shorter
+/// ones are not filled up, which would change what they mean by what is drawn beside them.
+fn batches(lengths: &[usize]) -> Vec<Range<usize>> {
+    let mut batches = Vec::new();
+    let mut first = 0;
+    for alike in lengths.chunk_by(|one, next| one == next) {
+        for batch in alike.chunks(BATCH) {
+            batches.push(first..first + batch.len());
+            first += batch.len();
+        }
+    }
+    batches
 }
 
 async fn sample_latents(
@@ -95,13 +140,16 @@ async fn sample_latents(
     check_size(base, request.size, MAX_SIDE)?;
     let (width, height) = request.size;
     let shape = base.latent_shape(width, height);
-    let unconditional = base.encode_prompts(&[&request.negative_prompt])?;
+    let unconditional = base.encode_prompt(&request.negative_prompt, request.syntax)?;
+    let prompts = request.prompts();
+    let lengths = base.count_chunks(&prompts, request.syntax)?;
     let mut done = 0;
     let mut latents = Vec::new();
-    for batch in request.pictures.chunks(BATCH) {
-        let prompts: Vec<&str> = batch.iter().map(|(prompt, _)| prompt.as_str()).collect();
+    for batch in batches(&lengths) {
+        let prompts = &prompts[batch.clone()];
+        let batch = &request.pictures[batch];
         let guidance = Guidance {
-            conditional: base.encode_prompts(&prompts)?,
+            conditional: Tensor::cat(base.encode_prompts(prompts, request.syntax)?, 0),
             unconditional: unconditional.clone(),
             scale: request.guidance,
         };
@@ -206,4 +254,28 @@ pub(crate) async fn invert(
         runtime::yield_now().await;
     }
     sample
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_drawn_together_where_their_prompts_are_of_one_length() {
+        for (lengths, expected) in [
+            (vec![], vec![]),
+            (vec![1; 3], vec![3]),
+            (vec![1; 20], vec![8, 8, 4]),
+            (vec![1, 1, 2, 1], vec![2, 1, 1]),
+        ] {
+            let batches = batches(&lengths);
+            let sizes: Vec<usize> = batches.iter().map(Range::len).collect();
+            assert_eq!(sizes, expected, "{lengths:?}");
+            let order: Vec<usize> = batches.into_iter().flatten().collect();
+            assert!(
+                order.into_iter().eq(0..lengths.len()),
+                "each once, in order"
+            );
+        }
+    }
 }

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use mimeo_diffusion::Guidance;
 use mimeo_image::{Mask, Rgb, mae, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{HeldOut, Linearity};
+use mimeo_protocol::{HeldOut, Linearity, PromptSyntax};
 
 use crate::base::Base;
 use crate::error::EngineError;
@@ -51,7 +51,7 @@ impl<'a> RoundTrip<'a> {
         mask: &Mask,
         tick: &mut impl FnMut(),
     ) -> Result<Self, EngineError> {
-        let empty = base.encode_prompts(&[""])?;
+        let empty = base.encode_prompt("", PromptSyntax::USUAL)?;
         let guidance = Guidance {
             conditional: empty.clone(),
             unconditional: empty,

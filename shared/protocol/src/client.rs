@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{BaseId, BlobId, CopierId, FileId, JobId, RequestId};
 use crate::job::TrainJob;
 use crate::number::Strength;
+use crate::recipe::PromptSyntax;
 
 /// One message of a client. [`Self::Hello`] is the first; every other one is answered under its
 /// request number.
@@ -153,6 +154,12 @@ pub struct PreviewRequest {
     /// What to keep away from; empty for nothing.
     #[serde(default)]
     pub negative_prompt: String,
+    /// How both are read.
+    #[serde(
+        default = "PromptSyntax::usual",
+        skip_serializing_if = "PromptSyntax::is_usual"
+    )]
+    pub prompt_syntax: PromptSyntax,
     /// Which noise it starts from.
     #[serde(deserialize_with = "crate::number::deserialize_seed")]
     pub seed: u64,

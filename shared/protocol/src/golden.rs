@@ -28,7 +28,11 @@ fn job() -> TrainJob {
         original: blob(0xa),
         target: blob(0xb),
         mask: Some(blob(0xc)),
-        recipe: Recipe::preset(Method::Copier, ModelSize::Small),
+        // From before recipes said how prompts are read.
+        recipe: Recipe {
+            prompt_syntax: PromptSyntax::Cut,
+            ..Recipe::preset(Method::Copier, ModelSize::Small)
+        },
         copier: CopierChoice::Given(CopierId(3)),
         previews: Some(PreviewPlan {
             every: Steps::constant(50),
@@ -178,9 +182,16 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ],
             prompt: "a boy".to_owned(),
             negative_prompt: "a hat".to_owned(),
+            prompt_syntax: PromptSyntax::USUAL,
             seed: 3,
         },
     };
+    let mut comfy = preview(Canvas::Native);
+    if let ClientMessage::Preview { preview, .. } = &mut comfy {
+        preview.prompt_syntax = PromptSyntax::Comfy;
+    }
+    let mut with_syntax = job();
+    with_syntax.recipe.prompt_syntax = PromptSyntax::USUAL;
     vec![
         (
             "hello",
@@ -195,6 +206,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ClientMessage::Submit {
                 request,
                 job: Box::new(job()),
+            },
+        ),
+        (
+            "submit_syntax",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(with_syntax),
             },
         ),
         ("control_pause", control(JobControl::Pause)),
@@ -220,6 +238,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             },
         ),
         ("preview_native", preview(Canvas::Native)),
+        ("preview_syntax", comfy),
         ("preview_like", preview(Canvas::Like { picture: blob(0xa) })),
         (
             "preview_inpaint",

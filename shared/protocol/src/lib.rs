@@ -49,7 +49,7 @@ pub use number::{
 };
 pub use recipe::{
     AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass,
-    Precision, Recipe,
+    Precision, PromptSyntax, Recipe,
 };
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{

@@ -72,6 +72,46 @@ pub enum Precision {
     F32,
 }
 
+/// How a prompt is read: what its brackets mean, what emphasis does, and where a long one is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PromptSyntax {
+    /// As A1111 (stable-diffusion-webui) reads it: `(word)`, `(word:1.2)`, `[word]`, `BREAK`, and
+    /// weights that keep the mean of what the text encoder says.
+    A1111,
+    /// As ComfyUI reads it: `(word)`, `(word:1.2)`, and weights that lead away from the empty prompt.
+    Comfy,
+    /// Every bracket is a letter; what is longer than 75 tokens goes on in the next chunk.
+    Plain,
+    /// Every bracket is a letter, and what comes after 75 tokens is cut off: what Mimeo did before
+    /// there was a choice, and so what a recipe without this field means.
+    #[default]
+    Cut,
+}
+
+impl PromptSyntax {
+    /// What is used if nobody says otherwise: the syntax that most published prompts are written in.
+    pub const USUAL: Self = Self::A1111;
+
+    /// For messages and recipes without the field, which are newer than it.
+    #[must_use]
+    pub(crate) const fn usual() -> Self {
+        Self::USUAL
+    }
+
+    /// So that messages that say nothing new have the bytes that they always had.
+    #[must_use]
+    pub(crate) fn is_usual(&self) -> bool {
+        *self == Self::USUAL
+    }
+
+    /// The same for recipes, where saying nothing means something else.
+    #[must_use]
+    fn is_cut(&self) -> bool {
+        *self == Self::Cut
+    }
+}
+
 /// One training pass over one LoRA.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -154,6 +194,9 @@ pub struct Recipe {
     pub seed: u64,
     /// Prompt under which both pictures are trained; empty works best on one pair.
     pub prompt: String,
+    /// How it is read, and with it every prompt that this LoRA is drawn with while it is trained.
+    #[serde(default, skip_serializing_if = "PromptSyntax::is_cut")]
+    pub prompt_syntax: PromptSyntax,
     /// The LoRA that is kept.
     pub pass: Pass,
     /// First pass of [`Method::Copier`]; the other methods ignore it.
@@ -219,6 +262,7 @@ impl Recipe {
             method,
             seed: 0,
             prompt: String::new(),
+            prompt_syntax: PromptSyntax::USUAL,
             pass,
             copier: CopierRecipe {
                 pass: copier,
@@ -336,6 +380,19 @@ mod tests {
             let back: Recipe = serde_json::from_str(&json).expect("what was written can be read");
             assert_eq!(back, recipe, "{method} changed on its way through JSON");
         }
+    }
+
+    #[test]
+    fn a_recipe_from_before_there_was_a_syntax_means_what_it_meant() {
+        let preset = Recipe::preset(Method::Copier, ModelSize::Small);
+        let mut old = serde_json::to_value(&preset).expect("a recipe is plain data");
+        let fields = old.as_object_mut().expect("a table");
+        let said = fields.remove("prompt_syntax");
+        assert_eq!(said, Some("a1111".into()), "new recipes say it");
+        let read: Recipe = serde_json::from_value(old.clone()).expect("old recipes can be read");
+        assert_eq!(read.prompt_syntax, PromptSyntax::Cut, "as it was trained");
+        let again = serde_json::to_value(&read).expect("a recipe is plain data");
+        assert_eq!(again, old, "and is written as it was");
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub async fn draw(
             let mask = decode_mask(&read(mask, shelf).await?)?;
             let inpainting = InpaintRequest {
                 negative_prompt: &request.negative_prompt,
+                syntax: request.prompt_syntax,
                 ..InpaintRequest::new(&picture, &mask, &request.prompt, request.seed)
             };
             inpaint(base, &inpainting, &stack).await?
@@ -65,6 +66,7 @@ async fn draw_new(
     let sample_request = SampleRequest {
         size,
         negative_prompt: request.negative_prompt.clone(),
+        syntax: request.prompt_syntax,
         ..SampleRequest::new(base, vec![(request.prompt.clone(), request.seed)])
     };
     let drawn = sample(base, &sample_request, stack, |_| ()).await?;
@@ -111,6 +113,7 @@ pub async fn draw_final<A: Archive>(
     let loaded = LoadedLora::new(base, lora, "the result")?;
     let request = SampleRequest {
         size: fitted_size(base, &prepared.original)?,
+        syntax: job.recipe.prompt_syntax,
         ..SampleRequest::new(base, vec![(plan.prompt.clone(), plan.seed)])
     };
     let place = (Phase::Saving, job.recipe.pass.steps.get());

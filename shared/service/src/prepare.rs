@@ -5,7 +5,9 @@ use mimeo_engine::{Base, EngineError, PreparedJob};
 use mimeo_image::{
     Difference, Fit, ImageError, Mask, MaskView, Rgb, decode, decode_mask, fit_pair,
 };
-use mimeo_protocol::{BlobId, CopierChoice, CopierId, JobId, LoraRef, Method, TrainJob, codec};
+use mimeo_protocol::{
+    BlobId, CopierChoice, CopierId, JobId, LoraRef, Method, PromptSyntax, TrainJob, codec,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::bases::Origin;
@@ -73,7 +75,7 @@ pub struct Prepared {
 /// The job's pictures, decoded, and all else that training needs of it.
 ///
 /// # Errors
-/// When a picture cannot be read or used.
+/// When a picture or a prompt cannot be read or used.
 pub async fn prepared(
     base: &Base,
     job: &TrainJob,
@@ -83,6 +85,10 @@ pub async fn prepared(
     let (width, height) = fitted_size(base, &prepared.original)?;
     if job.scores {
         prepared.held_out_prompts = Origin::of(&job.base).unseen_prompts();
+    }
+    if let Some(plan) = &job.previews {
+        // Now rather than at the first preview, which would end a run that has come far.
+        base.check_prompt(&plan.prompt, job.recipe.prompt_syntax)?;
     }
     let fingerprint = match job.recipe.method {
         Method::Copier => Some(fingerprint(base, &prepared)?),
@@ -123,7 +129,7 @@ pub(crate) async fn read(id: BlobId, shelf: &impl Shelf) -> Result<Vec<u8>, Serv
 /// decides about the pass.
 ///
 /// # Errors
-/// When the pictures cannot be trained on.
+/// When the pictures cannot be trained on, or the prompt cannot be read.
 pub fn fingerprint(base: &Base, job: &PreparedJob) -> Result<String, EngineError> {
     let fitted = fitted(base, job)?;
     let recipe = &job.recipe;
@@ -137,6 +143,11 @@ pub fn fingerprint(base: &Base, job: &PreparedJob) -> Result<String, EngineError
         &recipe.prompt,
         &recipe.copier,
     )));
+    // A prompt that was always read like this finds the copiers from before there was a syntax.
+    let syntax = recipe.prompt_syntax;
+    if !base.reads_alike(&recipe.prompt, syntax, PromptSyntax::Cut)? {
+        hash.update(codec::encode(&syntax));
+    }
     Ok(BlobId::from_sha256(hash.finalize().into()).to_string())
 }
 

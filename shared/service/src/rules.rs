@@ -7,7 +7,7 @@ use mimeo_protocol::{
 
 /// Waiting jobs; more are refused.
 pub const MAX_QUEUE: usize = 500;
-/// Prompts longer than this are a mistake: a model reads 77 tokens.
+/// Prompts longer than this are a mistake: nobody writes so much by hand.
 pub const MAX_PROMPT: usize = 4000;
 /// Largest picture file that is taken.
 pub const MAX_BLOB_BYTES: usize = 64 << 20;

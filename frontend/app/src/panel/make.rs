@@ -10,6 +10,7 @@ use mimeo_workbench::{Command, Picture, Slot};
 
 use super::playground::draw::draw;
 use super::playground::seed::Seed;
+use super::prompt_notes::PromptNotes;
 use crate::bench::Bench;
 use crate::link::Link;
 use crate::widget::number::Range;
@@ -150,6 +151,7 @@ async fn drawn(
         loras: Vec::new(),
         prompt,
         negative_prompt: String::new(),
+        prompt_syntax: bench.prompt_syntax(),
         seed,
     };
     let picture = draw(link, preview).await?;
@@ -162,6 +164,7 @@ fn Prompt(
     value: RwSignal<String>,
     #[prop(into)] hints: Signal<Vec<String>>,
 ) -> impl IntoView {
+    let syntax = expect_context::<Bench>().prompt_syntax_signal();
     view! {
         <label class="stacked">
             {label}
@@ -171,6 +174,7 @@ fn Prompt(
                 on:input=move |event| value.set(event_target_value(&event))
             />
         </label>
+        <PromptNotes prompt=value syntax />
         <ul class="chips" aria-label="Prompts to begin with">
             {move || {
                 hints

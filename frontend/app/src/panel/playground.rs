@@ -11,6 +11,7 @@ use mimeo_protocol::{BaseId, BaseInfo};
 use mimeo_workbench::playground::{fitting_base, usable};
 
 use self::desk::Desk;
+use super::prompt_notes::PromptNotes;
 
 #[component]
 pub fn Playground() -> impl IntoView {
@@ -101,6 +102,10 @@ fn Prompts(desk: Desk) -> impl IntoView {
                 {move || examples.get().into_iter().map(chip).collect_view()}
             </div>
         </Show>
+        <PromptNotes
+            prompt=Signal::derive(move || settings.with(|settings| settings.prompt.clone()))
+            syntax=desk.bench.prompt_syntax_signal()
+        />
         <label class="stacked">
             "Keep away from"
             <input
@@ -112,6 +117,10 @@ fn Prompts(desk: Desk) -> impl IntoView {
                 }
             />
         </label>
+        <PromptNotes
+            prompt=Signal::derive(move || settings.with(|settings| settings.negative_prompt.clone()))
+            syntax=desk.bench.prompt_syntax_signal()
+        />
     }
 }
 

@@ -14,6 +14,7 @@ use crate::fields::{Field, edited};
 use crate::frame::{Frame, Sides};
 use crate::picture::{Picture, Slot};
 use crate::plain;
+use crate::prompts::with_syntax;
 
 /// Everything a user changes.
 #[derive(Debug, Clone, Default)]
@@ -232,7 +233,7 @@ impl Settings {
             Setting::Recipe(recipe) => {
                 let checked = recipe.check();
                 checked.map_err(|error| Refusal::new(Where::Recipe, error.to_string()))?;
-                self.recipe = *recipe;
+                self.recipe = with_syntax(*recipe);
             }
             Setting::Name(name) => self.name = name,
             Setting::Base { id, size, sides } => {

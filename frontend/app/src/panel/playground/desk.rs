@@ -7,6 +7,7 @@ use mimeo_protocol::LoraRef;
 use mimeo_workbench::playground::{Drawing, Playground, Settings, fitting_base};
 
 use super::draw::draw;
+use crate::bench::Bench;
 use crate::link::Link;
 use crate::storage;
 
@@ -40,6 +41,8 @@ impl Kept {
 pub struct Desk {
     /// Whoever draws.
     pub link: Link,
+    /// Whose recipe says how prompts are read.
+    pub bench: Bench,
     /// What the next picture will be.
     pub settings: RwSignal<Settings>,
     /// What is on its way and what was drawn.
@@ -60,6 +63,7 @@ impl Desk {
         });
         Self {
             link: expect_context::<Link>(),
+            bench: expect_context::<Bench>(),
             settings,
             state: kept.state.into(),
             shown: RwSignal::new(None),
@@ -70,6 +74,7 @@ impl Desk {
     pub fn draw(self) {
         let link = self.link;
         let mut settings = self.settings.get_untracked();
+        settings.prompt_syntax = self.bench.prompt_syntax();
         link.host.with_untracked(|host| {
             // What the list of bases shows while the wanted one is not there.
             if let Some(base) = fitting_base(&host.bases, &settings.base) {

@@ -8,6 +8,7 @@ use mimeo_workbench::workbench::{Setting, Where};
 
 use crate::bench::Bench;
 use crate::link::Link;
+use crate::panel::prompt_notes::PromptNotes;
 
 #[component]
 pub fn Advanced() -> impl IntoView {
@@ -122,6 +123,15 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
                 </button>
             </Show>
             <span class="hint" id=hint_id>{field.hint}</span>
+            {(field.path == "/prompt")
+                .then(|| {
+                    view! {
+                        <PromptNotes
+                            prompt=Signal::derive(text)
+                            syntax=bench.prompt_syntax_signal()
+                        />
+                    }
+                })}
             <RefusalAt place=Where::Field(field) />
         </div>
     }
@@ -172,6 +182,10 @@ fn Previews() -> impl IntoView {
                     on:change=move |event| set(Setting::PreviewPrompt(event_target_value(&event)))
                 />
                 <span class="hint">"Drawn at strengths −1, 0 and 1"</span>
+                <PromptNotes
+                    prompt=Signal::derive(move || previews().prompt)
+                    syntax=bench.prompt_syntax_signal()
+                />
             </div>
             <div class="field">
                 <label for="preview-seed">"Seed"</label>

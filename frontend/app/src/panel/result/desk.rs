@@ -8,8 +8,8 @@ use std::time::Duration;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use mimeo_protocol::{
-    BaseId, BlobId, Canvas, ClientMessage, FileId, LoraRef, PreviewRequest, ResultFile, Scores,
-    ServerMessage, Strength,
+    BaseId, BlobId, Canvas, ClientMessage, FileId, LoraRef, PreviewRequest, PromptSyntax,
+    ResultFile, Scores, ServerMessage, Strength,
 };
 use mimeo_workbench::Run;
 use mimeo_workbench::dial::{Dial, Wish};
@@ -56,6 +56,7 @@ struct Source {
     base: BaseId,
     original: BlobId,
     file: FileId,
+    prompt_syntax: PromptSyntax,
 }
 
 /// One result, as its panel uses it.
@@ -92,6 +93,7 @@ impl Desk {
             base: run.job().base.clone(),
             original: run.job().original,
             file: file.id,
+            prompt_syntax: run.job().recipe.prompt_syntax,
         });
         let desk = Self {
             link,
@@ -111,6 +113,11 @@ impl Desk {
     /// What the LoRA is called.
     pub fn name(self) -> String {
         self.source.with_value(|source| source.name.clone())
+    }
+
+    /// How prompts are read: as in the run's own previews.
+    pub fn prompt_syntax(self) -> PromptSyntax {
+        self.source.with_value(|source| source.prompt_syntax)
     }
 
     /// Takes over the run's own pictures, and draws what is missing when they are all here, and
@@ -251,6 +258,7 @@ impl Source {
             loras: is_active.then_some((lora, strength)).into_iter().collect(),
             prompt,
             negative_prompt: String::new(),
+            prompt_syntax: self.prompt_syntax,
             seed,
         };
         draw(link, preview).await

@@ -6,6 +6,7 @@ use mimeo_workbench::words;
 
 use super::desk::Desk;
 use crate::panel::playground::seed::Seed;
+use crate::panel::prompt_notes::PromptNotes;
 use crate::widget::number::Range;
 
 #[component]
@@ -97,5 +98,9 @@ fn WishFields(desk: Desk) -> impl IntoView {
                 other=|seed| seed.wrapping_add(1)
             />
         </div>
+        <PromptNotes
+            prompt=Signal::derive(move || dial.with(|dial| dial.wish().prompt.clone()))
+            syntax=Signal::derive(move || desk.prompt_syntax())
+        />
     }
 }

@@ -9,6 +9,7 @@ use super::desk::Desk;
 use super::sheet;
 use crate::page::Page;
 use crate::panel::playground::seed::Seed;
+use crate::panel::prompt_notes::PromptNotes;
 
 #[component]
 pub fn GridPanel(desk: Desk) -> impl IntoView {
@@ -44,6 +45,7 @@ fn Fields(desk: Desk) -> impl IntoView {
                 on:input=move |event| desk.prompts.set(event_target_value(&event))
             ></textarea>
         </label>
+        <PromptNotes prompt=desk.prompts syntax=Signal::derive(move || desk.prompt_syntax()) />
         <div class="row">
             <label class="stacked grow">
                 "Strengths, with commas"

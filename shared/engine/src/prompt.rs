@@ -1,0 +1,320 @@
+//! From prompts to what the model is conditioned on.
+
+use burn::tensor::{Tensor, TensorData};
+use mimeo_diffusion::emphasis::{from_the_empty_prompt, keeping_the_mean};
+use mimeo_diffusion::tokenizer::{MAX_TOKENS, TokenizerError};
+use mimeo_prompt::{CHUNK, Chunk, Piece, chunks, read};
+use mimeo_protocol::PromptSyntax;
+
+use crate::base::Base;
+use crate::error::EngineError;
+
+/// More chunks than this are a mistake, and memory for nobody.
+const MAX_CHUNKS: usize = 20;
+/// Characters of a prompt that a sentence about it shows.
+const MAX_SHOWN: usize = 40;
+
+/// A prompt as the text encoder reads it.
+struct Read {
+    chunks: Vec<Chunk>,
+    /// Tokens of the prompt.
+    tokens: usize,
+    /// What is to be said about its signs.
+    notes: Vec<mimeo_prompt::Note>,
+}
+
+impl Read {
+    fn is_weighted(&self) -> bool {
+        let mut weights = self.chunks.iter().flat_map(|chunk| &chunk.weights);
+        weights.any(|weight| *weight != 1.0)
+    }
+}
+
+impl Base {
+    /// What the model is conditioned on under each prompt: `[1, tokens, width]`, with 77 tokens for
+    /// every chunk of 75.
+    ///
+    /// # Errors
+    /// [`EngineError::Tokenizer`] when the vocabulary cannot spell a prompt,
+    /// [`EngineError::PromptTooLong`].
+    pub fn encode_prompts<S: AsRef<str>>(
+        &self,
+        prompts: &[S],
+        syntax: PromptSyntax,
+    ) -> Result<Vec<Tensor<3>>, EngineError> {
+        let read = prompts
+            .iter()
+            .map(|prompt| self.read_prompt(prompt.as_ref(), syntax))
+            .collect::<Result<Vec<_>, _>>()?;
+        let chunks: Vec<&Chunk> = read.iter().flat_map(|read| &read.chunks).collect();
+        let ids = chunks.iter().map(|chunk| self.tokenizer.framed(&chunk.ids));
+        let mut hidden_states = self.text_encoder.forward(&ids.collect::<Vec<_>>());
+        if read.iter().any(Read::is_weighted) {
+            hidden_states = self.emphasised(hidden_states, &chunks, syntax);
+        }
+
+        let [_, tokens, width] = hidden_states.dims();
+        let mut first = 0;
+        let states = read.iter().map(|read| {
+            let count = read.chunks.len();
+            let states = hidden_states.clone().narrow(0, first, count);
+            first += count;
+            states.reshape([1, count * tokens, width])
+        });
+        Ok(states.collect())
+    }
+
+    /// [`Self::encode_prompts`] for one prompt.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn encode_prompt(
+        &self,
+        prompt: &str,
+        syntax: PromptSyntax,
+    ) -> Result<Tensor<3>, EngineError> {
+        // One prompt, one answer.
+        Ok(Tensor::cat(self.encode_prompts(&[prompt], syntax)?, 0))
+    }
+
+    /// Whether a prompt can be read.
+    ///
+    /// # Errors
+    /// As [`Self::encode_prompts`], if it cannot.
+    pub fn check_prompt(&self, prompt: &str, syntax: PromptSyntax) -> Result<(), EngineError> {
+        self.read_prompt(prompt, syntax).map(|_| ())
+    }
+
+    /// What a user should know about a prompt, each as one sentence: that it is long, or holds what is
+    /// not understood.
+    ///
+    /// # Errors
+    /// As [`Self::encode_prompts`].
+    pub fn prompt_notes(
+        &self,
+        prompt: &str,
+        syntax: PromptSyntax,
+    ) -> Result<Vec<String>, EngineError> {
+        let Read {
+            chunks,
+            tokens,
+            notes,
+        } = self.read_prompt(prompt, syntax)?;
+        let shown = shown(prompt);
+        let length = match (syntax, chunks.len()) {
+            (PromptSyntax::Cut, _) if tokens > CHUNK => Some(format!(
+                "The prompt {shown} has {tokens} tokens, of which the first {CHUNK} are read, because the recipe is from before Mimeo read more. Choose the prompt syntax a1111 to read all."
+            )),
+            (_, 0 | 1) => None,
+            (_, count) => Some(format!(
+                "The prompt {shown} has {tokens} tokens and is read in {count} chunks of up to {CHUNK}."
+            )),
+        };
+        let notes = notes.iter().map(ToString::to_string);
+        Ok(length.into_iter().chain(notes).collect())
+    }
+
+    /// Whether a prompt conditions the model alike in two syntaxes, of which one knows no weights.
+    ///
+    /// # Errors
+    /// As [`Self::encode_prompts`].
+    pub fn reads_alike(
+        &self,
+        prompt: &str,
+        syntax: PromptSyntax,
+        without_weights: PromptSyntax,
+    ) -> Result<bool, EngineError> {
+        let read = |syntax| self.read_prompt(prompt, syntax);
+        Ok(read(syntax)?.chunks == read(without_weights)?.chunks)
+    }
+
+    /// How many chunks each prompt has.
+    pub(crate) fn count_chunks<S: AsRef<str>>(
+        &self,
+        prompts: &[S],
+        syntax: PromptSyntax,
+    ) -> Result<Vec<usize>, EngineError> {
+        let count = |prompt: &S| {
+            let read = self.read_prompt(prompt.as_ref(), syntax);
+            read.map(|read| read.chunks.len())
+        };
+        prompts.iter().map(count).collect()
+    }
+
+    fn read_prompt(&self, prompt: &str, syntax: PromptSyntax) -> Result<Read, EngineError> {
+        let reading = read(prompt, syntax);
+        let tokens_of = |words: String| self.tokenizer.tokens(&words);
+        let pieces = reading.pieces.into_iter();
+        let pieces: Vec<Piece<Vec<u32>>> = pieces
+            .map(|piece| piece.try_map(tokens_of))
+            .collect::<Result<_, TokenizerError>>()?;
+        let tokens = pieces.iter().map(|piece| match piece {
+            Piece::Words { words, .. } => words.len(),
+            Piece::Break => 0,
+        });
+        let tokens = tokens.sum();
+        let chunks = chunks(pieces, syntax, self.tokenizer.comma());
+        if chunks.len() > MAX_CHUNKS {
+            return Err(EngineError::PromptTooLong {
+                chunks: chunks.len(),
+                limit: MAX_CHUNKS,
+                prompt: shown(prompt),
+            });
+        }
+        Ok(Read {
+            chunks,
+            tokens,
+            notes: reading.notes,
+        })
+    }
+
+    /// - `hidden_states`: `[chunks, tokens, width]`
+    fn emphasised(
+        &self,
+        hidden_states: Tensor<3>,
+        chunks: &[&Chunk],
+        syntax: PromptSyntax,
+    ) -> Tensor<3> {
+        let weights: Vec<f32> = chunks
+            .iter()
+            .flat_map(|chunk| framed(&chunk.weights))
+            .collect();
+        let weights = TensorData::new(weights, [chunks.len(), MAX_TOKENS]);
+        let weights = Tensor::from_data(weights, self.device());
+        match syntax {
+            PromptSyntax::Comfy => {
+                let empty = self.text_encoder.forward(&[self.tokenizer.framed(&[])]);
+                from_the_empty_prompt(hidden_states, empty, weights)
+            }
+            // The others know no weights but 1, which change nothing.
+            PromptSyntax::A1111 | PromptSyntax::Plain | PromptSyntax::Cut => {
+                keeping_the_mean(hidden_states, weights)
+            }
+        }
+    }
+}
+
+/// The weights of a chunk as the text encoder reads it: start, end and what fills up stay as they are.
+fn framed(weights: &[f32]) -> [f32; MAX_TOKENS] {
+    let mut framed = [1.0; MAX_TOKENS];
+    for (place, weight) in framed.iter_mut().skip(1).zip(weights) {
+        *place = *weight;
+    }
+    framed
+}
+
+/// A prompt as a sentence shows it.
+fn shown(prompt: &str) -> String {
+    let mut shown: String = prompt.chars().take(MAX_SHOWN).collect();
+    if shown.len() < prompt.len() {
+        shown.push('…');
+    }
+    // As a string literal: a prompt may come from a stranger's file, and a terminal obeys control
+    // characters.
+    format!("{shown:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_checkpoint::EmbeddedFolder;
+
+    use super::*;
+    use crate::base::read_back;
+    use crate::runtime::{Compute, DeviceChoice, block_on};
+
+    fn bundled() -> Base {
+        let folder = EmbeddedFolder {
+            name: mimeo_base::NAME,
+            files: mimeo_base::files(),
+        };
+        let compute = block_on(Compute::choose(&DeviceChoice::Cpu)).expect("a CPU");
+        block_on(Base::load(&folder, &compute.device, &mut |_| ())).expect("it is bundled")
+    }
+
+    fn numbers(states: &Tensor<3>) -> Vec<f32> {
+        block_on(read_back(states.clone())).expect("f32")
+    }
+
+    #[test]
+    fn a_prompt_is_as_long_as_it_needs_and_what_is_not_understood_is_said() {
+        let base = bundled();
+        let long = ["glasses"; 40].join(", ");
+        let (long, in_two) = (long.as_str(), "has 79 tokens and is read in 2 chunks");
+        for (prompt, syntax, tokens, parts) in [
+            ("glasses, smile", PromptSyntax::A1111, 77, vec![]),
+            (long, PromptSyntax::A1111, 2 * 77, vec![in_two]),
+            (long, PromptSyntax::Comfy, 2 * 77, vec![in_two]),
+            (long, PromptSyntax::Plain, 2 * 77, vec![in_two]),
+            (
+                long,
+                PromptSyntax::Cut,
+                77,
+                vec!["of which the first 75 are read"],
+            ),
+            (
+                "hat BREAK smile",
+                PromptSyntax::A1111,
+                2 * 77,
+                vec!["has 2 tokens and is read in 2 chunks"],
+            ),
+            ("(smile:1.2)", PromptSyntax::A1111, 77, vec![]),
+            (
+                "(smile:1.2)",
+                PromptSyntax::Cut,
+                77,
+                vec!["is read letter by letter"],
+            ),
+            (
+                "<lora:x:1>",
+                PromptSyntax::A1111,
+                77,
+                vec!["is left out of the prompt"],
+            ),
+        ] {
+            let states = base.encode_prompt(prompt, syntax).expect("it can be read");
+            assert_eq!(states.dims(), [1, tokens, 64], "{prompt} as {syntax:?}");
+            let notes = base.prompt_notes(prompt, syntax).expect("it can be read");
+            assert_eq!(
+                notes.len(),
+                parts.len(),
+                "{prompt} as {syntax:?}: {notes:?}"
+            );
+            for (note, part) in notes.iter().zip(parts) {
+                assert!(note.contains(part), "{part} in {note}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_the_same_whatever_is_read_beside_it() {
+        let base = bundled();
+        let long = ["glasses"; 40].join(", ");
+        let prompts = ["(glasses:1.4), smile", "", &long, "[hat] BREAK (smile)"];
+        for syntax in [
+            PromptSyntax::A1111,
+            PromptSyntax::Comfy,
+            PromptSyntax::Plain,
+        ] {
+            let together = base
+                .encode_prompts(&prompts, syntax)
+                .expect("they can be read");
+            for (prompt, states) in prompts.iter().zip(&together) {
+                let alone = base.encode_prompt(prompt, syntax).expect("it can be read");
+                assert_eq!(states.dims(), alone.dims(), "{prompt} as {syntax:?}");
+                let pairs = numbers(states).into_iter().zip(numbers(&alone));
+                let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(apart < 1e-4, "{prompt} as {syntax:?}: {apart} apart");
+            }
+        }
+    }
+
+    #[test]
+    fn an_endless_prompt_is_refused_in_a_sentence() {
+        let base = bundled();
+        for prompt in ["glasses ".repeat(2000), "BREAK ".repeat(30)] {
+            let refused = base.encode_prompt(&prompt, PromptSyntax::A1111);
+            let sentence = refused.expect_err("it is too long").to_string();
+            assert!(sentence.contains("at most 20 can be read"), "{sentence}");
+        }
+    }
+}
