@@ -66,7 +66,8 @@ pub struct Sample {
     /// Pictures, each with the next seed
     #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1000))]
     count: u32,
-    /// A LoRA, with its strength after a colon (x.safetensors:0.8); may be repeated
+    /// A LoRA, also a folder of PEFT's, with its strength after a colon (x.safetensors:0.8); may be
+    /// repeated
     #[arg(long, value_name = "FILE[:STRENGTH]")]
     lora: Vec<LoraArg>,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod desk;
 mod interrupt;
+mod loras;
 mod manual;
 mod outputs;
 mod pictures;

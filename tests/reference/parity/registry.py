@@ -2,7 +2,7 @@
 
 A fixture function is decorated with `@fixture({file: what it holds})`, takes the `Base` and
 returns `{file: content}`: a dict of tensors becomes safetensors, anything in `Json` becomes JSON,
-`Text` is written as it is.
+`Text` and `Raw` are written as they are.
 """
 
 from __future__ import annotations
@@ -47,7 +47,14 @@ class Text:
         return self.value
 
 
-Content = dict[str, torch.Tensor] | Json | Text
+@dataclass(frozen=True)
+class Raw:
+    """A fixture that another program wrote, byte for byte."""
+
+    value: bytes
+
+
+Content = dict[str, torch.Tensor] | Json | Text | Raw
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,8 @@ def write(folder: Path, made: dict[str, Content], promised: Fixture) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, (Json, Text)):
             path.write_text(content.text(), encoding="utf-8")
+        elif isinstance(content, Raw):
+            path.write_bytes(content.value)
         else:
             save_file({name: _storable(file, name, tensor) for name, tensor in content.items()}, path)
         size = path.stat().st_size
