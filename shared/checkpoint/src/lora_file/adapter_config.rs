@@ -95,7 +95,7 @@ const OTHER_ARITHMETIC: [(&str, &str); 7] = [
 /// then puts back; by how their names start.
 const CHANGES_THE_BASE: [&str; 5] = ["corda", "loftq", "lora_ga", "olora", "pissa"];
 /// Ways to begin that leave the base as it is.
-const LEAVES_THE_BASE: [&str; 3] = ["eva", "gaussian", "orthogonal"];
+const LEAVES_THE_BASE: [&str; 4] = ["eva", "gaussian", "mica", "orthogonal"];
 
 /// What PEFT knows about the modules of one model.
 #[derive(Debug, Clone)]
