@@ -28,6 +28,26 @@ export function readTensors(bytes) {
 }
 
 /**
+ * Writes a .safetensors file of small tensors, each filled with a half.
+ *
+ * @param {Record<string, number[]>} shapes of the tensors by their names
+ * @returns {Buffer}
+ */
+export function tensorFile(shapes) {
+  let end = 0;
+  const entries = Object.entries(shapes).map(([name, shape]) => {
+    const from = end;
+    end += 4 * shape.reduce((product, side) => product * side, 1);
+    return [name, { dtype: "F32", shape, data_offsets: [from, end] }];
+  });
+  const header = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const values = Buffer.from(new Float32Array(end / 4).fill(0.5).buffer);
+  return Buffer.concat([length, header, values]);
+}
+
+/**
  * How far two LoRAs are apart, as a share of the way that the second was trained.
  *
  * Value by value would say nothing: Adam moves a value by the learning rate even where its gradient

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bundled, bundledPair, cutOff, fixture, plain, text, zeroed } from "./pictures.mjs";
+import { tensorFile } from "./safetensors.mjs";
 import { Suite } from "./suite.mjs";
 
 const suite = new Suite();
@@ -81,5 +82,35 @@ test("a recipe with a typing error is refused by name", async () => {
   await suite.visit({ name: "wrong-recipe" }, async ({ bench }) => {
     await bench.dropFiles([text("mine.json", '{"methodd": "addift"}')]);
     await bench.recipe.refusal.filter({ hasText: /methodd/ }).waitFor();
+  });
+});
+
+test("what of a LoRA is not applied is said below it, and one of nothing else is refused", async () => {
+  await suite.visit({ name: "foreign-loras" }, async ({ lower }) => {
+    const { playground } = lower;
+    await lower.open("Playground");
+    const module = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k";
+    const kohya = (name) => [`${name}.lora_down.weight`, `${name}.lora_up.weight`];
+    const peft = (name) => [`base_model.model.${name}.lora_A.weight`, `base_model.model.${name}.lora_B.weight`];
+    const file = (name, keys) => {
+      const shapes = keys.map((key) => [key, /down|lora_A/.test(key.slice(-20)) ? [2, 64] : [64, 2]]);
+      return { ...text(name, ""), buffer: tensorFile(Object.fromEntries(shapes)) };
+    };
+    const unet = kohya(`lora_unet_${module.replaceAll(".", "_")}`);
+    const words = kohya("lora_te_text_model_encoder_layers_0_mlp_fc1");
+
+    await playground.loraPicker.setInputFiles([file("part.safetensors", [...unet, ...words])]);
+    await playground.loras.getByText(/Not all of part.*text encoder 1/).waitFor();
+    const refusal = playground.loras.getByRole("alert");
+    await playground.loraPicker.setInputFiles([file("words.safetensors", words)]);
+    await refusal.filter({ hasText: /Nothing of this LoRA.*text encoder 1.*words/ }).waitFor();
+
+    const weights = file("adapter_model.safetensors", peft(module));
+    await playground.loraPicker.setInputFiles([weights]);
+    await refusal.filter({ hasText: /adapter_config\.json.*together/ }).waitFor();
+    const config = text("adapter_config.json", '{"peft_type": "LORA", "r": 2, "lora_alpha": 4}');
+    await playground.loraPicker.setInputFiles([config, weights]);
+    await playground.loras.getByRole("group", { name: "adapter_model" }).waitFor();
+    await refusal.waitFor({ state: "detached" });
   });
 });

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Tensor;
-use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::names::{Component, ModuleNames};
+use mimeo_checkpoint::{AdapterConfig, LoraFile, SafetensorsFile};
 use mimeo_diffusion::UNet2DConditionModel;
 use mimeo_engine::LoadedLora;
 use mimeo_lora::{LoraStack, Targets};
@@ -13,7 +13,7 @@ use pollster::block_on;
 use crate::support::close::{
     Comparison, Tolerance, assert_all_close, assert_close, assert_values_close, values,
 };
-use crate::support::fixture::{Fixture, memory_file, read_json};
+use crate::support::fixture::{Fixture, memory_file, read_json, read_text};
 use crate::support::lora::{as_stored, compare_factors, compare_gradients, network};
 use crate::support::models::{base, cpu, sd1x, unet};
 use crate::support::test;
@@ -205,4 +205,55 @@ fn a_lora_that_mimeo_trained_predicts_what_diffusers_predicts_with_it() {
         let theirs = fixture.tensor(name, &cpu());
         assert_close(name, predict(&stack), theirs, PREDICTION);
     }
+}
+
+/// `lora_writers.py` let each program write a LoRA, read it again and predict. Its own words for the
+/// modules and its own place for alpha are all that differs.
+#[test]
+fn a_lora_of_any_program_predicts_what_that_program_predicts_with_it() {
+    let fixture = Fixture::read("lora_writers.safetensors");
+    let compare = |name: &str, stack: &LoraStack<'_>| {
+        let noise_pred = base().unet.forward(
+            fixture.tensor("sample", &cpu()),
+            fixture.int_tensor("timesteps", &cpu()),
+            &fixture.tensor("encoder_hidden_states", &cpu()),
+            stack,
+        );
+        let theirs = fixture.tensor(&format!("noise_pred.{name}"), &cpu());
+        assert_close(name, noise_pred, theirs, PREDICTION);
+    };
+    compare("base", &LoraStack::none());
+    for name in [
+        "kohya",
+        "kohya_ldm",
+        "comfyui",
+        "simpletuner",
+        "diffusers",
+        "diffusers_rslora",
+        "diffusers_unet",
+        "peft",
+        "peft_rslora",
+    ] {
+        let file = block_on(read_of(name));
+        let lora = LoadedLora::new(base(), &file, name).unwrap();
+        assert!(lora.left_out.is_empty(), "all of {name} is applied");
+        assert_eq!(lora.matched, file.modules.len(), "every module of {name}");
+        compare(name, &LoraStack::none().with(&lora.network, 1.0));
+    }
+}
+
+/// One of the files in `fixtures/loras`; PEFT's are folders.
+async fn read_of(name: &str) -> LoraFile {
+    let is_folder = name.starts_with("peft");
+    let weights = match is_folder {
+        true => format!("loras/{name}/adapter_model.safetensors"),
+        false => format!("loras/{name}.safetensors"),
+    };
+    let config = is_folder.then(|| {
+        let text = read_text(&format!("loras/{name}/adapter_config.json"));
+        AdapterConfig::read(&text, name).unwrap()
+    });
+    let opened = SafetensorsFile::open(Box::new(memory_file(&weights))).await;
+    let file = LoraFile::with_adapter_config(&opened.unwrap(), config.as_ref()).await;
+    file.unwrap()
 }

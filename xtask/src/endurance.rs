@@ -67,6 +67,7 @@ fn seed_corpora(workspace: &Workspace) -> Result<()> {
         ("image", "shared/base/pairs/glasses"),
         ("image", "tests/fixtures/pictures"),
         ("lora", "tests/fixtures"),
+        ("lora", "tests/fixtures/loras"),
     ];
     for (target, folder) in seeds {
         let corpus = workspace.path(&format!("{FUZZ}/corpus/{target}"));
@@ -80,6 +81,26 @@ fn seed_corpora(workspace: &Workspace) -> Result<()> {
                 std::fs::copy(seed.path(), corpus.join(name))?;
             }
         }
+    }
+    seed_loras_of_peft(workspace)
+}
+
+/// A LoRA of PEFT's is two files, which the target takes with a line between them.
+fn seed_loras_of_peft(workspace: &Workspace) -> Result<()> {
+    for folder in workspace.path("tests/fixtures/loras").read_dir()? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        let read = |name: &str| std::fs::read(folder.path().join(name));
+        let seed = [
+            read("adapter_config.json")?,
+            b"\n--\n".to_vec(),
+            read("adapter_model.safetensors")?,
+        ];
+        let name = format!("two-files-{}", folder.file_name().to_string_lossy());
+        let corpus = workspace.path(&format!("{FUZZ}/corpus/lora"));
+        std::fs::write(corpus.join(name), seed.concat())?;
     }
     Ok(())
 }

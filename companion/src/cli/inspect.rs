@@ -10,21 +10,21 @@ use clap::Args;
 use mimeo_checkpoint::family::lora_architecture;
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, SCORES};
 use mimeo_checkpoint::{
-    CheckpointError, DiskFile, DiskFolder, Family, LoraFile, LoraFileError, PredictionType,
-    SafetensorsFile,
+    CheckpointError, DiskFolder, Family, LoraFile, LoraFileError, PredictionType, SafetensorsFile,
 };
 use mimeo_protocol::PairIds;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::lora::{Place, is_lora_folder};
 use crate::exit::Exit;
 use crate::progress::Report;
 
 /// Tell what a file is and what is in it.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// A LoRA, a checkpoint, or a diffusers folder
+    /// A LoRA, a checkpoint, a diffusers folder, or a folder with a LoRA of PEFT's
     #[arg(value_name = "file.safetensors")]
     path: PathBuf,
 }
@@ -54,6 +54,14 @@ enum Kind {
         ranks: BTreeSet<usize>,
         /// As text, which sorts and compares; as numbers they could not.
         alphas: BTreeSet<String>,
+        /// Where the alphas come from, with the number of modules of each.
+        alpha_from: BTreeMap<&'static str, usize>,
+        /// Modules with rsLoRA, whose alpha here is `lora_alpha · √rank`.
+        rank_stabilized: usize,
+        /// What is not applied when it is drawn with, by kind, with the number of modules of each.
+        left_out: BTreeMap<&'static str, usize>,
+        /// Settings of the program that made it that are not known here.
+        unknown_settings: BTreeSet<String>,
         /// The strongest first.
         modules: Vec<ModuleFindings>,
     },
@@ -82,7 +90,7 @@ impl Inspect {
     /// # Errors
     /// When the file cannot be read, is damaged, or is a pickle.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let findings = if self.path.is_dir() {
+        let findings = if self.path.is_dir() && !is_lora_folder(&self.path) {
             look_at_folder(&self.path).await?
         } else {
             look_at_file(&self.path).await?
@@ -105,17 +113,24 @@ async fn look_at_folder(path: &Path) -> anyhow::Result<Findings> {
 }
 
 async fn look_at_file(path: &Path) -> anyhow::Result<Findings> {
-    let file = SafetensorsFile::open(Box::new(DiskFile::open(path)?)).await?;
+    let place = Place::find(path)?;
+    let file = place.open().await?;
+    let config = place.config(&file).await?;
     let tensors = file.tensors().len();
-    let kind = match LoraFile::from_tensors(&file).await {
+    let kind = match LoraFile::with_adapter_config(&file, config.as_ref()).await {
         Ok(lora) => of_lora(&lora),
-        Err(LoraFileError::NotALora { .. }) => match Family::of_file(&file).await {
-            Ok(family) => checkpoint(family, Some(tensors)),
-            Err(CheckpointError::UnknownFamily { found, .. }) => Kind::Other {
-                what: found,
-                tensors,
-            },
-            Err(error) => return Err(error.into()),
+        Err(LoraFileError::NotALora { .. }) => of_checkpoint(&file).await?,
+        Err(LoraFileError::OtherModel { model, .. }) => Kind::Other {
+            what: format!("a LoRA for {model}"),
+            tensors,
+        },
+        Err(LoraFileError::OtherKinds { kinds, .. }) => Kind::Other {
+            what: format!("an adapter of another kind (by number of modules: {kinds})"),
+            tensors,
+        },
+        Err(LoraFileError::TextualInversion { .. }) => Kind::Other {
+            what: "a textual inversion, a new word for prompts".to_owned(),
+            tensors,
         },
         Err(error) => return Err(error.into()),
     };
@@ -128,6 +143,18 @@ async fn look_at_file(path: &Path) -> anyhow::Result<Findings> {
         pair: take(&mut metadata, PAIR),
         metadata,
     })
+}
+
+async fn of_checkpoint(file: &SafetensorsFile) -> Result<Kind, CheckpointError> {
+    let tensors = file.tensors().len();
+    match Family::of_file(file).await {
+        Ok(family) => Ok(checkpoint(family, Some(tensors))),
+        Err(CheckpointError::UnknownFamily { found, .. }) => Ok(Kind::Other {
+            what: found,
+            tensors,
+        }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes what can be parsed out of the metadata; the rest stays, to be shown as it is.
@@ -149,6 +176,7 @@ fn of_lora(lora: &LoraFile) -> Kind {
         })
         .collect();
     modules.sort_by(|a, b| b.norm.total_cmp(&a.norm));
+    let alphas = &lora.reading.alphas;
     Kind::Lora {
         base: lora_architecture(lora).map(|architecture| architecture.title()),
         ranks: modules.iter().map(|module| module.rank).collect(),
@@ -156,6 +184,13 @@ fn of_lora(lora: &LoraFile) -> Kind {
             .iter()
             .map(|module| module.alpha.to_string())
             .collect(),
+        alpha_from: alphas
+            .iter()
+            .map(|(origin, count)| (origin.title(), *count))
+            .collect(),
+        rank_stabilized: lora.reading.rank_stabilized,
+        left_out: lora.left_out().iter().collect(),
+        unknown_settings: lora.reading.unknown_settings.clone(),
         modules,
     }
 }

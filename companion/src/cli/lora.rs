@@ -1,11 +1,15 @@
 //! LoRA files named on the command line.
 
+mod place;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use mimeo_checkpoint::{DiskFile, LoraFile};
+use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{Base, LoadedLora};
 use mimeo_protocol::{InvalidNumber, Multiplier, Range};
+
+pub use place::{Place, is_lora_folder};
 
 use crate::progress::Report;
 
@@ -45,12 +49,15 @@ fn is_path(text: &str) -> bool {
     text.contains(['/', '\\']) || text.to_ascii_lowercase().ends_with(".safetensors")
 }
 
-/// Reads a LoRA file.
+/// Reads a LoRA: a file, or a folder of PEFT's or diffusers'.
 ///
 /// # Errors
 /// When it is missing, damaged, or no LoRA.
 pub async fn read(path: &Path) -> anyhow::Result<LoraFile> {
-    Ok(LoraFile::read(Box::new(DiskFile::open(path)?)).await?)
+    let place = Place::find(path)?;
+    let file = place.open().await?;
+    let config = place.config(&file).await?;
+    Ok(LoraFile::with_adapter_config(&file, config.as_ref()).await?)
 }
 
 /// Puts a LoRA file beside the base.
@@ -63,14 +70,26 @@ pub fn load(
     path: &Path,
     report: &mut Report,
 ) -> anyhow::Result<LoadedLora> {
-    let loaded = LoadedLora::new(base, file, &path.display().to_string())?;
-    if loaded.text_encoder > 0 {
-        report.note(format!(
-            "{} of the LoRA's modules are for the text encoder, which Mimeo leaves as it is.",
-            loaded.text_encoder
-        ));
+    let name = path.display().to_string();
+    let loaded = LoadedLora::new(base, file, &name)?;
+    for note in notes(file, &format!("{name:?}")) {
+        report.note(note);
     }
     Ok(loaded)
+}
+
+/// What is said of a LoRA before it is used: what of it is left out.
+fn notes(file: &LoraFile, name: &str) -> Vec<String> {
+    let left_out = file.left_out().sentence(name);
+    let unknown = &file.reading.unknown_settings;
+    let unknown = (!unknown.is_empty()).then(|| {
+        let settings: Vec<&str> = unknown.iter().map(String::as_str).collect();
+        format!(
+            "{name} was made with settings that this version does not know and leaves aside: {}.",
+            settings.join(", ")
+        )
+    });
+    left_out.into_iter().chain(unknown).collect()
 }
 
 #[cfg(test)]

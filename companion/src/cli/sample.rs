@@ -89,7 +89,8 @@ pub struct Sample {
     /// Pictures, each with the next seed
     #[arg(long, default_value_t = 1, value_parser = whole("Count", 1..=1000), allow_hyphen_values = true)]
     count: u32,
-    /// A LoRA, with its strength after a colon (x.safetensors:0.8); may be repeated
+    /// A LoRA, also a folder of PEFT's, with its strength after a colon (x.safetensors:0.8); may be
+    /// repeated
     #[arg(long, value_name = "FILE[:STRENGTH]")]
     lora: Vec<LoraArg>,
     #[command(flatten)]

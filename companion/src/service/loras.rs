@@ -126,7 +126,8 @@ impl Upload {
         // The whole of it, so that a damaged one is refused now.
         let read = async {
             let file = Anonymous(DiskFile::open(self.file.path())?);
-            LoraFile::read(Box::new(file)).await
+            let lora = LoraFile::read(Box::new(file)).await?;
+            lora.check_applies(ANONYMOUS)
         };
         runtime::block_on(read)?;
         if self.place.is_file() {
@@ -141,12 +142,14 @@ impl Upload {
     }
 }
 
+const ANONYMOUS: &str = "the uploaded file";
+
 /// A file whose place is nothing to the user.
 struct Anonymous(DiskFile);
 
 impl AsyncReadAt for Anonymous {
     fn name(&self) -> &str {
-        "the uploaded file"
+        ANONYMOUS
     }
 
     fn size(&self) -> u64 {

@@ -158,7 +158,7 @@ fn a_lora_for_another_architecture_is_refused_with_what_it_is_for() {
     let name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k";
     let lora = LoraFile {
         modules: BTreeMap::from([(name.to_owned(), module)]),
-        metadata: BTreeMap::new(),
+        ..LoraFile::default()
     };
     let desk = Desk::new();
     desk.put(

@@ -5,6 +5,7 @@ mod desk;
 #[cfg(target_os = "linux")]
 mod full_disks;
 mod interrupt;
+mod loras;
 mod manual;
 mod outputs;
 mod pictures;

@@ -1,5 +1,9 @@
 //! Limits: sockets, pictures, memory, and what a job may name.
 
+use std::collections::BTreeMap;
+
+use mimeo_checkpoint::Array;
+use mimeo_checkpoint::safetensors::write_f32;
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
     BaseId, BatchSize, ClientMessage, CopierChoice, CopierId, JobEventKind, JobState, LearningRate,
@@ -108,6 +112,18 @@ async fn only_loras_are_taken_as_such_and_only_under_their_own_hash() {
         let said = answer.text();
         assert!(said.contains(what) && !said.contains("tmp"), "why: {said}");
     }
+    // It is one, and nothing would come of it.
+    let tensor = |name: &str, shape: [usize; 2]| {
+        let data = vec![0.5; shape.iter().product()];
+        let shape = shape.to_vec();
+        (format!("lora_te_mlp.{name}.weight"), Array { shape, data })
+    };
+    let words = [tensor("lora_down", [1, 3]), tensor("lora_up", [3, 1])];
+    let words = write_f32(words.into(), &BTreeMap::new());
+    let answer = client.put_lora(blob_id(&words), &words).await;
+    assert_eq!(answer.status, 422, "of the text encoder alone");
+    let said = answer.text();
+    assert!(said.contains("text encoder 1"), "why: {said}");
     let groups = std::fs::read_dir(companion.data().join("loras")).unwrap();
     let kept = groups.flat_map(|group| std::fs::read_dir(group.unwrap().path()).unwrap());
     assert_eq!(kept.count(), 0, "nothing of it is kept");

@@ -3,6 +3,7 @@
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, THUMBNAIL};
 use mimeo_checkpoint::{MemoryFile, SafetensorsFile, printable};
 use mimeo_protocol::{PairIds, Recipe};
+use serde::Deserialize;
 
 use crate::workbench::{Command, Setting};
 
@@ -52,6 +53,13 @@ pub async fn read(name: &str, file: Vec<u8>) -> Result<Dropped, String> {
         .map_or(name, |(stem, _)| stem)
         .to_owned();
     if name.to_ascii_lowercase().ends_with(".json") {
+        if is_adapter_config(&file) {
+            return Err(format!(
+                "{} is no recipe but half of a LoRA. In the playground, add it together with its \
+                 adapter_model.safetensors.",
+                printable(name, QUOTE)
+            ));
+        }
         let recipe = recipe_from_json(&file)?;
         return Ok(Dropped {
             recipe,
@@ -105,6 +113,16 @@ pub fn recipe_to_json(recipe: &Recipe) -> String {
     serde_json::to_string_pretty(recipe).unwrap_or_default()
 }
 
+/// Whether this is what PEFT writes beside the numbers of a LoRA.
+fn is_adapter_config(json: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct AdapterConfig {
+        #[serde(rename = "peft_type")]
+        _kind: String,
+    }
+    json.len() <= MAX_RECIPE && serde_json::from_slice::<AdapterConfig>(json).is_ok()
+}
+
 /// Whether an address holds a small picture and nothing that could be fetched or run.
 fn is_picture(address: &str) -> bool {
     address.len() < MAX_RECIPE && address.starts_with("data:image/")
@@ -129,6 +147,14 @@ mod tests {
         let json = recipe_to_json(&recipe).replace("\"rank\"", "\"rnak\"");
         let why = recipe_from_json(json.as_bytes()).unwrap_err();
         assert!(why.contains("rnak"), "{why}");
+    }
+
+    #[test]
+    fn half_of_a_lora_is_no_recipe() {
+        let config = br#"{"peft_type": "LORA", "r": 8}"#;
+        assert!(is_adapter_config(config), "it is PEFT's");
+        let recipe = recipe_to_json(&Recipe::preset(Method::Addift, ModelSize::Full));
+        assert!(!is_adapter_config(recipe.as_bytes()), "a recipe is not");
     }
 
     #[test]

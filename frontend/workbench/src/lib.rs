@@ -9,6 +9,7 @@
 //! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.
 //! - [`backend`]: where it trains, in the companion or in this browser; [`base_folder`]: a base that
 //!   was picked from disk.
+//! - [`playground`], [`lora`]: what is drawn with, and what its files are before they are sent.
 //! - [`runs`]: what the server reports becomes what the page shows.
 //! - [`saved`]: the state as bytes, so that a reload loses nothing.
 //!
@@ -28,6 +29,7 @@ pub mod frame;
 pub mod grid;
 pub mod history;
 pub mod keys;
+pub mod lora;
 pub mod picture;
 pub mod plain;
 pub mod playground;

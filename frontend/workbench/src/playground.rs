@@ -17,6 +17,9 @@ pub struct Active {
     pub name: String,
     /// How strong.
     pub strength: Strength,
+    /// What of it is not applied, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }
 
 /// Everything that decides what a picture looks like.
@@ -91,8 +94,16 @@ impl Settings {
             lora,
             name: name.to_owned(),
             strength: Strength::constant(1.0),
+            remark: None,
         });
         Ok(())
+    }
+
+    /// Notes what of a LoRA is not applied; none if all of it is.
+    pub fn set_remark(&mut self, lora: LoraRef, remark: Option<String>) {
+        if let Some(active) = self.loras.iter_mut().find(|active| active.lora == lora) {
+            active.remark = remark;
+        }
     }
 
     /// Takes a LoRA away.
@@ -342,6 +353,7 @@ mod tests {
     fn settings_survive_a_reload() {
         let mut settings = settings("a face");
         settings.add(lora(1), "glasses").unwrap();
+        settings.set_remark(lora(1), Some("Not all of it.".to_owned()));
         let json = serde_json::to_string(&settings).unwrap();
         assert_eq!(
             serde_json::from_str::<Settings>(&json).unwrap(),
@@ -355,6 +367,19 @@ mod tests {
             settings,
             "{old}"
         );
+    }
+
+    #[test]
+    fn settings_of_an_earlier_version_are_read() {
+        let mut settings = settings("a face");
+        settings.add(lora(1), "glasses").unwrap();
+        let json = serde_json::to_string(&settings).unwrap();
+        assert!(
+            !json.contains("remark"),
+            "what was not there before: {json}"
+        );
+        let read: Settings = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.loras[0].remark, None, "nothing was said");
     }
 
     #[test]

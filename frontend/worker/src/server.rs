@@ -139,9 +139,10 @@ impl Worker {
                     decode(&bytes).map_err(|error| text(&error))?;
                     blob_path(id)
                 } else {
-                    let file = MemoryFile::new("the uploaded file", bytes);
-                    let read = LoraFile::read(Box::new(file)).await;
-                    read.map_err(|error| text(&error))?;
+                    let name = "the uploaded file";
+                    let read = LoraFile::read(Box::new(MemoryFile::new(name, bytes))).await;
+                    let applies = read.and_then(|lora| lora.check_applies(name));
+                    applies.map_err(|error| text(&error))?;
                     lora_path(id)
                 };
                 let written = self.disk.write_blob(&path, &blob).await;

@@ -5,6 +5,8 @@
 
 use thiserror::Error;
 
+use crate::LeftOut;
+
 /// Why a checkpoint, a folder or a safetensors file was refused.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each message says what its fields are")]
@@ -199,12 +201,53 @@ pub enum LoraFileError {
     NotALora { found: &'static str, file: String },
 
     #[error(
-        "This is a {kind} file (it holds {key:?}), and Mimeo reads plain LoRA only; convert it to a \
-         plain LoRA or choose another one: {file:?}"
+        "This file holds no plain LoRA but, by number of modules, {kinds}, and Mimeo reads plain LoRA \
+         only; convert it to a plain LoRA or choose another one: {file:?}"
     )]
-    UnsupportedKind {
-        kind: &'static str,
-        key: String,
+    OtherKinds { kinds: LeftOut, file: String },
+
+    #[error(
+        "Nothing of this LoRA can be applied: all that it changes is, by number of modules, {left_out}, \
+         and Mimeo adapts the UNet's transformers only; choose one that changes those: {file:?}"
+    )]
+    NothingToApply { left_out: LeftOut, file: String },
+
+    #[error(
+        "This is a LoRA for {model}, and Mimeo draws with Stable Diffusion 1.x; choose a LoRA that was \
+         trained on the base in use: {file:?}"
+    )]
+    OtherModel { model: &'static str, file: String },
+
+    #[error(
+        "This is a textual inversion (an embedding, a new word for prompts), not a LoRA, and Mimeo \
+         does not read those; choose a LoRA file: {file:?}"
+    )]
+    TextualInversion { file: String },
+
+    #[error(
+        "PEFT keeps the strength of this LoRA (alpha) in adapter_config.json, and that file is not \
+         there; put the two beside each other, or choose both: {file:?}"
+    )]
+    MissingAdapterConfig { file: String },
+
+    #[error(
+        "The settings in {place} cannot be understood ({reason}), and they decide how strong this LoRA \
+         is; save it again with a sound program: {file:?}"
+    )]
+    BadAdapterConfig {
+        place: &'static str,
+        reason: String,
+        file: String,
+    },
+
+    #[error(
+        "This is not a plain LoRA: the setting {setting} in {place} {what}; convert it to a plain LoRA \
+         or choose another one: {file:?}"
+    )]
+    OtherArithmetic {
+        setting: String,
+        what: &'static str,
+        place: &'static str,
         file: String,
     },
 
@@ -272,8 +315,8 @@ pub enum LoraFileError {
 #[allow(missing_docs, reason = "each message says what its fields are")]
 pub enum ModuleProblem {
     #[error(
-        "has weights of shape {down:?} (down) and {up:?} (up), neither a linear layer nor a 1×1 \
-         convolution; use a LoRA without larger convolutions"
+        "has weights of shape {down:?} (down) and {up:?} (up), neither a linear layer nor a \
+         convolution; use another file"
     )]
     Shape { down: Vec<usize>, up: Vec<usize> },
     #[error("has rank {down} in its down weight and {up} in its up weight; use another file")]
@@ -294,4 +337,13 @@ pub enum ModuleProblem {
     NotFinite { part: &'static str },
     #[error("has an alpha that is not one number; use another file")]
     Alpha,
+    #[error(
+        "has rank {found} where {place} says {expected}, so one of the two is of another LoRA; put \
+         together what was saved together"
+    )]
+    OtherRank {
+        expected: f64,
+        found: usize,
+        place: &'static str,
+    },
 }

@@ -4,12 +4,19 @@
 //! format's source is kohya's `networks/lora.py`; what other programs make of it is in their key
 //! converters.
 
+mod adapter_config;
+mod left_out;
 mod read;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Array, ModuleProblem};
+pub use adapter_config::AdapterConfig;
+pub use left_out::LeftOut;
+pub use read::{put_together, survey};
+
+use crate::names::unadapted_part;
+use crate::{Array, LoraFileError, ModuleProblem};
 
 /// All modules of a LoRA and what the file says about itself.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,14 +26,90 @@ pub struct LoraFile {
     pub modules: BTreeMap<String, LoraModule>,
     /// Metadata; of a file that was read, text from a stranger (see [`crate::printable`]).
     pub metadata: BTreeMap<String, String>,
+    /// What was found out while it was read; nothing, of a LoRA that was made here.
+    pub reading: Reading,
+}
+
+/// What a file does not say by its modules and metadata alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// How many modules have their alpha from where.
+    pub alphas: BTreeMap<AlphaOrigin, usize>,
+    /// Modules whose alpha stands for `lora_alpha · √rank` (rsLoRA).
+    pub rank_stabilized: usize,
+    /// What the file holds beside plain LoRA, which is not in the modules.
+    pub other_kinds: LeftOut,
+    /// Settings of PEFT's that are not known here and were left aside; made printable.
+    pub unknown_settings: BTreeSet<String>,
+}
+
+/// Where the alpha of a module comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlphaOrigin {
+    /// A tensor of its own, as kohya's tools write it.
+    Tensor,
+    /// The file's metadata, as diffusers writes it (`lora_adapter_metadata`).
+    Metadata,
+    /// PEFT's `adapter_config.json`.
+    AdapterConfig,
+    /// Nothing says it, and then it is the rank, as every program takes it.
+    Rank,
+}
+
+impl AlphaOrigin {
+    /// In a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Tensor => "alpha tensors",
+            Self::Metadata => "lora_adapter_metadata",
+            Self::AdapterConfig => "adapter_config.json",
+            Self::Rank => "absent, so it is the rank",
+        }
+    }
+}
+
+impl LoraFile {
+    /// What of this LoRA is not applied: what is no plain LoRA, and modules outside the UNet's
+    /// transformers.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        let mut left_out = self.reading.other_kinds.clone();
+        for part in self.modules.keys().filter_map(|name| unadapted_part(name)) {
+            left_out.add(part);
+        }
+        left_out
+    }
+
+    /// Refuses a LoRA of which nothing would be applied; `file` is what the message calls it.
+    ///
+    /// # Errors
+    /// [`LoraFileError::NothingToApply`] with what it holds instead.
+    pub fn check_applies(&self, file: &str) -> Result<(), LoraFileError> {
+        check_applies(self.modules.keys(), || self.left_out(), file)
+    }
+}
+
+fn check_applies<'a>(
+    mut names: impl Iterator<Item = &'a String>,
+    left_out: impl FnOnce() -> LeftOut,
+    file: &str,
+) -> Result<(), LoraFileError> {
+    if names.any(|name| unadapted_part(name).is_none()) {
+        return Ok(());
+    }
+    Err(LoraFileError::NothingToApply {
+        left_out: left_out(),
+        file: file.to_owned(),
+    })
 }
 
 /// The two factors of one module.
 ///
-/// Linear layers have two sizes per factor, 1×1 convolutions four, as in the base.
+/// Linear layers have two sizes per factor, convolutions four, as in the base.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraModule {
-    /// `[rank, in]` or `[rank, in, 1, 1]`.
+    /// `[rank, in]` or `[rank, in, height, width]`.
     pub down: Array,
     /// `[out, rank]` or `[out, rank, 1, 1]`.
     pub up: Array,
@@ -51,7 +134,7 @@ impl LoraModule {
         self.down.shape.first().copied().unwrap_or(0)
     }
 
-    /// Whether the module belongs to a 1×1 convolution.
+    /// Whether the module belongs to a convolution.
     #[must_use]
     pub fn is_convolution(&self) -> bool {
         self.down.shape.len() == 4
@@ -94,7 +177,7 @@ impl LoraModule {
 fn check_shapes(down: &[usize], up: &[usize]) -> Result<(), ModuleProblem> {
     let (down_rank, up_rank) = match (down, up) {
         ([down_rank, _], [_, up_rank]) => (*down_rank, *up_rank),
-        ([down_rank, _, 1, 1], [_, up_rank, 1, 1]) => (*down_rank, *up_rank),
+        ([down_rank, _, _, _], [_, up_rank, 1, 1]) => (*down_rank, *up_rank),
         _ => {
             return Err(ModuleProblem::Shape {
                 down: down.to_vec(),

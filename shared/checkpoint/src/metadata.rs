@@ -21,6 +21,12 @@ pub const THUMBNAIL: &str = "modelspec.thumbnail";
 pub const BASE_HASH: &str = "mimeo.base_hash";
 /// The version of Mimeo that wrote the file.
 pub const VERSION: &str = "mimeo.version";
+/// The text of the `adapter_config.json` that PEFT wrote beside a LoRA, of which one file was made to be
+/// sent.
+pub const ADAPTER_CONFIG: &str = "mimeo.adapter_config";
+/// The same settings as diffusers (0.35 and later) writes them, as JSON
+/// (`loaders/lora_base.py`, `LORA_ADAPTER_METADATA_KEY`).
+pub const LORA_ADAPTER_METADATA: &str = "lora_adapter_metadata";
 /// SHA-256 of everything after the header.
 pub const MODEL_HASH: &str = "sshs_model_hash";
 /// The older, short hash of the same program.

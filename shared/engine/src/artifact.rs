@@ -1,10 +1,13 @@
 //! Between a LoRA on the device and a LoRA file.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::family::lora_architecture;
-use mimeo_checkpoint::names::Component;
+use mimeo_checkpoint::names::{Component, unadapted_part};
 use mimeo_checkpoint::{
-    Array, LoraFile, LoraFileError, LoraModule, PredictionType, TrainingMetadata, printable,
+    Array, LeftOut, LoraFile, LoraFileError, LoraModule, PredictionType, TrainingMetadata,
+    printable,
 };
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraLayer, LoraNetwork, Target, TargetKind};
@@ -55,29 +58,30 @@ pub struct LoadedLora {
     pub network: LoraNetwork,
     /// Modules of the file that the base has.
     pub matched: usize,
-    /// Modules of the file that are for the text encoder, which Mimeo does not adapt.
-    pub text_encoder: usize,
+    /// What of the file is not applied.
+    pub left_out: LeftOut,
 }
 
 impl LoadedLora {
-    /// Puts a file's modules beside a base's.
+    /// Puts a file's modules beside a base's, whose names it may spell as kohya's tools do, in
+    /// diffusers' numbering or ldm's.
     ///
     /// # Errors
-    /// [`EngineError::LoraMismatch`] unless every UNet module of the file fits.
+    /// [`EngineError::LoraFile`] if nothing of the file would be applied, or a module is there in both
+    /// spellings; [`EngineError::LoraMismatch`] unless every module of the UNet's transformers fits.
     pub fn new(base: &Base, file: &LoraFile, name: &str) -> Result<Self, EngineError> {
+        let shown = printable(name, 200);
+        file.check_applies(&shown)?;
+        let own = modules_by_path(base, file, &shown)?;
         let mut matched = 0;
         let network = LoraNetwork::from_layers(base.unet.targets(), |target| {
-            let module = file
-                .modules
-                .get(&Component::Unet.kohya_name(&target.path))?;
-            let layer = layer_from_module(module, target, base)?;
+            let layer = layer_from_module(own.get(&*target.path)?, target, base)?;
             matched += 1;
             Some(layer)
         });
-        let is_text = |name: &&String| !name.starts_with("lora_unet_");
-        let text_encoder = file.modules.keys().filter(is_text).count();
-        let total = file.modules.len();
-        if matched + text_encoder < total || matched == 0 {
+        let is_adapted = |name: &&String| unadapted_part(name).is_none();
+        let total = file.modules.keys().filter(is_adapted).count();
+        if matched < total {
             let architecture = lora_architecture(file);
             let found = match architecture {
                 Some(architecture) if architecture != base.family.architecture => {
@@ -90,15 +94,36 @@ impl LoadedLora {
                 total,
                 found,
                 base: base.name.clone(),
-                file: printable(name, 200),
+                file: shown,
             });
         }
         Ok(Self {
             network,
             matched,
-            text_encoder,
+            left_out: file.left_out(),
         })
     }
+}
+
+/// The modules of a file that the base has, by their path in it.
+fn modules_by_path<'a>(
+    base: &'a Base,
+    file: &'a LoraFile,
+    shown: &str,
+) -> Result<BTreeMap<&'a str, &'a LoraModule>, LoraFileError> {
+    let mut by_path = BTreeMap::new();
+    for (name, module) in &file.modules {
+        let Some(path) = base.module_names.path(name) else {
+            continue;
+        };
+        if by_path.insert(path, module).is_some() {
+            return Err(LoraFileError::DuplicateModule {
+                module: printable(path, 200),
+                file: shown.to_owned(),
+            });
+        }
+    }
+    Ok(by_path)
 }
 
 fn layer_from_module(module: &LoraModule, target: &Target, base: &Base) -> Option<LoraLayer> {

@@ -1,8 +1,10 @@
 //! A loaded base checkpoint.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use mimeo_checkpoint::family::unet_layout;
 use mimeo_checkpoint::folder::{base_hash, open_weights, read_text};
-use mimeo_checkpoint::{Architecture, Family, Folder, SafetensorsFile};
+use mimeo_checkpoint::names::{Component, ModuleNames, UnetKeys, UnetLayout};
+use mimeo_checkpoint::{Architecture, CheckpointError, Family, Folder, SafetensorsFile};
 use mimeo_diffusion::{
     AutoencoderKl, ClipTextModel, NoiseSchedule, SchedulerConfig, TextEncoderConfig, Tokenizer,
     UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat, WeightMap,
@@ -33,6 +35,8 @@ pub struct Base {
     pub vae: AutoencoderKl,
     /// The noise schedule.
     pub schedule: NoiseSchedule,
+    /// What LoRA files may call the modules of the UNet's transformers.
+    pub(crate) module_names: ModuleNames,
     pub(crate) text_encoder: ClipTextModel,
     pub(crate) tokenizer: Tokenizer,
     unet_config: UNetConfig,
@@ -86,6 +90,9 @@ impl Base {
         let format = WeightFormat::of_unet(device);
         let mut weights = read_weights(folder, "unet", device, format).await?;
         let unet = UNet2DConditionModel::load(&unet_config, &mut weights)?;
+        // A UNet whose blocks ldm could not number has diffusers' names only.
+        let layout = unet_layout(folder).await.ok();
+        let module_names = module_names(&unet, layout.as_ref())?;
         let hash = base_hash(folder).await?;
         loaded(&mut |event| emit.emit(event));
 
@@ -96,6 +103,7 @@ impl Base {
             unet,
             vae,
             schedule,
+            module_names,
             text_encoder,
             tokenizer,
             unet_config,
@@ -216,6 +224,18 @@ pub(crate) fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
 
 pub(crate) fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
     (unet.latent_multiple() * vae.downscale()) as u32
+}
+
+fn module_names(
+    unet: &UNet2DConditionModel,
+    layout: Option<&UnetLayout>,
+) -> Result<ModuleNames, CheckpointError> {
+    let paths = unet.targets().iter().map(|(_, target)| &*target.path);
+    let names = ModuleNames::new(Component::Unet, paths)?;
+    match layout {
+        Some(layout) => names.with_ldm_names(&UnetKeys::new(layout)),
+        None => Ok(names),
+    }
 }
 
 async fn read_weights(

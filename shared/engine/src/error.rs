@@ -60,7 +60,7 @@ pub enum EngineError {
     LoraMismatch {
         /// Modules whose name and shape the base has.
         matched: usize,
-        /// Modules in the file.
+        /// Modules of the file that are not of a part that no base is adapted in.
         total: usize,
         /// What the LoRA is for.
         found: String,

@@ -22,6 +22,11 @@ export class Playground {
     return this.#region.getByRole("group", { name: "LoRAs" });
   }
 
+  /** Where LoRA files are picked. */
+  get loraPicker() {
+    return this.loras.getByLabel("Add a file…");
+  }
+
   /** A button by its name, such as Draw, Add, Use as A. */
   button(name) {
     return this.#region.getByRole("button", { name, exact: true });

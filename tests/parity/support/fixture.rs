@@ -114,6 +114,11 @@ pub fn read_json<T: DeserializeOwned>(file: &str) -> T {
     serde_json::from_slice(&bytes(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
+/// Reads a fixture as text.
+pub fn read_text(file: &str) -> String {
+    String::from_utf8(bytes(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
 /// A fixture for the readers that Mimeo has.
 pub fn memory_file(file: &str) -> MemoryFile {
     MemoryFile::new(file, bytes(file))

@@ -1,5 +1,7 @@
 //! Findings as people read them. Everything that comes from the file is made printable.
 
+use std::collections::BTreeMap;
+
 use mimeo_checkpoint::metadata::THUMBNAIL;
 use mimeo_checkpoint::printable;
 use mimeo_protocol::PairIds;
@@ -23,6 +25,10 @@ pub fn of(findings: &Findings) -> String {
             base,
             ranks,
             alphas,
+            alpha_from,
+            rank_stabilized,
+            left_out,
+            unknown_settings,
             modules,
         } => {
             let base = base.unwrap_or("a base that its shapes do not tell");
@@ -30,8 +36,25 @@ pub fn of(findings: &Findings) -> String {
                 format!("LoRA for {base}"),
                 format!("Modules  {}", modules.len()),
                 format!("Rank     {}", join(ranks)),
-                format!("Alpha    {}", join(alphas)),
+                format!("Alpha    {}  ({})", join(alphas), origins(alpha_from)),
             ];
+            if *rank_stabilized > 0 {
+                lines.push(format!(
+                    "rsLoRA   in {rank_stabilized} modules: the scale is lora_alpha/√rank, and the alpha here lora_alpha·√rank"
+                ));
+            }
+            if !left_out.is_empty() {
+                lines.push(format!(
+                    "Left out {}, when it is drawn with",
+                    counts(left_out)
+                ));
+            }
+            if !unknown_settings.is_empty() {
+                lines.push(format!(
+                    "Unknown  {} (settings, left aside)",
+                    join(unknown_settings)
+                ));
+            }
             lines.extend(norms(modules));
             lines
         }
@@ -78,6 +101,19 @@ pub fn of(findings: &Findings) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// Where alpha comes from; with numbers only where there are several places.
+fn origins(alpha_from: &BTreeMap<&'static str, usize>) -> String {
+    match alpha_from.keys().next() {
+        Some(only) if alpha_from.len() == 1 => (*only).to_owned(),
+        _ => counts(alpha_from),
+    }
+}
+
+/// Kinds with the number of modules of each.
+fn counts(kinds: &BTreeMap<&'static str, usize>) -> String {
+    join(kinds.iter().map(|(kind, count)| format!("{kind} {count}")))
 }
 
 fn norms(modules: &[ModuleFindings]) -> Vec<String> {
@@ -149,8 +185,6 @@ fn join(values: impl IntoIterator<Item = impl ToString>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]

@@ -226,7 +226,7 @@ fn a_lora_tells_by_the_width_of_its_key_projections() {
         )]);
         let lora = LoraFile {
             modules,
-            metadata: BTreeMap::new(),
+            ..LoraFile::default()
         };
         assert_eq!(lora_architecture(&lora), Some(expected), "width {width}");
     }

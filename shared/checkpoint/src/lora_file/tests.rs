@@ -3,7 +3,8 @@ use pollster::block_on;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Dtype, LoraFileError, MemoryFile, metadata};
+use crate::metadata::{self, ADAPTER_CONFIG, LORA_ADAPTER_METADATA};
+use crate::{Dtype, LoraFileError, MemoryFile, SafetensorsFile};
 
 const LINEAR: &str = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q";
 const CONVOLUTION: &str = "lora_unet_mid_block_attentions_0_proj_in";
@@ -38,6 +39,7 @@ fn example() -> LoraFile {
             ("mimeo.version".to_owned(), "0.1.0".to_owned()),
         ]
         .into(),
+        reading: Reading::default(),
     }
 }
 
@@ -54,6 +56,15 @@ fn refusal(bytes: &[u8]) -> LoraFileError {
 
 /// A file with these tensors of zeros (or of `fill`), for spellings that Mimeo does not write.
 fn foreign_file(tensors: &[(&str, Dtype, &[usize])], fill: u8) -> Vec<u8> {
+    foreign_file_saying(tensors, fill, &[])
+}
+
+/// The same with metadata.
+fn foreign_file_saying(
+    tensors: &[(&str, Dtype, &[usize])],
+    fill: u8,
+    metadata: &[(&str, &str)],
+) -> Vec<u8> {
     let data: Vec<Vec<u8>> = tensors
         .iter()
         .map(|(_, dtype, shape)| vec![fill; shape.iter().product::<usize>() * dtype.bitsize() / 8])
@@ -67,7 +78,27 @@ fn foreign_file(tensors: &[(&str, Dtype, &[usize])], fill: u8) -> Vec<u8> {
                 TensorView::new(*dtype, shape.to_vec(), bytes).unwrap(),
             )
         });
-    serialize(views, None).unwrap()
+    let owned = metadata
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let metadata = (!metadata.is_empty()).then(|| owned.collect());
+    serialize(views, metadata).unwrap()
+}
+
+/// Both factors of one module of rank 2 in PEFT's spelling, after `prefix`.
+fn peft_file(prefix: &str, metadata: &[(&str, &str)]) -> Vec<u8> {
+    let path = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+    let [down, up] = ["lora_A", "lora_B"].map(|part| format!("{prefix}{path}.{part}.weight"));
+    let tensors: [(&str, Dtype, &[usize]); 2] =
+        [(&down, Dtype::F32, &[2, 3]), (&up, Dtype::F32, &[4, 2])];
+    foreign_file_saying(&tensors, 0, metadata)
+}
+
+fn survey_of(bytes: &[u8]) -> Result<LeftOut, LoraFileError> {
+    block_on(async {
+        let file = MemoryFile::new("test", bytes.to_vec());
+        survey(&SafetensorsFile::open(Box::new(file)).await?)
+    })
 }
 
 fn key(part: &str) -> String {
@@ -199,19 +230,21 @@ fn peft_and_diffusers_spellings_are_read() {
 
 #[test]
 fn an_alpha_of_another_form_is_read() {
-    let file = foreign_file(
-        &[
-            (&key("lora_down.weight"), Dtype::F32, &[2, 3]),
-            (&key("lora_up.weight"), Dtype::F16, &[4, 2]),
-            (&key("alpha"), Dtype::I64, &[1]),
-        ],
-        0,
-    );
-    assert_eq!(
-        read(&file).unwrap().modules[LINEAR].alpha,
-        0.0,
-        "an integer, in a list of one"
-    );
+    for dtype in [Dtype::I64, Dtype::I32, Dtype::F64, Dtype::BF16] {
+        let file = foreign_file(
+            &[
+                (&key("lora_down.weight"), Dtype::F32, &[2, 3]),
+                (&key("lora_up.weight"), Dtype::F16, &[4, 2]),
+                (&key("alpha"), dtype, &[1]),
+            ],
+            0,
+        );
+        assert_eq!(
+            read(&file).unwrap().modules[LINEAR].alpha,
+            0.0,
+            "{dtype:?}, in a list of one"
+        );
+    }
     let file = foreign_file(
         &[
             (&key("lora_down.weight"), Dtype::F32, &[2, 3]),
@@ -228,13 +261,161 @@ fn an_alpha_of_another_form_is_read() {
 }
 
 #[test]
-fn other_kinds_are_refused_by_name() {
+fn each_alpha_is_read_from_where_its_program_writes_it() {
+    let diffusers = (
+        LORA_ADAPTER_METADATA,
+        r#"{"unet.r": 2, "unet.lora_alpha": 1}"#,
+    );
+    let bare = (LORA_ADAPTER_METADATA, r#"{"r": 2, "lora_alpha": 1}"#);
+    let peft = (ADAPTER_CONFIG, r#"{"r": 2, "lora_alpha": 4}"#);
+    let stabilized = (
+        LORA_ADAPTER_METADATA,
+        r#"{"unet.r": 2, "unet.lora_alpha": 2, "unet.use_rslora": true}"#,
+    );
+    let cases = [
+        ("unet.", diffusers, AlphaOrigin::Metadata, 0.5),
+        ("", bare, AlphaOrigin::Metadata, 0.5),
+        ("diffusion_model.", diffusers, AlphaOrigin::Metadata, 0.5),
+        ("base_model.model.", peft, AlphaOrigin::AdapterConfig, 2.0),
+        (
+            "unet.",
+            stabilized,
+            AlphaOrigin::Metadata,
+            2.0 / 2.0_f32.sqrt(),
+        ),
+        // Of another program, or of another part.
+        ("unet.", peft, AlphaOrigin::Rank, 1.0),
+        (
+            "unet.",
+            (LORA_ADAPTER_METADATA, r#"{"text_encoder.lora_alpha": 1}"#),
+            AlphaOrigin::Rank,
+            1.0,
+        ),
+    ];
+    for (prefix, metadata, origin, scale) in cases {
+        let lora = read(&peft_file(prefix, &[metadata])).unwrap();
+        let module = &lora.modules[LINEAR];
+        assert!(
+            (module.scale() - scale).abs() < 1e-6,
+            "{prefix:?} and {metadata:?} gave {}",
+            module.scale()
+        );
+        let alphas = BTreeMap::from([(origin, 1)]);
+        assert_eq!(lora.reading.alphas, alphas, "{prefix:?} and {metadata:?}");
+        let is_stabilized = metadata == stabilized;
+        assert_eq!(
+            lora.reading.rank_stabilized,
+            usize::from(is_stabilized),
+            "of {metadata:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tensor_counts_before_everything_else() {
+    let path = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q";
+    let [down, up, alpha] =
+        ["lora_A.weight", "lora_B.weight", "alpha"].map(|part| format!("{path}.{part}"));
+    let file = foreign_file_saying(
+        &[
+            (&down, Dtype::F32, &[2, 3]),
+            (&up, Dtype::F32, &[4, 2]),
+            (&alpha, Dtype::F32, &[]),
+        ],
+        0,
+        &[(LORA_ADAPTER_METADATA, r#"{"unet.lora_alpha": 7}"#)],
+    );
+    let lora = read(&file).unwrap();
+    assert_eq!(lora.modules[LINEAR].alpha, 0.0, "the tensor's");
+    let alphas = BTreeMap::from([(AlphaOrigin::Tensor, 1)]);
+    assert_eq!(lora.reading.alphas, alphas, "and it is said");
+}
+
+#[test]
+fn a_file_of_peft_without_its_configuration_is_refused() {
+    let file = peft_file("base_model.model.", &[]);
+    for error in [refusal(&file), survey_of(&file).unwrap_err()] {
+        assert!(
+            matches!(error, LoraFileError::MissingAdapterConfig { .. }),
+            "got {error}"
+        );
+        let message = error.to_string();
+        assert!(message.contains("adapter_config.json"), "what: {message}");
+    }
+}
+
+#[test]
+fn a_file_of_peft_and_its_configuration_are_put_together() {
+    let weights = peft_file("base_model.model.", &[]);
+    let together = |config: &str| {
+        block_on(async {
+            let file = MemoryFile::new("test", weights.clone());
+            put_together(&SafetensorsFile::open(Box::new(file)).await?, config).await
+        })
+    };
+    let file = together(r#"{"r": 2, "lora_alpha": 6}"#).unwrap();
+    assert_eq!(read(&file).unwrap().modules[LINEAR].scale(), 3.0, "6 / 2");
+    assert_eq!(survey_of(&file).unwrap(), LeftOut::default(), "all of it");
+    let error = together("{").unwrap_err();
+    assert!(
+        matches!(error, LoraFileError::BadAdapterConfig { .. }),
+        "got {error}"
+    );
+    let error = together(r#"{"use_qalora": true}"#).unwrap_err();
+    assert!(
+        matches!(error, LoraFileError::OtherArithmetic { .. }),
+        "got {error}"
+    );
+}
+
+#[test]
+fn a_configuration_beside_the_file_counts_for_what_peft_saved() {
+    let with_config = |file: Vec<u8>| {
+        let config = AdapterConfig::read(r#"{"lora_alpha": 1}"#, "config").unwrap();
+        block_on(async {
+            let file = SafetensorsFile::open(Box::new(MemoryFile::new("test", file))).await?;
+            LoraFile::with_adapter_config(&file, Some(&config)).await
+        })
+        .unwrap()
+        .modules[LINEAR]
+            .alpha
+    };
+    let alpha = with_config(peft_file("base_model.model.", &[]));
+    assert_eq!(alpha, 1.0, "PEFT's own");
+    let alpha = with_config(peft_file("unet.", &[]));
+    assert_eq!(alpha, 2.0, "another file's: it only lies there");
+}
+
+#[test]
+fn a_configuration_of_another_rank_is_refused() {
+    let metadata = (
+        LORA_ADAPTER_METADATA,
+        r#"{"unet.r": 8, "unet.lora_alpha": 1}"#,
+    );
+    let message = refusal(&peft_file("unet.", &[metadata])).to_string();
+    for words in ["rank 2", "says 8", "to_q"] {
+        assert!(message.contains(words), "{words:?} in: {message}");
+    }
+}
+
+#[test]
+fn settings_of_a_later_program_are_named() {
+    let metadata = (
+        LORA_ADAPTER_METADATA,
+        r#"{"unet.lora_alpha": 1, "unet.use_better": true}"#,
+    );
+    let lora = read(&peft_file("unet.", &[metadata])).unwrap();
+    let unknown: Vec<&String> = lora.reading.unknown_settings.iter().collect();
+    assert_eq!(unknown, ["use_better"], "left aside, but not silently");
+}
+
+#[test]
+fn a_file_of_other_kinds_alone_is_refused_by_their_names() {
     let kinds = [
-        ("hada_w1_a", "LoHa"),
-        ("lokr_w1", "LoKr"),
+        ("hada_w1_a", "LoHa 1"),
+        ("lokr_w1", "LoKr 1"),
         ("lora_mid.weight", "lora_mid"),
-        ("dora_scale", "DoRA"),
-        ("diff", "diff"),
+        ("dora_scale", "DoRA 1"),
     ];
     for (part, expected) in kinds {
         let file = foreign_file(
@@ -245,8 +426,85 @@ fn other_kinds_are_refused_by_name() {
             ],
             0,
         );
-        let message = refusal(&file).to_string();
-        assert!(message.contains(expected), "{part} gave: {message}");
+        for error in [refusal(&file), survey_of(&file).unwrap_err()] {
+            let message = error.to_string();
+            assert!(message.contains(expected), "{part} gave: {message}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_plain_lora_is_left_out_by_kind_and_count() {
+    let norm = "lora_unet_mid_block_attentions_0_norm.w_norm";
+    let text = "lora_te_text_model_encoder_layers_0_mlp_fc1";
+    let resnet = "lora_unet_mid_block_resnets_0_conv1";
+    let [text_down, resnet_down] =
+        [text, resnet].map(|module| format!("{module}.lora_down.weight"));
+    let [text_up, resnet_up] = [text, resnet].map(|module| format!("{module}.lora_up.weight"));
+    let convolution = |part: &str| format!("{CONVOLUTION}.{part}");
+    let file = foreign_file(
+        &[
+            (&key("lora_down.weight"), Dtype::F16, &[2, 3]),
+            (&key("lora_up.weight"), Dtype::F16, &[4, 2]),
+            // Added on top, so that the factors still mean what they mean.
+            (&key("diff_b"), Dtype::F16, &[4]),
+            // Without its magnitudes this would be another change.
+            (&convolution("lora_down.weight"), Dtype::F16, &[2, 5, 1, 1]),
+            (&convolution("lora_up.weight"), Dtype::F16, &[5, 2, 1, 1]),
+            (&convolution("dora_scale"), Dtype::F16, &[5]),
+            (norm, Dtype::F16, &[4]),
+            (&text_down, Dtype::F16, &[2, 3]),
+            (&text_up, Dtype::F16, &[4, 2]),
+            (&resnet_down, Dtype::F16, &[2, 3, 3, 3]),
+            (&resnet_up, Dtype::F16, &[4, 2, 1, 1]),
+        ],
+        0,
+    );
+    let lora = read(&file).unwrap();
+    let names: Vec<&str> = lora.modules.keys().map(String::as_str).collect();
+    assert_eq!(names, [text, LINEAR, resnet], "what is a plain LoRA");
+    let expected = "DoRA 1, ResNet layers 1, difference of a bias (diff_b) 1, norm (w_norm, b_norm) 1, text encoder 1";
+    assert_eq!(lora.left_out().to_string(), expected, "of the whole file");
+    let surveyed = survey_of(&file).unwrap();
+    assert_eq!(surveyed, lora.left_out(), "known before a number is read");
+}
+
+#[test]
+fn a_lora_of_the_text_encoder_alone_is_read_and_cannot_be_applied() {
+    let module = "lora_te_text_model_encoder_layers_0_mlp_fc1";
+    let [down, up] = ["lora_down", "lora_up"].map(|part| format!("{module}.{part}.weight"));
+    let file = foreign_file(
+        &[(&down, Dtype::F16, &[2, 3]), (&up, Dtype::F16, &[4, 2])],
+        0,
+    );
+    let applied = read(&file).unwrap().check_applies("test");
+    for error in [applied.unwrap_err(), survey_of(&file).unwrap_err()] {
+        let message = error.to_string();
+        assert!(message.contains("text encoder 1"), "why: {message}");
+    }
+    assert!(example().check_applies("test").is_ok(), "transformers are");
+}
+
+#[test]
+fn loras_of_other_models_and_textual_inversions_are_named() {
+    let key = "transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight";
+    let error = refusal(&foreign_file(&[(key, Dtype::BF16, &[2, 3])], 0));
+    assert!(
+        matches!(error, LoraFileError::OtherModel { model, .. } if model.contains("Flux")),
+        "got {error}"
+    );
+    let key = "some_model.layer.lora_A.weight";
+    let error = refusal(&foreign_file(&[(key, Dtype::BF16, &[2, 3])], 0));
+    assert!(
+        matches!(error, LoraFileError::OtherModel { .. }),
+        "a LoRA of something else gave: {error}"
+    );
+    for (key, shape) in [("emb_params", &[4, 768][..]), ("<cat-toy>", &[768][..])] {
+        let error = refusal(&foreign_file(&[(key, Dtype::F32, shape)], 0));
+        assert!(
+            matches!(error, LoraFileError::TextualInversion { .. }),
+            "{key} gave: {error}"
+        );
     }
 }
 
@@ -292,9 +550,9 @@ fn contradicting_modules_are_refused() {
     let cases: [(&[usize], &[usize], &str); 6] = [
         (&[2, 3], &[4, 3], "rank 2 in its down weight and 3"),
         (&[0, 3], &[4, 0], "is empty"),
-        (&[2, 3, 3, 3], &[4, 2, 1, 1], "1×1"),
-        (&[2, 3], &[4, 2, 1, 1], "1×1"),
-        (&[6], &[4, 2], "1×1"),
+        (&[2, 3, 3, 3], &[4, 2, 3, 3], "neither a linear layer"),
+        (&[2, 3], &[4, 2, 1, 1], "neither a linear layer"),
+        (&[6], &[4, 2], "neither a linear layer"),
         (&[2, 0], &[4, 2], "is empty"),
     ];
     for (down, up, expected) in cases {
@@ -451,7 +709,11 @@ fn any_lora() -> impl Strategy<Value = LoraFile> {
     let modules =
         prop::collection::btree_map("lora_(unet|te|te1|te2)_[a-z0-9_]{1,12}", any_module(), 1..4);
     let metadata = prop::collection::btree_map("[a-z_.]{1,12}", "\\PC{0,40}", 0..4);
-    (modules, metadata).prop_map(|(modules, metadata)| LoraFile { modules, metadata })
+    (modules, metadata).prop_map(|(modules, metadata)| LoraFile {
+        modules,
+        metadata,
+        reading: Reading::default(),
+    })
 }
 
 proptest! {

@@ -89,7 +89,7 @@ impl LoraFile {
 fn check_name(name: &str) -> Result<(), LoraFileError> {
     let key = format!("{name}.alpha");
     match parse_lora_key(&key).map(|key| key.module) {
-        Ok(ModuleName::Kohya(_)) => Ok(()),
+        Ok(ModuleName::Kohya(found)) if found == name => Ok(()),
         _ => Err(LoraFileError::UnwritableName {
             module: text::name(name),
         }),

@@ -18,6 +18,19 @@ pub enum Component {
 }
 
 impl Component {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Unet, Self::TextEncoder, Self::TextEncoder2];
+
+    /// What diffusers calls it: the folder, and what stands before its names in a LoRA.
+    #[must_use]
+    pub const fn diffusers_name(self) -> &'static str {
+        match self {
+            Self::Unet => "unet",
+            Self::TextEncoder => "text_encoder",
+            Self::TextEncoder2 => "text_encoder_2",
+        }
+    }
+
     /// What kohya writes before the path; the first is the one that Mimeo writes.
     #[must_use]
     pub const fn kohya_prefixes(self) -> &'static [&'static str] {

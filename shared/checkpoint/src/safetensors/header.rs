@@ -6,7 +6,7 @@
 //! form many times its size, and reports most faults without the tensor's name. Property tests
 //! hold both readers to the same verdict on everything else.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ::safetensors::tensor::TensorInfo;
 use serde::{
@@ -41,6 +41,7 @@ pub(super) fn parse(bytes: &[u8], file: &str) -> Result<Header, CheckpointError>
 /// Checks that the tensors lie end to end, from the first byte of the data on, each as long as its
 /// shape and type say.
 fn check(raw: RawHeader, file: &str) -> Result<Header, CheckpointError> {
+    check_names(&raw.tensors, file)?;
     let mut in_file_order = raw.tensors;
     in_file_order.sort_by_key(|(_, info)| info.data_offsets);
 
@@ -66,22 +67,34 @@ fn check(raw: RawHeader, file: &str) -> Result<Header, CheckpointError> {
         }
         data_length = end;
 
-        let Entry::Vacant(place) = tensors.entry(name) else {
-            return Err(CheckpointError::DuplicateTensor { tensor, file });
-        };
         let TensorInfo { dtype, shape, .. } = info;
-        place.insert(TensorEntry {
+        let entry = TensorEntry {
             dtype,
             shape,
             start,
             length: found,
-        });
+        };
+        tensors.insert(name, entry);
     }
     Ok(Header {
         tensors,
         metadata: raw.metadata,
         data_length,
     })
+}
+
+/// Before the offsets: two of one name most often share their bytes, and then those would be blamed.
+fn check_names(tensors: &[(String, TensorInfo)], file: &str) -> Result<(), CheckpointError> {
+    let mut seen = BTreeSet::new();
+    for (name, _) in tensors {
+        if !seen.insert(name) {
+            return Err(CheckpointError::DuplicateTensor {
+                tensor: text::name(name),
+                file: file.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of a tensor of this shape and type; `None` if that is no whole number, or too large.

@@ -271,12 +271,39 @@ fn overlapping_and_doubled_tensors_are_refused() {
         "got {error}"
     );
 
-    let doubled = format!("{{{},{}}}", tensor("a", 0, 8), tensor("a", 8, 16));
-    let error = refusal(&file_of(&doubled, &[0; 16]));
-    assert!(
-        matches!(error, CheckpointError::DuplicateTensor { .. }),
-        "got {error}"
-    );
+    // The same bytes or others: it is the name that is there twice.
+    for (start, end) in [(0, 8), (8, 16), (4, 12)] {
+        let doubled = format!("{{{},{}}}", tensor("a", 0, 8), tensor("a", start, end));
+        let error = refusal(&file_of(&doubled, &[0; 16]));
+        assert!(
+            matches!(error, CheckpointError::DuplicateTensor { .. }),
+            "got {error}"
+        );
+        let message = error.to_string();
+        assert!(message.contains("\"a\""), "which: {message}");
+    }
+}
+
+#[test]
+fn metadata_is_added_and_the_tensors_stay() {
+    let values = Array {
+        shape: vec![2],
+        data: vec![0.5, -3.0],
+    };
+    let tensors = [("b", &values), ("a", &values)];
+    let tensors = tensors.map(|(name, values)| (name.to_owned(), values.clone()));
+    let before = write_f32(tensors.into(), &BTreeMap::new());
+    let after = block_on(async {
+        let file = SafetensorsFile::open(Box::new(MemoryFile::new("test", before))).await?;
+        let bytes = file.with_metadata("key", "a \"value\"").await?;
+        SafetensorsFile::open(Box::new(MemoryFile::new("test", bytes))).await
+    })
+    .unwrap();
+    assert_eq!(after.metadata()["key"], "a \"value\"", "added");
+    for name in ["a", "b"] {
+        let read = block_on(after.read_f32(name)).unwrap();
+        assert_eq!(read, values, "tensor {name}");
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use ::safetensors::tensor::TensorInfo;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-use super::{Dtype, LENGTH_BYTES, header::METADATA_KEY};
-use crate::Array;
+use super::{Dtype, LENGTH_BYTES, SafetensorsFile, header::METADATA_KEY};
+use crate::{Array, CheckpointError};
 
 /// The tensors of a file to be: end to end, by name.
 ///
@@ -77,6 +77,36 @@ pub fn write_f32(tensors: BTreeMap<String, Array>, metadata: &BTreeMap<String, S
     let mut file = data.header(metadata);
     file.extend_from_slice(data.bytes());
     file
+}
+
+impl SafetensorsFile {
+    /// The bytes of the same file with one more entry in its metadata, or another value of it.
+    ///
+    /// # Errors
+    /// If the tensors cannot be read.
+    pub async fn with_metadata(&self, key: &str, value: &str) -> Result<Vec<u8>, CheckpointError> {
+        let mut metadata = self.metadata.clone();
+        metadata.insert(key.to_owned(), value.to_owned());
+        let mut infos: Vec<(String, TensorInfo)> = self
+            .tensors
+            .iter()
+            .map(|(name, entry)| {
+                let info = TensorInfo {
+                    dtype: entry.dtype,
+                    shape: entry.shape.clone(),
+                    data_offsets: (entry.start, entry.start + entry.length),
+                };
+                (name.clone(), info)
+            })
+            .collect();
+        infos.sort_by_key(|(_, info)| info.data_offsets);
+        let length = infos.last().map_or(0, |(_, info)| info.data_offsets.1);
+        let bytes = self.source.read_at(self.data_start, length).await?;
+        let data = TensorData { infos, bytes };
+        let mut file = data.header(&metadata);
+        file.extend_from_slice(data.bytes());
+        Ok(file)
+    }
 }
 
 struct HeaderOut<'a> {

@@ -102,6 +102,12 @@ impl Desk {
         added.unwrap_or(Ok(()))
     }
 
+    /// Notes what of a LoRA is not applied.
+    pub fn set_remark(self, lora: LoraRef, remark: Option<String>) {
+        let settings = KEPT.with(|kept| kept.settings.clone());
+        settings.update(|settings| settings.set_remark(lora, remark));
+    }
+
     /// The picture that is looked at.
     pub fn drawing(self) -> Option<Drawing> {
         let newest = || self.state.with(|state| state.drawings().first().cloned());

@@ -3,6 +3,7 @@
 use leptos::html::Select;
 use leptos::prelude::*;
 use mimeo_protocol::{FileId, LoraRef};
+use mimeo_workbench::lora::{self, Parcel};
 use mimeo_workbench::picture::hash;
 use mimeo_workbench::playground::Active;
 use mimeo_workbench::{Run, words};
@@ -84,6 +85,12 @@ fn Row(desk: Desk, lora: LoraRef) -> impl IntoView {
         let active = settings.loras.iter().find(|active| active.lora == lora);
         active.map(|active| active.name.clone()).unwrap_or_default()
     });
+    let remark = Memo::new(move |_| {
+        settings.with(|settings| {
+            let active = settings.loras.iter().find(|active| active.lora == lora);
+            active.and_then(|active| active.remark.clone())
+        })
+    });
     let remove = format!("Remove {name}");
     view! {
         <li>
@@ -107,6 +114,7 @@ fn Row(desk: Desk, lora: LoraRef) -> impl IntoView {
                     "Remove"
                 </button>
             </div>
+            {move || remark.get().map(|remark| view! { <p class="soft">{remark}</p> })}
         </li>
     }
 }
@@ -154,7 +162,7 @@ fn Add(desk: Desk, told: Told) -> impl IntoView {
                 "Add a file…"
                 <input
                     type="file"
-                    accept=".safetensors"
+                    accept=".safetensors,.json"
                     multiple
                     on:change=move |event| {
                         let input: HtmlInputElement = event_target(&event);
@@ -184,30 +192,47 @@ fn add_lora(desk: Desk, told: Told, lora: LoraRef, name: &str) {
 /// Sends the files to where it draws one by one, and adds them.
 fn add_files(desk: Desk, told: Told, files: Vec<File>) {
     leptos::task::spawn_local(async move {
-        for file in files {
-            let name = file.name();
+        let names: Vec<String> = files.iter().map(File::name).collect();
+        let sorted = lora::sort(&names);
+        let mut refusals = sorted.refusals.clone();
+        for &place in &sorted.loras {
+            let name = &names[place];
             _ = told.sending.try_set(Some(format!("Sending {name}…")));
-            match send(desk, &file).await {
-                Ok(lora) => {
-                    let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
-                    add_lora(desk, told, lora, stem);
-                }
-                Err(why) => _ = told.refusal.try_set(Some(why)),
-            }
+            let config = sorted.config_of(place).map(|place| &files[place]);
+            let sent = send(desk, &files[place], config).await;
+            let stem = name.rsplit_once('.').map_or(&**name, |(stem, _)| stem);
+            let added = sent.and_then(|(lora, remark)| {
+                desk.add(lora, stem)?;
+                desk.set_remark(lora, remark);
+                Ok(())
+            });
+            refusals.extend(added.err());
         }
         _ = told.sending.try_set(None);
+        let refusal = (!refusals.is_empty()).then(|| refusals.join(" "));
+        // The panel may be gone by then.
+        _ = told.refusal.try_set(refusal);
     });
 }
 
-async fn send(desk: Desk, file: &File) -> Result<LoraRef, String> {
+/// Sends one LoRA; what of it will not be applied comes with it.
+///
+/// - `config`: its `adapter_config.json`
+async fn send(
+    desk: Desk,
+    file: &File,
+    config: Option<&File>,
+) -> Result<(LoraRef, Option<String>), String> {
     let name = file.name();
-    if !name.to_ascii_lowercase().ends_with(".safetensors") {
-        return Err(format!("{name} is no LoRA. Choose a .safetensors file."));
-    }
     let bytes = files::read(file).await?.bytes;
+    let config = match config {
+        Some(config) => Some(files::read(config).await?.bytes),
+        None => None,
+    };
+    let Parcel { bytes, remark } = lora::pack(&name, bytes, config.as_deref()).await?;
     let lora = hash(&bytes);
     let sent = desk.link.upload_lora(lora, &bytes).await;
     // The other side does not know which of several files it refuses.
     sent.map_err(|why| format!("{name}: {why}"))?;
-    Ok(LoraRef::Uploaded { lora })
+    Ok((LoraRef::Uploaded { lora }, remark))
 }

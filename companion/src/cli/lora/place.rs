@@ -1,0 +1,96 @@
+//! Where a LoRA is on disk: one file, or a folder as PEFT and diffusers save it.
+
+use std::path::{Path, PathBuf};
+
+use mimeo_checkpoint::folder::read_text;
+use mimeo_checkpoint::names::is_saved_by_peft;
+use mimeo_checkpoint::{
+    AdapterConfig, CheckpointError, DiskFile, DiskFolder, LoraFileError, SafetensorsFile,
+};
+
+use crate::exit::BadInput;
+
+/// What PEFT's `save_pretrained` and diffusers' `save_lora_weights` call their files.
+const WEIGHTS: [&str; 2] = [
+    "adapter_model.safetensors",
+    "pytorch_lora_weights.safetensors",
+];
+/// The same as pickles.
+const PICKLES: [&str; 2] = ["adapter_model.bin", "pytorch_lora_weights.bin"];
+const CONFIG: &str = "adapter_config.json";
+/// PEFT's is about 1 KB, and a pattern for every module of a large UNet adds 100.
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// The files of one LoRA.
+#[derive(Debug)]
+pub struct Place {
+    weights: PathBuf,
+}
+
+impl Place {
+    /// Finds the files of the LoRA at `path`.
+    ///
+    /// # Errors
+    /// When a folder holds none, or only pickles.
+    pub fn find(path: &Path) -> anyhow::Result<Self> {
+        let weights = if path.is_dir() {
+            weights_in(path)?
+        } else {
+            path.to_owned()
+        };
+        Ok(Self { weights })
+    }
+
+    /// Opens the numbers.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are no safetensors file.
+    pub async fn open(&self) -> Result<SafetensorsFile, CheckpointError> {
+        SafetensorsFile::open(Box::new(DiskFile::open(&self.weights)?)).await
+    }
+
+    /// PEFT's configuration from beside the numbers. Only what PEFT saved is asked for: beside any
+    /// other file, one that lies there is another LoRA's.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub async fn config(
+        &self,
+        file: &SafetensorsFile,
+    ) -> Result<Option<AdapterConfig>, LoraFileError> {
+        let path = self.weights.with_file_name(CONFIG);
+        if !file.tensors().keys().any(|key| is_saved_by_peft(key)) || !path.is_file() {
+            return Ok(None);
+        }
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = DiskFolder::new(folder.unwrap_or(Path::new(".")))?;
+        let text = read_text(&folder, CONFIG, MAX_CONFIG_BYTES).await?;
+        AdapterConfig::read(&text, &path.display().to_string()).map(Some)
+    }
+}
+
+/// Whether a folder is a LoRA's, and not a base's.
+pub fn is_lora_folder(folder: &Path) -> bool {
+    let mut names = WEIGHTS.iter().chain(&PICKLES).chain([&CONFIG]);
+    names.any(|name| folder.join(name).is_file())
+}
+
+fn weights_in(folder: &Path) -> anyhow::Result<PathBuf> {
+    let file = |name: &&str| {
+        let file = folder.join(name);
+        file.is_file().then_some(file)
+    };
+    if let Some(found) = WEIGHTS.iter().find_map(file) {
+        return Ok(found);
+    }
+    if let Some(pickle) = PICKLES.iter().find_map(file) {
+        let file = pickle.display().to_string();
+        let found = "a .bin that torch wrote";
+        return Err(CheckpointError::Pickle { found, file }.into());
+    }
+    let why = format!(
+        "this folder holds no LoRA ({} or {}); choose the folder or the file of one",
+        WEIGHTS[0], WEIGHTS[1]
+    );
+    Err(BadInput::file(why, folder).into())
+}

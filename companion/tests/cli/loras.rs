@@ -1,0 +1,295 @@
+//! LoRAs that other programs made.
+
+use std::fs;
+
+use mimeo_checkpoint::Array;
+use mimeo_checkpoint::safetensors::write_f32;
+
+use crate::desk::Desk;
+
+/// A module of the bundled base, in diffusers' words and in ldm's.
+const PATH: &str = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k";
+const LDM: &str = "input_blocks.1.1.transformer_blocks.0.attn1.to_k";
+/// Its width.
+const WIDTH: usize = 64;
+const RANK: usize = 2;
+
+const KOHYA: [&str; 2] = ["lora_down.weight", "lora_up.weight"];
+const PEFT: [&str; 2] = ["lora_A.weight", "lora_B.weight"];
+
+/// Numbers that draw something else, the same in every spelling.
+fn factor(shape: [usize; 2]) -> Array {
+    let count = shape[0] * shape[1];
+    let values = (0..count).map(|index| ((index * 7919 % 101) as f32 / 101.0 - 0.5) * 2.0);
+    Array {
+        shape: shape.to_vec(),
+        data: values.collect(),
+    }
+}
+
+/// Both factors of one module.
+fn module(name: &str, [down, up]: [&str; 2]) -> Vec<(String, Array)> {
+    vec![
+        (format!("{name}.{down}"), factor([RANK, WIDTH])),
+        (format!("{name}.{up}"), factor([WIDTH, RANK])),
+    ]
+}
+
+fn alpha(name: &str, alpha: f32) -> (String, Array) {
+    let array = Array {
+        shape: Vec::new(),
+        data: vec![alpha],
+    };
+    (format!("{name}.alpha"), array)
+}
+
+fn file(tensors: Vec<(String, Array)>, metadata: &[(&str, &str)]) -> Vec<u8> {
+    let metadata = metadata
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    write_f32(tensors.into_iter().collect(), &metadata.collect())
+}
+
+fn kohya(path: &str) -> String {
+    format!("lora_unet_{}", path.replace('.', "_"))
+}
+
+/// What is drawn with a LoRA at strength 1, and what is said.
+fn draw(desk: &Desk, lora: &str) -> (Vec<u8>, String) {
+    let command = "sample --device cpu --prompt smile --steps 2 --overwrite --out drawn.png";
+    let ran = desk.run(&format!("{command} --lora {lora}")).done();
+    let picture = fs::read(desk.path("drawn.png")).expect("a picture");
+    (picture, ran.stderr)
+}
+
+#[test]
+fn a_lora_draws_the_same_picture_in_the_words_of_every_program() {
+    let desk = Desk::new();
+    let with_alpha = |name: &str, parts: [&str; 2], value: f32| {
+        let mut tensors = module(name, parts);
+        tensors.push(alpha(name, value));
+        file(tensors, &[])
+    };
+    // Rank 2 and alpha 1: half of what a program draws that forgets alpha.
+    desk.put("kohya.safetensors", with_alpha(&kohya(PATH), KOHYA, 1.0));
+    desk.put("ldm.safetensors", with_alpha(&kohya(LDM), KOHYA, 1.0));
+    let name = format!("diffusion_model.{LDM}");
+    desk.put("comfyui.safetensors", with_alpha(&name, KOHYA, 1.0));
+    let name = format!("diffusion_model.{PATH}");
+    desk.put("simpletuner.safetensors", with_alpha(&name, PEFT, 1.0));
+    let name = format!("lycoris_{}", PATH.replace('.', "_"));
+    desk.put("lycoris.safetensors", with_alpha(&name, KOHYA, 1.0));
+
+    let with_settings = |settings: &str| {
+        let tensors = module(&format!("unet.{PATH}"), PEFT);
+        file(tensors, &[("lora_adapter_metadata", settings)])
+    };
+    let diffusers = r#"{"unet.r": 2, "unet.lora_alpha": 1}"#;
+    desk.put("diffusers.safetensors", with_settings(diffusers));
+    let pattern = r#"{"unet.r": 8, "unet.lora_alpha": 9,
+        "unet.alpha_pattern": {"attn1.to_k": 1}, "unet.rank_pattern": {"to_k": 2}}"#;
+    desk.put("pattern.safetensors", with_settings(pattern));
+    // alpha/√rank is a half.
+    let stabilized =
+        r#"{"unet.r": 2, "unet.lora_alpha": 0.7071067811865476, "unet.use_rslora": true}"#;
+    desk.put("rslora.safetensors", with_settings(stabilized));
+    let tensors = module(&format!("base_model.model.{PATH}"), PEFT);
+    desk.put("peft/adapter_model.safetensors", file(tensors, &[]));
+    let settings = r#"{"peft_type": "LORA", "r": 2, "lora_alpha": 1, "use_rslora": false}"#;
+    desk.put("peft/adapter_config.json", settings);
+
+    let (expected, _) = draw(&desk, "kohya.safetensors");
+    for lora in [
+        "ldm.safetensors",
+        "comfyui.safetensors",
+        "simpletuner.safetensors",
+        "lycoris.safetensors",
+        "diffusers.safetensors",
+        "pattern.safetensors",
+        "rslora.safetensors",
+        "peft",
+        "peft/adapter_model.safetensors",
+    ] {
+        let (drawn, said) = draw(&desk, lora);
+        assert!(drawn == expected, "{lora} draws another picture");
+        assert!(
+            !said.contains("Not all"),
+            "all of {lora} is applied: {said}"
+        );
+    }
+    desk.put("strong.safetensors", with_alpha(&kohya(PATH), KOHYA, 2.0));
+    let (strong, _) = draw(&desk, "strong.safetensors");
+    assert!(strong != expected, "alpha shows in the picture at all");
+}
+
+#[test]
+fn inspect_says_where_alpha_comes_from() {
+    let desk = Desk::new();
+    let unet = format!("unet.{PATH}");
+    let metadata = r#"{"unet.r": 2, "unet.lora_alpha": 1, "unet.use_new": true}"#;
+    let mut with_tensor = module(&kohya(PATH), KOHYA);
+    with_tensor.push(alpha(&kohya(PATH), 1.0));
+    desk.put("tensor.safetensors", file(with_tensor, &[]));
+    let tensors = module(&unet, PEFT);
+    let said = [("lora_adapter_metadata", metadata)];
+    desk.put("metadata.safetensors", file(tensors, &said));
+    desk.put("absent.safetensors", file(module(&unet, PEFT), &[]));
+    let tensors = module(&format!("base_model.model.{PATH}"), PEFT);
+    desk.put("peft/adapter_model.safetensors", file(tensors, &[]));
+    let settings = r#"{"r": 2, "lora_alpha": 4, "use_rslora": true}"#;
+    desk.put("peft/adapter_config.json", settings);
+
+    for (lora, words) in [
+        ("tensor.safetensors", "Alpha    1  (alpha tensors)"),
+        (
+            "metadata.safetensors",
+            "Alpha    1  (lora_adapter_metadata)",
+        ),
+        ("metadata.safetensors", "Unknown  use_new"),
+        (
+            "absent.safetensors",
+            "Alpha    2  (absent, so it is the rank)",
+        ),
+        ("peft", "(adapter_config.json)"),
+        ("peft", "rsLoRA   in 1 modules"),
+    ] {
+        let text = desk.run(&format!("inspect {lora}")).done().stdout;
+        assert!(text.contains(words), "{words:?} of {lora} in:\n{text}");
+    }
+    let json = desk.run("inspect --json peft").done();
+    let [findings] = &json.events()[..] else {
+        panic!("one line: {}", json.stdout);
+    };
+    assert_eq!(
+        findings["alpha_from"]["adapter_config.json"], 1,
+        "{findings}"
+    );
+}
+
+#[test]
+fn half_of_a_lora_of_pefts_is_refused_with_what_is_missing() {
+    let desk = Desk::new();
+    let tensors = module(&format!("base_model.model.{PATH}"), PEFT);
+    desk.put("peft/adapter_model.safetensors", file(tensors, &[]));
+    desk.put("config/adapter_config.json", "{}");
+    desk.put("pickle/adapter_model.bin", b"\x80\x02}q\x00.");
+    desk.put("empty/other.txt", "");
+    for (lora, words) in [
+        ("peft", "adapter_config.json"),
+        ("peft/adapter_model.safetensors", "adapter_config.json"),
+        ("config", "adapter_model.safetensors"),
+        ("pickle", "pickle"),
+        ("empty", "holds no LoRA"),
+    ] {
+        let command = format!("sample --device cpu --prompt p --out i.png --lora {lora}");
+        let sentence = desk.refused(&command, 2);
+        assert!(
+            sentence.contains(words),
+            "{words:?} of {lora} in: {sentence}"
+        );
+    }
+    // What it is for is decided by its settings, so that another's would be applied wrongly.
+    for (settings, words) in [
+        (r#"{"r": 8, "lora_alpha": 1}"#, "rank 2"),
+        (r#"{"peft_type": "LOHA"}"#, "LOHA"),
+        (r#"{"init_lora_weights": "pissa"}"#, "changes the base"),
+        ("{", "cannot be understood"),
+    ] {
+        desk.put("peft/adapter_config.json", settings);
+        let command = "sample --device cpu --prompt p --out i.png --lora peft";
+        let sentence = desk.refused(command, 2);
+        assert!(
+            sentence.contains(words),
+            "{words:?} of {settings} in: {sentence}"
+        );
+    }
+    // Beside the file of another program it is another LoRA's.
+    desk.put(
+        "peft/kohya.safetensors",
+        file(module(&kohya(PATH), KOHYA), &[]),
+    );
+    draw(&desk, "peft/kohya.safetensors");
+}
+
+#[test]
+fn what_is_not_applied_is_named_and_a_lora_of_nothing_else_is_refused() {
+    let desk = Desk::new();
+    let text = "lora_te_text_model_encoder_layers_0_mlp_fc1";
+    let resnet = "lora_unet_input_blocks_1_0_emb_layers_1";
+    let others = [module(text, KOHYA), module(resnet, KOHYA)].concat();
+    let whole = [module(&kohya(PATH), KOHYA), others.clone()].concat();
+    desk.put("kohya.safetensors", file(module(&kohya(PATH), KOHYA), &[]));
+    desk.put("whole.safetensors", file(whole, &[]));
+    let (expected, _) = draw(&desk, "kohya.safetensors");
+    let (drawn, said) = draw(&desk, "whole.safetensors");
+    assert!(drawn == expected, "what can be applied is");
+    let words = "by number of modules: ResNet layers 1, text encoder 1.";
+    assert!(said.contains(words), "{words:?} in: {said}");
+    let inspected = desk.run("inspect whole.safetensors").done().stdout;
+    let words = "Left out ResNet layers 1, text encoder 1";
+    assert!(inspected.contains(words), "{words:?} in: {inspected}");
+
+    desk.put("text.safetensors", file(others, &[]));
+    let hada = "hada_w1_a";
+    let loha = vec![(format!("{}.{hada}", kohya(PATH)), factor([RANK, WIDTH]))];
+    desk.put("loha.safetensors", file(loha, &[]));
+    for (lora, words) in [
+        ("text.safetensors", "ResNet layers 1, text encoder 1"),
+        ("loha.safetensors", "LoHa 1"),
+    ] {
+        let command = format!("sample --device cpu --prompt p --out i.png --lora {lora}");
+        let sentence = desk.refused(&command, 2);
+        assert!(
+            sentence.contains(words),
+            "{words:?} of {lora} in: {sentence}"
+        );
+    }
+    let inspected = desk.run("inspect loha.safetensors").done().stdout;
+    assert!(inspected.contains("LoHa 1"), "what it is: {inspected}");
+}
+
+#[test]
+fn both_numberings_of_one_module_are_one_too_many() {
+    let desk = Desk::new();
+    let both = [module(&kohya(PATH), KOHYA), module(&kohya(LDM), KOHYA)].concat();
+    desk.put("both.safetensors", file(both, &[]));
+    let command = "sample --device cpu --prompt p --out i.png --lora both.safetensors";
+    let sentence = desk.refused(command, 2);
+    assert!(sentence.contains("there twice"), "{sentence}");
+    assert!(sentence.contains(PATH), "which: {sentence}");
+}
+
+#[test]
+fn what_only_looks_like_a_lora_is_called_what_it_is() {
+    let desk = Desk::new();
+    let flux = "transformer.single_transformer_blocks.0.attn.to_q";
+    desk.put("flux.safetensors", file(module(flux, PEFT), &[]));
+    let flux = "lora_unet_double_blocks_0_img_attn_proj";
+    desk.put("flux-kohya.safetensors", file(module(flux, KOHYA), &[]));
+    let word = vec![("emb_params".to_owned(), factor([RANK, WIDTH]))];
+    desk.put("word.safetensors", file(word, &[]));
+    for (lora, words) in [
+        ("flux.safetensors", "Flux"),
+        ("flux-kohya.safetensors", "Flux"),
+        ("word.safetensors", "textual inversion"),
+    ] {
+        let command = format!("sample --device cpu --prompt p --out i.png --lora {lora}");
+        let sentence = desk.refused(&command, 2);
+        assert!(
+            sentence.contains(words),
+            "{words:?} of {lora} in: {sentence}"
+        );
+        let inspected = desk.run(&format!("inspect {lora}")).done().stdout;
+        assert!(inspected.contains(words), "{words:?} in: {inspected}");
+    }
+    let entry = r#""lora_unet_x.alpha":{"dtype":"F32","shape":[],"data_offsets":[0,4]}"#;
+    let header = format!("{{{entry},{entry}}}");
+    let mut twice = (header.len() as u64).to_le_bytes().to_vec();
+    twice.extend(header.as_bytes());
+    twice.extend([0; 4]);
+    desk.put("twice.safetensors", twice);
+    let command = "sample --device cpu --prompt p --out i.png --lora twice.safetensors";
+    let sentence = desk.refused(command, 2);
+    let words = "Two tensors are named \"lora_unet_x.alpha\"";
+    assert!(sentence.contains(words), "{words:?} in: {sentence}");
+}

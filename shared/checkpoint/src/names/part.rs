@@ -1,0 +1,205 @@
+//! Which part of a model a module of a LoRA belongs to, and of which model.
+
+use super::Component;
+
+/// Parts of a UNet that Mimeo's LoRAs leave alone, by a piece of the names of their modules. kohya
+/// adapts the convolutions among them with `conv_dim`, which LyCORIS calls LoCon.
+const UNADAPTED: [(&str, &str); 15] = [
+    ("_resnets_", "ResNet layers"),
+    // The same in ldm's names.
+    ("_in_layers_", "ResNet layers"),
+    ("_emb_layers_", "ResNet layers"),
+    ("_out_layers_", "ResNet layers"),
+    ("_skip_connection", "ResNet layers"),
+    ("_downsamplers_", "down- and upsamplers"),
+    ("_upsamplers_", "down- and upsamplers"),
+    ("_conv_in", "first and last convolution"),
+    ("_conv_out", "first and last convolution"),
+    ("_input_blocks_0_0", "first and last convolution"),
+    ("lora_unet_out_2", "first and last convolution"),
+    ("_time_embedding_", "time embedding"),
+    ("_time_embed_", "time embedding"),
+    ("_norm", "norm layers"),
+    ("lora_unet_out_0", "norm layers"),
+];
+
+/// ldm's down- and upsamplers, by how their names end and what else is in them.
+const LDM_SAMPLERS: [(&str, &str); 2] = [("_input_blocks_", "_op"), ("_output_blocks_", "_conv")];
+
+/// The part of the model that the module called `name` (kohya's spelling) belongs to, if that is one
+/// that Mimeo leaves as it is: it adapts the linear layers and 1×1 convolutions of the UNet's
+/// transformers.
+#[must_use]
+pub fn unadapted_part(name: &str) -> Option<&'static str> {
+    let is_text = [Component::TextEncoder, Component::TextEncoder2]
+        .iter()
+        .flat_map(|component| component.kohya_prefixes())
+        .any(|prefix| name.starts_with(prefix));
+    if is_text {
+        return Some("text encoder");
+    }
+    let part = UNADAPTED.iter().find(|(piece, _)| name.contains(piece));
+    let is_sampler = || {
+        LDM_SAMPLERS
+            .iter()
+            .any(|(block, layer)| name.contains(block) && name.ends_with(layer))
+    };
+    part.map(|(_, part)| *part)
+        .or_else(|| is_sampler().then_some("down- and upsamplers"))
+}
+
+/// Models that Mimeo does not draw with, by what only the keys of their LoRAs contain. Their own
+/// names, as diffusers, kohya and ComfyUI write them with `.` and `_`.
+const OTHER_MODELS: [(&[&str], &str); 9] = [
+    (
+        &[
+            "single_transformer_blocks",
+            "double_blocks",
+            "single_blocks",
+        ],
+        "Flux, or a model built like it",
+    ),
+    (&["joint_transformer_blocks"], "AuraFlow"),
+    (&["joint_blocks"], "Stable Diffusion 3"),
+    (&["img_mlp", "txt_mlp"], "Qwen-Image"),
+    (
+        &["blocks.0.cross_attn", "blocks_0_cross_attn"],
+        "Wan, or a model built like it",
+    ),
+    (
+        &["caption_projection", "adaln_single"],
+        "PixArt, or a model built like it",
+    ),
+    (&["prior_unet"], "Stable Cascade"),
+    (
+        &["model.layers.0.self_attn", "transformer.h.0."],
+        "a language model",
+    ),
+    (
+        &[
+            "transformer.transformer_blocks",
+            "base_model.model.transformer_blocks",
+            "lora_transformer_",
+        ],
+        "a diffusion transformer, such as Stable Diffusion 3",
+    ),
+];
+
+/// What a LoRA with this key is for, if that is a model whose parts Stable Diffusion does not have.
+#[must_use]
+pub fn other_model(key: &str) -> Option<&'static str> {
+    let is_adapter = ["lora", "lycoris", "lokr", "hada", "oft"]
+        .iter()
+        .any(|sign| key.contains(sign));
+    let model = OTHER_MODELS
+        .iter()
+        .find(|(signs, _)| signs.iter().any(|sign| key.contains(sign)));
+    model.filter(|_| is_adapter).map(|(_, model)| *model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_that_are_left_alone_are_named_in_both_numberings() {
+        let parts = [
+            (
+                "lora_te_text_model_encoder_layers_0_mlp_fc1",
+                Some("text encoder"),
+            ),
+            (
+                "lora_te2_text_model_encoder_layers_0_mlp_fc1",
+                Some("text encoder"),
+            ),
+            (
+                "lora_unet_down_blocks_0_resnets_0_time_emb_proj",
+                Some("ResNet layers"),
+            ),
+            (
+                "lora_unet_input_blocks_1_0_emb_layers_1",
+                Some("ResNet layers"),
+            ),
+            (
+                "lora_unet_output_blocks_3_0_skip_connection",
+                Some("ResNet layers"),
+            ),
+            (
+                "lora_unet_down_blocks_0_downsamplers_0_conv",
+                Some("down- and upsamplers"),
+            ),
+            (
+                "lora_unet_input_blocks_3_0_op",
+                Some("down- and upsamplers"),
+            ),
+            (
+                "lora_unet_output_blocks_5_2_conv",
+                Some("down- and upsamplers"),
+            ),
+            ("lora_unet_conv_in", Some("first and last convolution")),
+            ("lora_unet_out_2", Some("first and last convolution")),
+            ("lora_unet_time_embedding_linear_1", Some("time embedding")),
+            ("lora_unet_mid_block_attentions_0_norm", Some("norm layers")),
+            ("lora_unet_mid_block_attentions_0_proj_in", None),
+            ("lora_unet_output_blocks_3_1_proj_out", None),
+            (
+                "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_out_0",
+                None,
+            ),
+            (
+                "lora_unet_up_blocks_1_attentions_0_transformer_blocks_0_ff_net_0_proj",
+                None,
+            ),
+        ];
+        for (name, part) in parts {
+            assert_eq!(unadapted_part(name), part, "of {name}");
+        }
+    }
+
+    #[test]
+    fn loras_of_other_models_are_recognised_in_every_spelling() {
+        let keys = [
+            (
+                "transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight",
+                "Flux",
+            ),
+            (
+                "lora_unet_double_blocks_0_img_attn_proj.lora_down.weight",
+                "Flux",
+            ),
+            (
+                "diffusion_model.double_blocks.0.img_mlp.0.lora_A.weight",
+                "Flux",
+            ),
+            (
+                "lora_unet_joint_blocks_0_context_block_attn_qkv.lora_up.weight",
+                "Stable Diffusion 3",
+            ),
+            (
+                "transformer.transformer_blocks.0.attn.to_k.lora_A.weight",
+                "transformer",
+            ),
+            (
+                "transformer.transformer_blocks.0.img_mlp.net.2.lora_B.weight",
+                "Qwen",
+            ),
+            ("diffusion_model.blocks.0.cross_attn.q.lora_A.weight", "Wan"),
+            (
+                "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
+                "language",
+            ),
+        ];
+        for (key, word) in keys {
+            let model = other_model(key).unwrap_or_default();
+            assert!(model.contains(word), "{key} is for {word}, not {model:?}");
+        }
+        for key in [
+            "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight",
+            "lora_te_text_model_encoder_layers_0_self_attn_q_proj.alpha",
+            // A checkpoint, not a LoRA.
+            "double_blocks.0.img_attn.proj.weight",
+        ] {
+            assert_eq!(other_model(key), None, "{key}");
+        }
+    }
+}
