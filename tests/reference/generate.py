@@ -25,7 +25,9 @@ from parity.base import Base
 from parity.registry import FIXTURES, OUT, read_header, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODULES = ["tokenizer", "clip", "vae", "unet", "sd1x", "schedule", "lora", "optimizer", "train", "micro"]
+MODULES = [
+    "tokenizer", "clip", "vae", "unet", "sd1x", "schedule", "lora", "optimizer", "train", "micro", "config"
+]  # fmt: skip
 PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "safetensors", "numpy", "pillow"]
 
 
