@@ -14,6 +14,7 @@
 )]
 
 mod clip;
+mod config;
 mod determinism;
 #[cfg(not(target_family = "wasm"))]
 mod gpu;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mimeo_checkpoint::{Array, LoraFile, LoraModule, Precision};
+use serde_json::{Map, Value, json};
 
 use crate::desk::{Desk, QUICK, trained};
 
@@ -42,6 +43,63 @@ fn refused_base(desk: &Desk, base: &str, words: &str) {
 }
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
+
+fn bundled(path: &str) -> &'static [u8] {
+    let mut files = mimeo_base::files().iter();
+    let (_, bytes) = files
+        .find(|(name, _)| *name == path)
+        .expect("a bundled file");
+    bytes
+}
+
+/// The tensors of a safetensors file in the order of their bytes: name, type and shape, bytes.
+fn tensors(file: &[u8]) -> Vec<(String, Value, &[u8])> {
+    let (length, rest) = file.split_first_chunk().expect("a length");
+    let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
+    let header: Map<String, Value> = serde_json::from_slice(header).expect("a header");
+    let place = |entry: &Value, end: usize| {
+        let offset = entry["data_offsets"][end].as_u64();
+        offset.expect("an offset") as usize
+    };
+    let mut tensors: Vec<_> = header
+        .into_iter()
+        .filter(|(name, _)| name != "__metadata__")
+        .map(|(name, entry)| {
+            let bytes = &data[place(&entry, 0)..place(&entry, 1)];
+            (name, entry, bytes)
+        })
+        .collect();
+    tensors.sort_by_key(|(_, entry, _)| place(entry, 0));
+    tensors
+}
+
+/// A safetensors file of these tensors.
+fn file_of<'a>(tensors: impl IntoIterator<Item = (String, Value, &'a [u8])>) -> Vec<u8> {
+    let (mut header, mut data) = (Map::new(), Vec::new());
+    for (name, mut entry, bytes) in tensors {
+        let start = data.len();
+        data.extend(bytes);
+        entry["data_offsets"] = json!([start, data.len()]);
+        header.insert(name, entry);
+    }
+    safetensors(&Value::Object(header).to_string(), &data)
+}
+
+/// The bundled base on the desk with some fields of a configuration changed.
+fn put_base_with(desk: &Desk, path: &str, changes: &Value) {
+    let mut config: Value = serde_json::from_slice(bundled(path)).expect("JSON");
+    for (name, value) in changes.as_object().expect("fields") {
+        config[name] = value.clone();
+    }
+    put_base(desk, path, Some(config.to_string().as_bytes()));
+}
+
+/// What the base on the desk draws.
+fn drawn(desk: &Desk, base: &str) -> Vec<u8> {
+    let draw = "sample --device cpu --prompt smile --steps 2 --overwrite --out i.png";
+    desk.run(&format!("{draw} --base {base}")).done();
+    std::fs::read(desk.path("i.png")).expect("a picture")
+}
 
 #[test]
 fn what_is_no_base_is_refused() {
@@ -197,4 +255,131 @@ fn a_base_put_together_from_two_models_is_refused() {
         desk.put(&format!("base/{file}"), bytes);
     }
     refused_base(&desk, "base", "do not fit together");
+}
+
+#[test]
+fn a_base_that_holds_numbers_that_are_none_is_refused_by_tensor() {
+    for (path, part) in [
+        (UNET, "mid_block.resnets.0.conv1.weight"),
+        (
+            "vae/diffusion_pytorch_model.safetensors",
+            "decoder.conv_out.weight",
+        ),
+        ("text_encoder/model.safetensors", "layers.0.mlp.fc1.weight"),
+    ] {
+        for (number, name) in [([0, 0x7e], "NaN"), ([0, 0xfc], "infinity")] {
+            let parts = tensors(bundled(path));
+            let (tensor, entry, bytes) = parts
+                .iter()
+                .find(|(tensor, ..)| tensor.ends_with(part))
+                .expect("the tensor");
+            assert_eq!(entry["dtype"], "F16", "of {tensor}");
+            let mut file = bundled(path).to_vec();
+            let at = bytes.as_ptr().addr() - bundled(path).as_ptr().addr();
+            file[at..][..2].copy_from_slice(&number);
+            let desk = Desk::new();
+            put_base(&desk, path, Some(&file));
+            let words = format!("The base holds {name} in tensor \"{tensor}\"");
+            refused_base(&desk, "base", &words);
+        }
+    }
+}
+
+#[test]
+fn a_base_in_fp8_is_refused_as_such() {
+    let parts = tensors(bundled(UNET));
+    let one_byte_each = parts.into_iter().map(|(name, mut entry, bytes)| {
+        entry["dtype"] = json!("F8_E4M3");
+        (name, entry, &bytes[..bytes.len() / 2])
+    });
+    let desk = Desk::new();
+    put_base(&desk, UNET, Some(&file_of(one_byte_each)));
+    refused_base(&desk, "base", "stored as fp8 (F8_E4M3)");
+}
+
+#[test]
+fn a_base_as_it_is_saved_today_and_in_shards_draws_the_same() {
+    let desk = Desk::new();
+    let usual = drawn(&desk, "bundled");
+
+    // transformers 5 writes the tokenizer into one file.
+    put_base(&desk, "tokenizer/vocab.json", None);
+    let text = |path| std::str::from_utf8(bundled(path)).expect("text");
+    let vocabulary: Value = serde_json::from_str(text("tokenizer/vocab.json")).expect("JSON");
+    let merges = text("tokenizer/merges.txt").lines().skip(1);
+    let merges: Vec<Vec<&str>> = merges.map(|line| line.split(' ').collect()).collect();
+    let model = json!({
+        "type": "BPE",
+        "end_of_word_suffix": "</w>",
+        "vocab": vocabulary,
+        "merges": merges,
+    });
+    let whole = json!({"version": "1.0", "added_tokens": [], "model": model});
+    desk.put("base/tokenizer/tokenizer.json", whole.to_string());
+    std::fs::remove_file(desk.path("base/tokenizer/merges.txt")).expect("it was there");
+    assert!(drawn(&desk, "base") == usual, "from tokenizer.json alone");
+
+    // diffusers splits what is larger than it is told.
+    std::fs::remove_file(desk.path(&format!("base/{UNET}"))).expect("it was there");
+    let mut parts = tensors(bundled(UNET));
+    let mut weight_map = Map::new();
+    let second = parts.split_off(parts.len() / 3);
+    for (number, parts) in [(1, parts), (2, second)] {
+        let name = format!("diffusion_pytorch_model-0000{number}-of-00002.safetensors");
+        for (tensor, ..) in &parts {
+            weight_map.insert(tensor.clone(), json!(name));
+        }
+        desk.put(&format!("base/unet/{name}"), file_of(parts));
+    }
+    let index = json!({"metadata": {"total_size": 0}, "weight_map": weight_map});
+    desk.put(&format!("base/{UNET}.index.json"), index.to_string());
+    assert!(drawn(&desk, "base") == usual, "from shards");
+
+    let one = "base/unet/diffusion_pytorch_model-00001-of-00002.safetensors";
+    std::fs::remove_file(desk.path(one)).expect("it was there");
+    refused_base(&desk, "base", "model-00001-of-00002.safetensors");
+}
+
+#[test]
+fn settings_of_a_base_are_honoured_or_refused_by_name() {
+    let (unet, scheduler) = ("unet/config.json", "scheduler/scheduler_config.json");
+    let desk = Desk::new();
+    let usual = drawn(&desk, "bundled");
+    for (path, changes) in [
+        (scheduler, json!({"trained_betas": vec![0.001; 1000]})),
+        (scheduler, json!({"beta_schedule": "linear"})),
+        (scheduler, json!({"timestep_spacing": "trailing"})),
+        (unet, json!({"mid_block_scale_factor": 2})),
+        (unet, json!({"center_input_sample": true})),
+    ] {
+        put_base_with(&desk, path, &changes);
+        assert!(drawn(&desk, "base") != usual, "{changes} changes pictures");
+        put_base(&desk, "", None);
+    }
+    for (path, changes, words) in [
+        (
+            unet,
+            json!({"time_cond_proj_dim": 256}),
+            "sets time_cond_proj_dim to 256",
+        ),
+        (
+            unet,
+            json!({"only_cross_attention": true}),
+            "attn1.to_k.weight has shape",
+        ),
+        (
+            unet,
+            json!({"mid_block_type": null}),
+            "sets mid_block_type to null",
+        ),
+        (
+            scheduler,
+            json!({"rescale_betas_zero_snr": true}),
+            "sets rescale_betas_zero_snr to true",
+        ),
+    ] {
+        put_base_with(&desk, path, &changes);
+        refused_base(&desk, "base", words);
+        put_base(&desk, "", None);
+    }
 }

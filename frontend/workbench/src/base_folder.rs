@@ -59,7 +59,11 @@ fn is_needed(path: &str) -> bool {
     match parts[..] {
         [file] => file == INDEX || file.ends_with(".safetensors"),
         ["scheduler" | "tokenizer" | "tokenizer_2", _] => true,
-        [_, file] => file == "config.json" || file.ends_with(".safetensors"),
+        [_, file] => {
+            // Shards are listed by `….safetensors.index.json`, or `….index.fp16.json`.
+            let is_index = file.contains(".safetensors.index.") && file.ends_with(".json");
+            file == "config.json" || file.ends_with(".safetensors") || is_index
+        }
         _ => false,
     }
 }
@@ -81,6 +85,9 @@ mod tests {
             "sd15/unet/config.json",
             "sd15/unet/diffusion_pytorch_model.safetensors",
             "sd15/unet/diffusion_pytorch_model.bin",
+            "sd15/vae/diffusion_pytorch_model.safetensors.index.fp16.json",
+            "sd15/vae/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
+            "sd15/vae/diffusion_pytorch_model.bin.index.json",
             "sd15/scheduler/scheduler_config.json",
             "sd15/tokenizer/merges.txt",
             "sd15/safety_checker/pytorch_model.bin",
@@ -94,6 +101,8 @@ mod tests {
                 "model_index.json",
                 "unet/config.json",
                 "unet/diffusion_pytorch_model.safetensors",
+                "vae/diffusion_pytorch_model.safetensors.index.fp16.json",
+                "vae/diffusion_pytorch_model.fp16-00001-of-00002.safetensors",
                 "scheduler/scheduler_config.json",
                 "tokenizer/merges.txt",
             ],

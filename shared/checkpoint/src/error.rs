@@ -112,12 +112,24 @@ pub enum CheckpointError {
     MissingTensor { tensor: String, file: String },
 
     #[error(
-        "Tensor {tensor:?} is stored as {found}, and Mimeo reads F32, F16 and BF16; save the file in \
-         one of these: {file:?}"
+        "Tensor {tensor:?} is stored as {found}, and Mimeo reads F32, F16 and BF16; take the fp16 or \
+         full-precision variant, or save the file in one of these: {file:?}"
     )]
     WrongDtype {
         tensor: String,
         found: String,
+        file: String,
+    },
+
+    #[error(
+        "The base holds {found} in tensor {tensor:?} ({count} of its {total} numbers), so every picture \
+         would come out black; download the file again, or take another variant of it: {file:?}"
+    )]
+    NotFinite {
+        tensor: String,
+        found: &'static str,
+        count: usize,
+        total: usize,
         file: String,
     },
 
@@ -155,7 +167,7 @@ pub enum CheckpointError {
     )]
     MissingWeights {
         component: String,
-        expected: &'static str,
+        expected: String,
         folder: String,
     },
 
@@ -166,15 +178,9 @@ pub enum CheckpointError {
     )]
     OnlyPickles {
         component: String,
-        found: &'static str,
+        found: String,
         folder: String,
     },
-
-    #[error(
-        "The weights of the {component} are split into several files; save the model again in one \
-         piece (in diffusers: max_shard_size=\"100GB\"): {folder:?}"
-    )]
-    Sharded { component: String, folder: String },
 
     #[error("This is {found}; choose a Stable Diffusion checkpoint: {file:?}")]
     UnknownFamily { found: String, file: String },

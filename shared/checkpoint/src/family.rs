@@ -8,7 +8,7 @@ mod config;
 mod tensors;
 
 use crate::{
-    CheckpointError, Folder, LoraFile, SafetensorsFile, folder::read_text, names::UnetLayout,
+    CheckpointError, Folder, LoraFile, SafetensorsFile, folder::read_json, names::UnetLayout,
 };
 
 use config::{SchedulerConfig, UnetConfig};
@@ -150,7 +150,7 @@ async fn read_config<T: serde::de::DeserializeOwned>(
     folder: &dyn Folder,
     path: &str,
 ) -> Result<T, CheckpointError> {
-    let text = read_text(folder, path, MAX_CONFIG_BYTES).await?;
+    let text = read_json(folder, path, MAX_CONFIG_BYTES).await?;
     serde_json::from_str(&text).map_err(|error| CheckpointError::BadConfig {
         reason: crate::text::printable(&error.to_string(), 200),
         file: format!("{}/{path}", folder.name()),

@@ -33,6 +33,6 @@ pub use folder::{DiskFolder, EmbeddedFolder, Folder};
 pub use lora_file::{AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, Precision};
 pub use metadata::TrainingMetadata;
 pub use read_at::{AsyncReadAt, BoxFuture, DiskFile, MemoryFile, check_range};
-pub use safetensors::{Dtype, SafetensorsFile, TensorEntry};
+pub use safetensors::{Dtype, Number, SafetensorsFile, TensorEntry};
 pub use sha256::sha256_of;
 pub use text::printable;

@@ -24,6 +24,9 @@ const LENGTH_BYTES: u64 = 8;
 /// The format's own limit of a header's length.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
+/// Numbers that are looked at before the first bad one is noticed.
+const FINITE_BLOCK: usize = 4096;
+
 /// An open safetensors file: its names, shapes and metadata are known, its tensors are on disk.
 pub struct SafetensorsFile {
     source: Box<dyn AsyncReadAt>,
@@ -44,6 +47,42 @@ pub struct TensorEntry {
     start: usize,
     /// Bytes.
     length: usize,
+}
+
+/// A number that a weight can be.
+pub trait Number: Copy {
+    /// Whether it is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
+    /// Whether it is NaN.
+    fn is_nan(self) -> bool;
+}
+
+impl Number for f32 {
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
+}
+
+impl Number for f16 {
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+
+    fn is_nan(self) -> bool {
+        self.is_nan()
+    }
+}
+
+impl TensorEntry {
+    /// Whether each number takes 8 bits or fewer, which no weight does that was not quantised.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        self.dtype != Dtype::BOOL && self.dtype.bitsize() <= 8
+    }
 }
 
 impl SafetensorsFile {
@@ -125,18 +164,65 @@ impl SafetensorsFile {
             Dtype::F32 => f32_from_bytes,
             Dtype::F16 => f32_from_f16,
             Dtype::BF16 => f32_from_bf16,
-            other => {
-                return Err(CheckpointError::WrongDtype {
-                    tensor: text::name(name),
-                    found: other.to_string(),
-                    file: self.name().to_owned(),
-                });
-            }
+            other => return Err(self.wrong_dtype(name, other)),
         };
         let data = to_f32(&self.read_bytes(name).await?);
         Ok(Array {
             shape: entry.shape.clone(),
             data,
+        })
+    }
+
+    /// What to say of a tensor that is stored in a type that [`Self::read_f32`] does not read.
+    #[must_use]
+    pub fn wrong_dtype(&self, tensor: &str, dtype: Dtype) -> CheckpointError {
+        CheckpointError::WrongDtype {
+            tensor: text::name(tensor),
+            found: match dtype {
+                Dtype::F8_E5M2
+                | Dtype::F8_E4M3
+                | Dtype::F8_E8M0
+                | Dtype::F8_E4M3FNUZ
+                | Dtype::F8_E5M2FNUZ => format!("fp8 ({dtype})"),
+                other => other.to_string(),
+            },
+            file: self.name().to_owned(),
+        }
+    }
+
+    /// Refuses a file with a quantised tensor by its header alone.
+    ///
+    /// # Errors
+    /// [`CheckpointError::WrongDtype`] for the first one.
+    pub fn refuse_quantised(&self) -> Result<(), CheckpointError> {
+        match self.tensors.iter().find(|(_, entry)| entry.is_quantised()) {
+            None => Ok(()),
+            Some((name, entry)) => Err(self.wrong_dtype(name, entry.dtype)),
+        }
+    }
+
+    /// Refuses the numbers of a tensor, as they were read, if one of them is infinite or not a
+    /// number.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NotFinite`].
+    pub fn require_finite<T: Number>(
+        &self,
+        tensor: &str,
+        numbers: &[T],
+    ) -> Result<(), CheckpointError> {
+        // Block by block, and none left early, because then the compiler makes vectors of it.
+        let is_finite = |block: &[T]| block.iter().fold(true, |all, it| all & it.is_finite());
+        if numbers.chunks(FINITE_BLOCK).all(is_finite) {
+            return Ok(());
+        }
+        let has_nan = numbers.iter().any(|number| number.is_nan());
+        Err(CheckpointError::NotFinite {
+            tensor: text::name(tensor),
+            found: if has_nan { "NaN" } else { "infinity" },
+            count: numbers.iter().filter(|number| !number.is_finite()).count(),
+            total: numbers.len(),
+            file: self.name().to_owned(),
         })
     }
 

@@ -11,13 +11,32 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// When `source` cannot be read.
 pub async fn sha256_of(source: &dyn AsyncReadAt) -> Result<String, CheckpointError> {
     let mut hasher = Sha256::new();
+    update(&mut hasher, source).await?;
+    Ok(hex(&hasher.finalize()))
+}
+
+/// [`sha256_of`] the bytes of several sources, one after the other.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub(crate) async fn sha256_of_all(
+    sources: &[Box<dyn AsyncReadAt>],
+) -> Result<String, CheckpointError> {
+    let mut hasher = Sha256::new();
+    for source in sources {
+        update(&mut hasher, &**source).await?;
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+async fn update(hasher: &mut Sha256, source: &dyn AsyncReadAt) -> Result<(), CheckpointError> {
     let mut offset = 0;
     while offset < source.size() {
         let length = CHUNK_BYTES.min(source.size() - offset);
         hasher.update(source.read_at(offset, length as usize).await?);
         offset += length;
     }
-    Ok(hex(&hasher.finalize()))
+    Ok(())
 }
 
 /// SHA-256 of `bytes`, as 64 lower-case hex digits.

@@ -27,9 +27,51 @@ pub(crate) fn name(text: &str) -> String {
     printable(text, 120)
 }
 
+/// JSON as Python's `json` module writes it, as JSON: `NaN`, `Infinity` and `-Infinity` become
+/// `null`, and a byte order mark at the beginning is left out.
+pub(crate) fn json_of_python(text: &str) -> String {
+    const NUMBERS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut json = String::with_capacity(rest.len());
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    while let Some(character) = rest.chars().next() {
+        let number = NUMBERS
+            .iter()
+            .find(|number| !is_quoted && rest.starts_with(**number));
+        if let Some(number) = number {
+            json.push_str("null");
+            rest = &rest[number.len()..];
+            continue;
+        }
+        if is_escaped {
+            is_escaped = false;
+        } else if character == '"' {
+            is_quoted = !is_quoted;
+        } else {
+            is_escaped = is_quoted && character == '\\';
+        }
+        json.push(character);
+        rest = &rest[character.len_utf8()..];
+    }
+    json
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_only_python_writes_become_null_and_words_stay() {
+        assert_eq!(
+            json_of_python(
+                "\u{feff}{\"lambda_min_clipped\": -Infinity, \"a\": [NaN, Infinity, 1]}"
+            ),
+            "{\"lambda_min_clipped\": null, \"a\": [null, null, 1]}",
+            "as diffusers' DPMSolverMultistepScheduler is saved"
+        );
+        let words = r#"{"NaN": "-Infinity \" NaN", "b\\": "ねこ Infinity"}"#;
+        assert_eq!(json_of_python(words), words, "inside quotes");
+    }
 
     #[test]
     fn control_characters_and_direction_marks_are_escaped() {

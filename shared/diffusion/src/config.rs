@@ -1,9 +1,13 @@
 //! diffusers' and transformers' `config.json` files: which model this is, as data.
 //!
-//! Fields that Mimeo does not know are ignored; values that would change the arithmetic in a way
-//! Mimeo does not implement are refused by name.
+//! What becomes of each field is in [`fields`]; the structs here hold those that are honoured. A
+//! field that a file leaves out has the default of the class, as diffusers reads it.
 
-use serde::Deserialize;
+pub mod fields;
+
+use mimeo_checkpoint::printable;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +24,7 @@ pub enum ConfigError {
     },
     /// A setting whose arithmetic is not implemented.
     #[error(
-        "{file} sets {setting} to {found}, which Mimeo does not support yet. Use a Stable Diffusion 1.x model."
+        "{file} sets {setting} to {found} ({means}), which Mimeo does not support yet. Use a Stable Diffusion 1.x model."
     )]
     Unsupported {
         /// Name of the file.
@@ -29,50 +33,131 @@ pub enum ConfigError {
         setting: &'static str,
         /// Its value.
         found: String,
+        /// What it asks for.
+        means: &'static str,
     },
+}
+
+impl ConfigError {
+    fn unsupported(
+        file: &'static str,
+        setting: &'static str,
+        found: &Value,
+        means: &'static str,
+    ) -> Self {
+        Self::Unsupported {
+            file,
+            setting,
+            found: printable(&found.to_string(), 80),
+            means,
+        }
+    }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(json: &str, file: &'static str) -> Result<T, ConfigError> {
     serde_json::from_str(json).map_err(|error| ConfigError::Unreadable {
         file,
-        reason: error.to_string(),
+        // The parser quotes what it stumbled over.
+        reason: printable(&error.to_string(), 200),
     })
 }
 
-fn require(
+/// Far above any real model: a configuration is a stranger's, and tables are built from it.
+const MAX_LEVELS: usize = 16;
+const MAX_LAYERS: usize = 16;
+const MAX_CHANNELS: usize = 1 << 16;
+const MAX_SAMPLE_SIDE: usize = 4096;
+
+/// The fields of a file beside each other: what one alone cannot tell.
+struct Checks {
     file: &'static str,
-    setting: &'static str,
-    found: &impl std::fmt::Debug,
-    supported: bool,
-) -> Result<(), ConfigError> {
-    if supported {
-        return Ok(());
+}
+
+impl Checks {
+    fn require(
+        &self,
+        setting: &'static str,
+        found: impl Into<Value>,
+        is_supported: bool,
+        means: &'static str,
+    ) -> Result<(), ConfigError> {
+        if is_supported {
+            return Ok(());
+        }
+        let found = found.into();
+        Err(ConfigError::unsupported(self.file, setting, &found, means))
     }
-    Err(ConfigError::Unsupported {
-        file,
-        setting,
-        found: format!("{found:?}"),
-    })
+
+    /// One number of channels for each block of the way down and of the way up, and layers in them.
+    fn blocks(
+        &self,
+        channels: &[usize],
+        [down, up]: [usize; 2],
+        layers: usize,
+    ) -> Result<(), ConfigError> {
+        let levels = channels.len();
+        let is_ladder = (1..=MAX_LEVELS).contains(&levels) && levels == down && levels == up;
+        let means = "not one number for each block";
+        self.require("block_out_channels", channels, is_ladder, means)?;
+        let is_narrow = channels.iter().all(|width| *width <= MAX_CHANNELS);
+        self.require("block_out_channels", channels, is_narrow, "too many")?;
+        let is_some = (1..=MAX_LAYERS).contains(&layers);
+        self.require("layers_per_block", layers, is_some, "none, or too many")
+    }
+
+    /// Channels are divided among groups and heads.
+    fn divides(
+        &self,
+        setting: &'static str,
+        parts: usize,
+        mut wholes: impl Iterator<Item = usize>,
+    ) -> Result<(), ConfigError> {
+        let is_whole = parts > 0 && wholes.all(|whole| whole > 0 && whole.is_multiple_of(parts));
+        self.require(setting, parts, is_whole, "channels do not divide by it")
+    }
 }
 
 /// A number for all blocks, or one per block.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub enum PerBlock {
+pub enum PerBlock<T = usize> {
     /// The same for every block.
-    All(usize),
+    All(T),
     /// One per block, outermost first.
-    Each(Vec<usize>),
+    Each(Vec<T>),
 }
 
-impl PerBlock {
-    /// The number of a block; the last one stands for any block beyond the list.
+impl<T: Copy> PerBlock<T> {
+    /// The number of a block, 0 outermost. A list was checked to have one for each.
+    ///
+    /// # Panics
+    /// Where there is no such block.
     #[must_use]
-    pub fn of(&self, block: usize) -> usize {
+    pub fn of(&self, block: usize) -> T {
         match self {
             Self::All(value) => *value,
-            Self::Each(values) => values.get(block).or(values.last()).copied().unwrap_or(1),
+            Self::Each(values) => values[block],
         }
+    }
+
+    fn fits(&self, levels: usize) -> bool {
+        match self {
+            Self::All(_) => true,
+            Self::Each(values) => values.len() == levels,
+        }
+    }
+}
+
+/// A number for all blocks that may be written as one per block, if they are all the same.
+fn uniform<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    match PerBlock::deserialize(deserializer)? {
+        PerBlock::All(value) => Ok(value),
+        PerBlock::Each(values) => match values.split_first() {
+            Some((first, rest)) if rest.iter().all(|value| value == first) => Ok(*first),
+            _ => Err(D::Error::custom(
+                "another number for each block, of a field that has one for all",
+            )),
+        },
     }
 }
 
@@ -94,17 +179,25 @@ pub enum UpBlockType {
     CrossAttnUpBlock2D,
 }
 
+/// Width and height that a model was trained on, of which diffusers writes one or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum SampleSize {
+    Square(usize),
+    Sides([usize; 2]),
+}
+
 /// `unet/config.json` of a `UNet2DConditionModel`.
 ///
 /// SD1.x: <https://huggingface.co/stable-diffusion-v1-5/stable-diffusion-v1-5/blob/main/unet/config.json>
 #[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
 pub struct UNetConfig {
     /// Channels of the latent (4; 9 for inpainting models, which are refused when loading).
     pub in_channels: usize,
     /// Channels of the answer.
     pub out_channels: usize,
-    /// Width and height of the latent that the model was trained on.
-    pub sample_size: usize,
+    sample_size: Option<SampleSize>,
     /// The way down, outermost first.
     pub down_block_types: Vec<DownBlockType>,
     /// The way up, innermost first.
@@ -112,54 +205,61 @@ pub struct UNetConfig {
     /// Channels per level, outermost first.
     pub block_out_channels: Vec<usize>,
     /// ResNets per level.
+    #[serde(deserialize_with = "uniform")]
     pub layers_per_block: usize,
     /// Width of the text encoder's answer.
+    #[serde(deserialize_with = "uniform")]
     pub cross_attention_dim: usize,
     /// Despite its name the number of heads (diffusers keeps this for old checkpoints).
     pub attention_head_dim: PerBlock,
-    /// The number of heads where a model sets it under its right name.
-    #[serde(default)]
-    pub num_attention_heads: Option<PerBlock>,
     /// Transformer blocks per transformer.
-    #[serde(default = "one_per_block")]
     pub transformer_layers_per_block: PerBlock,
+    /// Whether a level's transformers attend to the prompt twice and never to the picture.
+    pub only_cross_attention: PerBlock<bool>,
     /// Whether `proj_in` and `proj_out` are linear (SD2, SDXL) or 1×1 convolutions (SD1).
-    #[serde(default)]
     pub use_linear_projection: bool,
     /// Groups of every group norm.
-    #[serde(default = "thirty_two")]
     pub norm_num_groups: usize,
     /// ε of the ResNets' group norms.
-    #[serde(default = "norm_eps")]
     pub norm_eps: f64,
+    /// What the sum of each ResNet in the middle is divided by.
+    pub mid_block_scale_factor: f64,
+    /// Whether `2 x - 1` goes in instead of the latent `x`.
+    pub center_input_sample: bool,
     /// Cosine before sine in the timestep embedding.
-    #[serde(default = "yes")]
     pub flip_sin_to_cos: bool,
     /// Shift of the timestep embedding's frequencies.
-    #[serde(default)]
     pub freq_shift: f64,
-    act_fn: Option<String>,
-    addition_embed_type: Option<String>,
-    class_embed_type: Option<String>,
-    time_embedding_type: Option<String>,
-    resnet_time_scale_shift: Option<String>,
-    #[serde(default)]
-    dual_cross_attention: bool,
-    downsample_padding: Option<usize>,
-    mid_block_type: Option<String>,
+    time_embedding_dim: Option<usize>,
 }
 
-const fn one_per_block() -> PerBlock {
-    PerBlock::All(1)
-}
-const fn thirty_two() -> usize {
-    32
-}
-const fn norm_eps() -> f64 {
-    1e-5
-}
-const fn yes() -> bool {
-    true
+/// The defaults of the class, which are Stable Diffusion 1's except for the width of the text.
+impl Default for UNetConfig {
+    fn default() -> Self {
+        let down = DownBlockType::CrossAttnDownBlock2D;
+        let up = UpBlockType::CrossAttnUpBlock2D;
+        Self {
+            in_channels: 4,
+            out_channels: 4,
+            sample_size: None,
+            down_block_types: vec![down, down, down, DownBlockType::DownBlock2D],
+            up_block_types: vec![UpBlockType::UpBlock2D, up, up, up],
+            block_out_channels: vec![320, 640, 1280, 1280],
+            layers_per_block: 2,
+            cross_attention_dim: 1280,
+            attention_head_dim: PerBlock::All(8),
+            transformer_layers_per_block: PerBlock::All(1),
+            only_cross_attention: PerBlock::All(false),
+            use_linear_projection: false,
+            norm_num_groups: 32,
+            norm_eps: 1e-5,
+            mid_block_scale_factor: 1.0,
+            center_input_sample: false,
+            flip_sin_to_cos: true,
+            freq_shift: 0.0,
+            time_embedding_dim: None,
+        }
+    }
 }
 
 impl UNetConfig {
@@ -168,90 +268,81 @@ impl UNetConfig {
     /// # Errors
     /// [`ConfigError`] when it is not such a file or asks for arithmetic that Mimeo lacks.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
-        const FILE: &str = "unet/config.json";
-        let config: Self = parse(json, FILE)?;
-        let none = |text: &Option<String>| text.is_none();
-        let unset_or =
-            |text: &Option<String>, value| text.as_deref().is_none_or(|text| text == value);
-        require(
-            FILE,
-            "act_fn",
-            &config.act_fn,
-            unset_or(&config.act_fn, "silu"),
-        )?;
-        require(
-            FILE,
-            "addition_embed_type",
-            &config.addition_embed_type,
-            none(&config.addition_embed_type),
-        )?;
-        require(
-            FILE,
-            "class_embed_type",
-            &config.class_embed_type,
-            none(&config.class_embed_type),
-        )?;
-        let embedding = &config.time_embedding_type;
-        require(
-            FILE,
-            "time_embedding_type",
-            embedding,
-            unset_or(embedding, "positional"),
-        )?;
-        let shift = &config.resnet_time_scale_shift;
-        require(
-            FILE,
-            "resnet_time_scale_shift",
-            shift,
-            unset_or(shift, "default"),
-        )?;
-        require(
-            FILE,
-            "dual_cross_attention",
-            &true,
-            !config.dual_cross_attention,
-        )?;
-        let padding = config.downsample_padding;
-        require(
-            FILE,
-            "downsample_padding",
-            &padding,
-            padding.unwrap_or(1) == 1,
-        )?;
-        let mid = &config.mid_block_type;
-        require(
-            FILE,
-            "mid_block_type",
-            mid,
-            unset_or(mid, "UNetMidBlock2DCrossAttn"),
-        )?;
-        require(
-            FILE,
-            "in_channels",
-            &config.in_channels,
-            config.in_channels == config.out_channels,
-        )?;
-        let levels = config.block_out_channels.len();
-        let same = levels > 0
-            && levels == config.down_block_types.len()
-            && levels == config.up_block_types.len();
-        require(FILE, "block_out_channels", &config.block_out_channels, same)?;
+        let file = fields::UNET;
+        file.check(json)?;
+        let config: Self = parse(json, file.path)?;
+        config.check(&Checks { file: file.path })?;
         Ok(config)
+    }
+
+    fn check(&self, checks: &Checks) -> Result<(), ConfigError> {
+        checks.require(
+            "in_channels",
+            self.in_channels,
+            self.in_channels == self.out_channels && self.in_channels > 0,
+            "more goes in than comes out, as in models that inpaint or edit",
+        )?;
+        let channels = &self.block_out_channels;
+        let levels = channels.len();
+        let sides = [self.down_block_types.len(), self.up_block_types.len()];
+        checks.blocks(channels, sides, self.layers_per_block)?;
+        for (setting, fits) in [
+            ("attention_head_dim", self.attention_head_dim.fits(levels)),
+            (
+                "transformer_layers_per_block",
+                self.transformer_layers_per_block.fits(levels),
+            ),
+            (
+                "only_cross_attention",
+                self.only_cross_attention.fits(levels),
+            ),
+        ] {
+            let means = "not one for each block";
+            checks.require(setting, "a list", fits, means)?;
+        }
+        checks.divides(
+            "norm_num_groups",
+            self.norm_num_groups,
+            channels.iter().copied(),
+        )?;
+        for (level, channels) in channels.iter().enumerate() {
+            let up = self.up_block_types[levels - 1 - level];
+            let is_above_middle = level + 1 == levels;
+            if self.attends(level) || up == UpBlockType::CrossAttnUpBlock2D || is_above_middle {
+                let heads = self.heads(level);
+                checks.divides("attention_head_dim", heads, std::iter::once(*channels))?;
+            }
+        }
+        let side = self.sample_side();
+        let is_size = (1..=MAX_SAMPLE_SIDE).contains(&side);
+        checks.require("sample_size", side, is_size, "no size of a picture")?;
+        let scale = self.mid_block_scale_factor;
+        let is_number = scale.is_finite() && scale != 0.0;
+        checks.require("mid_block_scale_factor", scale, is_number, "no divisor")
     }
 
     /// Attention heads of a level, outermost first.
     #[must_use]
     pub fn heads(&self, level: usize) -> usize {
-        self.num_attention_heads
-            .as_ref()
-            .unwrap_or(&self.attention_head_dim)
-            .of(level)
+        self.attention_head_dim.of(level)
     }
 
     /// Width of the time embedding.
     #[must_use]
     pub fn time_embed_dim(&self) -> usize {
-        self.block_out_channels[0] * 4
+        self.time_embedding_dim
+            .unwrap_or(self.block_out_channels[0] * 4)
+    }
+
+    /// The shorter side of the latents that the model was trained on; where the file does not say,
+    /// that of Stable Diffusion 1.
+    #[must_use]
+    pub fn sample_side(&self) -> usize {
+        match self.sample_size {
+            None => 64,
+            Some(SampleSize::Square(side)) => side,
+            Some(SampleSize::Sides([height, width])) => height.min(width),
+        }
     }
 
     /// Whether a level has transformers.
@@ -270,6 +361,7 @@ impl UNetConfig {
 
 /// `vae/config.json` of an `AutoencoderKL`.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
 pub struct VaeConfig {
     /// Channels of the picture.
     pub in_channels: usize,
@@ -282,28 +374,36 @@ pub struct VaeConfig {
     /// ResNets per level of the encoder (the decoder has one more).
     pub layers_per_block: usize,
     /// Groups of every group norm.
-    #[serde(default = "thirty_two")]
     pub norm_num_groups: usize,
     /// The latent is multiplied by this to have about unit variance: 0.18215 for SD1 and SD2.
-    #[serde(default = "sd1_scaling_factor")]
     pub scaling_factor: f64,
     /// Whether the middle has an attention layer.
-    #[serde(default = "yes")]
     pub mid_block_add_attention: bool,
     /// Whether a 1×1 convolution follows the encoder.
-    #[serde(default = "yes")]
     pub use_quant_conv: bool,
     /// Whether a 1×1 convolution precedes the decoder.
-    #[serde(default = "yes")]
     pub use_post_quant_conv: bool,
-    shift_factor: Option<f64>,
-    act_fn: Option<String>,
-    down_block_types: Option<Vec<String>>,
-    up_block_types: Option<Vec<String>>,
+    down_block_types: Vec<String>,
+    up_block_types: Vec<String>,
 }
 
-const fn sd1_scaling_factor() -> f64 {
-    0.18215
+impl Default for VaeConfig {
+    fn default() -> Self {
+        Self {
+            in_channels: 3,
+            out_channels: 3,
+            latent_channels: 4,
+            block_out_channels: vec![64],
+            layers_per_block: 1,
+            norm_num_groups: 32,
+            scaling_factor: 0.18215,
+            mid_block_add_attention: true,
+            use_quant_conv: true,
+            use_post_quant_conv: true,
+            down_block_types: vec!["DownEncoderBlock2D".to_owned()],
+            up_block_types: vec!["UpDecoderBlock2D".to_owned()],
+        }
+    }
 }
 
 impl VaeConfig {
@@ -312,34 +412,36 @@ impl VaeConfig {
     /// # Errors
     /// [`ConfigError`] when it is not such a file or asks for arithmetic that Mimeo lacks.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
-        const FILE: &str = "vae/config.json";
-        let config: Self = parse(json, FILE)?;
-        let shift = config.shift_factor;
-        require(FILE, "shift_factor", &shift, shift.unwrap_or(0.0) == 0.0)?;
-        let act = &config.act_fn;
-        require(
-            FILE,
-            "act_fn",
-            act,
-            act.as_deref().is_none_or(|act| act == "silu"),
-        )?;
-        let all = |types: &Option<Vec<String>>, kind: &str| {
-            types
-                .as_ref()
-                .is_none_or(|types| types.iter().all(|name| name == kind))
-        };
-        let down = &config.down_block_types;
-        require(
-            FILE,
-            "down_block_types",
-            down,
-            all(down, "DownEncoderBlock2D"),
-        )?;
-        let up = &config.up_block_types;
-        require(FILE, "up_block_types", up, all(up, "UpDecoderBlock2D"))?;
-        let channels = &config.block_out_channels;
-        require(FILE, "block_out_channels", channels, !channels.is_empty())?;
+        let file = fields::VAE;
+        file.check(json)?;
+        let config: Self = parse(json, file.path)?;
+        config.check(&Checks { file: file.path })?;
         Ok(config)
+    }
+
+    fn check(&self, checks: &Checks) -> Result<(), ConfigError> {
+        for (setting, types, kind) in [
+            (
+                "down_block_types",
+                &self.down_block_types,
+                "DownEncoderBlock2D",
+            ),
+            ("up_block_types", &self.up_block_types, "UpDecoderBlock2D"),
+        ] {
+            let is_known = types.iter().all(|name| name == kind);
+            checks.require(setting, types.clone(), is_known, "blocks of other types")?;
+        }
+        let channels = &self.block_out_channels;
+        let sides = [self.down_block_types.len(), self.up_block_types.len()];
+        checks.blocks(channels, sides, self.layers_per_block)?;
+        checks.divides(
+            "norm_num_groups",
+            self.norm_num_groups,
+            channels.iter().copied(),
+        )?;
+        let scale = self.scaling_factor;
+        let is_number = scale.is_finite() && scale != 0.0;
+        checks.require("scaling_factor", scale, is_number, "no factor")
     }
 
     /// Pixels per latent along a side: 8 for every Stable Diffusion.
@@ -361,6 +463,7 @@ pub enum HiddenAct {
 
 /// `text_encoder/config.json` of a `CLIPTextModel`.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
 pub struct TextEncoderConfig {
     /// Rows of the token embedding.
     pub vocab_size: usize,
@@ -373,26 +476,41 @@ pub struct TextEncoderConfig {
     /// Attention heads.
     pub num_attention_heads: usize,
     /// Tokens per prompt.
-    #[serde(default = "seventy_seven")]
     pub max_position_embeddings: usize,
     /// Activation of the MLP.
     pub hidden_act: HiddenAct,
     /// ε of the layer norms.
-    #[serde(default = "norm_eps")]
     pub layer_norm_eps: f64,
 }
 
-const fn seventy_seven() -> usize {
-    77
+impl Default for TextEncoderConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 49408,
+            hidden_size: 512,
+            intermediate_size: 2048,
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            max_position_embeddings: 77,
+            hidden_act: HiddenAct::QuickGelu,
+            layer_norm_eps: 1e-5,
+        }
+    }
 }
 
 impl TextEncoderConfig {
     /// Reads `text_encoder/config.json`.
     ///
     /// # Errors
-    /// [`ConfigError`] when it is not such a file.
+    /// [`ConfigError`] when it is not such a file or asks for arithmetic that Mimeo lacks.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
-        parse(json, "text_encoder/config.json")
+        let file = fields::TEXT_ENCODER;
+        file.check(json)?;
+        let config: Self = parse(json, file.path)?;
+        let checks = Checks { file: file.path };
+        let (heads, width) = (config.num_attention_heads, config.hidden_size);
+        checks.divides("num_attention_heads", heads, std::iter::once(width))?;
+        Ok(config)
     }
 }
 
@@ -407,6 +525,32 @@ pub enum PredictionType {
     VPrediction,
 }
 
+/// How β runs from its first value to its last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BetaSchedule {
+    /// Linear in the timestep.
+    Linear,
+    /// √β is linear in the timestep: Stable Diffusion.
+    ScaledLinear,
+    /// From ᾱ, a squared cosine of the timestep (arXiv 2102.09672, eq. 17); first and last β do not
+    /// count.
+    SquaredcosCapV2,
+}
+
+/// Which timesteps a sampler of fewer steps asks the model at (arXiv 2305.08891, table 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestepSpacing {
+    /// Multiples of the stride, from the clean picture's end.
+    #[default]
+    Leading,
+    /// Evenly from the first to the last.
+    Linspace,
+    /// Multiples of the stride, from the noise's end.
+    Trailing,
+}
+
 /// `scheduler/scheduler_config.json`: the noise schedule the model was trained with.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SchedulerConfig {
@@ -414,6 +558,11 @@ pub struct SchedulerConfig {
     pub beta_start: f64,
     /// Last β.
     pub beta_end: f64,
+    /// How β runs from one to the other.
+    pub beta_schedule: BetaSchedule,
+    /// Each β, instead of these three.
+    #[serde(default)]
+    pub trained_betas: Option<Vec<f64>>,
     /// Timesteps of the schedule.
     #[serde(default = "thousand")]
     pub num_train_timesteps: usize,
@@ -423,11 +572,12 @@ pub struct SchedulerConfig {
     /// Added to DDIM's timesteps.
     #[serde(default)]
     pub steps_offset: usize,
-    beta_schedule: String,
+    /// Which timesteps DDIM asks the model at.
     #[serde(default)]
-    set_alpha_to_one: bool,
-    #[serde(default)]
-    rescale_betas_zero_snr: bool,
+    pub timestep_spacing: TimestepSpacing,
+    set_alpha_to_one: Option<bool>,
+    #[serde(rename = "_class_name")]
+    class_name: Option<String>,
 }
 
 const fn thousand() -> usize {
@@ -440,28 +590,68 @@ impl SchedulerConfig {
     /// # Errors
     /// [`ConfigError`] when it is not such a file or asks for arithmetic that Mimeo lacks.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
-        const FILE: &str = "scheduler/scheduler_config.json";
-        let config: Self = parse(json, FILE)?;
-        let betas = &config.beta_schedule;
-        require(FILE, "beta_schedule", betas, betas == "scaled_linear")?;
-        require(
-            FILE,
-            "num_train_timesteps",
-            &config.num_train_timesteps,
-            config.num_train_timesteps == 1000,
-        )?;
-        require(
-            FILE,
-            "rescale_betas_zero_snr",
-            &true,
-            !config.rescale_betas_zero_snr,
+        let file = fields::SCHEDULER;
+        file.check(json)?;
+        let config: Self = parse(json, file.path)?;
+        let checks = Checks { file: file.path };
+        if let Some(betas) = &config.trained_betas {
+            let is_each = betas.len() == config.num_train_timesteps;
+            let means = "not one number for each timestep";
+            checks.require("trained_betas", betas.clone(), is_each, means)?;
+        }
+        let is_sound = config.betas().iter().all(|beta| *beta > 0.0 && *beta < 1.0);
+        let (setting, found) = match &config.trained_betas {
+            Some(betas) => ("trained_betas", betas.clone()),
+            None => (
+                "beta_start and beta_end",
+                vec![config.beta_start, config.beta_end],
+            ),
+        };
+        let means = "no shares of noise between 0 and 1";
+        checks.require(setting, found, is_sound, means)?;
+        let last = config.num_train_timesteps - 1;
+        let offset = config.steps_offset;
+        checks.require(
+            "steps_offset",
+            offset,
+            offset <= last,
+            "beyond the last one",
         )?;
         Ok(config)
     }
 
-    /// The cumulative α before the first timestep: DDIM's last step ends there.
+    /// β of every timestep: the share of the variance that the step to it makes noise.
     #[must_use]
-    pub const fn ends_at_alpha_one(&self) -> bool {
-        self.set_alpha_to_one
+    pub fn betas(&self) -> Vec<f64> {
+        if let Some(betas) = &self.trained_betas {
+            return betas.clone();
+        }
+        let count = self.num_train_timesteps;
+        let between =
+            |start: f64, end: f64, t: usize| start + (end - start) * t as f64 / (count - 1) as f64;
+        let (start, end) = (self.beta_start, self.beta_end);
+        // diffusers' `betas_for_alpha_bar`.
+        let alpha_bar = |t: usize| {
+            let angle = (t as f64 / count as f64 + 0.008) / 1.008 * std::f64::consts::FRAC_PI_2;
+            angle.cos().powi(2)
+        };
+        let beta = |t: usize| match self.beta_schedule {
+            BetaSchedule::Linear => between(start, end, t),
+            BetaSchedule::ScaledLinear => between(start.sqrt(), end.sqrt(), t).powi(2),
+            BetaSchedule::SquaredcosCapV2 => (1.0 - alpha_bar(t + 1) / alpha_bar(t)).min(0.999),
+        };
+        (0..count).map(beta).collect()
+    }
+
+    /// Whether the cumulative α before the first timestep, where DDIM's last step ends, is 1.
+    ///
+    /// Where the file does not say, it is what diffusers' DDIM assumes, and PNDM of its own files.
+    #[must_use]
+    pub fn ends_at_alpha_one(&self) -> bool {
+        let is_pndm = self.class_name.as_deref() == Some("PNDMScheduler");
+        self.set_alpha_to_one.unwrap_or(!is_pndm)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData, f16};
-use mimeo_checkpoint::{Array, Dtype, SafetensorsFile, TensorEntry};
+use mimeo_checkpoint::{Array, CheckpointError, Dtype, SafetensorsFile, TensorEntry};
 use mimeo_lora::{Target, TargetId, TargetKind, Targets};
 
 /// Weights that do not make the model they should.
@@ -33,9 +33,9 @@ pub enum LoadError {
         /// Shape that the configuration calls for.
         expected: Vec<usize>,
     },
-    /// The file itself could not be read.
+    /// The file itself could not be read, or one of its tensors is of no use.
     #[error(transparent)]
-    File(#[from] mimeo_checkpoint::CheckpointError),
+    File(#[from] CheckpointError),
 }
 
 /// In which number format a component's weights lie on the device.
@@ -77,16 +77,24 @@ impl WeightFormat {
     }
 }
 
-/// The tensors of one component's file, on the device, by key.
+/// The tensors of one component's files, on the device, by key.
 #[derive(Debug, Default)]
 pub struct WeightMap {
-    tensors: HashMap<String, (Vec<usize>, Tensor<1>)>,
+    tensors: HashMap<String, Result<Loaded, CheckpointError>>,
+}
+
+/// A tensor on the device, flat.
+#[derive(Debug)]
+struct Loaded {
+    shape: Vec<usize>,
+    tensor: Tensor<1>,
 }
 
 impl WeightMap {
-    /// Streams every floating-point tensor of a file to the device, one at a time.
+    /// Streams every tensor of a file to the device, one at a time.
     ///
-    /// Integers are left out: the only ones in Stable Diffusion files are `position_ids`.
+    /// A tensor that no module could compute with (quantised, or holding NaN) is refused when a
+    /// module takes it, so that what nobody takes harms nobody: `position_ids` are integers.
     ///
     /// # Errors
     /// [`LoadError::File`] when the file cannot be read.
@@ -95,26 +103,45 @@ impl WeightMap {
         device: &Device,
         format: WeightFormat,
     ) -> Result<Self, LoadError> {
-        let mut tensors = HashMap::new();
+        let mut weights = Self::default();
+        weights.add(file, device, format).await?;
+        Ok(weights)
+    }
+
+    /// Streams the tensors of another shard to the device.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn add(
+        &mut self,
+        file: &SafetensorsFile,
+        device: &Device,
+        format: WeightFormat,
+    ) -> Result<(), LoadError> {
         for (key, entry) in file.tensors() {
-            if !is_float(entry.dtype) {
-                continue;
-            }
-            let tensor = if format.is_half(entry) {
+            let loaded = if !is_float(entry.dtype) {
+                Err(file.wrong_dtype(key, entry.dtype))
+            } else if format.is_half(entry) {
                 let bytes = file.read_bytes(key).await?;
                 let (numbers, _) = bytes.as_chunks::<2>();
                 let data: Vec<f16> = numbers.iter().copied().map(f16::from_le_bytes).collect();
                 let count = data.len();
-                // Without the type it would become the device's default, f32.
-                Tensor::from_data(TensorData::new(data, [count]), (device, DType::F16))
+                file.require_finite(key, &data).map(|()| {
+                    // Without the type it would become the device's default, f32.
+                    let data = TensorData::new(data, [count]);
+                    Tensor::from_data(data, (device, DType::F16))
+                })
             } else {
                 let Array { data, .. } = file.read_f32(key).await?;
                 let count = data.len();
-                Tensor::from_data(TensorData::new(data, [count]), device)
+                file.require_finite(key, &data)
+                    .map(|()| Tensor::from_data(TensorData::new(data, [count]), device))
             };
-            tensors.insert(key.clone(), (entry.shape.clone(), tensor));
+            let shape = entry.shape.clone();
+            let loaded = loaded.map(|tensor| Loaded { shape, tensor });
+            self.tensors.insert(key.clone(), loaded);
         }
-        Ok(Self { tensors })
+        Ok(())
     }
 
     /// The root of the file's keys.
@@ -125,10 +152,11 @@ impl WeightMap {
         }
     }
 
-    /// Keys that no module has taken.
+    /// Keys of usable tensors that no module has taken.
     #[must_use]
     pub fn unused(&self) -> Vec<&str> {
-        let mut keys: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
+        let usable = self.tensors.iter().filter(|(_, loaded)| loaded.is_ok());
+        let mut keys: Vec<&str> = usable.map(|(key, _)| key.as_str()).collect();
         keys.sort_unstable();
         keys
     }
@@ -164,24 +192,26 @@ impl Weights<'_> {
     /// Takes a tensor.
     ///
     /// # Errors
-    /// [`LoadError::Missing`] or [`LoadError::Shape`].
+    /// [`LoadError::Missing`] or [`LoadError::Shape`]; [`LoadError::File`] for one that nothing can
+    /// be computed with.
     pub fn tensor<const D: usize>(
         &mut self,
         name: &str,
         shape: [usize; D],
     ) -> Result<Tensor<D>, LoadError> {
         let key = self.path(name);
-        let Some((found, tensor)) = self.map.tensors.remove(&key) else {
+        let Some(loaded) = self.map.tensors.remove(&key) else {
             return Err(LoadError::Missing { key });
         };
-        if found != shape {
+        let loaded = loaded?;
+        if loaded.shape != shape {
             return Err(LoadError::Shape {
                 key,
-                found,
+                found: loaded.shape,
                 expected: shape.to_vec(),
             });
         }
-        Ok(tensor.reshape(shape))
+        Ok(loaded.tensor.reshape(shape))
     }
 
     /// Registers the module at this place as one that a LoRA can change.

@@ -3,12 +3,12 @@
 use burn::tensor::Tensor;
 use mimeo_lora::LoraStack;
 
-use crate::config::PredictionType;
+use crate::config::{PredictionType, TimestepSpacing};
 use crate::schedule::NoiseSchedule;
 use crate::unet::UNet2DConditionModel;
 
 /// Deterministic DDIM (arXiv 2010.02502, eq. 12 with σ = 0), diffusers
-/// `schedulers/scheduling_ddim.py` with `timestep_spacing = "leading"`.
+/// `schedulers/scheduling_ddim.py`.
 #[derive(Debug, Clone)]
 pub struct Ddim<'a> {
     schedule: &'a NoiseSchedule,
@@ -20,10 +20,10 @@ impl<'a> Ddim<'a> {
     /// `steps` timesteps, evenly spaced, highest first; at most one per timestep of the schedule.
     #[must_use]
     pub fn new(schedule: &'a NoiseSchedule, steps: usize) -> Self {
-        let (stride, timesteps) = leading_timesteps(schedule, steps);
+        let timesteps = schedule.timesteps(steps);
         Self {
             schedule,
-            stride,
+            stride: schedule.len() / timesteps.len(),
             timesteps,
         }
     }
@@ -74,7 +74,8 @@ impl<'a> Ddim<'a> {
 }
 
 /// Euler steps on the probability-flow ODE (arXiv 2206.00364, algorithm 1 without churn),
-/// diffusers `schedulers/scheduling_euler_discrete.py` with `timestep_spacing = "leading"`.
+/// diffusers `schedulers/scheduling_euler_discrete.py`, at whole timesteps: where diffusers asks the
+/// model between two (`timestep_spacing = "linspace"`), the nearer one is taken.
 #[derive(Debug, Clone)]
 pub struct Euler<'a> {
     schedule: &'a NoiseSchedule,
@@ -86,7 +87,7 @@ impl<'a> Euler<'a> {
     /// `steps` timesteps, evenly spaced, highest first; at most one per timestep of the schedule.
     #[must_use]
     pub fn new(schedule: &'a NoiseSchedule, steps: usize) -> Self {
-        let (_, timesteps) = leading_timesteps(schedule, steps);
+        let timesteps = schedule.timesteps(steps);
         let mut sigmas: Vec<f64> = timesteps
             .iter()
             .map(|t| schedule.snr(*t).sqrt().recip())
@@ -111,10 +112,14 @@ impl<'a> Euler<'a> {
         &self.sigmas
     }
 
-    /// Unit noise is multiplied by this before the first step.
+    /// Unit noise is multiplied by this before the first step. Spacings that begin at the last
+    /// timestep begin with noise alone.
     #[must_use]
     pub fn init_noise_sigma(&self) -> f64 {
-        self.sigmas[0].hypot(1.0)
+        match self.schedule.timestep_spacing() {
+            TimestepSpacing::Leading => self.sigmas[0].hypot(1.0),
+            TimestepSpacing::Linspace | TimestepSpacing::Trailing => self.sigmas[0],
+        }
     }
 
     /// What the model is given for `sample` at step `index`.
@@ -137,19 +142,6 @@ impl<'a> Euler<'a> {
         };
         sample + derivative * (next - sigma)
     }
-}
-
-/// diffusers' "leading" spacing: multiples of the stride plus the schedule's offset.
-fn leading_timesteps(schedule: &NoiseSchedule, steps: usize) -> (usize, Vec<usize>) {
-    let steps = steps.clamp(1, schedule.len() - schedule.steps_offset());
-    let stride = schedule.len() / steps;
-    let timesteps = (0..steps)
-        .rev()
-        .map(|i| i * stride + schedule.steps_offset());
-    (
-        stride,
-        timesteps.map(|t| t.min(schedule.len() - 1)).collect(),
-    )
 }
 
 /// Classifier-free guidance (arXiv 2207.12598): what the prompt adds, exaggerated.

@@ -6,7 +6,7 @@
 use burn::tensor::{Tensor, TensorData};
 
 pub use crate::config::PredictionType;
-use crate::config::SchedulerConfig;
+use crate::config::{SchedulerConfig, TimestepSpacing};
 
 /// ᾱ of every timestep, and what the model predicts under it.
 #[derive(Debug, Clone)]
@@ -14,18 +14,18 @@ pub struct NoiseSchedule {
     alphas_cumprod: Vec<f64>,
     final_alpha_cumprod: f64,
     steps_offset: usize,
+    timestep_spacing: TimestepSpacing,
     prediction_type: PredictionType,
 }
 
 impl NoiseSchedule {
-    /// The `scaled_linear` schedule: √β is linear in the timestep.
+    /// The schedule that `config` describes.
     #[must_use]
     pub fn new(config: &SchedulerConfig) -> Self {
-        let last = (config.num_train_timesteps - 1) as f64;
-        let (start, end) = (config.beta_start.sqrt(), config.beta_end.sqrt());
-        let alphas_cumprod: Vec<f64> = (0..config.num_train_timesteps)
-            .scan(1.0, |product, t| {
-                let beta = (start + (end - start) * t as f64 / last).powi(2);
+        let alphas_cumprod: Vec<f64> = config
+            .betas()
+            .into_iter()
+            .scan(1.0, |product, beta| {
                 *product *= 1.0 - beta;
                 Some(*product)
             })
@@ -39,6 +39,7 @@ impl NoiseSchedule {
             alphas_cumprod,
             final_alpha_cumprod,
             steps_offset: config.steps_offset,
+            timestep_spacing: config.timestep_spacing,
             prediction_type: config.prediction_type,
         }
     }
@@ -61,10 +62,39 @@ impl NoiseSchedule {
         self.prediction_type
     }
 
-    /// Added to a sampler's timesteps.
+    /// Which timesteps a sampler of fewer steps asks the model at.
     #[must_use]
-    pub const fn steps_offset(&self) -> usize {
-        self.steps_offset
+    pub const fn timestep_spacing(&self) -> TimestepSpacing {
+        self.timestep_spacing
+    }
+
+    /// `steps` timesteps, highest first; at most one per timestep of the schedule (diffusers'
+    /// `set_timesteps`, which rounds halves to even as numpy does).
+    #[must_use]
+    pub fn timesteps(&self, steps: usize) -> Vec<usize> {
+        let (last, offset) = (self.len() - 1, self.steps_offset);
+        let steps = steps.clamp(1, self.most_steps());
+        let stride = self.len() as f64 / steps as f64;
+        let timestep = |step: usize| match self.timestep_spacing {
+            TimestepSpacing::Leading => (steps - 1 - step) * (self.len() / steps) + offset,
+            TimestepSpacing::Linspace if steps == 1 => 0,
+            TimestepSpacing::Linspace => {
+                let share = (steps - 1 - step) as f64 / (steps - 1) as f64;
+                (share * last as f64).round_ties_even() as usize
+            }
+            TimestepSpacing::Trailing => {
+                (self.len() as f64 - step as f64 * stride).round_ties_even() as usize - 1
+            }
+        };
+        (0..steps).map(|step| timestep(step).min(last)).collect()
+    }
+
+    /// How many steps a sampler can take.
+    fn most_steps(&self) -> usize {
+        match self.timestep_spacing {
+            TimestepSpacing::Leading => self.len() - self.steps_offset,
+            TimestepSpacing::Linspace | TimestepSpacing::Trailing => self.len(),
+        }
     }
 
     /// ᾱ of a timestep; a negative timestep is the clean picture, as far as the model knows it.

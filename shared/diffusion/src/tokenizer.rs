@@ -1,6 +1,8 @@
 //! `CLIPTokenizer`, transformers `models/clip/tokenization_clip.py`, built from the same Hugging
 //! Face `tokenizers` parts.
 
+mod files;
+
 use tokenizers::models::bpe::{BPE, Merges, Vocab};
 use tokenizers::normalizers::{Lowercase, NFC, Replace, Sequence as Normalizers};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -31,6 +33,8 @@ pub struct Tokenizer {
     start: u32,
     end: u32,
     comma: Option<u32>,
+    /// What fills a prompt behind its end: the end again, or in Stable Diffusion 2 a `!`.
+    pad: u32,
 }
 
 impl Tokenizer {
@@ -45,25 +49,25 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError`] when they are not such files.
     pub fn new(vocab_json: &str, merges_txt: &str) -> Result<Self, TokenizerError> {
-        let bad_vocab = |reason: String| TokenizerError {
+        let vocab: Vocab = serde_json::from_str(vocab_json).map_err(|error| TokenizerError {
             file: "vocab.json",
-            reason,
-        };
-        let bad_merges = |reason: String| TokenizerError {
+            reason: error.to_string(),
+        })?;
+        let merges = pairs(merges_txt.lines()).map_err(|reason| TokenizerError {
             file: "merges.txt",
             reason,
-        };
-        let vocab: Vocab =
-            serde_json::from_str(vocab_json).map_err(|error| bad_vocab(error.to_string()))?;
-        let merges: Merges = merges_txt
-            .lines()
-            .filter(|line| !line.starts_with("#version") && !line.is_empty())
-            .map(|line| {
-                let (left, right) = line.split_once(' ')?;
-                Some((left.to_owned(), right.to_owned()))
-            })
-            .collect::<Option<_>>()
-            .ok_or_else(|| bad_merges("a line is not a pair".to_owned()))?;
+        })?;
+        Self::of_parts(vocab, merges, ["vocab.json", "merges.txt"])
+    }
+
+    /// - `files`: where the vocabulary and the merges are from
+    fn of_parts(
+        vocab: Vocab,
+        merges: Merges,
+        files: [&'static str; 2],
+    ) -> Result<Self, TokenizerError> {
+        let [bad_vocab, bad_merges] =
+            files.map(|file| move |reason: String| TokenizerError { file, reason });
         let token = |name: &str| {
             vocab
                 .get(name)
@@ -102,6 +106,7 @@ impl Tokenizer {
             start,
             end,
             comma,
+            pad: end,
         })
     }
 
@@ -118,13 +123,14 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Tokens as the text encoder reads them: between start and end, cut or filled with the end
+    /// Tokens as the text encoder reads them: between start and end, cut or filled with the padding
     /// token to [`MAX_TOKENS`].
     #[must_use]
     pub fn framed(&self, tokens: &[u32]) -> Vec<u32> {
         let mut ids = vec![self.start];
         ids.extend(tokens.iter().take(MAX_TOKENS - 2));
-        ids.resize(MAX_TOKENS, self.end);
+        ids.push(self.end);
+        ids.resize(MAX_TOKENS, self.pad);
         ids
     }
 
@@ -133,4 +139,19 @@ impl Tokenizer {
     pub const fn comma(&self) -> Option<u32> {
         self.comma
     }
+}
+
+/// Merges that are written as two words with a space between them, as in `merges.txt`.
+fn pairs<S: AsRef<str>>(lines: impl Iterator<Item = S>) -> Result<Merges, String> {
+    let mut merges = Vec::new();
+    for line in lines {
+        let line = line.as_ref();
+        if line.starts_with("#version") || line.is_empty() {
+            continue;
+        }
+        let pair = line.split_once(' ');
+        let (left, right) = pair.ok_or_else(|| "a line is not a pair".to_owned())?;
+        merges.push((left.to_owned(), right.to_owned()));
+    }
+    Ok(merges)
 }

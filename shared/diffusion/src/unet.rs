@@ -34,6 +34,7 @@ pub struct UNet2DConditionModel {
     pub conv_norm_out: GroupNorm,
     /// `conv_out`
     pub conv_out: Conv2d,
+    center_input_sample: bool,
     targets: Targets,
 }
 
@@ -111,6 +112,7 @@ impl UNet2DConditionModel {
                 [channels[0], config.out_channels],
                 3,
             )?,
+            center_input_sample: config.center_input_sample,
             targets,
         })
     }
@@ -189,6 +191,11 @@ impl UNet2DConditionModel {
             .forward(self.time_proj.forward(timestep));
 
         // 2. pre-process
+        let sample = if self.center_input_sample {
+            sample * 2.0 - 1.0
+        } else {
+            sample
+        };
         let sample = self.conv_in.forward(sample);
 
         // 3. down

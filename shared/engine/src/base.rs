@@ -2,9 +2,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use mimeo_checkpoint::family::unet_layout;
-use mimeo_checkpoint::folder::{base_hash, open_weights, read_text};
+use mimeo_checkpoint::folder::{base_hash, has_file, open_weights, read_json, read_text};
 use mimeo_checkpoint::names::{Component, ModuleNames, UnetKeys, UnetLayout};
-use mimeo_checkpoint::{Architecture, CheckpointError, Family, Folder, SafetensorsFile};
+use mimeo_checkpoint::{Architecture, CheckpointError, Family, Folder, printable};
+use mimeo_diffusion::config::fields::{self, ConfigFile};
 use mimeo_diffusion::{
     AutoencoderKl, ClipTextModel, NoiseSchedule, SchedulerConfig, TextEncoderConfig, Tokenizer,
     UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat, WeightMap,
@@ -18,6 +19,18 @@ use crate::runtime;
 
 pub(crate) const MAX_CONFIG_BYTES: u64 = 1 << 20;
 const MAX_VOCABULARY_BYTES: u64 = 16 << 20;
+/// The parts of a base that have weights.
+pub(crate) const COMPONENTS: [&str; 3] = ["unet", "vae", "text_encoder"];
+/// Where the token that fills a prompt may be named; transformers believes the first one more.
+const PADDING_FILES: [&str; 2] = ["special_tokens_map.json", "tokenizer_config.json"];
+/// Beginnings of keys of a whole CLIP, of which Stable Diffusion takes the text's half before its
+/// projection.
+const BESIDE_THE_TEXT: [&str; 4] = [
+    "text_projection",
+    "visual_projection",
+    "vision_model",
+    "logit_scale",
+];
 /// A UNet with fewer channels than this at its widest takes the settings of a small model.
 const SMALL_BELOW_CHANNELS: usize = 640;
 
@@ -66,16 +79,14 @@ impl Base {
 
         let family = Family::of_folder(folder).await?;
         check_supported(&family, folder)?;
-        let config = |path| read_text(folder, path, MAX_CONFIG_BYTES);
-        let unet_config = UNetConfig::from_json(&config("unet/config.json").await?)?;
-        let vae_config = VaeConfig::from_json(&config("vae/config.json").await?)?;
-        let text_config = TextEncoderConfig::from_json(&config("text_encoder/config.json").await?)?;
-        let scheduler = config("scheduler/scheduler_config.json").await?;
-        let schedule = NoiseSchedule::new(&SchedulerConfig::from_json(&scheduler)?);
+        let mut config = async |file: ConfigFile| read_config(folder, file, emit).await;
+        let unet_config = UNetConfig::from_json(&config(fields::UNET).await?)?;
+        let vae_config = VaeConfig::from_json(&config(fields::VAE).await?)?;
+        let text_config = TextEncoderConfig::from_json(&config(fields::TEXT_ENCODER).await?)?;
+        let scheduler = SchedulerConfig::from_json(&config(fields::SCHEDULER).await?)?;
+        let schedule = NoiseSchedule::new(&scheduler);
 
-        let vocabulary = read_text(folder, "tokenizer/vocab.json", MAX_VOCABULARY_BYTES).await?;
-        let merges = read_text(folder, "tokenizer/merges.txt", MAX_VOCABULARY_BYTES).await?;
-        let tokenizer = Tokenizer::new(&vocabulary, &merges)?;
+        let tokenizer = read_tokenizer(folder).await?;
         let tokens = tokenizer.size();
         check_parts(&unet_config, &vae_config, (&text_config, tokens), folder)?;
         loaded(&mut |event| emit.emit(event));
@@ -83,13 +94,16 @@ impl Base {
         let mut weights =
             read_weights(folder, "text_encoder", device, WeightFormat::Single).await?;
         let text_encoder = ClipTextModel::load(&text_config, &mut weights)?;
+        say_unused("text encoder", &weights, emit);
         loaded(&mut |event| emit.emit(event));
         let mut weights = read_weights(folder, "vae", device, WeightFormat::Single).await?;
         let vae = AutoencoderKl::load(&vae_config, &mut weights)?;
+        say_unused("VAE", &weights, emit);
         loaded(&mut |event| emit.emit(event));
         let format = WeightFormat::of_unet(device);
         let mut weights = read_weights(folder, "unet", device, format).await?;
         let unet = UNet2DConditionModel::load(&unet_config, &mut weights)?;
+        say_unused("UNet", &weights, emit);
         // A UNet whose blocks ldm could not number has diffusers' names only.
         let layout = unet_layout(folder).await.ok();
         let module_names = module_names(&unet, layout.as_ref())?;
@@ -196,14 +210,21 @@ pub struct Glance {
     pub side_multiple: u32,
 }
 
-/// Reads a base's configuration and nothing else.
+/// Reads a base's configuration and the headers of its weights, and nothing else.
 ///
 /// # Errors
-/// [`EngineError`] when its configuration is missing or of an unsupported kind.
+/// [`EngineError`] when one of them is missing, damaged or of an unsupported kind.
 pub async fn glance(folder: &dyn Folder) -> Result<Glance, EngineError> {
-    let config = |path| read_text(folder, path, MAX_CONFIG_BYTES);
-    let unet = UNetConfig::from_json(&config("unet/config.json").await?)?;
-    let vae = VaeConfig::from_json(&config("vae/config.json").await?)?;
+    let config = |file: ConfigFile| read_json(folder, file.path, MAX_CONFIG_BYTES);
+    let unet = UNetConfig::from_json(&config(fields::UNET).await?)?;
+    let vae = VaeConfig::from_json(&config(fields::VAE).await?)?;
+    TextEncoderConfig::from_json(&config(fields::TEXT_ENCODER).await?)?;
+    SchedulerConfig::from_json(&config(fields::SCHEDULER).await?)?;
+    for component in COMPONENTS {
+        for file in open_weights(folder, component).await? {
+            file.refuse_quantised()?;
+        }
+    }
     Ok(Glance {
         size: model_size(&unet),
         native_side: native_side(&unet, &vae),
@@ -219,7 +240,7 @@ fn model_size(unet: &UNetConfig) -> ModelSize {
 }
 
 pub(crate) fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
-    (unet.sample_size * vae.downscale()) as u32
+    (unet.sample_side() * vae.downscale()) as u32
 }
 
 pub(crate) fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
@@ -238,14 +259,77 @@ fn module_names(
     }
 }
 
+/// Reads a configuration, and says what of it is left aside.
+async fn read_config(
+    folder: &dyn Folder,
+    file: ConfigFile,
+    emit: &mut impl Emit,
+) -> Result<String, EngineError> {
+    let json = read_json(folder, file.path, MAX_CONFIG_BYTES).await?;
+    if let Some(text) = file.note(&json) {
+        emit.emit(Event::Note { text });
+    }
+    Ok(json)
+}
+
+/// Reads the tokenizer from its one file, which is all that transformers 5 writes, or from the two
+/// that older ones write.
+///
+/// # Errors
+/// [`EngineError`] when they are missing or not CLIP's.
+pub async fn read_tokenizer(folder: &dyn Folder) -> Result<Tokenizer, EngineError> {
+    const WHOLE: &str = "tokenizer/tokenizer.json";
+    const ADDED: &str = "tokenizer/added_tokens.json";
+    let read = |path| read_text(folder, path, MAX_VOCABULARY_BYTES);
+    let mut tokenizer = if has_file(folder, WHOLE).await? {
+        Tokenizer::from_json(&read(WHOLE).await?)?
+    } else {
+        let vocabulary = read("tokenizer/vocab.json").await?;
+        let mut tokenizer = Tokenizer::new(&vocabulary, &read("tokenizer/merges.txt").await?)?;
+        if has_file(folder, ADDED).await? {
+            tokenizer.add_tokens(&read(ADDED).await?)?;
+        }
+        tokenizer
+    };
+    for file in PADDING_FILES {
+        let path = format!("tokenizer/{file}");
+        match read_json(folder, &path, MAX_CONFIG_BYTES).await {
+            Ok(json) => {
+                if tokenizer.pad_as_configured(file, &json)? {
+                    break;
+                }
+            }
+            Err(CheckpointError::MissingFile { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(tokenizer)
+}
+
 async fn read_weights(
     folder: &dyn Folder,
     component: &str,
     device: &Device,
     format: WeightFormat,
 ) -> Result<WeightMap, EngineError> {
-    let file = SafetensorsFile::open(open_weights(folder, component).await?).await?;
-    Ok(WeightMap::read(&file, device, format).await?)
+    let mut weights = WeightMap::default();
+    for file in open_weights(folder, component).await? {
+        weights.add(&file, device, format).await?;
+    }
+    Ok(weights)
+}
+
+/// Says what of the weights is left aside, as diffusers does.
+fn say_unused(component: &str, weights: &WeightMap, emit: &mut impl Emit) {
+    let mut unused = weights.unused();
+    unused.retain(|key| !BESIDE_THE_TEXT.iter().any(|part| key.starts_with(part)));
+    if let Some(first) = unused.first() {
+        let (count, first) = (unused.len(), printable(first, 120));
+        let text = format!(
+            "the {component} has {count} tensors that its config.json does not call for; they are left aside (the first: {first})."
+        );
+        emit.emit(Event::Note { text });
+    }
 }
 
 fn check_supported(family: &Family, folder: &dyn Folder) -> Result<(), EngineError> {

@@ -23,7 +23,7 @@ pub enum EngineError {
     Config(#[from] ConfigError),
     /// The base's weights do not fit its configuration.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(LoadError),
     /// The base's vocabulary is not CLIP's.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
@@ -123,4 +123,14 @@ pub enum EngineError {
         /// What it said.
         reason: String,
     },
+}
+
+impl From<LoadError> for EngineError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            // It names its file, as the others of its kind.
+            LoadError::File(error) => Self::Checkpoint(error),
+            error => Self::Load(error),
+        }
+    }
 }

@@ -7,14 +7,14 @@
 //! attention keeps its inputs and not its scores.
 
 use burn::tensor::Device;
-use mimeo_checkpoint::folder::{open_weights, read_text};
+use mimeo_checkpoint::Folder;
+use mimeo_checkpoint::folder::{open_weights, read_json};
 use mimeo_checkpoint::names::Component;
-use mimeo_checkpoint::{Folder, SafetensorsFile};
 use mimeo_diffusion::{UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
-use crate::base::{MAX_CONFIG_BYTES, native_side, side_multiple};
+use crate::base::{COMPONENTS, MAX_CONFIG_BYTES, native_side, side_multiple};
 use crate::error::EngineError;
 use crate::thumbnail;
 
@@ -96,7 +96,7 @@ impl BaseShape {
     /// # Errors
     /// [`EngineError`] when the base cannot be read.
     pub async fn read(folder: &dyn Folder) -> Result<Self, EngineError> {
-        let config = |path| read_text(folder, path, MAX_CONFIG_BYTES);
+        let config = |path| read_json(folder, path, MAX_CONFIG_BYTES);
         let mut shape = Self {
             unet: UNetConfig::from_json(&config("unet/config.json").await?)?,
             vae: VaeConfig::from_json(&config("vae/config.json").await?)?,
@@ -107,17 +107,19 @@ impl BaseShape {
             modules: 0,
             name_chars: 0,
         };
-        for component in ["unet", "vae", "text_encoder"] {
-            let file = SafetensorsFile::open(open_weights(folder, component).await?).await?;
-            for (name, entry) in file.tensors() {
-                let numbers = entry.shape.iter().map(|side| *side as u64).product::<u64>();
-                shape.weights += numbers;
-                shape.largest_weight = shape.largest_weight.max(numbers);
-                if component == "unet" {
-                    if WeightFormat::HalfAsStored.is_half(entry) {
-                        shape.halves += numbers;
+        for component in COMPONENTS {
+            for file in open_weights(folder, component).await? {
+                file.refuse_quantised()?;
+                for (name, entry) in file.tensors() {
+                    let numbers = entry.shape.iter().map(|side| *side as u64).product::<u64>();
+                    shape.weights += numbers;
+                    shape.largest_weight = shape.largest_weight.max(numbers);
+                    if component == "unet" {
+                        if WeightFormat::HalfAsStored.is_half(entry) {
+                            shape.halves += numbers;
+                        }
+                        shape.count_lora(name, &entry.shape);
                     }
-                    shape.count_lora(name, &entry.shape);
                 }
             }
         }

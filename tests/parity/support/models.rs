@@ -116,11 +116,10 @@ fn load_in<T>(
     model
 }
 
-/// Opens a component's weights.
+/// Opens a component's weights, which the fixtures have in one file.
 pub fn open(folder: &dyn Folder, component: &str) -> SafetensorsFile {
-    block_on(async {
-        SafetensorsFile::open(open_weights(folder, component).await.unwrap())
-            .await
-            .unwrap()
-    })
+    let files = block_on(open_weights(folder, component)).unwrap();
+    let [file] = <[SafetensorsFile; 1]>::try_from(files)
+        .unwrap_or_else(|files| panic!("{component} has {} files", files.len()));
+    file
 }

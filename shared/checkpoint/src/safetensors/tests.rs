@@ -92,6 +92,58 @@ fn the_three_float_types_are_read_as_f32() {
 }
 
 #[test]
+fn numbers_that_are_none_are_found_wherever_they_are() {
+    let file = open(&sound_file()).unwrap();
+    for place in [0, 1, FINITE_BLOCK - 1, FINITE_BLOCK, 3 * FINITE_BLOCK + 7] {
+        for (number, name) in [
+            (f32::NAN, "NaN"),
+            (f32::INFINITY, "infinity"),
+            (f32::NEG_INFINITY, "infinity"),
+        ] {
+            let mut single = vec![f32::MAX; 3 * FINITE_BLOCK + 8];
+            let mut half = vec![f16::MIN; single.len()];
+            assert!(
+                file.require_finite("single", &single).is_ok(),
+                "the largest"
+            );
+            assert!(file.require_finite("half", &half).is_ok(), "the smallest");
+            single[place] = number;
+            half[place] = f16::from_f32(number);
+            for refused in [
+                file.require_finite("single", &single),
+                file.require_finite("half", &half),
+            ] {
+                let sentence = refused.unwrap_err().to_string();
+                let words = format!("The base holds {name} in tensor");
+                assert!(sentence.contains(&words), "{words:?} in: {sentence}");
+                assert!(sentence.contains("(1 of its"), "how many: {sentence}");
+            }
+        }
+    }
+}
+
+#[test]
+fn quantised_tensors_are_named_by_the_header_alone() {
+    for (dtype, name) in [
+        ("F8_E4M3", "fp8 (F8_E4M3)"),
+        ("F8_E5M2", "fp8 (F8_E5M2)"),
+        ("I8", "I8"),
+    ] {
+        let entry = format!("{{\"dtype\":\"{dtype}\",\"shape\":[8],\"data_offsets\":[0,8]}}");
+        let file = open(&one_tensor(&entry, 8)).unwrap();
+        let sentence = file.refuse_quantised().unwrap_err().to_string();
+        assert!(sentence.contains(name), "{name:?} in: {sentence}");
+        assert!(sentence.contains("fp16"), "a remedy in: {sentence}");
+    }
+    let positions = "{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}";
+    let file = open(&one_tensor(positions, 8)).unwrap();
+    assert!(
+        file.refuse_quantised().is_ok(),
+        "position_ids are no weights"
+    );
+}
+
+#[test]
 fn missing_and_foreign_tensors_are_refused() {
     let bytes = one_tensor(
         "{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}",

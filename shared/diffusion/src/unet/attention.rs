@@ -23,10 +23,21 @@ pub struct TransformerShape {
     pub layers: usize,
     /// Width of the text encoder's answer.
     pub cross_attention_dim: usize,
+    /// What the first attention of each block looks at.
+    pub first_attention: FirstAttention,
     /// Groups of the group norm.
     pub norm_groups: usize,
     /// Kind of `proj_in` and `proj_out`.
     pub projection: TargetKind,
+}
+
+/// What the first attention of a transformer block looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstAttention {
+    /// The picture.
+    Picture,
+    /// The prompt, as the second does (`only_cross_attention`).
+    Prompt,
 }
 
 /// `Transformer2DModel`
@@ -112,6 +123,7 @@ impl Transformer2dModel {
 pub struct BasicTransformerBlock {
     norm1: LayerNorm,
     attn1: Attention,
+    first_attention: FirstAttention,
     norm2: LayerNorm,
     attn2: Attention,
     norm3: LayerNorm,
@@ -127,14 +139,19 @@ impl BasicTransformerBlock {
         let width = shape.channels;
         let mut norm = |name: &str| LayerNorm::load(&mut weights.at(name), width, LAYER_NORM_EPS);
         let (norm1, norm2, norm3) = (norm("norm1")?, norm("norm2")?, norm("norm3")?);
+        let first_context = match shape.first_attention {
+            FirstAttention::Picture => width,
+            FirstAttention::Prompt => shape.cross_attention_dim,
+        };
         Ok(Self {
             norm1,
             attn1: Attention::load(
                 &mut weights.at("attn1"),
                 targets,
-                [width, width],
+                [width, first_context],
                 shape.heads,
             )?,
+            first_attention: shape.first_attention,
             norm2,
             attn2: Attention::load(
                 &mut weights.at("attn2"),
@@ -156,7 +173,11 @@ impl BasicTransformerBlock {
     ) -> Tensor<3> {
         // 1. self-attention
         let normed = self.norm1.forward(hidden_states.clone());
-        let hidden_states = self.attn1.forward(&normed, &normed, lora) + hidden_states;
+        let context = match self.first_attention {
+            FirstAttention::Picture => &normed,
+            FirstAttention::Prompt => encoder_hidden_states,
+        };
+        let hidden_states = self.attn1.forward(&normed, context, lora) + hidden_states;
 
         // 2. cross-attention
         let normed = self.norm2.forward(hidden_states.clone());

@@ -8,7 +8,7 @@ use mimeo_lora::{LoraStack, TargetKind, Targets};
 
 use crate::config::UNetConfig;
 use crate::load::{LoadError, Weights};
-use crate::unet::attention::{Transformer2dModel, TransformerShape};
+use crate::unet::attention::{FirstAttention, Transformer2dModel, TransformerShape};
 use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
 
 /// What a block needs to know of its place in the model.
@@ -37,11 +37,17 @@ impl UNetConfig {
     }
 
     fn transformer(&self, level: usize) -> TransformerShape {
+        let first_attention = if self.only_cross_attention.of(level) {
+            FirstAttention::Prompt
+        } else {
+            FirstAttention::Picture
+        };
         TransformerShape {
             channels: self.block_out_channels[level],
             heads: self.heads(level),
             layers: self.transformer_layers_per_block.of(level),
             cross_attention_dim: self.cross_attention_dim,
+            first_attention,
             norm_groups: self.norm_num_groups,
             projection: if self.use_linear_projection {
                 TargetKind::Linear
@@ -165,17 +171,22 @@ impl UNetMidBlock2DCrossAttn {
         let mut resnet = |layer: usize| {
             let mut list = weights.at("resnets");
             let time_dim = Some(config.time_embed_dim());
-            ResnetBlock2d::load(
+            let resnet = ResnetBlock2d::load(
                 &mut list.at(layer),
                 [channels, channels],
                 time_dim,
                 config.norm(),
-            )
+            )?;
+            Ok::<_, LoadError>(resnet.with_output_scale_factor(config.mid_block_scale_factor))
         };
         let resnets = vec![resnet(0)?, resnet(1)?];
+        // diffusers' middle is never told of `only_cross_attention`.
+        let shape = TransformerShape {
+            first_attention: FirstAttention::Picture,
+            ..config.transformer(level)
+        };
         let mut list = weights.at("attentions");
-        let attention =
-            Transformer2dModel::load(&mut list.at(0), targets, &config.transformer(level))?;
+        let attention = Transformer2dModel::load(&mut list.at(0), targets, &shape)?;
         Ok(Self {
             resnets,
             attentions: vec![attention],

@@ -28,6 +28,8 @@ pub struct ResnetBlock2d {
     norm2: GroupNorm,
     conv2: Conv2d,
     conv_shortcut: Option<Conv2d>,
+    /// What the sum is divided by.
+    output_scale_factor: f64,
 }
 
 impl ResnetBlock2d {
@@ -58,7 +60,15 @@ impl ResnetBlock2d {
             norm2: GroupNorm::load(&mut weights.at("norm2"), output, norm.groups, norm.eps)?,
             conv2: Conv2d::load(&mut weights.at("conv2"), [output, output], 3)?,
             conv_shortcut,
+            output_scale_factor: 1.0,
         })
+    }
+
+    pub(crate) fn with_output_scale_factor(self, output_scale_factor: f64) -> Self {
+        Self {
+            output_scale_factor,
+            ..self
+        }
     }
 
     /// - `input`: `[batch, in, height, width]`, `temb`: `[batch, time_embed_dim]`
@@ -76,7 +86,12 @@ impl ResnetBlock2d {
             Some(shortcut) => shortcut.forward(input),
             None => input,
         };
-        shortcut + hidden
+        let sum = shortcut + hidden;
+        if self.output_scale_factor == 1.0 {
+            sum
+        } else {
+            sum / self.output_scale_factor
+        }
     }
 }
 
