@@ -65,7 +65,7 @@ fn what_the_classes_assume_is_what_is_computed() {
                             .as_f64()
                             .is_some_and(|it| Some(it) == default.as_f64())
                 };
-                let is_allowed = values.iter().any(|value| allowed(value));
+                let is_allowed = values.iter().any(allowed);
                 assert!(is_allowed, "{name} of {class} is {default} by default");
             }
         }

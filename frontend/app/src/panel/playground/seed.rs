@@ -27,7 +27,10 @@ pub fn Seed(
                 autocomplete="off"
                 prop:value=move || value.get().to_string()
                 // Whoever types on has read it.
-                on:input=|event| event_target::<HtmlInputElement>(&event).set_custom_validity("")
+                on:input=|event| {
+                    let field: HtmlInputElement = event_target(&event);
+                    field.set_custom_validity("");
+                }
                 on:change=move |event| match parse_seed(&event_target_value(&event)) {
                     Ok(seed) => change.run(seed),
                     Err(error) => {
