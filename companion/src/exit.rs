@@ -47,7 +47,11 @@ impl BadInput {
 pub fn of_error(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<EngineError>() {
         Some(EngineError::StoppedBeforeTraining) => return Exit::Stopped,
-        Some(EngineError::Train(_) | EngineError::Readback { .. }) => return Exit::Failure,
+        Some(
+            EngineError::Train(_)
+            | EngineError::Readback { .. }
+            | EngineError::NothingTrained { .. },
+        ) => return Exit::Failure,
         Some(_) => return Exit::BadInput,
         None => {}
     }

@@ -412,12 +412,15 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_is_refused() {
-        for text in [
-            r#"{"seed": 1, "pass": {"rank": 4, "rank": 8}}"#,
-            "seed = 1\n[pass]\nrank = 4\nrank = 8",
+        for (text, words) in [
+            (r#"{"seed": 1, "pass": {"rank": 4, "rank": 8}}"#, "rank"),
+            (
+                "seed = 1\n[pass]\nrank = 4\nrank = 8",
+                "duplicate key, in line 4",
+            ),
         ] {
             let error = from_text(text).unwrap_err();
-            assert!(error.contains("rank"), "{error}");
+            assert!(error.contains(words), "{error}");
         }
         let nested = r#"{"seed": 1, "pass": {"timesteps": [0, 500], "clip_norm": null}}"#;
         let read: Value = serde_json::from_str(nested).unwrap();

@@ -194,7 +194,7 @@ fn a_recipe_file_with_a_mistake_is_refused_by_key_and_file() {
     ] {
         desk.put("r.toml", text);
         let sentence = desk.refused(
-            &format!("train {QUICK} --out x.safetensors --recipe r.toml"),
+            "train --original a.png --target b.png --device cpu --out x.safetensors --recipe r.toml",
             2,
         );
         assert!(sentence.contains(words), "{words:?} in: {sentence}");
