@@ -135,6 +135,10 @@ impl Tokenizer {
             let pad = mimeo_checkpoint::printable(pad, 60);
             bad(format!("its pad_token {pad:?} is not in the vocabulary"))
         })?;
+        // In a prompt it is that token too, and not the word that it would be.
+        let special = AddedToken::from(pad, true);
+        let added = self.inner.add_special_tokens([special]);
+        added.map_err(|error| bad(error.to_string()))?;
         Ok(true)
     }
 }
