@@ -10,8 +10,9 @@ use crate::error::ImageError;
 use crate::latent_mask::{LATENT_FACTOR, LatentMask};
 use crate::mask::Mask;
 
-/// A mask whose lightest part is darker makes half of the change or less.
-const LIGHT: u8 = 128;
+/// A mask whose lightest part is darker makes less than two thirds of the change, as a brush at half its
+/// opacity does.
+const LIGHT: u8 = 160;
 /// Darker than this, of 255, it makes a tenth of the change at most; also what counts as black.
 const DARK: u8 = 26;
 /// As much of a picture as is neither black nor white; of a mask, soft edges are less.

@@ -58,6 +58,15 @@ pub fn mention(prompt: &str, notes: &mut Notes) {
     for text in found.into_iter().flatten() {
         notes.add(About::Foreign, quoted(&text));
     }
+    if let Some(line) = prompt.lines().find(|line| is_picture_info(line)) {
+        notes.add(About::PictureInfo, quoted(line));
+    }
+}
+
+/// Whether a line is one of those that A1111 writes behind the prompt into its pictures.
+fn is_picture_info(line: &str) -> bool {
+    let line = line.trim_start();
+    line.starts_with("Negative prompt:") || (line.starts_with("Steps: ") && line.contains(", "))
 }
 
 /// Where a word stands by itself in a text.
@@ -113,6 +122,11 @@ mod tests {
             ("__hair__, smile", "“__hair__” is read letter by letter"),
             ("embedding:bad-hands-5, hat", "“embedding:bad-hands-5,” is"),
             ("hat\n# no cat", "“# no cat” is read letter by letter"),
+            (
+                "hat\nNegative prompt: cat\nSteps: 20, Sampler: Euler, Seed: 1",
+                "From “Negative prompt: cat” on it looks like",
+            ),
+            ("hat\nSteps: 20, Sampler: Euler", "From “Steps: 20, Sampler"),
             ("<lora:x:1>", "“<lora:x:1>” is left out of the prompt"),
         ] {
             let said = said(prompt);

@@ -18,6 +18,8 @@ pub enum About {
     Together,
     /// What other programs' extensions understand.
     Foreign,
+    /// What A1111 writes into its pictures behind the prompt.
+    PictureInfo,
     /// What A1111 understands and ComfyUI does not.
     OnlyA1111,
     /// What stands where a weight is expected.
@@ -60,6 +62,10 @@ impl fmt::Display for Note {
             About::Foreign => write!(
                 f,
                 "{list} {are} read letter by letter: wildcards, choices, comments and embeddings are not understood in a prompt."
+            ),
+            About::PictureInfo => write!(
+                f,
+                "From {list} on it looks like a picture's parameters as A1111 keeps them, and is read as words. Leave only the prompt, and set the rest where it belongs."
             ),
             About::OnlyA1111 => write!(
                 f,

@@ -108,6 +108,10 @@ impl Range {
     pub fn parse(self, text: &str) -> Result<f64, InvalidNumber> {
         // A real minus is what pages and word processors make of a dash.
         match text.trim().replace('\u{2212}', "-").parse() {
+            // Where a point groups thousands, 1.000 is not one.
+            Ok(value) if self.is_whole && text.contains('.') && self.check(value).is_ok() => {
+                Err(self.no_number(text))
+            }
             Ok(value) => self.check(value),
             Err(_) => Err(self.no_number(text)),
         }
@@ -127,7 +131,9 @@ impl Range {
             min: self.min,
             max: self.max,
             found: text.chars().take(QUOTE).collect(),
-            remedy: if is_quoted {
+            remedy: if is_quoted && self.is_whole && text.contains('.') {
+                "It counts something: write its digits only."
+            } else if is_quoted {
                 "Leave the quotation marks away."
             } else {
                 "Use a point for decimals, and no commas or units."
@@ -508,6 +514,16 @@ mod tests {
             "Steps must be a whole number between 1 and 100000, not 1.5. Leave the fraction away.",
             "a fraction of a step"
         );
+        let thousand = "1.000"
+            .parse::<Steps>()
+            .expect_err("one, or a thousand")
+            .to_string();
+        assert_eq!(
+            thousand,
+            "Steps must be a number between 1 and 100000, not \"1.000\". It counts something: write its digits only.",
+            "a point that groups thousands"
+        );
+        assert_eq!("1e3".parse::<Steps>().map(Steps::get), Ok(1000), "clear");
         let minus = "\u{2212}0.5".parse::<Multiplier>();
         assert_eq!(minus.map(Multiplier::get), Ok(-0.5), "a real minus");
     }
