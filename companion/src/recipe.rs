@@ -70,6 +70,11 @@ impl RecipeFile {
             })
     }
 
+    /// A refusal of what the file asks for, with its name.
+    pub fn refusal(&self, why: impl std::fmt::Display) -> BadInput {
+        BadInput::file(why, Path::new(&self.name))
+    }
+
     /// What the file asks for, over the preset of `method` for what it does not mention.
     ///
     /// A file with a whole recipe stands for itself: what it leaves out is off, not preset.
@@ -89,10 +94,7 @@ impl RecipeFile {
                 let key = printable(&path.join("."), 80);
                 let reason = printable(reason.trim_end_matches('.'), 400);
                 let why = format!("the recipe's {key:?} cannot be used ({reason})");
-                BadInput::file(
-                    format!("{why}; correct or remove it"),
-                    Path::new(&self.name),
-                )
+                self.refusal(format!("{why}; correct or remove it"))
             })?;
         }
         Ok(recipe)

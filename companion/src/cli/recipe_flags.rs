@@ -145,10 +145,12 @@ impl RecipeFlags {
         };
         self.apply(&mut recipe)?;
         self.check_idle(&recipe)?;
-        recipe
-            .check()
-            .map_err(|error| BadInput(error.to_string()))?;
-        Ok(recipe)
+        match (recipe.check(), file) {
+            (Ok(()), _) => Ok(recipe),
+            // Flags are checked one by one already, but for this one.
+            (Err(error), Some(file)) if self.multiplier.is_none() => Err(file.refusal(error)),
+            (Err(error), _) => Err(BadInput(error.to_string())),
+        }
     }
 
     /// A flag that says how a copier is trained, if one is given.
