@@ -21,6 +21,7 @@ mod memory;
 mod page;
 mod port;
 mod queue;
+mod requests;
 mod reveal;
 mod room;
 mod run;

@@ -7,8 +7,6 @@
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use mimeo_protocol::{
     ClientMessage, DeviceInfo, JobId, JobProgress, MAX_CLIENT_FRAME, PROTOCOL_VERSION, Rejection,
     RequestId, ServerMessage, codec,
@@ -17,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::guard::Guard;
 use super::jobs::Jobs;
+use super::requests::{MAX_PENDING, Requests};
 
 /// Time for the first message.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -28,8 +27,6 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const GONE_AFTER: Duration = Duration::from_secs(60);
 /// A client that takes nothing for so long is gone.
 const SEND_WITHIN: Duration = Duration::from_secs(60);
-/// Requests of one client that are worked on at once.
-const MAX_PENDING: usize = 16;
 
 /// WebSocket close codes (RFC 6455, and 4000 up for our own).
 mod close {
@@ -58,10 +55,10 @@ pub async fn serve(mut socket: WebSocket, jobs: Jobs, guard: Guard) {
     }
     let mut connection = Connection {
         socket,
+        requests: requests(jobs.clone()),
         jobs,
         sent: 0,
         removed: 0,
-        pending: FuturesUnordered::new(),
     };
     // Either way the client comes back if it wants to; what it missed is in the store.
     _ = connection.talk().await;
@@ -108,13 +105,13 @@ async fn hello(socket: &mut WebSocket, guard: &Guard) -> Result<(), Rejection> {
 
 struct Connection {
     socket: WebSocket,
+    /// What the client asked for and was not told yet.
+    requests: Requests,
     jobs: Jobs,
     /// Number of the newest event that the client has.
     sent: i64,
     /// Deleted jobs that the client was told of.
     removed: usize,
-    /// Requests that are worked on.
-    pending: FuturesUnordered<BoxFuture<'static, ServerMessage>>,
 }
 
 impl Connection {
@@ -154,7 +151,7 @@ impl Connection {
                     alive_at = Instant::now();
                     self.receive(frame).await?;
                 }
-                Some(answer) = self.pending.next() => self.send(&answer).await?,
+                answer = self.requests.next() => self.send(&answer.ok_or(Gone)?).await?,
                 Ok(()) = events.changed() => self.send_events().await?,
                 Ok(()) = order.changed() => {
                     let order = order.borrow_and_update().clone();
@@ -189,6 +186,8 @@ impl Connection {
                     }
                     let ping = Message::Ping(axum::body::Bytes::new());
                     send_message(&mut self.socket, ping).await?;
+                    // The last event of all may not have been readable when it came.
+                    events.mark_changed();
                 }
             }
         }
@@ -217,7 +216,7 @@ impl Connection {
         loop {
             let events = match self.jobs.store.events_after(self.sent).await {
                 Ok(events) => events,
-                // The store tells again with the next event.
+                // It is asked again when the next event comes, or with the next sign of life.
                 Err(error) => return self.reject(None, error.into()).await,
             };
             if events.is_empty() {
@@ -255,7 +254,7 @@ impl Connection {
 
     async fn handle(&mut self, message: ClientMessage) -> Result<(), Gone> {
         let request = message.request();
-        if self.pending.len() >= MAX_PENDING {
+        if self.requests.is_full() {
             let message = format!("{MAX_PENDING} requests are worked on already. Wait for some.");
             return self.reject(request, Rejection::Full { message }).await;
         }
@@ -267,12 +266,8 @@ impl Connection {
         {
             return self.resync(request, job, after).await;
         }
-        let jobs = self.jobs.clone();
         // Not awaited here: drawing a picture must not hold up the events.
-        self.pending.push(Box::pin(async move {
-            let answer = answer(&jobs, message).await;
-            answer.unwrap_or_else(|reason| ServerMessage::Rejected { request, reason })
-        }));
+        self.requests.begin(message);
         Ok(())
     }
 
@@ -304,6 +299,18 @@ impl Connection {
     async fn send(&mut self, message: &ServerMessage) -> Result<(), Gone> {
         send(&mut self.socket, message).await
     }
+}
+
+/// The requests of a client, of which there are none yet.
+fn requests(jobs: Jobs) -> Requests {
+    Requests::new(move |message| {
+        let jobs = jobs.clone();
+        async move {
+            let request = message.request();
+            let answer = answer(&jobs, message).await;
+            answer.unwrap_or_else(|reason| ServerMessage::Rejected { request, reason })
+        }
+    })
 }
 
 /// Does what a request asks for.
