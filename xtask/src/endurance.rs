@@ -6,7 +6,7 @@ use crate::workspace::{Workspace, finish, succeeds};
 
 /// Folder of the fuzz targets, and their names.
 const FUZZ: &str = "tests/fuzz";
-const TARGETS: [&str; 3] = ["protocol", "image", "lora"];
+const TARGETS: [&str; 4] = ["protocol", "image", "lora", "settings"];
 
 #[derive(clap::Args)]
 pub struct FuzzArguments {
@@ -68,6 +68,7 @@ fn seed_corpora(workspace: &Workspace) -> Result<()> {
         ("image", "tests/fixtures/pictures"),
         ("lora", "tests/fixtures"),
         ("lora", "tests/fixtures/loras"),
+        ("settings", "tests/fuzz/seeds/settings"),
     ];
     for (target, folder) in seeds {
         let corpus = workspace.path(&format!("{FUZZ}/corpus/{target}"));
@@ -82,7 +83,23 @@ fn seed_corpora(workspace: &Workspace) -> Result<()> {
             }
         }
     }
+    seed_prompts(workspace)?;
     seed_loras_of_peft(workspace)
+}
+
+/// The prompts of the parity tests, each a text of its own.
+fn seed_prompts(workspace: &Workspace) -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Case {
+        prompt: String,
+    }
+    let cases = std::fs::read(workspace.path("tests/fixtures/prompts.json"))?;
+    let cases: Vec<Case> = serde_json::from_slice(&cases)?;
+    let corpus = workspace.path(&format!("{FUZZ}/corpus/settings"));
+    for (number, case) in cases.into_iter().enumerate() {
+        std::fs::write(corpus.join(format!("prompt-{number}")), case.prompt)?;
+    }
+    Ok(())
 }
 
 /// A LoRA of PEFT's is two files, which the target takes with a line between them.
