@@ -142,20 +142,11 @@ fn free_cells(base: &Base, mask: &Mask) -> Result<Tensor<4>, EngineError> {
 #[cfg(test)]
 mod tests {
     use mimeo_base::ExamplePair;
-    use mimeo_checkpoint::EmbeddedFolder;
     use mimeo_image::{decode, decode_mask, mae_weighted};
 
     use super::*;
-    use crate::runtime::{Compute, DeviceChoice, block_on};
-
-    fn bundled() -> Base {
-        let folder = EmbeddedFolder {
-            name: mimeo_base::NAME,
-            files: mimeo_base::files(),
-        };
-        let compute = block_on(Compute::choose(&DeviceChoice::Cpu)).expect("a CPU");
-        block_on(Base::load(&folder, &compute.device, &mut |_| ())).expect("it is bundled")
-    }
+    use crate::bundled;
+    use crate::runtime::block_on;
 
     /// The bundled pair of this edit: A, B and where they differ.
     fn example(edit: &str) -> (&'static ExamplePair, [Rgb; 2], Mask) {
@@ -185,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_the_prompt_adds_shows_in_the_mask_and_nothing_changes_elsewhere() {
-        let base = bundled();
+        let base = bundled::base();
         let (pair, [original, target], mask) = example("glasses");
         let drawn = draw(&base, &original, &mask, pair.target_caption).expect("it fits");
 
@@ -210,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_in_a_sentence() {
-        let base = bundled();
+        let base = bundled::base();
         let sentence = |size: (u32, u32), mask: (u32, u32), value: u8| {
             let picture = Rgb::filled(size.0, size.1, [9; 3]);
             let values = vec![value; (mask.0 * mask.1) as usize];

@@ -10,6 +10,8 @@
 
 pub mod artifact;
 pub mod base;
+#[cfg(test)]
+mod bundled;
 mod calibrate;
 pub mod error;
 pub mod event;

@@ -276,23 +276,18 @@ fn adapted_path(weight: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_checkpoint::EmbeddedFolder;
     use mimeo_protocol::ModelSize;
 
     use super::*;
-    use crate::runtime;
+    use crate::{bundled, runtime};
 
-    fn bundled() -> BaseShape {
-        let folder = EmbeddedFolder {
-            name: mimeo_base::NAME,
-            files: mimeo_base::files(),
-        };
-        runtime::block_on(BaseShape::read(&folder)).unwrap()
+    fn shape() -> BaseShape {
+        runtime::block_on(BaseShape::read(&bundled::folder())).unwrap()
     }
 
     #[test]
     fn a_photo_needs_no_more_than_the_size_at_which_it_is_trained() {
-        let (base, device) = (bundled(), Device::flex());
+        let (base, device) = (shape(), Device::flex());
         let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
         let need = |size| base.memory_need(&recipe, size, &device);
         assert_eq!(need(Some((4096, 4096))), need(None), "it is made smaller");

@@ -216,20 +216,10 @@ fn shown(prompt: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_checkpoint::EmbeddedFolder;
-
     use super::*;
     use crate::base::read_back;
-    use crate::runtime::{Compute, DeviceChoice, block_on};
-
-    fn bundled() -> Base {
-        let folder = EmbeddedFolder {
-            name: mimeo_base::NAME,
-            files: mimeo_base::files(),
-        };
-        let compute = block_on(Compute::choose(&DeviceChoice::Cpu)).expect("a CPU");
-        block_on(Base::load(&folder, &compute.device, &mut |_| ())).expect("it is bundled")
-    }
+    use crate::bundled;
+    use crate::runtime::block_on;
 
     fn numbers(states: &Tensor<3>) -> Vec<f32> {
         block_on(read_back(states.clone())).expect("f32")
@@ -237,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_prompt_is_as_long_as_it_needs_and_what_is_not_understood_is_said() {
-        let base = bundled();
+        let base = bundled::base();
         let long = ["glasses"; 40].join(", ");
         let (long, in_two) = (long.as_str(), "has 79 tokens and is read in 2 chunks");
         for (prompt, syntax, tokens, parts) in [
@@ -287,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_prompt_is_the_same_whatever_is_read_beside_it() {
-        let base = bundled();
+        let base = bundled::base();
         let long = ["glasses"; 40].join(", ");
         let prompts = ["(glasses:1.4), smile", "", &long, "[hat] BREAK (smile)"];
         for syntax in [
@@ -310,7 +300,7 @@ mod tests {
 
     #[test]
     fn an_endless_prompt_is_refused_in_a_sentence() {
-        let base = bundled();
+        let base = bundled::base();
         for prompt in ["glasses ".repeat(2000), "BREAK ".repeat(30)] {
             let refused = base.encode_prompt(&prompt, PromptSyntax::A1111);
             let sentence = refused.expect_err("it is too long").to_string();
