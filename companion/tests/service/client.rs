@@ -7,8 +7,8 @@ use mimeo_checkpoint::{Array, LoraFile, LoraModule, Precision};
 use mimeo_protocol::{
     BaseId, BlobId, Canvas, ClientMessage, CopierChoice, FileKind, JobControl, JobEvent,
     JobEventKind, JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase,
-    PreviewRequest, PromptSyntax, Recipe, RequestId, ResultFile, ServerMessage, Share, Snapshot,
-    Steps, TrainJob, codec,
+    PreviewPlan, PreviewRequest, PromptSyntax, Recipe, RequestId, ResultFile, ServerMessage, Share,
+    Snapshot, Steps, TrainJob, codec,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
@@ -316,6 +316,16 @@ pub async fn receive(
 
 pub fn blob_id(bytes: &[u8]) -> BlobId {
     BlobId::from_sha256(Sha256::digest(bytes).into())
+}
+
+/// Previews at every third step, at all strengths.
+pub fn previews() -> PreviewPlan {
+    PreviewPlan {
+        every: Steps::constant(3),
+        prompt: "a girl".to_owned(),
+        seed: 7,
+        strengths: PreviewPlan::STRENGTHS.to_vec(),
+    }
 }
 
 /// A picture of somebody, by the bundled base alone.

@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use mimeo_protocol::{
-    ClientMessage, FileKind, JobEventKind, JobState, LoraRef, LossPoint, Phase, PreviewPlan,
-    PreviewRequest, ServerMessage, Steps, Strength,
+    ClientMessage, FileKind, JobEventKind, JobState, LoraRef, LossPoint, Phase, PreviewRequest,
+    ServerMessage, Steps, Strength,
 };
 
-use crate::client::{Client, assert_gapless, portrait};
+use crate::client::{Client, assert_gapless, portrait, previews};
 use crate::companion::Companion;
 
 #[tokio::test]
@@ -16,12 +16,7 @@ async fn a_whole_job_with_previews_scores_and_files() {
     let mut client = companion.client().await;
     let mut job = client.quick_copier_job("眼鏡").await;
     job.scores = true;
-    job.previews = Some(PreviewPlan {
-        every: Steps::constant(3),
-        prompt: "a girl".to_owned(),
-        seed: 7,
-        strengths: PreviewPlan::STRENGTHS.to_vec(),
-    });
+    job.previews = Some(previews());
     let id = client.submit(job).await;
     assert_eq!(client.until_over(id).await, JobState::Finished);
     assert_gapless(&client.events, id, 1);

@@ -7,11 +7,10 @@ use mimeo_checkpoint::safetensors::write_f32;
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
     BaseId, BatchSize, ClientMessage, CopierChoice, CopierId, JobEventKind, JobState, LearningRate,
-    LrSchedule, MemoryPlan, Multiplier, Precision, PreviewPlan, Rank, Rejection, ServerMessage,
-    Steps, TrainJob,
+    LrSchedule, MemoryPlan, Multiplier, Precision, Rank, Rejection, ServerMessage, Steps, TrainJob,
 };
 
-use crate::client::{Client, blob_id};
+use crate::client::{Client, blob_id, previews};
 use crate::companion::Companion;
 use crate::http;
 
@@ -159,12 +158,7 @@ async fn without_room_for_previews_a_job_still_comes_to_its_result() {
     // All but less than a preview takes.
     let filler = noise((1 << 20) - taken - 4000);
     client.upload(&filler).await;
-    job.previews = Some(PreviewPlan {
-        every: Steps::constant(3),
-        prompt: "a girl".to_owned(),
-        seed: 7,
-        strengths: PreviewPlan::STRENGTHS.to_vec(),
-    });
+    job.previews = Some(previews());
     let id = client.submit(job).await;
     assert_eq!(
         client.until_over(id).await,

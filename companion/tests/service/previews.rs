@@ -3,10 +3,10 @@
 use mimeo_image::{Rgb, decode, decode_mask};
 use mimeo_protocol::{
     BaseId, BlobId, Canvas, JobControl, JobEventKind, JobState, LoraRef, Method, Phase,
-    PreviewPlan, PreviewRequest, PromptSyntax, Rejection, ServerMessage, Steps, Strength,
+    PreviewPlan, PreviewRequest, PromptSyntax, Rejection, ServerMessage, Strength,
 };
 
-use crate::client::{Client, blob_id, portrait};
+use crate::client::{Client, blob_id, portrait, previews};
 use crate::companion::Companion;
 
 async fn picture(client: &Client, id: BlobId) -> Rgb {
@@ -211,10 +211,8 @@ async fn a_preview_that_cannot_be_read_ends_a_job_before_it_trains() {
     let mut client = companion.client().await;
     let mut job = client.quick_job("endless").await;
     job.previews = Some(PreviewPlan {
-        every: Steps::constant(3),
         prompt: "BREAK ".repeat(30),
-        seed: 1,
-        strengths: PreviewPlan::STRENGTHS.to_vec(),
+        ..previews()
     });
     let job = client.submit(job).await;
     let JobState::Failed { message } = client.until_over(job).await else {
