@@ -3,9 +3,7 @@
 use std::rc::Rc;
 
 use mimeo_checkpoint::lora_file::{put_together, survey};
-use mimeo_checkpoint::{
-    AsyncReadAt, BoxFuture, CheckpointError, LoraFileError, SafetensorsFile, check_range, printable,
-};
+use mimeo_checkpoint::{LoraFileError, MemoryFile, SafetensorsFile, printable};
 
 /// What PEFT calls the two files that make one LoRA.
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -100,42 +98,11 @@ pub async fn pack(name: &str, bytes: Vec<u8>, config: Option<&[u8]>) -> Result<P
     })
 }
 
+/// Opens bytes that are handed back: a LoRA may fill half of what a page may take.
 async fn open(name: &str, bytes: &Rc<Vec<u8>>) -> Result<SafetensorsFile, String> {
-    let file = Lent {
-        name: name.to_owned(),
-        bytes: Rc::clone(bytes),
-    };
+    let file = MemoryFile::shared(name, Rc::clone(bytes));
     let opened = SafetensorsFile::open(Box::new(file)).await;
     opened.map_err(|error| error.to_string())
-}
-
-/// Bytes that are read and handed back: a LoRA may fill half of what a page may take.
-struct Lent {
-    name: String,
-    bytes: Rc<Vec<u8>>,
-}
-
-impl AsyncReadAt for Lent {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn size(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-
-    fn read_at(
-        &self,
-        offset: u64,
-        length: usize,
-    ) -> BoxFuture<'_, Result<Vec<u8>, CheckpointError>> {
-        Box::pin(async move {
-            check_range(self, offset, length)?;
-            let start = offset as usize;
-            let range = self.bytes.get(start..start + length);
-            Ok(range.unwrap_or_default().to_vec())
-        })
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! reads: a file on disk and bytes in memory do so here, a browser's Blob in `mimeo-worker`. This is the one
 //! place of the crate where a platform shows (the other of the project is the engine's runtime).
 
-use std::{borrow::Cow, fs::File, io, path::Path, pin::Pin};
+use std::{borrow::Cow, fs::File, io, ops::Deref, path::Path, pin::Pin};
 
 use crate::CheckpointError;
 
@@ -96,11 +96,13 @@ impl AsyncReadAt for DiskFile {
     }
 }
 
-/// Bytes in memory, owned or built into the program.
+/// Bytes in memory.
+///
+/// - `B`: what holds them; by itself owned or built into the program
 #[derive(Debug, Clone)]
-pub struct MemoryFile {
+pub struct MemoryFile<B = Cow<'static, [u8]>> {
     name: String,
-    bytes: Cow<'static, [u8]>,
+    bytes: B,
 }
 
 impl MemoryFile {
@@ -113,13 +115,25 @@ impl MemoryFile {
     }
 }
 
-impl AsyncReadAt for MemoryFile {
+impl<B: Deref<Target: AsRef<[u8]>>> MemoryFile<B> {
+    /// The same of bytes that somebody else holds as well, such as an [`Rc`](std::rc::Rc).
+    pub fn shared(name: impl Into<String>, bytes: B) -> Self {
+        let name = name.into();
+        Self { name, bytes }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        (*self.bytes).as_ref()
+    }
+}
+
+impl<B: Deref<Target: AsRef<[u8]>>> AsyncReadAt for MemoryFile<B> {
     fn name(&self) -> &str {
         &self.name
     }
 
     fn size(&self) -> u64 {
-        self.bytes.len() as u64
+        self.bytes().len() as u64
     }
 
     fn read_at(
@@ -131,7 +145,7 @@ impl AsyncReadAt for MemoryFile {
             check_range(self, offset, length)?;
             // The range is inside the bytes, so `offset` fits the platform's usize.
             let start = offset as usize;
-            Ok(self.bytes[start..start + length].to_vec())
+            Ok(self.bytes()[start..start + length].to_vec())
         })
     }
 }
@@ -209,13 +223,17 @@ mod tests {
 
     #[test]
     fn disk_and_memory_give_the_same_bytes() {
+    use std::rc::Rc;
+
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("numbers");
         std::fs::write(&path, b"0123456789").unwrap();
 
         let on_disk = DiskFile::open(&path).unwrap();
         let in_memory = MemoryFile::new("numbers", b"0123456789".as_slice());
-        for source in [&on_disk as &dyn AsyncReadAt, &in_memory] {
+        let held = Rc::new(b"0123456789".to_vec());
+        let shared = MemoryFile::shared("numbers", Rc::clone(&held));
+        for source in [&on_disk as &dyn AsyncReadAt, &in_memory, &shared] {
             assert_eq!(source.size(), 10, "size of {}", source.name());
             let middle = block_on(source.read_at(3, 4)).unwrap();
             assert_eq!(middle, b"3456", "middle of {}", source.name());
@@ -227,6 +245,8 @@ mod tests {
     #[test]
     fn a_range_past_the_end_is_refused_before_it_is_allocated() {
         let source = MemoryFile::new("short", vec![0; 10]);
+        drop(shared);
+        assert!(Rc::try_unwrap(held).is_ok(), "handed back, not copied");
         for (offset, length) in [(0, 11), (10, 1), (u64::MAX, 1), (1, usize::MAX)] {
             let answer = block_on(source.read_at(offset, length));
             assert!(
