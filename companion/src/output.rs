@@ -390,7 +390,8 @@ fn wait_for_line(typed: Option<&Mutex<Receiver<String>>>) -> Option<String> {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder that a file is in, also of a name without one.
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

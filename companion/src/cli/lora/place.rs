@@ -9,6 +9,7 @@ use mimeo_checkpoint::{
 };
 
 use crate::exit::BadInput;
+use crate::output::folder_of;
 
 /// What PEFT's `save_pretrained` and diffusers' `save_lora_weights` call their files.
 const WEIGHTS: [&str; 2] = [
@@ -62,8 +63,7 @@ impl Place {
         if !file.tensors().keys().any(|key| is_saved_by_peft(key)) || !path.is_file() {
             return Ok(None);
         }
-        let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        let folder = DiskFolder::new(folder.unwrap_or(Path::new(".")))?;
+        let folder = DiskFolder::new(folder_of(&path))?;
         let text = read_text(&folder, CONFIG, MAX_CONFIG_BYTES).await?;
         AdapterConfig::read(&text, &path.display().to_string()).map(Some)
     }
