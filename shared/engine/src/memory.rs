@@ -10,12 +10,14 @@ use burn::tensor::Device;
 use mimeo_checkpoint::Folder;
 use mimeo_checkpoint::folder::{open_weights, read_json};
 use mimeo_checkpoint::names::Component;
+use mimeo_diffusion::tokenizer::MAX_TOKENS;
 use mimeo_diffusion::{UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
 use crate::base::{COMPONENTS, MAX_CONFIG_BYTES, native_side, side_multiple};
 use crate::error::EngineError;
+use crate::prompt::about_chunks;
 use crate::thumbnail;
 
 /// Bytes of an f32.
@@ -28,6 +30,9 @@ const PER_RESNET: u64 = 4;
 /// adapted projections, query, key, value and answer of two attentions, and twelve times the width
 /// between the two linears of the feed-forward.
 const PER_TRANSFORMER: u64 = 30;
+/// Numbers a channel that the second attention of a transformer block keeps for each token of the
+/// prompt: key and value. Those of one chunk are no more than what is counted above.
+const PER_TOKEN: u64 = 2;
 /// How much wider than the block the feed-forward's first linear is: four times, and its gate.
 const FEED_FORWARD: u64 = 8;
 /// What the backward pass takes beside what was kept, in halves: measured on the bundled base, a row
@@ -160,7 +165,9 @@ impl BaseShape {
         let (rows, columns) = (height / downscale, width / downscale);
         let batch = passes.iter().map(|pass| pass.batch_size.get() as usize);
         let in_flight = rows_in_flight(batch.max().unwrap_or(1), device) as u64;
-        let kept = kept_per_row(unet, rows, columns) * in_flight;
+        let chunks = about_chunks(&recipe.prompt, recipe.prompt_syntax).max(1);
+        let beyond = ((chunks - 1) * MAX_TOKENS) as u64;
+        let kept = kept_per_row(unet, (rows, columns), beyond) * in_flight;
         let in_training = kept * HALVES_WITH_BACKWARD / 2;
         let widest = vae.block_out_channels.first().copied().unwrap_or_default() as u64;
         let decoder_tensor = widest * 2 * width * height;
@@ -232,8 +239,11 @@ fn rows_in_flight(batch: usize, device: &Device) -> usize {
     batch.min(per_task * threads)
 }
 
-/// Numbers that the UNet keeps for one row, for a latent of `rows` x `columns`.
-fn kept_per_row(config: &UNetConfig, rows: u64, columns: u64) -> u64 {
+/// Numbers that the UNet keeps for one row.
+///
+/// - `rows`, `columns`: of the latent
+/// - `tokens`: of the prompt beyond its first chunk
+fn kept_per_row(config: &UNetConfig, (rows, columns): (u64, u64), tokens: u64) -> u64 {
     let levels = config.block_out_channels.len();
     let layers = config.layers_per_block as u64;
     let mut kept = 0;
@@ -251,6 +261,7 @@ fn kept_per_row(config: &UNetConfig, rows: u64, columns: u64) -> u64 {
             transformers += depth;
         }
         kept += size * (resnets * PER_RESNET + transformers * PER_TRANSFORMER);
+        kept += *channels as u64 * tokens * transformers * PER_TOKEN;
     }
     kept
 }
@@ -293,6 +304,26 @@ mod tests {
         assert_eq!(need(Some((4096, 4096))), need(None), "it is made smaller");
         let wide = need(Some((4096, 2048))).activations_bytes;
         assert!(wide < need(None).activations_bytes, "half as high: {wide}");
+    }
+
+    #[test]
+    fn a_long_prompt_needs_more_and_one_of_one_chunk_no_more_than_none() {
+        let (base, device) = (shape(), Device::flex());
+        let need = |prompt: &str| {
+            let recipe = Recipe {
+                prompt: prompt.to_owned(),
+                ..Recipe::preset(Method::Addift, ModelSize::Small)
+            };
+            base.memory_need(&recipe, None, &device).activations_bytes
+        };
+        assert_eq!(need("glasses"), need(""), "of one chunk");
+        let needs = [1, 2, 5, 20].map(|count| need(&vec!["hat"; count].join(" BREAK ")));
+        assert!(needs.is_sorted_by(|a, b| a < b), "ever more: {needs:?}");
+        assert_eq!(
+            needs[2] - needs[1],
+            (needs[1] - needs[0]) * 3,
+            "the same for each chunk"
+        );
     }
 
     #[test]

@@ -194,6 +194,29 @@ impl Base {
     }
 }
 
+/// About how many chunks a prompt has, for whoever has no vocabulary: most words and every sign are a
+/// token of CLIP's, and long words are several.
+pub(crate) fn about_chunks(prompt: &str, syntax: PromptSyntax) -> usize {
+    /// Letters of a word that are about one token.
+    const LETTERS: usize = 6;
+    let tokens = |words: &str| {
+        let words = words.split_whitespace().map(|word| {
+            let letters = word.chars().filter(|c| c.is_alphanumeric()).count();
+            letters.div_ceil(LETTERS) + word.chars().count() - letters
+        });
+        vec![0; words.sum()]
+    };
+    let pieces = read(prompt, syntax).pieces.into_iter();
+    let pieces = pieces.map(|piece| match piece {
+        Piece::Words { words, weight } => Piece::Words {
+            words: tokens(&words),
+            weight,
+        },
+        Piece::Break => Piece::Break,
+    });
+    chunks(pieces, syntax, None).len().min(MAX_CHUNKS)
+}
+
 /// The weights of a chunk as the text encoder reads it: start, end and what fills up stay as they are.
 fn framed(weights: &[f32]) -> [f32; MAX_TOKENS] {
     let mut framed = [1.0; MAX_TOKENS];
@@ -296,6 +319,31 @@ mod tests {
                 assert!(apart < 1e-4, "{prompt} as {syntax:?}: {apart} apart");
             }
         }
+    }
+
+    #[test]
+    fn about_as_many_chunks_are_guessed_as_there_are() {
+        let base = bundled::base();
+        for prompt in [
+            "",
+            "glasses, smile",
+            &["glasses"; 40].join(", "),
+            &"a girl with long brown hair in a garden, upper body, ".repeat(9),
+            "hat BREAK smile BREAK (beard:1.2)",
+        ] {
+            for syntax in [PromptSyntax::A1111, PromptSyntax::Comfy, PromptSyntax::Cut] {
+                let exact = base
+                    .count_chunks(&[prompt], syntax)
+                    .expect("it can be read")[0];
+                let guessed = about_chunks(prompt, syntax);
+                assert!(
+                    guessed.abs_diff(exact) <= exact / 3,
+                    "{guessed} of {exact}: {prompt} as {syntax:?}"
+                );
+            }
+        }
+        let endless = about_chunks(&"BREAK ".repeat(90), PromptSyntax::A1111);
+        assert_eq!(endless, MAX_CHUNKS, "more are refused");
     }
 
     #[test]
