@@ -108,7 +108,8 @@ fn emphasised(text: &str, notes: &mut Notes) -> Vec<Run> {
     let (mut round, mut square) = (Vec::new(), Vec::new());
     let weigh = |runs: &mut [Run], factor: f64| {
         for run in runs {
-            run.weight *= factor;
+            // Infinity and then 0 would be no number.
+            run.weight = (run.weight * factor).clamp(f64::MIN, f64::MAX);
         }
     };
     let mut at = 0;
@@ -175,9 +176,12 @@ fn closing_weight(text: &str) -> Option<(Result<f64, &str>, usize)> {
     let (inside, _) = text.strip_prefix(':')?.split_once(')')?;
     let written = inside.trim();
     let is_of_a_number = |c: char| c.is_ascii_digit() || ".+-".contains(c);
-    let weight = written.chars().all(is_of_a_number).then(|| written.parse());
+    let weight = written
+        .chars()
+        .all(is_of_a_number)
+        .then(|| written.parse::<f64>());
     match weight {
-        Some(Ok(weight)) => Some((Ok(weight), inside.len() + 2)),
+        Some(Ok(weight)) if weight.is_finite() => Some((Ok(weight), inside.len() + 2)),
         _ if is_attempt(written) => Some((Err(written), 0)),
         _ => None,
     }
@@ -361,6 +365,26 @@ mod tests {
                 "“120%” is no weight",
             ),
             (
+                "(smile:nan)",
+                vec![words("smile:nan", 1.1)],
+                "“nan” is no weight",
+            ),
+            (
+                "(smile: -Infinity )",
+                vec![words("smile: -Infinity ", 1.1)],
+                "“-Infinity” is no weight",
+            ),
+            (
+                "(smile:1e9)",
+                vec![words("smile:1e9", 1.1)],
+                "“1e9” is no weight",
+            ),
+            (
+                "(smile:12345)",
+                vec![words("smile", 100.0)],
+                "The weight of “smile” is held at 100",
+            ),
+            (
                 "sad :( girl",
                 vec![words("sad :", 1.0), words(" girl", 1.1)],
                 "The bracket before “girl” is not closed",
@@ -373,5 +397,15 @@ mod tests {
             assert!(said.starts_with(part), "{prompt}: {said}");
         }
         assert_eq!(read("happy :) girl").notes, [], "a letter");
+        let endless = "9".repeat(400);
+        let reading = read(&format!("(smile:{endless})"));
+        let said = reading.notes[0].to_string();
+        assert!(
+            said.contains("is no weight"),
+            "more than a number holds: {said}"
+        );
+        let long = "9".repeat(300);
+        let reading = read(&format!("(((smile:{long}):{long}):0)"));
+        assert_eq!(reading.pieces, [words("smile", 0.0)], "0 is 0");
     }
 }

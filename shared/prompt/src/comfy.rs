@@ -188,8 +188,11 @@ mod tests {
             let said = said.unwrap_or_default();
             assert!(said.starts_with("A bracket in "), "{prompt}: {said}");
         }
-        let said = read("(b:1,2)").notes[0].to_string();
-        assert!(said.starts_with("“1,2” is no weight"), "{said}");
+        for written in ["1,2", "nan", "-inf", "Infinity"] {
+            let said = read(&format!("(b:{written})")).notes[0].to_string();
+            let expected = format!("“{written}” is no weight");
+            assert!(said.starts_with(&expected), "{said}");
+        }
     }
 
     #[test]

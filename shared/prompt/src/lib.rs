@@ -158,7 +158,9 @@ fn pieces(runs: impl IntoIterator<Item = Run>, notes: &mut Notes) -> Vec<Piece> 
 fn is_attempt(text: &str) -> bool {
     let text = text.trim();
     let is_of_a_number = |c: char| c.is_ascii_digit() || ".,+-%eE".contains(c);
-    text.chars().any(|c| c.is_ascii_digit()) && text.chars().all(is_of_a_number)
+    let is_number = text.chars().any(|c| c.is_ascii_digit()) && text.chars().all(is_of_a_number);
+    // "nan", "inf" and "infinity", in any case: numbers to Python and Rust, and weights to nobody.
+    is_number || text.parse().is_ok_and(|number: f64| !number.is_finite())
 }
 
 #[cfg(test)]
