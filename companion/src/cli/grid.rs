@@ -6,7 +6,7 @@ use clap::Args;
 use mimeo_engine::LoraStack;
 use mimeo_engine::sample::{sample, total_steps};
 use mimeo_image::{Rgb, Sheet, SheetRow};
-use mimeo_protocol::{Multiplier, parse_seed};
+use mimeo_protocol::parse_seed;
 use serde::Serialize;
 
 use super::base::ComputeArgs;
@@ -14,7 +14,7 @@ use super::lora;
 use super::number::whole;
 use super::pictures::save_png;
 use super::sample::{DrawArgs, tell_prompts};
-use crate::exit::Exit;
+use crate::exit::{BadInput, Exit};
 use crate::output::{Claims, Existing, Format};
 use crate::progress::Report;
 
@@ -33,10 +33,11 @@ pub struct Grid {
     #[arg(
         long,
         value_delimiter = ',',
+        value_parser = lora::strength,
         default_value = "-1,0,1",
         allow_hyphen_values = true
     )]
-    strengths: Vec<Multiplier>,
+    strengths: Vec<f64>,
     /// Seed of every picture
     #[arg(long, default_value_t = 0, value_parser = parse_seed, allow_hyphen_values = true)]
     seed: u64,
@@ -82,35 +83,40 @@ impl Grid {
             .map(|prompt| (prompt.clone(), self.seed))
             .collect();
         let request = self.draw.request(&base, pictures);
+        let mut sheet = self.sheet(&prompts);
+        // Not after minutes of drawing.
+        sheet
+            .check_size(request.size)
+            .map_err(|error| BadInput(error.to_string()))?;
         tell_prompts(&request, &base, report)?;
         let total = total_steps(&base, &request)?;
         report.begin("Drawing", total * self.strengths.len() as u32);
         let mut columns = Vec::new();
         for (before, strength) in (0..).zip(&self.strengths) {
-            let stack = LoraStack::none().with(&lora.network, strength.get());
+            let stack = LoraStack::none().with(&lora.network, *strength);
             let progress = |done| report.advance(before * total + done);
             columns.push(sample(&base, &request, &stack, progress).await?);
         }
 
-        let sheet = Sheet {
-            title: self
-                .lora
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            columns: self
-                .strengths
-                .iter()
-                .map(|strength| format!("strength {strength}"))
-                .collect(),
-            rows: rows(prompts, &columns),
-            scale: self.scale,
-        };
+        sheet.rows = rows(prompts, &columns);
         let out = save_png(&out, &sheet.render()?, report)?;
         let text = format!("Saved {out:?}");
         report.result(&GridResult { out }, &text);
         Ok(Exit::Done)
+    }
+
+    /// The sheet without its pictures.
+    fn sheet(&self, prompts: &[String]) -> Sheet {
+        let title = self.lora.file_stem().unwrap_or_default();
+        let strengths = self.strengths.iter();
+        Sheet {
+            title: title.to_string_lossy().into_owned(),
+            columns: strengths
+                .map(|strength| format!("strength {strength}"))
+                .collect(),
+            rows: rows(prompts.to_vec(), &[]),
+            scale: self.scale,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ impl FromStr for LoraArg {
 
     fn from_str(text: &str) -> Result<Self, InvalidNumber> {
         let (path, strength) = match text.rsplit_once(':') {
-            Some((path, strength)) if !is_path(strength) => (path, STRENGTH.parse(strength)?),
+            Some((path, number)) if !is_path(number) => (path, strength(number)?),
             _ => (text, 1.0),
         };
         Ok(Self {
@@ -76,6 +76,14 @@ pub fn load(
         report.note(note);
     }
     Ok(loaded)
+}
+
+/// Reads one of several strengths.
+///
+/// # Errors
+/// When it is none.
+pub fn strength(text: &str) -> Result<f64, InvalidNumber> {
+    STRENGTH.parse(text)
 }
 
 /// What is said of a LoRA before it is used: what of it is left out.

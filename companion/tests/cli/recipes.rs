@@ -90,7 +90,7 @@ fn numbers_that_draw_nothing_are_refused() {
     for (command, words) in [
         (
             "grid --lora x.safetensors --out x.png --strengths -1,nan",
-            "Multiplier must be between",
+            "Strength must be between -8 and 8, not NaN",
         ),
         (
             "grid --lora x.safetensors --out x.png --scale 0",

@@ -230,6 +230,21 @@ pub enum ImageError {
 
     /// The encoder refused.
     #[error("The picture could not be written as PNG ({reason}); try a smaller one.")]
+    /// The sheet would take too much memory; found before anything is drawn.
+    #[error(
+        "The sheet would be {width}x{height} px, more than the {max_side} px a side or {max_megapixels} megapixels that Mimeo writes; give it fewer columns or rows, or a smaller scale."
+    )]
+    SheetTooLarge {
+        /// Width in px.
+        width: u32,
+        /// Height in px.
+        height: u32,
+        /// The most pixels a side may have.
+        max_side: u32,
+        /// The most pixels a sheet may have, in millions.
+        max_megapixels: u32,
+    },
+
     NotEncodable {
         /// The encoder's own words.
         reason: String,

@@ -1,6 +1,6 @@
 //! Contact sheets: a table of pictures with labels, as `mimeo grid` writes them.
 
-use crate::decode::check_size;
+use crate::decode::{MAX_MEGAPIXELS, MAX_SIDE, check_size};
 use crate::error::ImageError;
 use crate::rgb::Rgb;
 use crate::text::{self, Font};
@@ -37,13 +37,23 @@ pub struct SheetRow {
 }
 
 impl Sheet {
+    /// Whether the sheet can be drawn once it has its pictures; for before these are made.
+    ///
+    /// - `picture`: width and height that each will have, px
+    ///
+    /// # Errors
+    /// [`ImageError::SheetTooLarge`] when it cannot.
+    pub fn check_size(&self, picture: (u32, u32)) -> Result<(), ImageError> {
+        Layout::new(self, picture).map(|_| ())
+    }
+
     /// Draws the sheet on white.
     ///
     /// # Errors
     /// [`ImageError::SheetLayout`] when there is no picture, a row has not one for each column, or
-    /// the pictures differ in size; [`ImageError::TooLarge`] when the sheet would be.
+    /// the pictures differ in size; [`ImageError::SheetTooLarge`] when the sheet would be.
     pub fn render(&self) -> Result<Rgb, ImageError> {
-        let layout = Layout::of(self)?;
+        let layout = Layout::new(self, self.picture_size()?)?;
         let mut canvas = Rgb::filled(layout.width, layout.height, [255; 3]);
 
         for (line, text) in (0..).zip(&layout.title) {
@@ -114,8 +124,9 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(sheet: &Sheet) -> Result<Self, ImageError> {
-        let (picture_width, picture_height) = sheet.picture_size()?;
+    /// - `picture`: width and height of each, px
+    fn new(sheet: &Sheet, picture: (u32, u32)) -> Result<Self, ImageError> {
+        let (picture_width, picture_height) = picture;
         let scale = sheet.scale.max(1);
         // Saturated sums are too large as well, so the check below catches them.
         let cell = (
@@ -157,7 +168,12 @@ impl Layout {
         let height = top
             .saturating_add(table_side(sheet.rows.len(), cell.1))
             .saturating_add(MARGIN);
-        check_size(width, height)?;
+        check_size(width, height).map_err(|_too_large| ImageError::SheetTooLarge {
+            width,
+            height,
+            max_side: MAX_SIDE,
+            max_megapixels: MAX_MEGAPIXELS,
+        })?;
         Ok(Self {
             width,
             height,
@@ -252,7 +268,7 @@ mod tests {
     #[test]
     fn every_picture_is_enlarged_in_its_place() {
         let sheet = example(3, 2);
-        let layout = Layout::of(&sheet).unwrap();
+        let layout = Layout::new(&sheet, (40, 30)).unwrap();
         let canvas = sheet.render().unwrap();
         for (row, column) in [(0, 0), (0, 2), (1, 1)] {
             let (x, y) = (layout.left_of(column), layout.top_of(row));
@@ -334,9 +350,30 @@ mod tests {
         let mut sheet = example(2, 2);
         sheet.scale = u32::MAX;
         assert!(
-            matches!(sheet.render(), Err(ImageError::TooLarge { .. })),
+            matches!(sheet.render(), Err(ImageError::SheetTooLarge { .. })),
             "before allocating"
         );
+    }
+
+    #[test]
+    fn a_sheet_that_would_be_too_large_is_refused_before_there_is_a_picture() {
+        let with_columns = |count: usize| Sheet {
+            columns: vec!["strength 1".to_owned(); count],
+            ..example(0, 2)
+        };
+        let picture = (128, 128);
+        for count in [1, 10, 61, 62, 1000] {
+            let is_small = with_columns(count).check_size(picture).is_ok();
+            let pictures = vec![Rgb::filled(128, 128, [0; 3]); count];
+            let mut drawn = with_columns(count);
+            for row in &mut drawn.rows {
+                row.pictures.clone_from(&pictures);
+            }
+            assert_eq!(drawn.render().is_ok(), is_small, "of {count} columns");
+        }
+        let error = with_columns(1000).check_size(picture).unwrap_err();
+        let sentence = error.to_string();
+        assert!(sentence.contains("fewer columns"), "what to do: {sentence}");
     }
 
     #[test]
