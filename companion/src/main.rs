@@ -5,6 +5,7 @@ mod base;
 mod cli;
 mod console;
 mod exit;
+mod input;
 mod interrupt;
 mod output;
 mod progress;

@@ -164,7 +164,7 @@ impl OutFile {
         let ends_as_folder =
             ends_as_folder.is_some_and(|last| std::path::is_separator(char::from(*last)));
         if path.file_name().is_none() || ends_as_folder {
-            return refuse("this is no name for a file; end it with one");
+            return refuse("this names a folder; put a file's name behind it");
         }
         let mut place = path.to_path_buf();
         // Not `exists()`, which a broken link passes.
@@ -175,6 +175,9 @@ impl OutFile {
                         let why = format!("the link leads nowhere ({error}); remove it");
                         BadInput::file(why, path)
                     })?;
+                }
+                if place.is_dir() {
+                    return refuse("this is a folder; put a file's name behind it");
                 }
                 if !place.is_file() {
                     return refuse("there is something else than a file here; choose another name");

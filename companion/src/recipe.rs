@@ -6,13 +6,14 @@
 use std::path::Path;
 
 use mimeo_checkpoint::metadata::RECIPE;
-use mimeo_checkpoint::{DiskFile, SafetensorsFile, printable};
+use mimeo_checkpoint::{DiskFile, SafetensorsFile, Stranger, printable, text_of};
 use mimeo_protocol::{Method, ModelSize, Recipe};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
 
 use crate::exit::BadInput;
+use crate::input;
 
 /// Far above any recipe.
 const MAX_BYTES: u64 = 1 << 20;
@@ -36,7 +37,7 @@ impl RecipeFile {
         let name = path.display().to_string();
         let json = if path
             .extension()
-            .is_some_and(|extension| extension == "safetensors")
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
         {
             from_lora(path).await?
         } else {
@@ -55,19 +56,27 @@ impl RecipeFile {
             .and_then(|method| Method::deserialize(method).ok())
     }
 
-    /// What to say about tables of the file that do nothing with this method. A whole recipe has all
-    /// of them, whichever method it is for.
+    /// What to say about a file that sets nothing, and about tables of it that do nothing with this
+    /// method. A whole recipe has all of them, whichever method it is for.
     pub fn idle(&self, method: Method) -> impl Iterator<Item = String> {
+        let sets_nothing = self.json.as_object().is_some_and(Map::is_empty);
+        let empty = sets_nothing.then(|| {
+            let name = &self.name;
+            format!(
+                "The recipe sets nothing, so all is as it is preset for method {method}: {name:?}."
+            )
+        });
         let is_whole = Recipe::deserialize(&self.json).is_ok();
         let tables = [("copier", Method::Copier), ("addift", Method::Addift)];
-        tables
+        let tables = tables
             .into_iter()
             .filter(move |(table, owner)| {
                 !is_whole && *owner != method && self.json.get(table).is_some()
             })
             .map(move |(table, owner)| {
                 format!("The recipe's table {table} is for method {owner} and does nothing with method {method}.")
-            })
+            });
+        empty.into_iter().chain(tables)
     }
 
     /// A refusal of what the file asks for, with its name.
@@ -102,20 +111,14 @@ impl RecipeFile {
 }
 
 fn read_text(path: &Path) -> Result<String, BadInput> {
-    let unreadable = |error: std::io::Error| {
-        BadInput::file(
-            format!("the recipe cannot be read ({error}); check the path"),
-            path,
-        )
-    };
-    let info = std::fs::metadata(path).map_err(unreadable)?;
-    if !info.is_file() || info.len() > MAX_BYTES {
-        return Err(BadInput::file(
-            "this is no recipe file; choose another one",
-            path,
-        ));
-    }
-    std::fs::read_to_string(path).map_err(unreadable)
+    text_of(&input::read(path, "recipe", MAX_BYTES)?).map_err(|stranger| {
+        let Stranger { found, remedy } = stranger;
+        let remedy = match stranger {
+            Stranger::EMPTY => "write what is to differ into it, or leave out --recipe",
+            _ => remedy,
+        };
+        BadInput::file(format!("the recipe is {found}; {remedy}"), path)
+    })
 }
 
 /// JSON begins with a brace, TOML never does.
@@ -323,6 +326,16 @@ mod tests {
         let whole = Recipe::preset(Method::Addift, ModelSize::Full);
         let whole = serde_json::to_string(&whole).unwrap();
         assert!(told(&whole).is_empty(), "it has every table");
+    }
+
+    #[test]
+    fn a_recipe_that_sets_nothing_is_told() {
+        for text in ["# rank = 4", "{}", "{ \n}"] {
+            let told = file(text).idle(Method::Plain).collect::<Vec<_>>();
+            let expected =
+                "The recipe sets nothing, so all is as it is preset for method plain: \"r.toml\".";
+            assert_eq!(told, [expected], "of {text:?}");
+        }
     }
 
     #[test]

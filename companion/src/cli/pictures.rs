@@ -1,6 +1,5 @@
 //! Pictures in and out.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -14,6 +13,7 @@ use mimeo_service::blob::id_of;
 use mimeo_service::prepare::check_mask;
 
 use crate::exit::BadInput;
+use crate::input;
 use crate::output::{Input, OutFile};
 use crate::progress::Report;
 
@@ -97,8 +97,8 @@ impl PairArgs {
 
     fn read_all(&self, report: &mut Report) -> Result<(Pair, PairFiles), BadInput> {
         let mut files = PairFiles {
-            original: read_bytes(&self.original)?,
-            target: read_bytes(&self.target)?,
+            original: read_file(&self.original)?,
+            target: read_file(&self.target)?,
             mask: None,
         };
         let original = decoded(&files.original, &self.original, report)?;
@@ -113,7 +113,7 @@ impl PairArgs {
                 }
                 other => BadInput::file(other, path),
             };
-            let file = read_bytes(path)?;
+            let file = read_file(path)?;
             let read = self.read_mask(&file, path, report).map_err(unusable)?;
             check_mask(&read, &difference).map_err(unusable)?;
             // What is kept and sent is what is trained with.
@@ -143,7 +143,6 @@ impl PairArgs {
             if has(MaskFrom::Luminance) {
                 mask = luminance;
             } else {
-                let name = path.display().to_string();
                 report.note(format!(
                     "The alpha channel of {name:?} says where to learn, and its colours do not (--mask-from luminance: the other way round)."
                 ));
@@ -196,26 +195,6 @@ fn decoded(bytes: &[u8], path: &Path, report: &mut Report) -> Result<Rgb, BadInp
     Ok(decoded.picture)
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, BadInput> {
-    let unreadable = |error: std::io::Error| {
-        BadInput::file(
-            format!("the picture cannot be read ({error}); check the path"),
-            path,
-        )
-    };
-    // Asked before opening, because opening a named pipe waits for its other end.
-    let info = fs::metadata(path).map_err(unreadable)?;
-    if !info.is_file() {
-        return Err(BadInput::file(
-            "this is no picture file; choose another one",
-            path,
-        ));
-    }
-    if info.len() > MAX_BYTES {
-        return Err(BadInput::file(
-            "this file is too large for a picture; choose another one",
-            path,
-        ));
-    }
-    fs::read(path).map_err(unreadable)
+fn read_file(path: &Path) -> Result<Vec<u8>, BadInput> {
+    input::read(path, "picture", MAX_BYTES)
 }

@@ -45,6 +45,24 @@ fn a_place_that_cannot_be_written_is_refused_before_training() {
     }
 }
 
+#[test]
+fn a_folder_is_no_file_to_write() {
+    let desk = Desk::new();
+    fs::create_dir(desk.path("results")).expect("a folder");
+    for (command, place) in [
+        (format!("train {QUICK}"), "results"),
+        (format!("train {QUICK} --overwrite"), "results"),
+        (format!("train {QUICK}"), "results/"),
+        ("sample --prompt p".to_owned(), "results"),
+    ] {
+        let sentence = desk.refused(&format!("{command} --out {place}"), 2);
+        assert!(
+            sentence.contains("a folder; put a file's name behind it"),
+            "{place}: {sentence}"
+        );
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_device_is_not_replaced_by_a_file() {
@@ -132,7 +150,7 @@ fn a_result_has_the_ending_that_other_programs_look_for() {
         (format!("train {QUICK} --out x.png"), "ends in .safetensors"),
         (
             format!("train {QUICK} --out x.safetensors/"),
-            "no name for a file",
+            "this names a folder",
         ),
         (
             format!("train {QUICK} --out {long}.safetensors"),

@@ -32,20 +32,30 @@ fn a_missing_picture_is_refused() {
 #[test]
 fn a_file_that_is_no_picture_is_refused() {
     let desk = Desk::new();
-    desk.put("text.png", "I am a letter.");
-    refused(
-        &desk,
-        ["a.png", "text.png", "mask.png"],
-        "convert it to PNG, JPEG or WebP",
-        "text.png",
-    );
-    desk.put("empty.png", "");
-    refused(
-        &desk,
-        ["empty.png", "b.png", "mask.png"],
-        "empty",
-        "empty.png",
-    );
+    for (name, file, words) in [
+        (
+            "text.png",
+            &b"I am a letter."[..],
+            "a text; choose a picture",
+        ),
+        ("empty.png", b"", "empty; copy, export or download"),
+        (
+            "page.png",
+            b"<!DOCTYPE html><title>A",
+            "a web page and not the picture that it shows; open it in a browser",
+        ),
+        (
+            "lfs.png",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "fetch the file itself with \"git lfs pull\"",
+        ),
+        ("scan.png", b"II*\0....", "convert it to PNG, JPEG or WebP"),
+    ] {
+        desk.put(name, file);
+        refused(&desk, [name, "b.png", "mask.png"], words, name);
+        refused(&desk, ["a.png", name, "mask.png"], words, name);
+        refused(&desk, ["a.png", "b.png", name], words, name);
+    }
 }
 
 #[test]
@@ -64,7 +74,9 @@ fn a_cut_off_picture_is_refused() {
 #[test]
 fn a_folder_or_device_instead_of_a_picture_is_refused() {
     let desk = Desk::new();
-    refused(&desk, [".", "b.png", "mask.png"], "no picture file", ".");
+    let words = "this is a folder; choose the picture in it";
+    refused(&desk, [".", "b.png", "mask.png"], words, ".");
+    refused(&desk, ["a.png", "b.png", "."], words, ".");
     #[cfg(unix)]
     refused(
         &desk,

@@ -211,6 +211,62 @@ fn a_recipe_file_with_a_mistake_is_refused_by_key_and_file() {
 }
 
 #[test]
+fn a_recipe_file_is_read_as_windows_saves_it_and_what_is_none_is_named() {
+    let desk = Desk::new();
+    let utf_16 = |text: &str| {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [0xFF, 0xFE].into_iter().chain(units).collect::<Vec<u8>>()
+    };
+    let train = "train --original a.png --target b.png --device cpu --out x.safetensors --recipe r";
+    for (name, file) in [
+        ("r.json", utf_16(r#"{"pass": {"rank": 0}}"#)),
+        ("r.toml", utf_16("[pass]\r\nrank = 0\r\n")),
+        ("r.json", b"\xEF\xBB\xBF{\"pass\": {\"rank\": 0}}".to_vec()),
+        ("r.toml", b"\xEF\xBB\xBF[pass]\r\nrank = 0\r\n".to_vec()),
+    ] {
+        desk.put(name, file);
+        let extension = &name[1..];
+        let sentence = desk.refused(&format!("{train}{extension}"), 2);
+        let words = "Rank must be between 1 and 128";
+        assert!(sentence.contains(words), "{words:?} in: {sentence}");
+    }
+    for (file, words) in [
+        (
+            &b""[..],
+            "the recipe is an empty file; write what is to differ into it",
+        ),
+        (b" \n\t\n", "the recipe is an empty file"),
+        (b"<!DOCTYPE html><title>Sign in", "the recipe is a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "the recipe is a Git LFS pointer; fetch the file itself",
+        ),
+        (b"PK\x03\x04", "the recipe is a zip archive; unpack it"),
+        (b"caf\xE9 = 1", "the recipe is no text in UTF-8 or UTF-16"),
+    ] {
+        desk.put("r.json", file);
+        let sentence = desk.refused(&format!("{train}.json"), 2);
+        assert!(sentence.contains(words), "{words:?} in: {sentence}");
+        assert!(sentence.ends_with("\"r.json\""), "{sentence}");
+    }
+    let sentence = desk.refused(&format!("train {QUICK} --out x.safetensors --recipe ."), 2);
+    let words = "this is a folder; choose the recipe in it";
+    assert!(sentence.contains(words), "{words:?} in: {sentence}");
+}
+
+#[test]
+fn a_recipe_that_sets_nothing_trains_and_says_so() {
+    let desk = Desk::new();
+    desk.put("r.toml", "# [pass]\n# rank = 4\n");
+    let ran = desk.train("--recipe r.toml --out x.safetensors").done();
+    assert!(
+        ran.stderr.contains("The recipe sets nothing"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn copier_flags_without_a_copier_are_refused() {
     let desk = Desk::new();
     let arguments = format!("train {QUICK} --out x.safetensors --save-copier c.safetensors");

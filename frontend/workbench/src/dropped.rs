@@ -1,7 +1,7 @@
 //! A recipe that was dropped on the page: as JSON, or in the metadata of a LoRA that Mimeo trained.
 
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, THUMBNAIL};
-use mimeo_checkpoint::{MemoryFile, SafetensorsFile, printable};
+use mimeo_checkpoint::{MemoryFile, SafetensorsFile, Stranger, printable, text_of};
 use mimeo_protocol::{PairIds, Recipe};
 use serde::Deserialize;
 
@@ -100,7 +100,10 @@ pub fn recipe_from_json(json: &[u8]) -> Result<Recipe, String> {
     if json.len() > MAX_RECIPE {
         return Err("This is no recipe file; it is far too large. Choose another one.".to_owned());
     }
-    serde_json::from_slice(json).map_err(|error| {
+    let json = text_of(json).map_err(|Stranger { found, .. }| {
+        format!("The recipe is {found}. Choose its file again, or copy one from this page.")
+    })?;
+    serde_json::from_str(&json).map_err(|error| {
         let why = printable(&error.to_string(), QUOTE);
         format!("The recipe cannot be used ({why}). Correct it, or copy one from this page.")
     })
@@ -120,7 +123,12 @@ fn is_adapter_config(json: &[u8]) -> bool {
         #[serde(rename = "peft_type")]
         _kind: String,
     }
-    json.len() <= MAX_RECIPE && serde_json::from_slice::<AdapterConfig>(json).is_ok()
+    let text = if json.len() > MAX_RECIPE {
+        None
+    } else {
+        text_of(json).ok()
+    };
+    text.is_some_and(|text| serde_json::from_str::<AdapterConfig>(&text).is_ok())
 }
 
 /// Whether an address holds a small picture and nothing that could be fetched or run.
@@ -139,6 +147,28 @@ mod tests {
         let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
         let json = recipe_to_json(&recipe);
         assert_eq!(recipe_from_json(json.as_bytes()), Ok(recipe), "{json}");
+    }
+
+    #[test]
+    fn a_recipe_is_read_as_notepad_saves_it_and_what_is_none_is_named() {
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
+        let json = recipe_to_json(&recipe);
+        let units = json.encode_utf16().flat_map(u16::to_le_bytes);
+        let notepad: Vec<u8> = [0xFF, 0xFE].into_iter().chain(units).collect();
+        assert_eq!(recipe_from_json(&notepad), Ok(recipe), "UTF-16");
+        for (file, found) in [
+            (&b""[..], "an empty file"),
+            (b" \n", "an empty file"),
+            (b"<!DOCTYPE html>", "a web page"),
+            (
+                b"version https://git-lfs.github.com/spec/v1",
+                "a Git LFS pointer",
+            ),
+            (b"PK\x03\x04", "a zip archive"),
+        ] {
+            let why = recipe_from_json(file).unwrap_err();
+            assert!(why.starts_with(&format!("The recipe is {found}.")), "{why}");
+        }
     }
 
     #[test]

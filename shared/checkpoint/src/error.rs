@@ -17,8 +17,8 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
 
-    #[error("This is not a regular file; choose a .safetensors file: {file:?}")]
-    NotAFile { file: String },
+    #[error("This is {found}, not a file; choose a file: {file:?}")]
+    NotAFile { found: &'static str, file: String },
 
     #[error(
         "Bytes {offset}..+{length} lie outside the file's {size}; copy or download it again: {file:?}"

@@ -13,8 +13,8 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    AsyncReadAt, BoxFuture, CheckpointError, DiskFile, MemoryFile, SafetensorsFile,
-    sha256::sha256_of_all, text,
+    AsyncReadAt, BoxFuture, CheckpointError, DiskFile, MemoryFile, SafetensorsFile, Stranger,
+    sha256::sha256_of_all, text, text_of,
 };
 
 /// What weights are called: diffusers' name, then transformers'.
@@ -139,7 +139,7 @@ impl Folder for EmbeddedFolder {
 /// Reads the text file at `path`, which must not be longer than `max_bytes`.
 ///
 /// # Errors
-/// If it is missing, too long, or not UTF-8.
+/// If it is missing, too long, or no text (see [`text_of`]).
 pub async fn read_text(
     folder: &dyn Folder,
     path: &str,
@@ -156,11 +156,15 @@ pub async fn read_text(
     }
     // Cannot be cut: it is at most `max_bytes`, and the read is refused if it does not fit.
     let bytes = source.read_at(0, size as usize).await?;
-    String::from_utf8(bytes).map_err(|source| CheckpointError::NotText { file, source })
+    text_of(&bytes).map_err(|Stranger { found, remedy }| CheckpointError::NotText {
+        found,
+        remedy,
+        file,
+    })
 }
 
-/// [`read_text`] of a JSON file, as JSON: Windows' editors begin it with a mark, and Python writes
-/// `NaN` and `-Infinity` (as of `DPMSolverMultistepScheduler`), which become `null`.
+/// [`read_text`] of a JSON file, as JSON: Python writes `NaN` and `-Infinity` (as of
+/// `DPMSolverMultistepScheduler`), which become `null`.
 ///
 /// # Errors
 /// As [`read_text`].
@@ -550,7 +554,7 @@ mod tests {
     fn long_and_binary_text_is_refused() {
         const FILES: EmbeddedFolder = EmbeddedFolder {
             name: "texts",
-            files: &[("long", &[b' '; 101]), ("binary", &[0xff, 0xfe])],
+            files: &[("long", &[b' '; 101]), ("binary", &[0xff, 0xff])],
         };
         let answer = block_on(read_text(&FILES, "long", 100));
         assert!(

@@ -24,6 +24,7 @@ pub mod names;
 pub mod read_at;
 pub mod safetensors;
 mod sha256;
+mod stranger;
 mod text;
 
 pub use array::Array;
@@ -35,4 +36,5 @@ pub use metadata::TrainingMetadata;
 pub use read_at::{AsyncReadAt, BoxFuture, DiskFile, MemoryFile, check_range};
 pub use safetensors::{Dtype, Number, SafetensorsFile, TensorEntry};
 pub use sha256::sha256_of;
+pub use stranger::{Stranger, text_of};
 pub use text::printable;

@@ -57,7 +57,12 @@ impl DiskFile {
         // Asked before opening, because opening a named pipe waits for its other end.
         let info = std::fs::metadata(path).map_err(failed)?;
         if !info.is_file() {
-            return Err(CheckpointError::NotAFile { file: name });
+            let found = if info.is_dir() {
+                "a folder"
+            } else {
+                "a device or a pipe"
+            };
+            return Err(CheckpointError::NotAFile { found, file: name });
         }
         let file = File::open(path).map_err(failed)?;
         Ok(Self {
@@ -218,13 +223,13 @@ mod platform {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use super::*;
     use pollster::block_on;
 
     #[test]
     fn disk_and_memory_give_the_same_bytes() {
-    use std::rc::Rc;
-
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("numbers");
         std::fs::write(&path, b"0123456789").unwrap();
@@ -240,13 +245,13 @@ mod tests {
             let nothing = block_on(source.read_at(10, 0)).unwrap();
             assert!(nothing.is_empty(), "an empty range at the end is inside");
         }
+        drop(shared);
+        assert!(Rc::try_unwrap(held).is_ok(), "handed back, not copied");
     }
 
     #[test]
     fn a_range_past_the_end_is_refused_before_it_is_allocated() {
         let source = MemoryFile::new("short", vec![0; 10]);
-        drop(shared);
-        assert!(Rc::try_unwrap(held).is_ok(), "handed back, not copied");
         for (offset, length) in [(0, 11), (10, 1), (u64::MAX, 1), (1, usize::MAX)] {
             let answer = block_on(source.read_at(offset, length));
             assert!(

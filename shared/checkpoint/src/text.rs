@@ -28,10 +28,10 @@ pub(crate) fn name(text: &str) -> String {
 }
 
 /// JSON as Python's `json` module writes it, as JSON: `NaN`, `Infinity` and `-Infinity` become
-/// `null`, and a byte order mark at the beginning is left out.
+/// `null`.
 pub(crate) fn json_of_python(text: &str) -> String {
     const NUMBERS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
-    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut rest = text;
     let mut json = String::with_capacity(rest.len());
     let (mut is_quoted, mut is_escaped) = (false, false);
     while let Some(character) = rest.chars().next() {
@@ -63,9 +63,7 @@ mod tests {
     #[test]
     fn numbers_that_only_python_writes_become_null_and_words_stay() {
         assert_eq!(
-            json_of_python(
-                "\u{feff}{\"lambda_min_clipped\": -Infinity, \"a\": [NaN, Infinity, 1]}"
-            ),
+            json_of_python("{\"lambda_min_clipped\": -Infinity, \"a\": [NaN, Infinity, 1]}"),
             "{\"lambda_min_clipped\": null, \"a\": [null, null, 1]}",
             "as diffusers' DPMSolverMultistepScheduler is saved"
         );

@@ -203,6 +203,7 @@ fn read_by_image(
         image::ImageError::Unsupported(error) => ImageError::UnsupportedFormat {
             found: format!("a {name} of a kind that Mimeo does not read ({error})"),
         },
+            remedy: kind::CONVERT,
         error => corrupt(error.to_string()),
     };
 
@@ -484,7 +485,7 @@ mod tests {
             message(b"GIF89a......")
         );
         assert!(
-            message(b"hello, world").contains("convert it to PNG"),
+            message(b"hello, world").contains("choose a picture (PNG, JPEG or WebP)"),
             "the remedy is named"
         );
     }

@@ -9,10 +9,12 @@ use crate::mask_view::MaskWarning;
 #[non_exhaustive]
 pub enum ImageError {
     /// The first bytes are those of no format Mimeo reads.
-    #[error("This file is {found}; convert it to PNG, JPEG or WebP and try again.")]
+    #[error("This file is {found}; {remedy}.")]
     UnsupportedFormat {
         /// What the file seems to be, with its article.
         found: String,
+        /// What to do.
+        remedy: &'static str,
     },
 
     /// The format is right, the content is not.
@@ -228,8 +230,6 @@ pub enum ImageError {
         reason: String,
     },
 
-    /// The encoder refused.
-    #[error("The picture could not be written as PNG ({reason}); try a smaller one.")]
     /// The sheet would take too much memory; found before anything is drawn.
     #[error(
         "The sheet would be {width}x{height} px, more than the {max_side} px a side or {max_megapixels} megapixels that Mimeo writes; give it fewer columns or rows, or a smaller scale."
@@ -245,6 +245,8 @@ pub enum ImageError {
         max_megapixels: u32,
     },
 
+    /// The encoder refused.
+    #[error("The picture could not be written as PNG ({reason}); try a smaller one.")]
     NotEncodable {
         /// The encoder's own words.
         reason: String,

@@ -5,6 +5,7 @@ use pollster::block_on;
 use proptest::prelude::*;
 
 use super::*;
+use crate::stranger::PREFIX_BYTES;
 use crate::{BoxFuture, MemoryFile};
 
 /// A file of a header as it stands and some data.
@@ -164,10 +165,23 @@ fn missing_and_foreign_tensors_are_refused() {
 
 #[test]
 fn what_is_no_safetensors_file_is_called_by_its_name() {
-    let cases: [(&[u8], &str); 9] = [
+    let zip = |name: &str| {
+        let mut header = b"PK\x03\x04".to_vec();
+        header.resize(30, 0);
+        header[26] = name.len() as u8;
+        [&header, name.as_bytes(), b"what it holds"].concat()
+    };
+    let cases: [(&[u8], &str); 16] = [
         (b"", "an empty file"),
-        (b"short", "something else"),
-        (b"PK\x03\x04archive/data.pkl", "run a stranger's code"),
+        (b"short", "a text"),
+        (b"Entry not found", "download it again if it was one"),
+        (b"\x00\x01\x02\x03", "something else"),
+        (&zip("archive/data.pkl"), "run a stranger's code"),
+        (&zip("model/byteorder"), "run a stranger's code"),
+        (&zip("glasses.safetensors"), "a zip archive; unpack it"),
+        (&zip("lora/glasses.safetensors"), "a zip archive; unpack it"),
+        (b"PK\x03\x04", "a zip archive; unpack it"),
+        (b"Rar!\x1a\x07\x01\x00", "a RAR archive; unpack it"),
         (
             b"\x80\x02}q\x00(X\x0a\x00\x00\x00state_dict",
             "run a stranger's code",
@@ -180,6 +194,7 @@ fn what_is_no_safetensors_file_is_called_by_its_name() {
     ];
     for (bytes, expected) in cases {
         let message = refusal(bytes).to_string();
+        let message = message.replace(", not a safetensors file", "");
         assert!(message.contains(expected), "{bytes:?} gave: {message}");
     }
 }
@@ -480,9 +495,9 @@ fn exercise(bytes: &[u8]) -> bool {
         }
         Err(error) => assert_is_a_sentence(&error),
     }
-    // The first 64 bytes are looked at before the header is read.
+    // How the file begins is looked at before the header is read.
     assert!(
-        asked_bytes.get() <= bytes.len() + 64,
+        asked_bytes.get() <= bytes.len() + PREFIX_BYTES,
         "asked for more than the file has"
     );
     is_ok

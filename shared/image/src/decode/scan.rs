@@ -67,6 +67,7 @@ impl Stop {
     fn unsupported(coding: &str) -> Self {
         Self::Refused(ImageError::UnsupportedFormat {
             found: format!("a JPEG with {coding}, which few programs read"),
+            remedy: super::kind::CONVERT,
         })
     }
 }
