@@ -10,7 +10,8 @@ use clap::Args;
 use mimeo_checkpoint::family::lora_architecture;
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, SCORES};
 use mimeo_checkpoint::{
-    CheckpointError, DiskFolder, Family, LoraFile, LoraFileError, PredictionType, SafetensorsFile,
+    CheckpointError, DiskFolder, Family, LoraFile, LoraFileError, PredictionType, Remarks,
+    SafetensorsFile,
 };
 use mimeo_protocol::PairIds;
 use serde::Serialize;
@@ -60,6 +61,10 @@ enum Kind {
         rank_stabilized: usize,
         /// What is not applied when it is drawn with, by kind, with the number of modules of each.
         left_out: BTreeMap<&'static str, usize>,
+        /// Whether all that is applied leaves every picture as it is.
+        changes_nothing: bool,
+        /// Settings of the program that made it that ask for tensors which are not there.
+        missing: BTreeSet<&'static str>,
         /// Settings of the program that made it that are not known here.
         unknown_settings: BTreeSet<String>,
         /// The strongest first.
@@ -177,6 +182,12 @@ fn of_lora(lora: &LoraFile) -> Kind {
         .collect();
     modules.sort_by(|a, b| b.norm.total_cmp(&a.norm));
     let alphas = &lora.reading.alphas;
+    let Remarks {
+        left_out,
+        changes_nothing,
+        missing,
+        unknown_settings,
+    } = lora.remarks();
     Kind::Lora {
         base: lora_architecture(lora).map(|architecture| architecture.title()),
         ranks: modules.iter().map(|module| module.rank).collect(),
@@ -189,8 +200,10 @@ fn of_lora(lora: &LoraFile) -> Kind {
             .map(|(origin, count)| (origin.title(), *count))
             .collect(),
         rank_stabilized: lora.reading.rank_stabilized,
-        left_out: lora.left_out().iter().collect(),
-        unknown_settings: lora.reading.unknown_settings.clone(),
+        left_out: left_out.iter().collect(),
+        changes_nothing,
+        missing,
+        unknown_settings,
         modules,
     }
 }

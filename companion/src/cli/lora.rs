@@ -33,7 +33,9 @@ impl FromStr for LoraArg {
 
     fn from_str(text: &str) -> Result<Self, InvalidNumber> {
         let (path, strength) = match text.rsplit_once(':') {
-            Some((path, number)) if !is_path(number) => (path, strength(number)?),
+            Some((path, number)) if !is_path(number) && !is_network(text) => {
+                (path, strength(number)?)
+            }
             _ => (text, 1.0),
         };
         Ok(Self {
@@ -47,6 +49,11 @@ impl FromStr for LoraArg {
 /// not meant as a strength.
 fn is_path(text: &str) -> bool {
     text.contains(['/', '\\']) || text.to_ascii_lowercase().ends_with(".safetensors")
+}
+
+/// Whether this is how a prompt names a LoRA (`<lora:name:0.8>`), which is no path with a strength.
+pub fn is_network(text: &str) -> bool {
+    text.starts_with('<') && text.ends_with('>')
 }
 
 /// Reads a LoRA: a file, or a folder of PEFT's or diffusers'.
@@ -72,7 +79,7 @@ pub fn load(
 ) -> anyhow::Result<LoadedLora> {
     let name = path.display().to_string();
     let loaded = LoadedLora::new(base, file, &name)?;
-    for note in notes(file, &format!("{name:?}")) {
+    for note in file.remarks().sentences(&format!("{name:?}")) {
         report.note(note);
     }
     Ok(loaded)
@@ -84,20 +91,6 @@ pub fn load(
 /// When it is none.
 pub fn strength(text: &str) -> Result<f64, InvalidNumber> {
     STRENGTH.parse(text)
-}
-
-/// What is said of a LoRA before it is used: what of it is left out.
-fn notes(file: &LoraFile, name: &str) -> Vec<String> {
-    let left_out = file.left_out().sentence(name);
-    let unknown = &file.reading.unknown_settings;
-    let unknown = (!unknown.is_empty()).then(|| {
-        let settings: Vec<&str> = unknown.iter().map(String::as_str).collect();
-        format!(
-            "{name} was made with settings that this version does not know and leaves aside: {}.",
-            settings.join(", ")
-        )
-    });
-    left_out.into_iter().chain(unknown).collect()
 }
 
 #[cfg(test)]

@@ -266,11 +266,17 @@ fn what_only_looks_like_a_lora_is_called_what_it_is() {
     desk.put("flux.safetensors", file(module(flux, PEFT), &[]));
     let flux = "lora_unet_double_blocks_0_img_attn_proj";
     desk.put("flux-kohya.safetensors", file(module(flux, KOHYA), &[]));
+    let wan = "diffusion_model.blocks.3.self_attn.q";
+    desk.put("wan.safetensors", file(module(wan, PEFT), &[]));
+    let z_image = "diffusion_model.layers.0.attention.to_q";
+    desk.put("z-image.safetensors", file(module(z_image, PEFT), &[]));
     let word = vec![("emb_params".to_owned(), factor([RANK, WIDTH]))];
     desk.put("word.safetensors", file(word, &[]));
     for (lora, words) in [
         ("flux.safetensors", "Flux"),
         ("flux-kohya.safetensors", "Flux"),
+        ("wan.safetensors", "Wan"),
+        ("z-image.safetensors", "Z-Image"),
         ("word.safetensors", "textual inversion"),
     ] {
         let command = format!("sample --device cpu --prompt p --out i.png --lora {lora}");
@@ -292,4 +298,154 @@ fn what_only_looks_like_a_lora_is_called_what_it_is() {
     let sentence = desk.refused(command, 2);
     let words = "Two tensors are named \"lora_unet_x.alpha\"";
     assert!(sentence.contains(words), "{words:?} in: {sentence}");
+}
+
+#[test]
+fn a_lora_of_names_that_nobody_knows_is_refused_with_one_of_them() {
+    let desk = Desk::new();
+    let unknown = "lora_unet_wobble_7_to_q";
+    desk.put("unknown.safetensors", file(module(unknown, KOHYA), &[]));
+    let command = "sample --device cpu --prompt p --out i.png --lora unknown.safetensors";
+    let sentence = desk.refused(command, 2);
+    let words = "a model that Mimeo does not know (it has a module \"lora_unet_wobble_7_to_q\")";
+    assert!(sentence.contains(words), "{words:?} in: {sentence}");
+}
+
+#[test]
+fn a_lora_that_changes_nothing_draws_and_says_so() {
+    let desk = Desk::new();
+    let name = kohya(PATH);
+    let mut without_alpha = module(&name, KOHYA);
+    without_alpha.push(alpha(&name, 0.0));
+    desk.put("zero.safetensors", file(without_alpha, &[]));
+    let mut as_begun = module(&name, KOHYA);
+    as_begun[1].1.data.fill(0.0);
+    desk.put("begun.safetensors", file(as_begun, &[]));
+    let (_, expected) = draw(&desk, "zero.safetensors");
+    for lora in ["zero.safetensors", "begun.safetensors"] {
+        let (_, said) = draw(&desk, lora);
+        let words = format!("{lora:?} changes nothing");
+        assert!(said.contains(&words), "{words:?} in: {said}");
+        let inspected = desk.run(&format!("inspect {lora}")).done().stdout;
+        assert!(inspected.contains("Changes  nothing"), "{inspected}");
+    }
+    assert!(expected.contains("alpha"), "why: {expected}");
+}
+
+#[test]
+fn a_dora_without_its_magnitudes_is_refused_and_other_lacks_are_told() {
+    let desk = Desk::new();
+    let tensors = module(&format!("base_model.model.{PATH}"), PEFT);
+    desk.put("peft/adapter_model.safetensors", file(tensors, &[]));
+    let put = |more: &str| {
+        let settings = format!(r#"{{"r": 2, "lora_alpha": 2, "bias": "none", {more}}}"#);
+        desk.put("peft/adapter_config.json", settings);
+    };
+    put(r#""use_dora": true"#);
+    let command = "sample --device cpu --prompt p --out i.png --lora peft";
+    let sentence = desk.refused(command, 2);
+    let words = "use_dora = true in adapter_config.json asks for magnitudes (DoRA)";
+    assert!(sentence.contains(words), "{words:?} in: {sentence}");
+    put(r#""use_dora": false, "lora_bias": true"#);
+    let (_, said) = draw(&desk, "peft");
+    let words = "lacks what its settings ask for (lora_bias)";
+    assert!(said.contains(words), "{words:?} in: {said}");
+    let inspected = desk.run("inspect peft").done().stdout;
+    assert!(inspected.contains("Lacks    lora_bias"), "{inspected}");
+}
+
+#[test]
+fn a_name_that_is_nearly_right_is_refused_with_what_was_meant() {
+    let desk = Desk::new();
+    let lora = file(module(&kohya(PATH), KOHYA), &[]);
+    desk.put("glasses.safetensors", &lora);
+    for (lora, words) in [
+        (
+            "glasses",
+            "there is no file of this name, but \"glasses.safetensors\"",
+        ),
+        ("glasses:0.8", "but \"glasses.safetensors\"; give that"),
+        ("glasses.safetensors:1:1", "leave \":1\" out"),
+        ("glasses.safetensors:0.5:-1", "leave \":0.5\" out"),
+        ("glasses:1:1", "leave \":1\" out"),
+        ("<lora:glasses:0.8>", "this is how a prompt names a LoRA"),
+    ] {
+        let command = format!("sample --device cpu --prompt p --out i.png --lora {lora}");
+        let sentence = desk.refused(&command, 2);
+        assert!(sentence.contains(words), "{words:?} of {lora}: {sentence}");
+    }
+    let grid = "grid --device cpu --out i.png --lora glasses.safetensors:0.5";
+    let sentence = desk.refused(grid, 2);
+    assert!(sentence.contains("leave \":0.5\" out"), "{sentence}");
+    // A drive of Windows and a colon in a name stay what they are.
+    for (lora, path) in [
+        (
+            r"C:\loras\glasses.safetensors:0.8",
+            r"C:\\loras\\glasses.safetensors",
+        ),
+        (
+            r"C:\loras\glasses.safetensors",
+            r"C:\\loras\\glasses.safetensors",
+        ),
+    ] {
+        let command = format!("sample --device cpu --prompt p --out i.png --lora {lora}");
+        let sentence = desk.refused(&command, 2);
+        let words =
+            format!("could not be read; check that it exists and that you may read it: \"{path}\"");
+        assert!(sentence.contains(&words), "{words:?} in: {sentence}");
+    }
+    #[cfg(unix)]
+    {
+        desk.put("v1.0:final.safetensors", &lora);
+        draw(&desk, "v1.0:final.safetensors:0.5");
+    }
+}
+
+#[test]
+fn an_archive_is_to_be_unpacked_and_a_pickle_is_never_opened() {
+    let desk = Desk::new();
+    let zip = |name: &str| {
+        let mut header = b"PK\x03\x04".to_vec();
+        header.resize(30, 0);
+        header[26] = name.len() as u8;
+        [&header, name.as_bytes(), b"what it holds"].concat()
+    };
+    desk.put("zipped.zip", zip("glasses.safetensors"));
+    desk.put("renamed.safetensors", zip("lora/glasses.safetensors"));
+    desk.put("torch.pt", zip("torch/data.pkl"));
+    desk.put("page.safetensors", "<!DOCTYPE html><title>Sign in");
+    desk.put("answer.safetensors", "Entry not found");
+    for (lora, words) in [
+        (
+            "zipped.zip",
+            "This is a zip archive, not a safetensors file; unpack it",
+        ),
+        ("renamed.safetensors", "unpack it and choose the file in it"),
+        ("torch.pt", "This is a pickle"),
+        ("page.safetensors", "This is a web page"),
+        ("answer.safetensors", "This is a text"),
+    ] {
+        let command = format!("sample --device cpu --prompt p --out i.png --lora {lora}");
+        let sentence = desk.refused(&command, 2);
+        assert!(sentence.contains(words), "{words:?} of {lora}: {sentence}");
+    }
+}
+
+#[test]
+fn a_sheet_that_would_be_too_large_is_refused_before_anything_is_drawn() {
+    let desk = Desk::new();
+    desk.put(
+        "glasses.safetensors",
+        file(module(&kohya(PATH), KOHYA), &[]),
+    );
+    let strengths: Vec<String> = (0..1000).map(|step| format!("0.{step:03}")).collect();
+    let command = format!(
+        "grid --device cpu --lora glasses.safetensors --out i.png --strengths {}",
+        strengths.join(",")
+    );
+    let sentence = desk.refused(&command, 2);
+    assert!(
+        sentence.contains("The sheet would be") && sentence.contains("fewer columns or rows"),
+        "{sentence}"
+    );
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use mimeo_checkpoint::lora_file::{put_together, survey};
-use mimeo_checkpoint::{LoraFileError, MemoryFile, SafetensorsFile, printable};
+use mimeo_checkpoint::{LoraFileError, MemoryFile, SafetensorsFile, Stranger, printable, text_of};
 
 /// What PEFT calls the two files that make one LoRA.
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -16,7 +16,7 @@ const QUOTE: usize = 200;
 pub struct Parcel {
     /// One file that says everything by itself.
     pub bytes: Vec<u8>,
-    /// What of it will not be applied, in one sentence; none if all of it will.
+    /// What a user would not expect of it, such as what will not be applied; none if all is well.
     pub remark: Option<String>,
 }
 
@@ -56,17 +56,32 @@ pub fn sort(names: &[String]) -> Sorted {
         } else if name.to_ascii_lowercase().ends_with(".safetensors") {
             sorted.loras.push(place);
         } else {
-            let name = printable(name, QUOTE);
-            sorted.refusals.push(format!(
-                "{name} is no LoRA. Choose a .safetensors file; of a folder that PEFT saved, choose \
-                 {WEIGHTS} and {CONFIG} together."
-            ));
+            sorted.refusals.push(refusal(name));
         }
     }
     sorted
 }
 
-/// Looks at a LoRA before it is sent; of its numbers nothing is read.
+/// Why a file of this name is not taken.
+fn refusal(name: &str) -> String {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let shown = printable(name, QUOTE);
+    match &*extension.to_ascii_lowercase() {
+        "zip" | "7z" | "rar" | "gz" | "xz" => {
+            format!("{shown} is an archive. Unpack it and choose the .safetensors file in it.")
+        }
+        "ckpt" | "pt" | "pth" | "bin" => format!(
+            "{shown} is a pickle, and opening a pickle can run a stranger's code, so Mimeo never \
+             does. Convert it to .safetensors and choose that file."
+        ),
+        _ => format!(
+            "{shown} is no LoRA. Choose a .safetensors file; of a folder that PEFT saved, choose \
+             {WEIGHTS} and {CONFIG} together."
+        ),
+    }
+}
+
+/// Looks at a LoRA before it is sent; its numbers are read until one shows that it does something.
 ///
 /// - `config`: the bytes of its `adapter_config.json`
 ///
@@ -76,15 +91,15 @@ pub async fn pack(name: &str, bytes: Vec<u8>, config: Option<&[u8]>) -> Result<P
     let shown = printable(name, QUOTE);
     let mut bytes = Rc::new(bytes);
     if let Some(config) = config {
-        let text = std::str::from_utf8(config).map_err(|_not_text| {
-            format!("{CONFIG} is no text. Choose the one that PEFT saved beside {WEIGHTS}.")
+        let text = text_of(config).map_err(|Stranger { found, .. }| {
+            format!("{CONFIG} is {found}. Choose the one that PEFT saved beside {WEIGHTS}.")
         })?;
         let file = open(&shown, &bytes).await?;
-        let whole = put_together(&file, text).await;
+        let whole = put_together(&file, &text).await;
         bytes = Rc::new(whole.map_err(|error| error.to_string())?);
     }
     let file = open(&shown, &bytes).await?;
-    let left_out = survey(&file).map_err(|error| match error {
+    let remarks = survey(&file).await.map_err(|error| match error {
         LoraFileError::MissingAdapterConfig { .. } => format!(
             "{shown} does not say how strong it is: PEFT keeps that in {CONFIG}. Choose the two \
              together."
@@ -92,9 +107,10 @@ pub async fn pack(name: &str, bytes: Vec<u8>, config: Option<&[u8]>) -> Result<P
         error => error.to_string(),
     })?;
     drop(file);
+    let sentences = remarks.sentences(&shown);
     Ok(Parcel {
         bytes: Rc::unwrap_or_clone(bytes),
-        remark: left_out.sentence(&shown),
+        remark: (!sentences.is_empty()).then(|| sentences.join(" ")),
     })
 }
 
@@ -145,11 +161,19 @@ mod tests {
 
     #[test]
     fn what_is_no_lora_or_half_of_one_is_named_and_keeps_no_other_out() {
-        let sorted = sort(&names(&[CONFIG, "a.safetensors", "b.png"]));
+        let sorted = sort(&names(&[
+            CONFIG,
+            "a.safetensors",
+            "b.png",
+            "c.ZIP",
+            "d.ckpt",
+        ]));
         assert_eq!(sorted.loras, [1], "the one that is");
-        let [half, picture] = &*sorted.refusals else {
-            panic!("two refusals: {:?}", sorted.refusals);
+        let [half, picture, archive, pickle] = &*sorted.refusals else {
+            panic!("four refusals: {:?}", sorted.refusals);
         };
+        assert!(archive.contains("Unpack it"), "what to do: {archive}");
+        assert!(pickle.contains("d.ckpt is a pickle"), "why: {pickle}");
         assert!(half.contains(WEIGHTS), "its other half: {half}");
         assert!(picture.contains("b.png is no LoRA"), "which: {picture}");
     }
@@ -176,6 +200,28 @@ mod tests {
     }
 
     #[test]
+    fn a_lora_that_changes_nothing_is_told_before_it_is_sent() {
+        let module = "lora_unet_mid_block_attentions_0_proj_in";
+        let array = |shape: &[usize], value| Array {
+            shape: shape.to_vec(),
+            data: vec![value],
+        };
+        let tensors = [
+            ("alpha", array(&[], 0.0)),
+            ("lora_down.weight", array(&[1, 1], 0.5)),
+            ("lora_up.weight", array(&[1, 1], 0.5)),
+        ];
+        let tensors = tensors.map(|(part, array)| (format!("{module}.{part}"), array));
+        let file = write_f32(tensors.into(), &BTreeMap::new());
+        let parcel = block_on(pack("a.safetensors", file, None)).unwrap();
+        let remark = parcel.remark.unwrap_or_default();
+        assert!(
+            remark.starts_with("a.safetensors changes nothing"),
+            "{remark}"
+        );
+    }
+
+    #[test]
     fn pefts_two_files_are_sent_as_one() {
         let module = format!("base_model.model.{PATH}");
         let weights = file(&[&module], ["lora_A", "lora_B"]);
@@ -185,6 +231,13 @@ mod tests {
         let parcel = block_on(pack(WEIGHTS, weights.clone(), Some(config))).unwrap();
         let again = block_on(pack("sent.safetensors", parcel.bytes, None));
         assert!(again.is_ok(), "it says everything by itself: {again:?}");
+        let text = str::from_utf8(config).unwrap().encode_utf16();
+        let notepad: Vec<u8> = text.flat_map(u16::to_le_bytes).collect();
+        let notepad = [b"\xFF\xFE", &notepad[..]].concat();
+        let same = block_on(pack(WEIGHTS, weights.clone(), Some(&notepad)));
+        let read_back = same.unwrap().bytes;
+        let again = block_on(pack("sent.safetensors", read_back, None));
+        assert!(again.is_ok(), "in UTF-16 as well: {again:?}");
         for config in [&b"\xff"[..], b"{"] {
             let refusal = block_on(pack(WEIGHTS, weights.clone(), Some(config)));
             assert!(refusal.unwrap_err().contains(CONFIG), "of {config:?}");

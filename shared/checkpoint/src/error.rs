@@ -222,7 +222,7 @@ pub enum LoraFileError {
         "This is a LoRA for {model}, and Mimeo draws with Stable Diffusion 1.x; choose a LoRA that was \
          trained on the base in use: {file:?}"
     )]
-    OtherModel { model: &'static str, file: String },
+    OtherModel { model: String, file: String },
 
     #[error(
         "This is a textual inversion (an embedding, a new word for prompts), not a LoRA, and Mimeo \

@@ -31,7 +31,9 @@ pub use array::Array;
 pub use error::{CheckpointError, LoraFileError, ModuleProblem};
 pub use family::{Architecture, Family, PredictionType};
 pub use folder::{DiskFolder, EmbeddedFolder, Folder};
-pub use lora_file::{AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, Precision};
+pub use lora_file::{
+    AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, Precision, Remarks,
+};
 pub use metadata::TrainingMetadata;
 pub use read_at::{AsyncReadAt, BoxFuture, DiskFile, MemoryFile, check_range};
 pub use safetensors::{Dtype, Number, SafetensorsFile, TensorEntry};

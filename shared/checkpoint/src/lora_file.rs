@@ -7,6 +7,7 @@
 mod adapter_config;
 mod left_out;
 mod read;
+mod remarks;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use adapter_config::AdapterConfig;
 pub use left_out::LeftOut;
 pub use read::{put_together, survey};
+pub use remarks::Remarks;
 
 use crate::names::unadapted_part;
 use crate::{Array, LoraFileError, ModuleProblem};
@@ -39,6 +41,8 @@ pub struct Reading {
     pub rank_stabilized: usize,
     /// What the file holds beside plain LoRA, which is not in the modules.
     pub other_kinds: LeftOut,
+    /// Settings of PEFT's that ask for tensors which the file lacks.
+    pub missing: BTreeSet<&'static str>,
     /// Settings of PEFT's that are not known here and were left aside; made printable.
     pub unknown_settings: BTreeSet<String>,
 }
@@ -79,6 +83,24 @@ impl LoraFile {
             left_out.add(part);
         }
         left_out
+    }
+
+    /// What is to be said before it is used.
+    #[must_use]
+    pub fn remarks(&self) -> Remarks {
+        let mut applied = self
+            .modules
+            .iter()
+            .filter(|(name, _)| unadapted_part(name).is_none())
+            .map(|(_, module)| module)
+            .peekable();
+        Remarks {
+            left_out: self.left_out(),
+            changes_nothing: applied.peek().is_some()
+                && !applied.any(LoraModule::changes_something),
+            missing: self.reading.missing.clone(),
+            unknown_settings: self.reading.unknown_settings.clone(),
+        }
     }
 
     /// Refuses a LoRA of which nothing would be applied; `file` is what the message calls it.
@@ -144,6 +166,13 @@ impl LoraModule {
     #[must_use]
     pub fn scale(&self) -> f32 {
         self.alpha / self.rank() as f32
+    }
+
+    /// Whether it changes its weight at all: not if alpha or one of the factors is 0.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        let has_any = |array: &Array| array.data.iter().any(|value| *value != 0.0);
+        self.alpha != 0.0 && has_any(&self.up) && has_any(&self.down)
     }
 
     /// Checks shapes, lengths and numbers. The reader and the writer both ask this.

@@ -82,12 +82,17 @@ impl LoadedLora {
         let is_adapted = |name: &&String| unadapted_part(name).is_none();
         let total = file.modules.keys().filter(is_adapted).count();
         if matched < total {
-            let architecture = lora_architecture(file);
-            let found = match architecture {
+            let found = match lora_architecture(file) {
                 Some(architecture) if architecture != base.family.architecture => {
                     architecture.title().to_owned()
                 }
-                _ => "another model of this kind".to_owned(),
+                _ if !own.is_empty() => "another model of this kind".to_owned(),
+                // Not one name is the base's: all that can be told is what they look like.
+                _ => {
+                    let first = file.modules.keys().find(is_adapted);
+                    let first = printable(first.map_or("", |name| name), 200);
+                    format!("a model that Mimeo does not know (it has a module {first:?})")
+                }
             };
             return Err(EngineError::LoraMismatch {
                 matched,

@@ -28,6 +28,8 @@ pub fn of(findings: &Findings) -> String {
             alpha_from,
             rank_stabilized,
             left_out,
+            changes_nothing,
+            missing,
             unknown_settings,
             modules,
         } => {
@@ -47,6 +49,18 @@ pub fn of(findings: &Findings) -> String {
                 lines.push(format!(
                     "Left out {}, when it is drawn with",
                     counts(left_out)
+                ));
+            }
+            if *changes_nothing {
+                lines.push(
+                    "Changes  nothing: in each module that is applied alpha or the weights are 0"
+                        .to_owned(),
+                );
+            }
+            if !missing.is_empty() {
+                lines.push(format!(
+                    "Lacks    {} (settings that ask for more than the file holds)",
+                    join(missing)
                 ));
             }
             if !unknown_settings.is_empty() {

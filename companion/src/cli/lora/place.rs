@@ -8,6 +8,7 @@ use mimeo_checkpoint::{
     AdapterConfig, CheckpointError, DiskFile, DiskFolder, LoraFileError, SafetensorsFile,
 };
 
+use super::is_network;
 use crate::exit::BadInput;
 use crate::output::folder_of;
 
@@ -32,13 +33,17 @@ impl Place {
     /// Finds the files of the LoRA at `path`.
     ///
     /// # Errors
-    /// When a folder holds none, or only pickles.
+    /// When a folder holds none, or only pickles, and when there is nothing, but something of nearly
+    /// this name.
     pub fn find(path: &Path) -> anyhow::Result<Self> {
         let weights = if path.is_dir() {
             weights_in(path)?
         } else {
             path.to_owned()
         };
+        if let Some(why) = astray(path) {
+            return Err(BadInput::file(why, path).into());
+        }
         Ok(Self { weights })
     }
 
@@ -67,6 +72,39 @@ impl Place {
         let text = read_text(&folder, CONFIG, MAX_CONFIG_BYTES).await?;
         AdapterConfig::read(&text, &path.display().to_string()).map(Some)
     }
+}
+
+/// What was meant by a name of nothing, where that can be told: people type what A1111 and ComfyUI
+/// take.
+fn astray(path: &Path) -> Option<String> {
+    if path.exists() {
+        return None;
+    }
+    let text = path.display().to_string();
+    let ending = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".safetensors");
+        PathBuf::from(name)
+    };
+    if is_network(&text) {
+        let why = "this is how a prompt names a LoRA; give its file, and its strength after a colon (glasses.safetensors:0.8)";
+        return Some(why.to_owned());
+    }
+    if ending(path).is_file() {
+        let name = ending(path).display().to_string();
+        return Some(format!(
+            "there is no file of this name, but {name:?}; give that"
+        ));
+    }
+    let (file, number) = text.rsplit_once(':')?;
+    let is_number = number.trim().parse::<f64>().is_ok();
+    if !is_number {
+        return None;
+    }
+    let file = Path::new(file);
+    (file.exists() || ending(file).is_file()).then(|| {
+        format!("the number {number} at the end is one too many; leave \":{number}\" out (a LoRA takes one strength here, or none)")
+    })
 }
 
 /// Whether a folder is a LoRA's, and not a base's.

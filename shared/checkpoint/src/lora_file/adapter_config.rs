@@ -35,14 +35,19 @@ const SCALE: [&str; 5] = [
 ];
 
 /// What shows in the tensors themselves: each kind has keys of its own, by which it is left out or
-/// refused.
+/// refused. That a file lacks them shows by these settings only.
 const SEEN_IN_THE_TENSORS: [&str; 5] = [
     "bias",
-    "lora_bias",
+    LORA_BIAS,
     "modules_to_save",
     "trainable_token_indices",
-    "use_dora",
+    USE_DORA,
 ];
+
+/// A bias beside the second factor.
+pub(super) const LORA_BIAS: &str = "lora_bias";
+/// Magnitudes, by which the weights of a layer are scaled after the factors were added.
+pub(super) const USE_DORA: &str = "use_dora";
 
 /// What was said of the training, or of where the modules are, and changes no number afterwards.
 const WITHOUT_EFFECT: [&str; 24] = [
@@ -107,6 +112,8 @@ pub struct AdapterConfig {
     rank_pattern: Vec<(Pattern, f64)>,
     alpha_pattern: Vec<(Pattern, f64)>,
     rank_stabilized: bool,
+    /// Settings that ask for tensors beside the two factors.
+    asked: Vec<&'static str>,
     /// Settings that no version known here has.
     unknown: BTreeSet<String>,
 }
@@ -185,6 +192,7 @@ impl AdapterConfig {
             rank_pattern,
             alpha_pattern,
             rank_stabilized,
+            asked: asked(&settings),
             unknown: unknown(&settings),
         })
     }
@@ -208,6 +216,11 @@ impl AdapterConfig {
     /// Whether the scale is `lora_alpha / √rank`.
     pub(super) const fn is_rank_stabilized(&self) -> bool {
         self.rank_stabilized
+    }
+
+    /// Settings that ask for tensors beside the two factors.
+    pub(super) fn asked(&self) -> &[&'static str] {
+        &self.asked
     }
 
     /// Settings that are not known here, and left aside.
@@ -288,6 +301,16 @@ fn refuse_other_kinds(settings: &Settings) -> Result<(), ConfigProblem> {
 }
 
 const INIT: &str = "init_lora_weights";
+
+/// The settings that are set and ask for tensors of their own.
+fn asked(settings: &Settings) -> Vec<&'static str> {
+    let is_asked = |name: &&str| match settings.get(*name) {
+        // PEFT's word for no bias.
+        Some(Setting::Other(Value::String(choice))) => choice != "none",
+        setting => setting.is_some_and(Setting::is_set),
+    };
+    SEEN_IN_THE_TENSORS.into_iter().filter(is_asked).collect()
+}
 
 /// The names of settings that are set and that nothing here knows.
 fn unknown(settings: &Settings) -> BTreeSet<String> {

@@ -7,16 +7,16 @@ use crate::{
     AsyncReadAt, CheckpointError, Dtype, LoraFileError, ModuleProblem, SafetensorsFile,
     metadata::{ADAPTER_CONFIG, LORA_ADAPTER_METADATA},
     names::{
-        Component, LoraPart, ModuleName, UnreadableKey, is_saved_by_peft, other_model,
+        self, Component, LoraPart, ModuleName, UnreadableKey, is_saved_by_peft, other_model,
         parse_lora_key, unadapted_part,
     },
     text,
 };
 
-use super::adapter_config::ConfigProblem;
+use super::adapter_config::{ConfigProblem, LORA_BIAS, USE_DORA};
 use super::{
     AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, MAX_METADATA_BYTES, Reading,
-    check_applies, check_shapes, metadata_bytes,
+    Remarks, check_applies, check_shapes, metadata_bytes,
 };
 
 impl LoraFile {
@@ -63,6 +63,8 @@ impl LoraFile {
         let mut modules = BTreeMap::new();
         for (name, keys) in sorted {
             let config = settings.of(&keys);
+            let missing = missing(config, &reading.other_kinds, file.name())?;
+            reading.missing.extend(missing);
             let (module, origin) = read_module(file, &name, &keys, config).await?;
             *reading.alphas.entry(origin).or_default() += 1;
             if let Some((config, used)) = config
@@ -93,31 +95,77 @@ impl AdapterConfig {
     }
 }
 
-/// What of a LoRA file would be left out, by its names alone: none of its numbers is read.
+/// What is to be said of a LoRA file, by its names alone; of its numbers only as many are read as tell
+/// that it changes something.
 ///
 /// # Errors
 /// If nothing of it would be applied, or something is missing or not known, as [`LoraFile::read`] and
 /// [`LoraFile::check_applies`] would say.
-pub fn survey(file: &SafetensorsFile) -> Result<LeftOut, LoraFileError> {
+pub async fn survey(file: &SafetensorsFile) -> Result<Remarks, LoraFileError> {
     check_metadata(file)?;
-    let sorted = sort_keys(file)?;
+    let Sorted {
+        modules,
+        other_kinds,
+    } = sort_keys(file)?;
     let settings = Settings::new(file, None)?;
-    for keys in sorted.modules.values() {
-        if keys.alpha.is_none() && keys.saved_by_peft && settings.of(keys).is_none() {
+    let mut remarks = Remarks::default();
+    for keys in modules.values() {
+        let config = settings.of(keys);
+        if keys.alpha.is_none() && keys.saved_by_peft && config.is_none() {
             let file = file.name().to_owned();
             return Err(LoraFileError::MissingAdapterConfig { file });
         }
+        let missing = missing(config, &other_kinds, file.name())?;
+        remarks.missing.extend(missing);
+        if let (None, Some((config, _))) = (keys.alpha, config) {
+            let unknown = config.unknown().iter().cloned();
+            remarks.unknown_settings.extend(unknown);
+        }
     }
-    let mut left_out = sorted.other_kinds;
-    for part in sorted
-        .modules
-        .keys()
-        .filter_map(|name| unadapted_part(name))
-    {
-        left_out.add(part);
+    remarks.left_out = other_kinds;
+    for part in modules.keys().filter_map(|name| unadapted_part(name)) {
+        remarks.left_out.add(part);
     }
-    check_applies(sorted.modules.keys(), || left_out.clone(), file.name())?;
-    Ok(left_out)
+    check_applies(modules.keys(), || remarks.left_out.clone(), file.name())?;
+    remarks.changes_nothing = true;
+    for (name, keys) in &modules {
+        if unadapted_part(name).is_none() {
+            let (module, _) = read_module(file, name, keys, settings.of(keys)).await?;
+            if module.changes_something() {
+                remarks.changes_nothing = false;
+                break;
+            }
+        }
+    }
+    Ok(remarks)
+}
+
+/// Settings of a plain module that ask for tensors which the file lacks. What it has of that is sorted
+/// already, as another kind or as a key that nothing knows.
+///
+/// # Errors
+/// If the module was to be scaled by magnitudes: without them its factors mean something else.
+fn missing(
+    config: Option<(&AdapterConfig, AlphaOrigin)>,
+    other_kinds: &LeftOut,
+    file: &str,
+) -> Result<Vec<&'static str>, LoraFileError> {
+    let Some((config, place)) = config else {
+        return Ok(Vec::new());
+    };
+    if config.asked().contains(&USE_DORA) {
+        let problem = ConfigProblem::Other {
+            setting: format!("{USE_DORA} = true"),
+            what: "asks for magnitudes (DoRA), and the file holds none for some layers",
+        };
+        return Err(refusal(problem, place, file));
+    }
+    let is_there = |name: &str| {
+        let mut kinds = other_kinds.iter().map(|(kind, _)| kind);
+        name == LORA_BIAS && kinds.any(|kind| kind == names::LORA_BIAS)
+    };
+    let asked = config.asked().iter().copied();
+    Ok(asked.filter(|name| !is_there(name)).collect())
 }
 
 /// The bytes of one file that says by itself what PEFT says in two: the weights, with the text of
@@ -237,6 +285,7 @@ fn sort_keys(file: &SafetensorsFile) -> Result<Sorted<'_>, LoraFileError> {
     for key in file.tensors().keys() {
         if let Some(model) = other_model(key) {
             let file = file.name().to_owned();
+            let model = model.to_owned();
             return Err(LoraFileError::OtherModel { model, file });
         }
         let parsed = match parse_lora_key(key) {
@@ -303,7 +352,10 @@ fn what_else(file: &SafetensorsFile, kinds: LeftOut, unknown: Option<&String>) -
     }
     match unknown {
         Some(key) if key.contains("lora") => LoraFileError::OtherModel {
-            model: "a model that Mimeo does not know",
+            model: format!(
+                "a model that Mimeo does not know (it has a tensor {:?})",
+                text::name(key)
+            ),
             file: name,
         },
         Some(_) => LoraFileError::NotALora {

@@ -94,10 +94,10 @@ fn peft_file(prefix: &str, metadata: &[(&str, &str)]) -> Vec<u8> {
     foreign_file_saying(&tensors, 0, metadata)
 }
 
-fn survey_of(bytes: &[u8]) -> Result<LeftOut, LoraFileError> {
+fn survey_of(bytes: &[u8]) -> Result<Remarks, LoraFileError> {
     block_on(async {
         let file = MemoryFile::new("test", bytes.to_vec());
-        survey(&SafetensorsFile::open(Box::new(file)).await?)
+        survey(&SafetensorsFile::open(Box::new(file)).await?).await
     })
 }
 
@@ -355,7 +355,8 @@ fn a_file_of_peft_and_its_configuration_are_put_together() {
     };
     let file = together(r#"{"r": 2, "lora_alpha": 6}"#).unwrap();
     assert_eq!(read(&file).unwrap().modules[LINEAR].scale(), 3.0, "6 / 2");
-    assert_eq!(survey_of(&file).unwrap(), LeftOut::default(), "all of it");
+    let left_out = survey_of(&file).unwrap().left_out;
+    assert_eq!(left_out, LeftOut::default(), "all of it");
     let error = together("{").unwrap_err();
     assert!(
         matches!(error, LoraFileError::BadAdapterConfig { .. }),
@@ -466,7 +467,7 @@ fn what_is_no_plain_lora_is_left_out_by_kind_and_count() {
     let expected = "DoRA 1, ResNet layers 1, difference of a bias (diff_b) 1, norm (w_norm, b_norm) 1, text encoder 1";
     assert_eq!(lora.left_out().to_string(), expected, "of the whole file");
     let surveyed = survey_of(&file).unwrap();
-    assert_eq!(surveyed, lora.left_out(), "known before a number is read");
+    assert_eq!(surveyed, lora.remarks(), "the same at a glance");
 }
 
 #[test]
@@ -490,14 +491,14 @@ fn loras_of_other_models_and_textual_inversions_are_named() {
     let key = "transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight";
     let error = refusal(&foreign_file(&[(key, Dtype::BF16, &[2, 3])], 0));
     assert!(
-        matches!(error, LoraFileError::OtherModel { model, .. } if model.contains("Flux")),
+        matches!(&error, LoraFileError::OtherModel { model, .. } if model.contains("Flux")),
         "got {error}"
     );
     let key = "some_model.layer.lora_A.weight";
     let error = refusal(&foreign_file(&[(key, Dtype::BF16, &[2, 3])], 0));
     assert!(
-        matches!(error, LoraFileError::OtherModel { .. }),
-        "a LoRA of something else gave: {error}"
+        matches!(&error, LoraFileError::OtherModel { model, .. } if model.contains(key)),
+        "what is seen of a LoRA of something else: {error}"
     );
     for (key, shape) in [("emb_params", &[4, 768][..]), ("<cat-toy>", &[768][..])] {
         let error = refusal(&foreign_file(&[(key, Dtype::F32, shape)], 0));
@@ -505,6 +506,64 @@ fn loras_of_other_models_and_textual_inversions_are_named() {
             matches!(error, LoraFileError::TextualInversion { .. }),
             "{key} gave: {error}"
         );
+    }
+}
+
+#[test]
+fn a_lora_whose_alpha_or_weights_are_nothing_is_told() {
+    let changed = |change: &dyn Fn(&mut LoraModule)| {
+        let mut lora = example();
+        lora.modules.values_mut().for_each(change);
+        lora.write(Precision::F32).unwrap()
+    };
+    let without_alpha = changed(&|module| module.alpha = 0.0);
+    let without_up = changed(&|module| module.up.data.fill(0.0));
+    let without_down = changed(&|module| module.down.data.fill(-0.0));
+    for (file, what) in [
+        (without_alpha, "alpha"),
+        (without_up, "up, as a LoRA begins"),
+        (without_down, "down"),
+    ] {
+        let remarks = survey_of(&file).unwrap();
+        assert!(remarks.changes_nothing, "0 is its {what}");
+        assert_eq!(read(&file).unwrap().remarks(), remarks, "read whole");
+    }
+    let mut half = example();
+    half.modules.get_mut(LINEAR).unwrap().alpha = 0.0;
+    let remarks = survey_of(&half.write(Precision::F32).unwrap()).unwrap();
+    assert!(!remarks.changes_nothing, "the other module does something");
+    let text = "lora_te_text_model_encoder_layers_0_mlp_fc1";
+    let module = half.modules[CONVOLUTION].clone();
+    half.modules.insert(text.to_owned(), module);
+    half.modules.get_mut(CONVOLUTION).unwrap().alpha = 0.0;
+    let remarks = survey_of(&half.write(Precision::F32).unwrap()).unwrap();
+    assert!(
+        remarks.changes_nothing,
+        "what is not applied does not count"
+    );
+}
+
+#[test]
+fn what_settings_ask_for_and_the_file_lacks_is_told_and_a_dora_is_refused() {
+    let file = |settings: &str| {
+        let settings = format!(r#"{{"r": 2, "lora_alpha": 2, "bias": "none", {settings}}}"#);
+        peft_file("base_model.model.", &[(ADAPTER_CONFIG, &settings)])
+    };
+    let missing = |settings: &str| {
+        let file = file(settings);
+        let remarks = survey_of(&file).unwrap();
+        assert_eq!(remarks, read(&file).unwrap().remarks(), "of {settings}");
+        Vec::from_iter(remarks.missing)
+    };
+    let none = r#""use_dora": false, "lora_bias": false, "modules_to_save": null"#;
+    assert!(missing(none).is_empty(), "nothing is asked for");
+    let some = r#""lora_bias": true, "modules_to_save": ["conv_in"]"#;
+    assert_eq!(missing(some), ["lora_bias", "modules_to_save"], "told");
+    let dora = file(r#""use_dora": true"#);
+    for error in [refusal(&dora), survey_of(&dora).unwrap_err()] {
+        let message = error.to_string();
+        let words = "use_dora = true in adapter_config.json asks for magnitudes";
+        assert!(message.contains(words), "{words:?} in: {message}");
     }
 }
 

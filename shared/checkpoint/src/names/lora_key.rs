@@ -163,13 +163,16 @@ const OTHER_KINDS_AT_END: [(&str, OtherKind); 15] = [
     (".w_norm", added("norm (w_norm, b_norm)")),
     (".b_norm", added("norm (w_norm, b_norm)")),
     (".set_weight", instead("full weight (set_weight)")),
-    (".lora_B.bias", added("bias of a LoRA (lora_bias)")),
-    (".lora_up.bias", added("bias of a LoRA (lora_bias)")),
-    (".lora.up.bias", added("bias of a LoRA (lora_bias)")),
+    (".lora_B.bias", added(LORA_BIAS)),
+    (".lora_up.bias", added(LORA_BIAS)),
+    (".lora.up.bias", added(LORA_BIAS)),
     (".lora_A.bias", instead("bias inside a LoRA")),
     (".lora_down.bias", instead("bias inside a LoRA")),
     (".lora.down.bias", instead("bias inside a LoRA")),
 ];
+
+/// What PEFT's `lora_bias` adds.
+pub(crate) const LORA_BIAS: &str = "bias of a LoRA (lora_bias)";
 
 /// How bundled embeddings are named: `bundle_emb.NAME.…`, LyCORIS' `utils/`.
 const BUNDLED: &str = "bundle_emb.";

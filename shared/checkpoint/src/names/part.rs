@@ -48,40 +48,73 @@ pub fn unadapted_part(name: &str) -> Option<&'static str> {
         .or_else(|| is_sampler().then_some("down- and upsamplers"))
 }
 
-/// Models that Mimeo does not draw with, by what only the keys of their LoRAs contain. Their own
-/// names, as diffusers, kohya and ComfyUI write them with `.` and `_`.
-const OTHER_MODELS: [(&[&str], &str); 9] = [
+/// Models that Mimeo does not draw with, by what only the keys of their LoRAs contain, where `#` is any
+/// number. Their own names, as diffusers, kohya and ComfyUI write them with `.` and `_`. The first
+/// that fits counts.
+const OTHER_MODELS: [(&[&str], &str); 14] = [
+    (&["motion_modules"], "AnimateDiff, which makes videos"),
+    (
+        &["temporal_transformer_blocks"],
+        "Stable Video Diffusion, or a model built like it",
+    ),
+    (&["double_stream_blocks", "single_stream_blocks"], "HiDream"),
     (
         &[
             "single_transformer_blocks",
             "double_blocks",
             "single_blocks",
         ],
-        "Flux, or a model built like it",
+        "Flux, HunyuanVideo or a model built like them",
     ),
     (&["joint_transformer_blocks"], "AuraFlow"),
     (&["joint_blocks"], "Stable Diffusion 3"),
     (&["img_mlp", "txt_mlp"], "Qwen-Image"),
     (
-        &["blocks.0.cross_attn", "blocks_0_cross_attn"],
-        "Wan, or a model built like it",
+        &[
+            "blocks.#.self_attn",
+            "blocks_#_self_attn",
+            "blocks.#.cross_attn",
+            "blocks_#_cross_attn",
+        ],
+        "Wan, which makes videos, or a model built like it",
+    ),
+    (
+        &[
+            "layers.#.attention.",
+            "layers_#_attention_",
+            "noise_refiner",
+            "context_refiner",
+        ],
+        "Z-Image, Lumina or a model built like them",
     ),
     (
         &["caption_projection", "adaln_single"],
-        "PixArt, or a model built like it",
+        "PixArt, LTX-Video or a model built like them",
     ),
     (&["prior_unet"], "Stable Cascade"),
     (
-        &["model.layers.0.self_attn", "transformer.h.0."],
+        &["model.layers.#.self_attn", "transformer.h.#."],
         "a language model",
     ),
     (
         &[
             "transformer.transformer_blocks",
             "base_model.model.transformer_blocks",
+            "diffusion_model.transformer_blocks",
+            "lora_unet_transformer_blocks",
             "lora_transformer_",
         ],
         "a diffusion transformer, such as Stable Diffusion 3",
+    ),
+    (
+        &[
+            "transformer.blocks.#.",
+            "diffusion_model.blocks.#.",
+            "diffusion_model.layers.#.",
+            "lora_unet_blocks_#_",
+            "lora_unet_layers_#_",
+        ],
+        "a diffusion transformer, such as those that make videos",
     ),
 ];
 
@@ -91,10 +124,26 @@ pub fn other_model(key: &str) -> Option<&'static str> {
     let is_adapter = ["lora", "lycoris", "lokr", "hada", "oft"]
         .iter()
         .any(|sign| key.contains(sign));
-    let model = OTHER_MODELS
-        .iter()
-        .find(|(signs, _)| signs.iter().any(|sign| key.contains(sign)));
-    model.filter(|_| is_adapter).map(|(_, model)| *model)
+    if !is_adapter {
+        return None;
+    }
+    let key = numbered(key);
+    let has = |signs: &&[&str]| signs.iter().any(|sign| key.contains(sign));
+    let model = OTHER_MODELS.iter().find(|(signs, _)| has(signs));
+    model.map(|(_, model)| *model)
+}
+
+/// A key with `#` for every number in it.
+fn numbered(key: &str) -> String {
+    let mut numbered = String::with_capacity(key.len());
+    for character in key.chars() {
+        match character {
+            '0'..='9' if numbered.ends_with('#') => {}
+            '0'..='9' => numbered.push('#'),
+            other => numbered.push(other),
+        }
+    }
+    numbered
 }
 
 #[cfg(test)]
@@ -184,6 +233,41 @@ mod tests {
                 "Qwen",
             ),
             ("diffusion_model.blocks.0.cross_attn.q.lora_A.weight", "Wan"),
+            ("diffusion_model.blocks.11.self_attn.q.lora_A.weight", "Wan"),
+            ("lora_unet_blocks_3_self_attn_q.lora_down.weight", "Wan"),
+            ("transformer.blocks.0.attn1.to_q.lora_A.weight", "videos"),
+            (
+                "diffusion_model.layers.12.attention.to_q.lora_A.weight",
+                "Z-Image",
+            ),
+            (
+                "lora_unet_layers_0_attention_to_q.lora_down.weight",
+                "Z-Image",
+            ),
+            (
+                "diffusion_model.noise_refiner.0.feed_forward.w1.lora_A.weight",
+                "Z-Image",
+            ),
+            (
+                "diffusion_model.layers.0.feed_forward.w1.lora_A.weight",
+                "transformer",
+            ),
+            (
+                "down_blocks.0.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.processor.to_q_lora.down.weight",
+                "AnimateDiff",
+            ),
+            (
+                "unet.down_blocks.0.attentions.0.temporal_transformer_blocks.0.attn1.to_q.lora_A.weight",
+                "Stable Video Diffusion",
+            ),
+            (
+                "diffusion_model.double_stream_blocks.0.block.attn1.to_q.lora_A.weight",
+                "HiDream",
+            ),
+            (
+                "diffusion_model.transformer_blocks.0.attn1.to_q.lora_A.weight",
+                "transformer",
+            ),
             (
                 "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight",
                 "language",
@@ -196,6 +280,10 @@ mod tests {
         for key in [
             "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight",
             "lora_te_text_model_encoder_layers_0_self_attn_q_proj.alpha",
+            "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q.lora_down.weight",
+            "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.lora_A.weight",
+            "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight",
+            "base_model.model.mid_block.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight",
             // A checkpoint, not a LoRA.
             "double_blocks.0.img_attn.proj.weight",
         ] {
