@@ -1,13 +1,12 @@
 //! Bases that the program can open: the bundled one, and diffusers folders.
 
+mod astray;
+
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use mimeo_checkpoint::{
-    CheckpointError, DiskFile, DiskFolder, EmbeddedFolder, Family, Folder, LoraFile,
-    SafetensorsFile,
-};
+use mimeo_checkpoint::{DiskFolder, EmbeddedFolder, Folder};
 use mimeo_engine::{Base, Compute, Emit, EngineError};
 use mimeo_service::bases::Origin;
 
@@ -87,22 +86,12 @@ fn bundled() -> EmbeddedFolder {
 }
 
 async fn open_folder(path: &Path) -> anyhow::Result<DiskFolder> {
-    if !path.is_file() {
-        return Ok(DiskFolder::new(path)?);
+    if path.is_file() {
+        return Err(astray::file(path).await?.into());
     }
-    // Not a folder, but what is it? Pickles and damaged files are refused as such.
-    let file = SafetensorsFile::open(Box::new(DiskFile::open(path)?)).await?;
-    if LoraFile::from_tensors(&file).await.is_ok() {
-        let why = "this is a LoRA, not a base; choose a diffusers folder";
-        return Err(BadInput::file(why, path).into());
+    let folder = DiskFolder::new(path)?;
+    match astray::folder(path).await? {
+        Some(why) => Err(why.into()),
+        None => Ok(folder),
     }
-    let family = match Family::of_file(&file).await {
-        Ok(family) => family.architecture.title(),
-        Err(error @ CheckpointError::UnknownFamily { .. }) => return Err(error.into()),
-        Err(_) => "some checkpoint",
-    };
-    let why = format!(
-        "this is a single file ({family}), and Mimeo reads bases as diffusers folders; convert it"
-    );
-    Err(BadInput::file(why, path).into())
 }

@@ -85,7 +85,8 @@ impl Bases {
         let mut folders: Vec<PathBuf> = entries
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.join("unet").is_dir())
+            // A model without a UNet is listed too, with the reason why it cannot be trained upon.
+            .filter(|path| path.join("unet").is_dir() || path.join("model_index.json").is_file())
             .collect();
         folders.sort();
         for folder in folders {
@@ -112,17 +113,29 @@ mod tests {
     #[test]
     fn folders_become_ids_that_differ() {
         let models = tempfile::tempdir().unwrap();
-        for folder in ["Anime v2/unet", "anime-v2/unet", "bundled/unet", "no base"] {
+        for folder in [
+            "Anime v2/unet",
+            "anime-v2/unet",
+            "bundled/unet",
+            "no base",
+            "flux/transformer",
+        ] {
             std::fs::create_dir_all(models.path().join(folder)).unwrap();
         }
+        let index = r#"{"_class_name": "FluxPipeline"}"#;
+        std::fs::write(models.path().join("flux/model_index.json"), index).unwrap();
         let bases = Bases::new(models.path().to_path_buf());
         let ids: Vec<_> = bases.sources().into_iter().map(|(id, ..)| id).collect();
         let ids: Vec<_> = ids.iter().map(BaseId::as_str).collect();
         assert_eq!(
             ids,
-            ["bundled", "anime-v2", "anime-v2-2", "bundled-2"],
-            "no base without a unet"
+            ["bundled", "anime-v2", "anime-v2-2", "bundled-2", "flux"],
+            "a folder of anything else is none"
         );
+        let list = bases.list();
+        let reason = list.last().and_then(|base| base.unusable.clone());
+        let reason = reason.unwrap_or_default();
+        assert!(reason.contains("FluxPipeline"), "what it is: {reason}");
         let unknown = BaseId::try_from("other".to_owned()).unwrap();
         assert_eq!(bases.find(&unknown), None, "only what is listed");
     }

@@ -106,11 +106,135 @@ fn what_is_no_base_is_refused() {
     let desk = Desk::new();
     refused_base(&desk, "nowhere", "not a folder");
     refused_base(&desk, ".", "choose a complete diffusers folder");
-    refused_base(&desk, "a.png", "not a safetensors file");
-    desk.put("model.ckpt", pickle());
-    refused_base(&desk, "model.ckpt", "pickle");
+    refused_base(
+        &desk,
+        "a.png",
+        "this is a picture; choose a diffusers folder",
+    );
     desk.put("lora.safetensors", trained());
     refused_base(&desk, "lora.safetensors", "this is a LoRA, not a base");
+    desk.put("page.safetensors", "<!DOCTYPE html>");
+    refused_base(
+        &desk,
+        "page.safetensors",
+        "this is a web page; choose a diffusers folder",
+    );
+    desk.put("half.safetensors", &trained()[..1000]);
+    refused_base(
+        &desk,
+        "half.safetensors",
+        "a damaged .safetensors file; choose a diffusers",
+    );
+}
+
+#[test]
+fn a_checkpoint_in_a_single_file_is_refused_with_what_works() {
+    let desk = Desk::new();
+    let conversion = "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)";
+    desk.put("ckpt/model.ckpt", pickle());
+    for base in ["ckpt/model.ckpt", "ckpt"] {
+        refused_base(&desk, base, "this is a pickle");
+        refused_base(&desk, base, "choose the model as a diffusers folder");
+        refused_base(&desk, base, conversion);
+    }
+    let single = |width: usize, more: &str| {
+        let header = format!(
+            r#"{{"model.diffusion_model.input_blocks.0.0.weight":{{"dtype":"F16","shape":[320,4,0,0],"data_offsets":[0,0]}},
+            "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight":{{"dtype":"F16","shape":[0,{width}],"data_offsets":[0,0]}}{more}}}"#
+        );
+        safetensors(&header, &[])
+    };
+    desk.put("sd1/anime.safetensors", single(768, ""));
+    for base in ["sd1/anime.safetensors", "sd1"] {
+        refused_base(&desk, base, "this is a single file (Stable Diffusion 1.x)");
+        refused_base(&desk, base, conversion);
+    }
+    let label = r#","model.diffusion_model.label_emb.0.0.weight":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}"#;
+    desk.put("xl.safetensors", single(2048, label));
+    refused_base(
+        &desk,
+        "xl.safetensors",
+        "this is Stable Diffusion XL; choose a diffusers folder of Stable Diffusion 1.x",
+    );
+    desk.put("sd1/other.safetensors", single(768, ""));
+    refused_base(&desk, "sd1", "this folder holds 2 single files");
+}
+
+#[test]
+fn a_base_that_is_near_what_was_named_is_told() {
+    let desk = Desk::new();
+    put_base(&desk, "", None);
+    for (path, bytes) in mimeo_base::files() {
+        desk.put(&format!("outer/inner/{path}"), bytes);
+    }
+    for (named, words) in [
+        ("base/model_index.json", "give its folder, \"base\""),
+        ("base/unet/config.json", "give its folder, \"base\""),
+        ("base/unet", "give the folder above it, \"base\""),
+        (
+            "outer",
+            "the base is one folder further down; give \"outer/inner\"",
+        ),
+    ] {
+        refused_base(&desk, named, words);
+    }
+    for (path, bytes) in mimeo_base::files() {
+        desk.put(&format!("outer/other/{path}"), bytes);
+    }
+    refused_base(
+        &desk,
+        "outer",
+        "several bases; give one, such as \"outer/inner\"",
+    );
+    desk.put("peft/adapter_model.safetensors", trained());
+    refused_base(&desk, "peft", "this is a LoRA's folder, not a base");
+}
+
+#[test]
+fn a_complete_folder_of_another_model_is_called_by_its_pipeline() {
+    let desk = Desk::new();
+    for class in [
+        "FluxPipeline",
+        "StableDiffusion3Pipeline",
+        "PixArtSigmaPipeline",
+    ] {
+        desk.put(
+            "other/model_index.json",
+            json!({"_class_name": class}).to_string(),
+        );
+        desk.put("other/transformer/config.json", "{}");
+        refused_base(
+            &desk,
+            "other",
+            &format!("diffusers' {class}, which has no UNet"),
+        );
+        let inspected = desk.refused("inspect other", 2);
+        assert!(inspected.contains(class), "{inspected}");
+    }
+    let index = json!({"_class_name": "StableDiffusionPipeline"});
+    desk.put("other/model_index.json", index.to_string());
+    refused_base(&desk, "other", "lacks \"unet/config.json\"");
+}
+
+#[test]
+fn a_base_whose_configuration_was_saved_by_notepad_draws_the_same() {
+    let desk = Desk::new();
+    let usual = drawn(&desk, "bundled");
+    for path in ["unet/config.json", "tokenizer/merges.txt"] {
+        let text = std::str::from_utf8(bundled(path)).expect("text");
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        let utf_16: Vec<u8> = [0xFF, 0xFE].into_iter().chain(units).collect();
+        put_base(&desk, path, Some(&utf_16));
+        assert!(drawn(&desk, "base") == usual, "{path} in UTF-16");
+    }
+    for (bytes, words) in [
+        (&b"<!DOCTYPE html>"[..], "This is a web page"),
+        (b"", "This is an empty file"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+    ] {
+        put_base(&desk, "vae/config.json", Some(bytes));
+        refused_base(&desk, "base", words);
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A folder that was picked to train upon: which of its files matter.
 
+use mimeo_checkpoint::printable;
+
 /// A picked folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picked<T> {
@@ -21,11 +23,13 @@ const INDEX: &str = "model_index.json";
 pub fn pick<T>(files: impl IntoIterator<Item = (String, T)>) -> Result<Picked<T>, String> {
     let mut folder = None;
     let mut needed = Vec::new();
+    let mut astray = Astray::default();
     for (path, file) in files {
         let Some((top, inside)) = path.split_once('/') else {
             continue;
         };
         folder.get_or_insert_with(|| top.to_owned());
+        astray.look_at(inside);
         if is_needed(inside) {
             needed.push((inside.to_owned(), file));
         }
@@ -36,7 +40,8 @@ pub fn pick<T>(files: impl IntoIterator<Item = (String, T)>) -> Result<Picked<T>
     let has = |wanted: fn(&str) -> bool| needed.iter().any(|(path, _)| wanted(path));
     if !has(|path| path == INDEX) {
         return Err(format!(
-            "{folder} is no checkpoint in diffusers' layout: {INDEX} is missing. Choose the folder that holds it."
+            "{folder} is no checkpoint in diffusers' layout: {INDEX} is missing. {}",
+            astray.remedy(&folder)
         ));
     }
     if !has(|path| path.ends_with(".safetensors")) {
@@ -48,6 +53,58 @@ pub fn pick<T>(files: impl IntoIterator<Item = (String, T)>) -> Result<Picked<T>
         folder,
         files: needed,
     })
+}
+
+/// What a folder holds that is no checkpoint in diffusers' layout: what was meant may be near.
+#[derive(Default)]
+struct Astray {
+    /// Folders in it that are such checkpoints.
+    further_down: Vec<String>,
+    /// Checkpoints as one file each.
+    single_files: Vec<String>,
+    /// Whether it is a part of such a checkpoint.
+    is_part: bool,
+}
+
+impl Astray {
+    fn look_at(&mut self, path: &str) {
+        let parts: Vec<&str> = path.split('/').collect();
+        match parts[..] {
+            [inner, INDEX] => self.further_down.push(inner.to_owned()),
+            ["config.json" | "scheduler_config.json" | "tokenizer_config.json"] => {
+                self.is_part = true;
+            }
+            [file]
+                if [".safetensors", ".ckpt"]
+                    .iter()
+                    .any(|end| file.ends_with(end)) =>
+            {
+                self.single_files.push(file.to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    /// What to choose instead.
+    fn remedy(&self, folder: &str) -> String {
+        let name = |name: &String| printable(name, 100);
+        match (&self.further_down[..], &self.single_files[..]) {
+            ([inner], _) => format!("Choose the folder {} in it.", name(inner)),
+            ([first, ..], _) => format!("Choose a folder in it, such as {}.", name(first)),
+            _ if self.is_part => {
+                format!("It is a part of one. Choose the folder that {folder} is in.")
+            }
+            (_, [file]) => format!(
+                "{} in it is a checkpoint in a single file. Choose the model as a folder that holds {INDEX}.",
+                name(file)
+            ),
+            (_, [first, ..]) => format!(
+                "{} and others in it are checkpoints in single files. Choose a model as a folder that holds {INDEX}.",
+                name(first)
+            ),
+            _ => "Choose the folder that holds it.".to_owned(),
+        }
+    }
 }
 
 fn is_needed(path: &str) -> bool {
@@ -112,13 +169,33 @@ mod tests {
 
     #[test]
     fn what_is_no_checkpoint_is_said_with_a_remedy() {
-        let cases: [(&[&str], &str); 4] = [
+        let cases: [(&[&str], &str); 9] = [
             (&[], "is empty"),
             (&["a.safetensors"], "is empty"),
             (
                 &["models/sd15/model_index.json"],
-                "model_index.json is missing",
+                "model_index.json is missing. Choose the folder sd15 in it.",
             ),
+            (
+                &["models/a/model_index.json", "models/b/model_index.json"],
+                "Choose a folder in it, such as a.",
+            ),
+            (
+                &[
+                    "unet/config.json",
+                    "unet/diffusion_pytorch_model.safetensors",
+                ],
+                "Choose the folder that unet is in.",
+            ),
+            (
+                &["models/anime.safetensors"],
+                "anime.safetensors in it is a checkpoint in a single file. Choose",
+            ),
+            (
+                &["models/anime.ckpt", "models/other.safetensors"],
+                "anime.ckpt and others in it are checkpoints in single files. Choose",
+            ),
+            (&["notes/a.txt"], "Choose the folder that holds it."),
             (&["sd15/model_index.json", "sd15/unet/x.bin"], "no weights"),
         ];
         for (paths, part) in cases {

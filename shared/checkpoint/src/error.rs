@@ -150,10 +150,11 @@ pub enum CheckpointError {
     )]
     TextTooLong { size: u64, limit: u64, file: String },
 
-    #[error("The file is not UTF-8 text; replace it with a sound one: {file:?}")]
+    #[error("This is {found}; {remedy}: {file:?}")]
     NotText {
+        found: &'static str,
+        remedy: &'static str,
         file: String,
-        source: std::string::FromUtf8Error,
     },
 
     #[error(
@@ -182,7 +183,7 @@ pub enum CheckpointError {
         folder: String,
     },
 
-    #[error("This is {found}; choose a Stable Diffusion checkpoint: {file:?}")]
+    #[error("This is {found}; choose a checkpoint of Stable Diffusion 1.x: {file:?}")]
     UnknownFamily { found: String, file: String },
 
     #[error(

@@ -5,6 +5,7 @@
 //! inpainting), and marker tensors for velocity prediction (ComfyUI's `supported_models.py`).
 
 mod config;
+mod pipeline;
 mod tensors;
 
 use crate::{
@@ -73,9 +74,17 @@ impl Family {
     /// Looks at a diffusers folder: `unet/config.json` and `scheduler/scheduler_config.json`.
     ///
     /// # Errors
-    /// If they are missing or cannot be understood, or describe no Stable Diffusion.
+    /// If they are missing or cannot be understood, or describe no Stable Diffusion. Of a model that
+    /// has no UNet at all, the pipeline in `model_index.json` is named.
     pub async fn of_folder(folder: &dyn Folder) -> Result<Self, CheckpointError> {
-        let unet: UnetConfig = read_config(folder, UNET_CONFIG).await?;
+        let unet: UnetConfig = match read_config(folder, UNET_CONFIG).await {
+            Err(missing @ CheckpointError::MissingFile { .. }) => {
+                let found = pipeline::without_unet(folder).await.ok_or(missing)?;
+                let file = folder.name();
+                return Err(CheckpointError::UnknownFamily { found, file });
+            }
+            unet => unet?,
+        };
         let scheduler: SchedulerConfig =
             read_config(folder, "scheduler/scheduler_config.json").await?;
         let from_configs = || {

@@ -201,6 +201,52 @@ fn hostile_and_foreign_configurations_are_refused() {
 }
 
 #[test]
+fn a_model_without_a_unet_is_called_by_its_pipeline() {
+    const FLUX: EmbeddedFolder = EmbeddedFolder {
+        name: "flux",
+        files: &[(
+            "model_index.json",
+            br#"{"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]}"#,
+        )],
+    };
+    const SD3: EmbeddedFolder = EmbeddedFolder {
+        name: "sd3",
+        files: &[(
+            "model_index.json",
+            br#"{"_class_name": "StableDiffusion3Pipeline"}"#,
+        )],
+    };
+    const INCOMPLETE: EmbeddedFolder = EmbeddedFolder {
+        name: "sd15",
+        files: &[(
+            "model_index.json",
+            br#"{"_class_name": "StableDiffusionPipeline"}"#,
+        )],
+    };
+    const EMPTY: EmbeddedFolder = EmbeddedFolder {
+        name: "empty",
+        files: &[],
+    };
+    for (folder, expected) in [
+        (FLUX, "This is a model for diffusers' FluxPipeline"),
+        (
+            SD3,
+            "This is a model for diffusers' StableDiffusion3Pipeline",
+        ),
+        (INCOMPLETE, "The folder lacks \"unet/config.json\""),
+        (EMPTY, "The folder lacks \"unet/config.json\""),
+    ] {
+        let error = block_on(Family::of_folder(&folder)).unwrap_err();
+        let sentence = error.to_string();
+        assert!(
+            sentence.starts_with(expected),
+            "{}: {sentence}",
+            folder.name
+        );
+    }
+}
+
+#[test]
 fn a_lora_tells_by_the_width_of_its_key_projections() {
     for (width, expected) in [
         (768, Architecture::Sd1),
