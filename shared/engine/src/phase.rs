@@ -180,7 +180,7 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
         base.native_side(),
     )?;
     let difference = Difference::between(&original, &target)?;
-    if let Some(warning) = PairWarning::of(&original, &target)? {
+    if let Some(warning) = PairWarning::of(&original, &target, mask.as_ref())? {
         emit.emit(Event::Note {
             text: warning.to_string(),
         });

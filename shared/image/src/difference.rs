@@ -224,9 +224,9 @@ impl PairWarning {
     /// The likeliest trouble of a pair, if any. A hint for people, to be shown and not enforced.
     ///
     /// # Errors
-    /// As [`Difference::between`].
-    pub fn of(a: &Rgb, b: &Rgb) -> Result<Option<Self>, ImageError> {
-        Ok(warnings(a, b, None)?.into_iter().next())
+    /// As [`warnings`].
+    pub fn of(a: &Rgb, b: &Rgb, mask: Option<&Mask>) -> Result<Option<Self>, ImageError> {
+        Ok(warnings(a, b, mask)?.into_iter().next())
     }
 }
 
@@ -347,7 +347,7 @@ impl fmt::Display for PairWarning {
                 let levels = levels.unsigned_abs();
                 write!(
                     f,
-                    "B is {direction} than A nearly everywhere (by {levels} of 255), and that would be learnt too; match their brightness or use a mask."
+                    "B is {direction} than A nearly everywhere (by {levels} of 255), and that would be learnt too; match their brightness."
                 )
             }
             Self::Unaligned { alignment } => {
@@ -359,12 +359,12 @@ impl fmt::Display for PairWarning {
             }
             Self::Noise { share } => write!(
                 f,
-                "A and B differ slightly in {} % of the picture, as after JPEG compression; save both losslessly or use a mask.",
+                "A and B differ slightly in {} % of the picture, as after JPEG compression; save both losslessly, or mask only what is meant.",
                 percent(share)
             ),
             Self::MostlyChanged { share } => write!(
                 f,
-                "A and B differ strongly in {} % of the picture; check that they show the same scene, or use a mask.",
+                "A and B differ strongly in {} % of the picture; check that they show the same scene, or mask only what is meant.",
                 percent(share)
             ),
         }
@@ -499,14 +499,14 @@ mod tests {
             |x, y, v| if in_square(x, y) { 255 - v } else { v },
         );
         assert_eq!(
-            PairWarning::of(&example(), &b).unwrap(),
+            PairWarning::of(&example(), &b, None).unwrap(),
             None,
             "nothing to complain about"
         );
 
         let half = mapped(&example(), |x, _, v| if x < 36 { v + 60 } else { v });
         assert_eq!(
-            PairWarning::of(&example(), &half).unwrap(),
+            PairWarning::of(&example(), &half, None).unwrap(),
             None,
             "56 % recoloured is an edit"
         );
@@ -515,7 +515,7 @@ mod tests {
     #[test]
     fn a_brightness_shift_is_told_with_its_direction() {
         let b = mapped(&example(), |x, y, v| noisy(x, y, v.saturating_sub(6)));
-        let warning = PairWarning::of(&example(), &b).unwrap().unwrap();
+        let warning = PairWarning::of(&example(), &b, None).unwrap().unwrap();
         assert!(
             matches!(warning, PairWarning::BrightnessShift { levels: -7..=-5 }),
             "{warning:?}"
@@ -525,7 +525,7 @@ mod tests {
 
     #[test]
     fn noise_everywhere_is_told() {
-        let warning = PairWarning::of(&example(), &mapped(&example(), noisy)).unwrap();
+        let warning = PairWarning::of(&example(), &mapped(&example(), noisy), None).unwrap();
         assert!(
             matches!(warning, Some(PairWarning::Noise { .. })),
             "{warning:?}"
@@ -537,7 +537,7 @@ mod tests {
         let b = mapped(&example(), |x, y, v| {
             v.wrapping_add(60 + ((x * y) % 97) as u8 * 2)
         });
-        let warning = PairWarning::of(&example(), &b).unwrap();
+        let warning = PairWarning::of(&example(), &b, None).unwrap();
         assert!(
             matches!(warning, Some(PairWarning::MostlyChanged { .. })),
             "{warning:?}"
