@@ -138,7 +138,12 @@ impl PairArgs {
         let MaskFile {
             mut mask,
             luminance,
+            notes,
         } = decode_mask_file(file)?;
+        let name = path.display().to_string();
+        for note in notes {
+            report.note(format!("{name:?}: {note}"));
+        }
         if let Some(luminance) = luminance {
             if has(MaskFrom::Luminance) {
                 mask = luminance;

@@ -91,6 +91,9 @@ pub fn take_mask(bench: Bench, page: Page, file: File) {
                 if is_taken && file.luminance.is_some() {
                     page.say("The file's alpha channel is the mask, its colours are not");
                 }
+                if let Some(note) = file.notes.first().filter(|_| is_taken) {
+                    page.say(note.to_string());
+                }
             }
             Err(why) => bench.refusal.set(Some(Refusal::new(Where::Mask, why))),
         }

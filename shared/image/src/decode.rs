@@ -83,6 +83,9 @@ pub struct MaskFile {
     /// The luminance, where the alpha channel is the mask although the colours vary too, as in a
     /// picture with a part erased. Worth telling the user: one of the two is not what was meant.
     pub luminance: Option<Mask>,
+    /// What of the file is left aside. That its colours were converted is not told: black and white
+    /// are so in every space, and how soft an edge is nobody paints to the level.
+    pub notes: Vec<Note>,
 }
 
 /// Decodes a mask: white = learn, black = leave, grey between.
@@ -101,7 +104,8 @@ pub fn decode_mask(bytes: &[u8]) -> Result<Mask, ImageError> {
 /// # Errors
 /// As [`decode_mask`].
 pub fn decode_mask_file(bytes: &[u8]) -> Result<MaskFile, ImageError> {
-    let image = read(bytes)?;
+    let (image, mut notes) = read_with_notes(bytes)?;
+    notes.retain(|note| matches!(note, Note::SecondPicture | Note::Animation));
     let (width, height) = (image.width(), image.height());
     let alpha = if image.color().has_alpha() {
         let alpha: Vec<u8> = image.to_rgba8().pixels().map(|pixel| pixel.0[3]).collect();
@@ -114,10 +118,12 @@ pub fn decode_mask_file(bytes: &[u8]) -> Result<MaskFile, ImageError> {
         Some(mask) => MaskFile {
             luminance: shows_more_than_paint(&luminance, &mask).then_some(luminance),
             mask,
+            notes,
         },
         None => MaskFile {
             mask: luminance,
             luminance: None,
+            notes,
         },
     })
 }
@@ -164,11 +170,6 @@ enum Samples {
     Inks { size: (u32, u32), inks: Vec<u8> },
 }
 
-/// The picture, upright and in sRGB.
-fn read(bytes: &[u8]) -> Result<DynamicImage, ImageError> {
-    Ok(read_with_notes(bytes)?.0)
-}
-
 /// The picture, upright and in sRGB, and what became of it.
 fn read_with_notes(bytes: &[u8]) -> Result<(DynamicImage, Vec<Note>), ImageError> {
     let stored = match kind::of(bytes)? {
@@ -202,8 +203,8 @@ fn read_by_image(
     let refused = |error: image::ImageError| match error {
         image::ImageError::Unsupported(error) => ImageError::UnsupportedFormat {
             found: format!("a {name} of a kind that Mimeo does not read ({error})"),
-        },
             remedy: kind::CONVERT,
+        },
         error => corrupt(error.to_string()),
     };
 
@@ -618,9 +619,12 @@ mod tests {
     #[test]
     fn of_an_animation_the_first_picture_counts_and_it_is_told() {
         let two_frames = [0, 0, 0, 2, 0, 0, 0, 0];
-        let decoded = decode(&png_with(b"acTL", &two_frames)).unwrap();
+        let file = png_with(b"acTL", &two_frames);
+        let decoded = decode(&file).unwrap();
         assert_eq!(decoded.picture.pixels(), example().as_raw(), "the picture");
         assert_eq!(decoded.notes, [Note::Animation], "and that there are more");
+        let mask = decode_mask_file(&file).unwrap();
+        assert_eq!(mask.notes, [Note::Animation], "of a mask as well");
     }
 
     #[test]

@@ -51,7 +51,7 @@ mod window;
 pub use align::Alignment;
 pub use colour::match_colour;
 pub use composite::composite;
-pub use decode::{Decoded, MaskFile, Note, decode, decode_mask, decode_mask_file};
+pub use decode::{Decoded, MAX_SIDE, MaskFile, Note, decode, decode_mask, decode_mask_file};
 pub use difference::{Difference, PairWarning, warnings};
 pub use edit::Edit;
 pub use encode::{encode_jpeg, encode_mask_png, encode_png};
