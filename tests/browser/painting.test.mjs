@@ -47,6 +47,24 @@ test("every tool masks what it is drawn around, and the right button takes away"
   });
 });
 
+test("a box by numbers masks what was typed, and what is no number is refused by name", async () => {
+  await suite.visit({ name: "typed-box" }, async ({ bench }) => {
+    const { stage } = bench;
+    await emptyPair(bench);
+    await stage.openMore();
+    await stage.field("Left").fill("a lot");
+    await stage.button("Mask box").click();
+    const refusal = bench.alerts.filter({ hasText: /Left must be a number between 0 and 127/ });
+    await refusal.waitFor();
+    assert.equal(await stage.maskedPixels(), 0, "nothing was painted");
+    assert.equal(await stage.field("Left").inputValue(), "a lot", "what was typed stays");
+    await stage.field("Left").fill("16");
+    await stage.button("Mask box").click();
+    await refusal.waitFor({ state: "detached" });
+    assert.equal(await stage.maskedPixels(), 64 * 64, "the box");
+  });
+});
+
 test("a stroke under way is taken back by Escape", async () => {
   await suite.visit({ name: "escape" }, async ({ page, bench }) => {
     const { stage } = bench;

@@ -8,8 +8,10 @@ mod lower;
 mod stay;
 
 use leptos::prelude::*;
-use mimeo_workbench::Workbench;
 use mimeo_workbench::backend::Place;
+use mimeo_workbench::saved::Restored;
+use mimeo_workbench::workbench::Where;
+use mimeo_workbench::{Refusal, Workbench};
 
 use crate::bench::Bench;
 use crate::keyboard;
@@ -25,9 +27,13 @@ use crate::stage::{Stage, StagePanel};
 
 /// The page, with the work as it was when it was closed.
 #[component]
-pub fn App(workbench: Workbench) -> impl IntoView {
+pub fn App(restored: Restored) -> impl IntoView {
     let link = Link::open();
-    let bench = Bench::new(workbench);
+    let Restored { state, lost } = restored;
+    let bench = Bench::new(Workbench::with_state(state));
+    bench
+        .refusal
+        .set(lost.map(|sentence| Refusal::new(Where::Pair, sentence)));
     let run_again = Callback::new(move |job| again::load(bench, link, job));
     let page = Page::new(run_again);
     let training = Training::new();

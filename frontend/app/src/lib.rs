@@ -24,11 +24,11 @@ mod widget;
 pub fn start() {
     console_error_panic_hook::set_once();
     wasm_bindgen_futures::spawn_local(async {
-        let workbench = storage::restore().await;
+        let restored = storage::restore().await;
         // What the page shows until then.
         if let Some(boot) = leptos::prelude::document().get_element_by_id("boot") {
             boot.remove();
         }
-        leptos::mount::mount_to_body(move || app::App(app::AppProps { workbench }));
+        leptos::mount::mount_to_body(move || app::App(app::AppProps { restored }));
     });
 }

@@ -3,8 +3,8 @@
 use idb::{Database, DatabaseEvent as _, Factory, ObjectStoreParams, Query, TransactionMode};
 use js_sys::Uint8Array;
 use leptos::prelude::*;
-use mimeo_workbench::saved::{self, Part};
-use mimeo_workbench::{Change, Workbench};
+use mimeo_workbench::Change;
+use mimeo_workbench::saved::{self, Part, Restored};
 use wasm_bindgen::{JsCast as _, JsValue};
 
 use crate::bench::Bench;
@@ -72,13 +72,13 @@ async fn keep(bench: Bench, change: Change) -> Result<(), idb::Error> {
     Ok(())
 }
 
-/// The workbench as it was kept; an empty one where nothing can be read.
-pub async fn restore() -> Workbench {
+/// The workbench as it was kept, and what of it is lost; an empty one where nothing can be read.
+pub async fn restore() -> Restored {
     let mut parts = read().await.unwrap_or_default();
-    Workbench::with_state(saved::restore(|part| {
+    saved::restore(|part| {
         let at = parts.iter().position(|(kept, _)| *kept == part)?;
         Some(parts.swap_remove(at).1)
-    }))
+    })
 }
 
 async fn read() -> Result<Vec<(Part, Vec<u8>)>, idb::Error> {

@@ -70,10 +70,24 @@ pub fn part(bench: &Workbench, part: Part) -> Option<Vec<u8>> {
     }
 }
 
-/// The state that was kept. What cannot be read any more is left out: the rest is worth having.
+/// What was kept.
+pub struct Restored {
+    /// The workbench's state.
+    pub state: State,
+    /// What was kept and cannot be read any more, in one sentence with what to do.
+    pub lost: Option<String>,
+}
+
+/// The state that was kept. What cannot be read any more is left out and told: the rest is worth
+/// having.
 #[must_use]
-pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> State {
-    let rest = kept(Part::Settings).and_then(|json| serde_json::from_slice::<Rest>(&json).ok());
+pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> Restored {
+    let mut lost = Vec::new();
+    let rest = kept(Part::Settings).and_then(|json| {
+        let rest = serde_json::from_slice::<Rest>(&json);
+        rest.inspect_err(|_unreadable| lost.push("the settings"))
+            .ok()
+    });
     let (names, offset, settings) = rest.map_or_else(
         || (Default::default(), Pictures::MIDDLE, Settings::default()),
         |rest| {
@@ -82,13 +96,14 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> State {
             (rest.names, rest.offset, settings)
         },
     );
-    let mut picture = |part, name: &str| {
-        let picture = Picture::read(name, kept(part)?).ok()?;
+    let mut picture = |part, name: &str, title| {
+        let picture = Picture::read(name, kept(part)?);
+        let picture = picture.inspect_err(|_unreadable| lost.push(title)).ok()?;
         Some(Arc::new(picture))
     };
     let mut pictures = Pictures {
-        original: picture(Part::Original, &names[0]),
-        target: picture(Part::Target, &names[1]),
+        original: picture(Part::Original, &names[0], "picture A"),
+        target: picture(Part::Target, &names[1], "picture B"),
         offset,
         sides: settings.sides,
         frame: None,
@@ -98,9 +113,22 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> State {
             sides: settings.sides,
             ..Pictures::default()
         };
+        lost.push("the pictures, which do not fit together");
     }
-    let mask = kept(Part::Mask).and_then(|png| decode_mask(&png).ok());
-    State::assembled(pictures, mask.as_ref(), settings)
+    let mask = kept(Part::Mask).and_then(|png| {
+        let mask = decode_mask(&png);
+        mask.inspect_err(|_unreadable| lost.push("the mask")).ok()
+    });
+    let lost = (!lost.is_empty()).then(|| {
+        let what = lost.join(", ");
+        format!(
+            "This browser kept {what} damaged, and the rest is here. Add what is missing again."
+        )
+    });
+    Restored {
+        state: State::assembled(pictures, mask.as_ref(), settings),
+        lost,
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +156,9 @@ mod tests {
             bench.apply(command).unwrap();
         }
         let mut parts = kept(&bench);
-        let restored = Workbench::with_state(restore(|part| parts.remove(part.key())));
+        let Restored { state, lost } = restore(|part| parts.remove(part.key()));
+        assert_eq!(lost, None, "nothing to tell");
+        let restored = Workbench::with_state(state);
         restored.check().unwrap();
         assert_eq!(restored.settings(), bench.settings(), "recipe and name");
         assert_eq!(restored.mask(), bench.mask(), "strokes");
@@ -138,18 +168,34 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_part_does_not_take_the_others_along() {
+    fn a_damaged_part_does_not_take_the_others_along_and_is_told() {
         let mut parts = kept(&pair());
         parts.insert("target", b"broken".to_vec());
-        let restored = Workbench::with_state(restore(|part| parts.remove(part.key())));
+        let Restored { state, lost } = restore(|part| parts.remove(part.key()));
+        let restored = Workbench::with_state(state);
         restored.check().unwrap();
         assert!(restored.picture(Slot::Original).is_some(), "A is there");
         assert!(restored.picture(Slot::Target).is_none(), "B is not");
+        let told = lost.unwrap_or_default();
+        assert!(told.contains("kept picture B damaged"), "{told}");
+        for (key, title) in [
+            ("original", "picture A"),
+            ("mask", "the mask"),
+            ("settings", "the settings"),
+        ] {
+            let mut parts = kept(&pair());
+            parts.insert(key, b"broken".to_vec());
+            let told = restore(|part| parts.remove(part.key())).lost;
+            let told = told.unwrap_or_default();
+            assert!(told.contains(title), "{title:?} in: {told}");
+        }
     }
 
     #[test]
     fn nothing_kept_is_an_empty_bench() {
-        let restored = Workbench::with_state(restore(|_| None));
+        let Restored { state, lost } = restore(|_| None);
+        assert_eq!(lost, None, "nothing is lost");
+        let restored = Workbench::with_state(state);
         restored.check().unwrap();
         assert!(restored.frame().is_none(), "empty");
     }

@@ -2,14 +2,14 @@
 
 use leptos::html::Input;
 use leptos::prelude::*;
-use mimeo_image::{Paint, Rect, encode_mask_png};
+use mimeo_image::{Paint, encode_mask_png};
 use mimeo_workbench::fields::Field;
 use mimeo_workbench::keys::{Action, keys_of};
 use mimeo_workbench::tool::{DIAMETERS, TOUCH_HINT};
 use mimeo_workbench::workbench::{MaskCommand, Setting, Where};
 use mimeo_workbench::{Command, Tool, as_trained};
 
-use super::{Stage, frame_size};
+use super::Stage;
 use crate::bench::Bench;
 use crate::files;
 use crate::page::Shown;
@@ -201,22 +201,18 @@ fn FieldRange(
 #[component]
 fn BoxByNumbers(stage: Stage) -> impl IntoView {
     let bench = stage.bench;
-    let fields = [("Left", 0), ("Top", 0), ("Width", 64), ("Height", 64)]
-        .map(|(label, value)| (label, RwSignal::new(value)));
-    let numbers = fields.map(|(_, value)| value);
+    // As they are typed: what is no number is refused when the box is wanted.
+    let fields = [
+        ("Left", "0"),
+        ("Top", "0"),
+        ("Width", "64"),
+        ("Height", "64"),
+    ]
+    .map(|(label, value)| (label, RwSignal::new(value.to_owned())));
+    let typed = fields.map(|(_, value)| value);
     let fill = move |paint| {
-        let [x, y, width, height] = numbers.map(|number| number.get_untracked());
-        let (across, down) = bench.with(frame_size).unwrap_or((0, 0));
-        let rect = Rect {
-            x,
-            y,
-            width,
-            height,
-        };
-        bench.apply(Command::Mask(MaskCommand::Box(
-            rect.clipped(across, down),
-            paint,
-        )));
+        let typed = typed.map(|text| text.get_untracked());
+        bench.apply(Command::Mask(MaskCommand::BoxTyped(typed, paint)));
     };
     view! {
         <div class="row" role="group" aria-label="Box by numbers, px">
@@ -226,14 +222,10 @@ fn BoxByNumbers(stage: Stage) -> impl IntoView {
                         <label class="short">
                             {label}
                             <input
-                                type="number"
-                                min="0"
-                                prop:value=move || value.get().to_string()
-                                on:input=move |event| {
-                                    if let Ok(number) = event_target_value(&event).parse() {
-                                        value.set(number);
-                                    }
-                                }
+                                type="text"
+                                inputmode="numeric"
+                                prop:value=move || value.get()
+                                on:input=move |event| value.set(event_target_value(&event))
                             />
                         </label>
                     }

@@ -107,6 +107,8 @@ pub enum MaskCommand {
     Feather(u32),
     /// A rectangle.
     Box(Rect, Paint),
+    /// A rectangle as it was typed: left, top, width and height, px.
+    BoxTyped([String; 4], Paint),
     /// A shape drawn by hand, its corners in the frame's px.
     Lasso(Vec<(f32, f32)>, Paint),
     /// The area around a point, as painted lines bound it.

@@ -1,8 +1,10 @@
 //! Painting, and every other change of the mask.
 
 use mimeo_image::{
-    Brush, ImageError, Mask, MaskPatch, MaskRemedy, Paint, Rect, StrokePoint, StrokeUnderWay,
+    Brush, ImageError, MAX_SIDE, Mask, MaskPatch, MaskRemedy, Paint, Rect, StrokePoint,
+    StrokeUnderWay,
 };
+use mimeo_protocol::Range;
 
 use super::{Change, MaskCommand, Refusal, Where, Workbench, whole};
 use crate::frame::Frame;
@@ -65,15 +67,10 @@ impl Workbench {
             MaskCommand::Grow(radius) => ("Grow mask", mask.grown(radius)),
             MaskCommand::Shrink(radius) => ("Shrink mask", mask.shrunk(radius)),
             MaskCommand::Feather(radius) => ("Soften mask", mask.feathered(radius)),
-            MaskCommand::Box(rect, paint) => (
+            MaskCommand::Box(rect, paint) => ("Box", with_box(mask, rect, paint)),
+            MaskCommand::BoxTyped(typed, paint) => (
                 "Box",
-                with(mask, |mask| {
-                    let value = match paint {
-                        Paint::Learn => 255,
-                        Paint::Leave => 0,
-                    };
-                    mask.fill_rect(rect, value);
-                }),
+                with_box(mask, typed_box(&typed, whole(mask))?, paint),
             ),
             MaskCommand::Lasso(points, paint) => (
                 "Lasso",
@@ -121,6 +118,41 @@ impl Workbench {
             .push(Step::new(label, vec![Restore::Patch(patch)]));
         Change::mask(dirty)
     }
+}
+
+fn with_box(mask: &Mask, rect: Rect, paint: Paint) -> Mask {
+    with(mask, |mask| {
+        let value = match paint {
+            Paint::Learn => 255,
+            Paint::Leave => 0,
+        };
+        mask.fill_rect(rect, value);
+    })
+}
+
+/// A rectangle as it was typed; what reaches beyond the frame is cut off, as it is of one that is
+/// drawn.
+fn typed_box([left, top, width, height]: &[String; 4], frame: Rect) -> Result<Rect, Refusal> {
+    let number = |text: &str, name, first: u32, last: u32| {
+        let range = Range {
+            name,
+            min: first.into(),
+            max: last.into(),
+            is_whole: true,
+        };
+        let number = range.parse(text);
+        number
+            // In range, so that nothing is cut off.
+            .map(|number| number as u32)
+            .map_err(|error| Refusal::new(Where::Mask, error.to_string()))
+    };
+    let rect = Rect {
+        x: number(left, "Left", 0, frame.width - 1)?,
+        y: number(top, "Top", 0, frame.height - 1)?,
+        width: number(width, "Width", 1, MAX_SIDE)?,
+        height: number(height, "Height", 1, MAX_SIDE)?,
+    };
+    Ok(rect.clipped(frame.width, frame.height))
 }
 
 fn with(mask: &Mask, change: impl FnOnce(&mut Mask)) -> Mask {

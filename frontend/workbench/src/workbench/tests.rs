@@ -264,6 +264,36 @@ fn b_can_be_made_from_a_inside_the_mask_only() {
 }
 
 #[test]
+fn a_box_is_typed_and_what_is_no_number_is_refused_by_name() {
+    let typed = |texts: [&str; 4]| {
+        let command = MaskCommand::BoxTyped(texts.map(str::to_owned), Paint::Learn);
+        Command::Mask(command)
+    };
+    let mut bench = pair();
+    apply(&mut bench, typed(["1", " 2 ", "3", "9999"]));
+    let mask = bench.mask().unwrap();
+    let painted = mask.values().iter().filter(|&&value| value == 255).count();
+    assert_eq!(painted as u32, 3 * (SIDE - 2), "cut off at the frame");
+    assert_eq!(mask.value(1, 2), Some(255), "where it begins");
+    let before = bench.mask().cloned();
+    for (texts, words) in [
+        (["", "0", "1", "1"], "Left must be a number between 0 and"),
+        (["0", "1,5", "1", "1"], "Top must be a number between 0 and"),
+        (["0", "0", "0", "1"], "Width must be between 1 and"),
+        (
+            ["0", "0", "1", "half"],
+            "Height must be a number between 1 and",
+        ),
+        (["99999", "0", "1", "1"], "Left must be between 0 and"),
+    ] {
+        let refusal = refuse(&mut bench, typed(texts));
+        assert_eq!(refusal.place, Where::Mask, "{refusal}");
+        assert!(refusal.sentence.starts_with(words), "{refusal}");
+    }
+    assert_eq!(bench.mask(), before.as_ref(), "nothing was painted");
+}
+
+#[test]
 fn a_is_put_back_outside_the_change() {
     let mut bench = pair();
     apply(&mut bench, Command::Mask(MaskCommand::Suggest));
