@@ -85,9 +85,12 @@ impl Grid {
         let request = self.draw.request(&base, pictures);
         let mut sheet = self.sheet(&prompts);
         // Not after minutes of drawing.
-        sheet
-            .check_size(request.size)
-            .map_err(|error| BadInput(error.to_string()))?;
+        sheet.check_size(request.size).map_err(|error| {
+            let (strengths, prompts) = (self.strengths.len(), prompts.len());
+            BadInput(format!(
+                "{strengths} strengths and {prompts} prompts make too large a sheet. {error}"
+            ))
+        })?;
         tell_prompts(&request, &base, report)?;
         let total = total_steps(&base, &request)?;
         report.begin("Drawing", total * self.strengths.len() as u32);

@@ -445,7 +445,8 @@ fn a_sheet_that_would_be_too_large_is_refused_before_anything_is_drawn() {
     );
     let sentence = desk.refused(&command, 2);
     assert!(
-        sentence.contains("The sheet would be") && sentence.contains("fewer columns or rows"),
+        sentence.contains("1000 strengths and 8 prompts make too large a sheet")
+            && sentence.contains("fewer columns or rows"),
         "{sentence}"
     );
 }
