@@ -359,11 +359,13 @@ fn a_name_that_is_nearly_right_is_refused_with_what_was_meant() {
     let desk = Desk::new();
     let lora = file(module(&kohya(PATH), KOHYA), &[]);
     desk.put("glasses.safetensors", &lora);
+    desk.put("hat.SAFETENSORS", &lora);
     for (lora, words) in [
         (
             "glasses",
             "there is no file of this name, but \"glasses.safetensors\"",
         ),
+        ("hat:0.8", "but \"hat.SAFETENSORS\"; give that"),
         ("glasses:0.8", "but \"glasses.safetensors\"; give that"),
         ("glasses.safetensors:1:1", "leave \":1\" out"),
         ("glasses.safetensors:0.5:-1", "leave \":0.5\" out"),

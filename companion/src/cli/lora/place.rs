@@ -81,17 +81,12 @@ fn astray(path: &Path) -> Option<String> {
         return None;
     }
     let text = path.display().to_string();
-    let ending = |path: &Path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".safetensors");
-        PathBuf::from(name)
-    };
     if is_network(&text) {
         let why = "this is how a prompt names a LoRA; give its file, and its strength after a colon (glasses.safetensors:0.8)";
         return Some(why.to_owned());
     }
-    if ending(path).is_file() {
-        let name = ending(path).display().to_string();
+    if let Some(name) = with_ending(path) {
+        let name = name.display().to_string();
         return Some(format!(
             "there is no file of this name, but {name:?}; give that"
         ));
@@ -102,9 +97,21 @@ fn astray(path: &Path) -> Option<String> {
         return None;
     }
     let file = Path::new(file);
-    (file.exists() || ending(file).is_file()).then(|| {
+    (file.exists() || with_ending(file).is_some()).then(|| {
         format!("the number {number} at the end is one too many; leave \":{number}\" out (a LoRA takes one strength here, or none)")
     })
+}
+
+/// The LoRA that a name without its ending means, with the ending in small or capital letters.
+fn with_ending(path: &Path) -> Option<PathBuf> {
+    let endings = ["safetensors", "SAFETENSORS"];
+    let mut files = endings.iter().map(|ending| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".");
+        name.push(ending);
+        PathBuf::from(name)
+    });
+    files.find(|file| file.is_file())
 }
 
 /// Whether a folder is a LoRA's, and not a base's.
