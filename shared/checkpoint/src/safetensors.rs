@@ -55,6 +55,9 @@ pub trait Number: Copy {
     fn is_finite(self) -> bool;
     /// Whether it is NaN.
     fn is_nan(self) -> bool;
+    /// Whether each of them is finite: a loop over a whole base, so it is compiled here (see the
+    /// functions at the end of this file).
+    fn all_finite(numbers: &[Self]) -> bool;
 }
 
 impl Number for f32 {
@@ -65,6 +68,10 @@ impl Number for f32 {
     fn is_nan(self) -> bool {
         self.is_nan()
     }
+
+    fn all_finite(numbers: &[Self]) -> bool {
+        all_finite(numbers)
+    }
 }
 
 impl Number for f16 {
@@ -74,6 +81,10 @@ impl Number for f16 {
 
     fn is_nan(self) -> bool {
         self.is_nan()
+    }
+
+    fn all_finite(numbers: &[Self]) -> bool {
+        all_finite(numbers)
     }
 }
 
@@ -173,7 +184,18 @@ impl SafetensorsFile {
         })
     }
 
-    /// What to say of a tensor that is stored in a type that [`Self::read_f32`] does not read.
+    /// Reads the numbers of one tensor that is stored as F16, row-major.
+    ///
+    /// # Errors
+    /// If it is missing, of another type, or cannot be read.
+    pub async fn read_f16(&self, name: &str) -> Result<Vec<f16>, CheckpointError> {
+        match self.entry(name)?.dtype {
+            Dtype::F16 => Ok(f16_from_bytes(&self.read_bytes(name).await?)),
+            other => Err(self.wrong_dtype(name, other)),
+        }
+    }
+
+    /// What to say of a tensor that is stored in another type than one reads.
     #[must_use]
     pub fn wrong_dtype(&self, tensor: &str, dtype: Dtype) -> CheckpointError {
         CheckpointError::WrongDtype {
@@ -211,9 +233,7 @@ impl SafetensorsFile {
         tensor: &str,
         numbers: &[T],
     ) -> Result<(), CheckpointError> {
-        // Block by block, and none left early, because then the compiler makes vectors of it.
-        let is_finite = |block: &[T]| block.iter().fold(true, |all, it| all & it.is_finite());
-        if numbers.chunks(FINITE_BLOCK).all(is_finite) {
+        if T::all_finite(numbers) {
             return Ok(());
         }
         let has_nan = numbers.iter().any(|number| number.is_nan());
@@ -240,6 +260,17 @@ impl SafetensorsFile {
 
 // Not in the `async` functions above: those are compiled with the program that awaits them, which
 // optimises less than this crate does.
+
+fn all_finite<T: Number>(numbers: &[T]) -> bool {
+    // Block by block, and none left early, because then the compiler makes vectors of it.
+    let is_finite = |block: &[T]| block.iter().fold(true, |all, it| all & it.is_finite());
+    numbers.chunks(FINITE_BLOCK).all(is_finite)
+}
+
+fn f16_from_bytes(bytes: &[u8]) -> Vec<f16> {
+    let (numbers, _) = bytes.as_chunks();
+    numbers.iter().copied().map(f16::from_le_bytes).collect()
+}
 
 fn f32_from_bytes(bytes: &[u8]) -> Vec<f32> {
     let (numbers, _) = bytes.as_chunks();

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{DType, Device, Tensor, TensorData, f16};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use mimeo_checkpoint::{Array, CheckpointError, Dtype, SafetensorsFile, TensorEntry};
 use mimeo_lora::{Target, TargetId, TargetKind, Targets};
 
@@ -122,9 +122,7 @@ impl WeightMap {
             let loaded = if !is_float(entry.dtype) {
                 Err(file.wrong_dtype(key, entry.dtype))
             } else if format.is_half(entry) {
-                let bytes = file.read_bytes(key).await?;
-                let (numbers, _) = bytes.as_chunks::<2>();
-                let data: Vec<f16> = numbers.iter().copied().map(f16::from_le_bytes).collect();
+                let data = file.read_f16(key).await?;
                 let count = data.len();
                 file.require_finite(key, &data).map(|()| {
                     // Without the type it would become the device's default, f32.

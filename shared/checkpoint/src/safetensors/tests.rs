@@ -86,6 +86,11 @@ fn the_three_float_types_are_read_as_f32() {
         [1.0, -2.5, 0.0, 65536.0],
         "BF16 rounds the last one"
     );
+    assert_eq!(
+        block_on(file.read_f16("half")).unwrap(),
+        [1.0, -2.5, 0.0, 65504.0].map(f16::from_f32),
+        "as they are stored"
+    );
     assert_eq!(read("half").shape, [4, 1], "the shape comes along");
     assert_eq!(file.metadata()["format"], "pt", "metadata is kept");
     let raw = block_on(file.read_bytes("half")).unwrap();
@@ -152,6 +157,11 @@ fn missing_and_foreign_tensors_are_refused() {
     );
     let file = open(&bytes).unwrap();
     let answer = block_on(file.read_f32("t"));
+    assert!(
+        matches!(answer, Err(CheckpointError::WrongDtype { .. })),
+        "got {answer:?}"
+    );
+    let answer = block_on(file.read_f16("t"));
     assert!(
         matches!(answer, Err(CheckpointError::WrongDtype { .. })),
         "got {answer:?}"
