@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::install;
-use crate::page;
+use crate::page::{self, Part};
 use crate::workspace::{Workspace, finish};
 
 #[derive(clap::Args)]
@@ -44,7 +44,9 @@ enum Step {
     Page,
     /// Tests and the examples in the documentation.
     Test,
-    /// Tests of the page in a browser, with the companion behind it.
+    /// The browser's trainer: its numbers beside the native ones, on its CPU and on WebGPU.
+    Trainer,
+    /// Tests of the page in a browser, with the companion or the browser's trainer behind it.
     Browser,
     /// Trunk, which is installed for it, makes the same page; only when it is named.
     Trunk,
@@ -62,6 +64,7 @@ impl Step {
             Self::Cpu => "cpu",
             Self::Page => "page",
             Self::Test => "test",
+            Self::Trainer => "trainer",
             Self::Browser => "browser",
             Self::Trunk => "trunk",
         }
@@ -110,7 +113,8 @@ impl Step {
                 install::software_vulkan(workspace);
                 cargo.args(TESTS)
             }
-            Self::Browser => return page::test_in_browser(workspace),
+            Self::Trainer => return page::test_in_browser(workspace, Part::Trainer),
+            Self::Browser => return page::test_in_browser(workspace, Part::Page),
             Self::Trunk => return page::compare_with_trunk(workspace),
         };
         finish(&mut cargo)
@@ -135,21 +139,26 @@ struct Outcome {
 pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     install::rust_components(workspace)?;
     let steps = chosen(arguments);
+    let goes_beside = |step| steps.len() > 1 && steps.contains(&step);
     // The page is compiled into folders of its own, so it need not wait for what is checked before it;
     // and what is measured or waits for a clock comes after it, on a quiet machine.
-    let mut beside = if steps.len() > 1 && steps.contains(&Step::Page) {
+    let mut beside = if goes_beside(Step::Page) {
         Some(Beside::start(workspace, Step::Page)?)
     } else {
         None
     };
     let mut outcomes = Vec::new();
-    for step in steps {
+    for &step in &steps {
         println!("\n{}", title(step));
         let started = Instant::now();
         let result = match beside.take_if(|beside| beside.step == step) {
             Some(beside) => beside.finish(),
             None => step.run(workspace),
         };
+        // The software that stands in for a GPU leaves a processor idle, and measures nothing.
+        if step == Step::Page && goes_beside(Step::Trainer) {
+            beside = Some(Beside::start(workspace, Step::Trainer)?);
+        }
         outcomes.push(Outcome {
             step,
             took: started.elapsed(),
@@ -327,7 +336,8 @@ mod tests {
                 Step::Build,
                 Step::Cpu,
                 Step::Page,
-                Step::Test
+                Step::Test,
+                Step::Trainer
             ],
             "--skip"
         );

@@ -129,26 +129,61 @@ pub fn check_size(workspace: &Workspace) -> Result<()> {
     .context("the page is too large")
 }
 
+/// Which tests in a browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What the page does.
+    Page,
+    /// What its trainer computes, which takes software that stands in for a GPU as long as all else.
+    Trainer,
+}
+
+/// The files of `tests/browser` that compare numbers, and look at no clock.
+const OF_TRAINER: [&str; 2] = ["parity.test.mjs", "webgpu.test.mjs"];
+
+impl Part {
+    fn has(self, file: &str) -> bool {
+        OF_TRAINER.contains(&file) == (self == Self::Trainer)
+    }
+
+    /// Names of its files.
+    fn files(self, folder: &Path) -> Result<Vec<String>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).context("the tests in the browser are not there")? {
+            let name = entry.context("the tests in the browser cannot be listed")?;
+            files.extend(name.file_name().into_string());
+        }
+        files.retain(|name| name.ends_with(".test.mjs") && self.has(name));
+        files.sort();
+        Ok(files)
+    }
+}
+
 /// Runs `tests/browser`: the page as it is now, in Chromium, with the companion behind it.
-pub fn test_in_browser(workspace: &Workspace) -> Result<()> {
+pub fn test_in_browser(workspace: &Workspace, part: Part) -> Result<()> {
     install::node(workspace)?;
     install::npm_packages(workspace)?;
     let chromium = install::chromium(workspace)?;
     build(workspace)?;
     let without_trainer = workspace.target_path("without-trainer");
-    build_into(workspace, Page::WithoutTrainer, &without_trainer)?;
-    let parity = build_parity(workspace)?;
+    let parity = workspace.target_path("parity");
+    match part {
+        Part::Page => build_into(workspace, Page::WithoutTrainer, &without_trainer)?,
+        Part::Trainer => build_parity(workspace, &parity)?,
+    }
     let mimeo = workspace.build_mimeo()?;
 
     let screenshots = workspace.target_path("browser");
     fs::create_dir_all(&screenshots)
         .with_context(|| format!("this folder cannot be made: {}", screenshots.display()))?;
+    let tests = workspace.path("tests/browser");
     finish(
         workspace
             .command("node")
-            .current_dir(workspace.path("tests/browser"))
+            .current_dir(&tests)
             // One file after the other: they share the processor with the companion's training.
             .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
+            .args(part.files(&tests)?)
             .env("CHROMIUM", chromium)
             .env("MIMEO_BIN", mimeo)
             .env("MIMEO_PARITY", parity)
@@ -161,8 +196,8 @@ pub fn test_in_browser(workspace: &Workspace) -> Result<()> {
     })
 }
 
-/// Builds the parity tests for a browser, and a page that runs them; says where it is.
-fn build_parity(workspace: &Workspace) -> Result<PathBuf> {
+/// Builds the parity tests for a browser, and a page that runs them.
+fn build_parity(workspace: &Workspace, page: &Path) -> Result<()> {
     println!("Building the parity tests for the browser …");
     let mut cargo = workspace.cargo();
     let compiled = executable(
@@ -179,10 +214,8 @@ fn build_parity(workspace: &Workspace) -> Result<PathBuf> {
             .args(["--test", "parity", "--no-run"])
             .args(["--profile", FAST, "--target", install::WASM]),
     )?;
-    let page = workspace.target_path("parity");
     let mut maker = workspace.command(maker(workspace)?);
-    finish(maker.arg("tests").arg(compiled).arg("--dist").arg(&page))?;
-    Ok(page)
+    finish(maker.arg("tests").arg(compiled).arg("--dist").arg(page))
 }
 
 /// `mimeo-page`, built.
@@ -206,5 +239,18 @@ mod tests {
         );
         let fast = format!("data-cargo-profile=\"{FAST}\"");
         assert!(read("index.html").contains(&fast), "the trainer");
+    }
+
+    #[test]
+    fn the_trainers_tests_are_there_and_all_others_are_the_pages() {
+        let folder = Workspace::find().unwrap().path("tests/browser");
+        let files = |part: Part| part.files(&folder).unwrap();
+        assert_eq!(files(Part::Trainer), OF_TRAINER, "by name");
+        let page = files(Part::Page);
+        assert!(
+            page.contains(&"workbench.test.mjs".to_owned())
+                && !page.contains(&OF_TRAINER[0].into()),
+            "{page:?}"
+        );
     }
 }
