@@ -30,7 +30,7 @@ const AT_ONCE: usize = 16;
 /// Milliseconds between two requests that do not come at once.
 const APART: u64 = 20;
 /// All answers come within this, or some never do.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Different pictures that are asked for, by their seeds.
 const PICTURES: u64 = 3;
 /// Of no job, file or copier here.
