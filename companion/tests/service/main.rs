@@ -24,3 +24,4 @@ mod moments;
 mod order;
 mod previews;
 mod reveal;
+mod stored;

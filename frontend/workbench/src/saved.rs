@@ -134,6 +134,10 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> Restored {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use mimeo_protocol::Rank;
 
     use super::*;
     use crate::workbench::examples::pair;
@@ -145,16 +149,72 @@ mod tests {
         kept.collect()
     }
 
-    #[test]
-    fn a_reload_loses_nothing() {
+    /// What a browser held of the page when this format was new.
+    fn stored() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/stored/format-1/page")
+    }
+
+    /// A bench with everything on it.
+    fn full_bench() -> Workbench {
         let mut bench = pair();
+        let mut recipe = bench.settings().recipe.clone();
+        (recipe.seed, recipe.pass.rank) = (11, Rank::constant(3));
         for command in [
             Command::Mask(MaskCommand::Suggest),
+            Command::Set(Setting::Recipe(Box::new(recipe))),
             Command::Set(Setting::Name("hat".to_owned())),
             Command::Set(Setting::PreviewSeed(9)),
         ] {
             bench.apply(command).unwrap();
         }
+        bench
+    }
+
+    #[test]
+    fn the_bench_of_format_1_opens_whole() {
+        if std::env::var_os("MIMEO_WRITE_STORED").is_some() {
+            assert!(
+                !stored().exists(),
+                "what was stored once is not written again"
+            );
+            fs::create_dir_all(stored()).unwrap();
+            for (key, bytes) in kept(&full_bench()) {
+                fs::write(stored().join(key), bytes).unwrap();
+            }
+        }
+        let file = |part: Part| fs::read(stored().join(part.key())).unwrap();
+        let Restored { state, lost } = restore(|part| Some(file(part)));
+        assert_eq!(lost, None, "nothing to tell");
+        let restored = Workbench::with_state(state);
+        restored.check().unwrap();
+        let mut expected = full_bench().settings().clone();
+        let recipe = &restored.settings().recipe;
+        assert_eq!(
+            (recipe.seed, recipe.pass.rank),
+            (11, Rank::constant(3)),
+            "the recipe"
+        );
+        // Presets may change; what was stored does not.
+        expected.recipe.clone_from(recipe);
+        assert_eq!(*restored.settings(), expected, "name and the rest");
+        let mask = decode_mask(&file(Part::Mask)).unwrap();
+        assert_eq!(restored.mask(), Some(&mask), "strokes");
+        for (slot, part, name) in [
+            (Slot::Original, Part::Original, "a.png"),
+            (Slot::Target, Part::Target, "b.png"),
+        ] {
+            let picture = restored.picture(slot).unwrap();
+            assert_eq!(
+                (&*picture.name, &picture.file),
+                (name, &file(part)),
+                "{slot:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reload_loses_nothing() {
+        let bench = full_bench();
         let mut parts = kept(&bench);
         let Restored { state, lost } = restore(|part| parts.remove(part.key()));
         assert_eq!(lost, None, "nothing to tell");

@@ -493,7 +493,13 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::{BaseId, CopierChoice, Method, ModelSize, PauseReason, Phase, Recipe};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use mimeo_protocol::{
+        BaseId, CopierChoice, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize,
+        PauseReason, Phase, Recipe, Strength,
+    };
 
     use super::*;
 
@@ -525,6 +531,212 @@ mod tests {
             next.load(id, disk.get(&Ledger::path(id)).map(Vec::as_slice));
         }
         next
+    }
+
+    /// What a browser's storage held when this format was new.
+    fn stored() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/stored/format-1/browser")
+    }
+
+    /// The files of the ledger that was stored, by path.
+    fn stored_files() -> BTreeMap<String, Vec<u8>> {
+        let files = fs::read_dir(stored().join("ledger")).unwrap();
+        let files = files.map(|file| {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            (format!("ledger/{name}"), fs::read(file.path()).unwrap())
+        });
+        files.collect()
+    }
+
+    fn picture(digit: u8) -> BlobId {
+        BlobId::from_sha256([digit; 32])
+    }
+
+    fn lora(ledger: &mut Ledger, kind: FileKind, name: &str) -> ResultFile {
+        ResultFile {
+            id: ledger.new_file(),
+            kind,
+            name: format!("{name}.safetensors"),
+            bytes: 1000,
+            sha256: picture(9),
+        }
+    }
+
+    /// A ledger with a job in every state, and one of everything that it remembers.
+    fn full_ledger() -> Ledger {
+        let mut ledger = Ledger::default();
+        let mut now = 1_790_000_000_000;
+        let mut named = |ledger: &mut Ledger, name: &str, method| {
+            now += 1000;
+            let mut job = job();
+            job.name = name.parse().unwrap();
+            (job.original, job.target) = (picture(1), picture(2));
+            job.mask = Some(picture(3));
+            job.recipe = Recipe::preset(method, ModelSize::Small);
+            ledger.add_job(job, now).0
+        };
+        let enter = |ledger: &mut Ledger, id, phase| {
+            ledger.unqueue(id);
+            let enter = Transition::Enter(phase);
+            ledger.change_state(id, enter, 1_790_000_100_000).unwrap();
+        };
+        let change = |ledger: &mut Ledger, id, transition| {
+            ledger
+                .change_state(id, transition, 1_790_000_200_000)
+                .unwrap();
+        };
+        let record = |ledger: &mut Ledger, id, kind| {
+            ledger.record(id, kind, 1_790_000_150_000);
+        };
+
+        let finished = named(&mut ledger, "finished", Method::Copier);
+        enter(&mut ledger, finished, Phase::Loading);
+        enter(&mut ledger, finished, Phase::Copier);
+        let points = vec![LossPoint { step: 1, loss: 0.5 }];
+        let phase = Phase::Copier;
+        record(
+            &mut ledger,
+            finished,
+            JobEventKind::Losses { phase, points },
+        );
+        let copied = JobEventKind::CopyFidelity {
+            step: 50,
+            fidelity: 0.9,
+        };
+        record(&mut ledger, finished, copied);
+        enter(&mut ledger, finished, Phase::Training);
+        let (phase, step) = (Phase::Training, 50);
+        record(&mut ledger, finished, JobEventKind::Resumed { phase, step });
+        let preview = JobEventKind::Preview {
+            phase,
+            step,
+            strength: Strength::constant(1.0),
+            prompt: "a girl".to_owned(),
+            seed: 7,
+            picture: picture(4),
+        };
+        record(&mut ledger, finished, preview);
+        let note = "No mask.".to_owned();
+        record(&mut ledger, finished, JobEventKind::Note { text: note });
+        for (kind, name) in [
+            (FileKind::Step { phase, step }, "finished-000050"),
+            (FileKind::Copier, "finished_copy"),
+            (FileKind::Lora, "finished"),
+        ] {
+            let file = lora(&mut ledger, kind, name);
+            record(&mut ledger, finished, JobEventKind::File { file });
+        }
+        let scores = Scores {
+            edit_gain: 0.9,
+            spill: 0.02,
+            held_out: HeldOut {
+                pictures: 8,
+                gained: 0.75,
+                progress: 0.6,
+                elsewhere: 4.5,
+            },
+            linearity: Linearity {
+                edit_gain: vec![0.0, 1.0],
+                progress: vec![0.0, 1.0],
+                monotone: true,
+                correlation: 0.98,
+            },
+            copy_fidelity: Some(0.9),
+            calibrated_strength: 1.25,
+        };
+        record(&mut ledger, finished, JobEventKind::Scores { scores });
+        change(&mut ledger, finished, Transition::Finish);
+        let info = CopierInfo {
+            id: ledger.new_copier(),
+            name: "finished".parse().unwrap(),
+            original: picture(1),
+            base: BaseId::bundled(),
+            fidelity: Some(0.9),
+            steps: 300,
+            file: lora(&mut ledger, FileKind::Copier, "finished_copy"),
+            finished_millis: 1_790_000_160_000,
+        };
+        let copier = info.id;
+        let fingerprint = "0123456789abcdef".repeat(4);
+        ledger.add_copier(Copier { info, fingerprint });
+        let pace = Pace {
+            base: BaseId::bundled(),
+            method: Method::Copier,
+            phase: Phase::Training,
+            batch_size: 4,
+            accumulation: 1,
+            rank: 8,
+            pixels: 128 * 128,
+            secs_per_step: 0.125,
+        };
+        ledger.keep_pace("CPU", &pace);
+        ledger.keep_pipelines(120);
+
+        let stopped = named(&mut ledger, "stopped", Method::Addift);
+        enter(&mut ledger, stopped, Phase::Training);
+        let file = lora(&mut ledger, FileKind::Lora, "stopped");
+        record(&mut ledger, stopped, JobEventKind::File { file });
+        change(&mut ledger, stopped, Transition::Stop);
+        let discarded = named(&mut ledger, "discarded", Method::Plain);
+        ledger.unqueue(discarded);
+        change(&mut ledger, discarded, Transition::Stop);
+        let failed = named(&mut ledger, "failed", Method::Plain);
+        enter(&mut ledger, failed, Phase::Encoding);
+        let message = "the picture is gone.".to_owned();
+        change(&mut ledger, failed, Transition::Fail { message });
+        let paused = named(&mut ledger, "paused", Method::Copier);
+        enter(&mut ledger, paused, Phase::Training);
+        ledger.set_copier(paused, copier);
+        change(&mut ledger, paused, Transition::Pause(PauseReason::User));
+        let running = named(&mut ledger, "running", Method::Copier);
+        enter(&mut ledger, running, Phase::Copier);
+        let waiting = named(&mut ledger, "waiting", Method::Addift);
+        let first = named(&mut ledger, "first", Method::Plain);
+        ledger.reorder(first, Some(waiting));
+        ledger
+    }
+
+    #[test]
+    fn the_ledger_of_format_1_opens_whole() {
+        if std::env::var_os("MIMEO_WRITE_STORED").is_some() {
+            assert!(
+                !stored().exists(),
+                "what was stored once is not written again"
+            );
+            for Change { path, bytes } in full_ledger().take_changes() {
+                let path = stored().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes.unwrap()).unwrap();
+            }
+        }
+        let mut ledger = Ledger::default();
+        let stored = reopened(&mut ledger, &mut stored_files());
+        let mut expected = full_ledger();
+        assert_eq!(
+            stored.index, expected.index,
+            "queue, copiers, paces and the rest"
+        );
+        for (id, entry) in &mut expected.jobs {
+            let (recipe, preset) = (&stored.jobs[id].job.recipe, &mut entry.job.recipe);
+            assert_eq!(recipe.method, preset.method, "of job {id}");
+            // Presets may change; what was stored does not.
+            preset.clone_from(recipe);
+        }
+        assert_eq!(
+            stored.jobs, expected.jobs,
+            "jobs, with all that happened to them"
+        );
+
+        let mut ledger = stored;
+        ledger.recover(1_790_000_300_000);
+        let name = |id: &JobId| ledger.job(*id).unwrap().job.name.to_string();
+        let queue: Vec<String> = ledger.queue().iter().map(name).collect();
+        let expected = ["running", "paused", "first", "waiting"];
+        assert_eq!(
+            queue, expected,
+            "what was under way goes on before what waits"
+        );
     }
 
     #[test]
