@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_checkpoint::{DiskFile, SafetensorsFile, Stranger, printable, text_of};
-use mimeo_protocol::{Method, ModelSize, Recipe};
+use mimeo_protocol::{Method, ModelSize, Recipe, RecipeFormat};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
@@ -89,8 +89,10 @@ impl RecipeFile {
     /// A file with a whole recipe stands for itself: what it leaves out is off, not preset.
     ///
     /// # Errors
-    /// The first key that does not exist or whose value is out of range, by name.
+    /// A newer format, or the first key that does not exist or whose value is out of range, by name.
     pub fn over(&self, method: Method, size: ModelSize) -> Result<Recipe, BadInput> {
+        // First: what is new in a newer recipe is no typing error.
+        RecipeFormat::check(&self.json).map_err(|newer| self.refusal(newer))?;
         if let Ok(whole) = Recipe::deserialize(&self.json) {
             return Ok(whole);
         }
@@ -362,6 +364,20 @@ mod tests {
             assert!(error.contains(&format!("{key:?}")), "{key} in: {error}");
             assert!(error.ends_with(": \"r.toml\""), "the file last: {error}");
         }
+    }
+
+    #[test]
+    fn a_recipe_of_a_newer_mimeo_is_refused_as_such() {
+        let error = over("format = 2\n[advanced]\ncolour = 3").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the recipe has format 2 of a newer Mimeo, and this one reads formats up to 1: update \
+             Mimeo: \"r.toml\"",
+            "and not for what is new in it"
+        );
+        assert!(over("format = 1\nseed = 3").is_ok(), "this one's own");
+        let error = over("format = \"new\"").unwrap_err().to_string();
+        assert!(error.contains("\"format\" cannot be used"), "{error}");
     }
 
     #[test]

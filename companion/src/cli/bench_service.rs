@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use mimeo_protocol::{
-    BaseId, ClientMessage, CopierChoice, JobEventKind, JobId, JobState, Method, ModelSize, Recipe,
-    ServerMessage, Steps, TrainJob,
+    BaseId, ClientMessage, CopierChoice, JobEventKind, JobFormat, JobId, JobState, Method,
+    ModelSize, Recipe, ServerMessage, Steps, TrainJob,
 };
 use serde::Serialize;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
@@ -112,6 +112,7 @@ impl BenchService {
         let mut recipe = Recipe::preset(Method::Addift, ModelSize::Small);
         recipe.pass.steps = self.steps;
         let job = TrainJob {
+            format: JobFormat::default(),
             name: "bench".parse()?,
             base: BaseId::bundled(),
             original: remote.upload(pair.original_png.to_vec()).await?,

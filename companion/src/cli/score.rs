@@ -6,13 +6,13 @@ use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_engine::{Base, PreparedJob, Scores, score_file};
-use mimeo_protocol::{Method, Recipe};
+use mimeo_protocol::{Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
 use super::base::ComputeArgs;
 use super::pictures::PairArgs;
 use super::{lora, score_table};
-use crate::exit::Exit;
+use crate::exit::{BadInput, Exit};
 use crate::interrupt;
 use crate::progress::Report;
 
@@ -49,7 +49,7 @@ impl Score {
             target: pair.target,
             mask: pair.mask,
             pair: Some(pair.ids),
-            recipe: recipe_of(&file, &base),
+            recipe: recipe_of(&file, &base).map_err(|newer| BadInput::file(newer, &self.lora))?,
             copier: None,
             held_out_prompts: self.compute.unseen_prompts(),
         };
@@ -68,8 +68,14 @@ impl Score {
 
 /// What the LoRA was trained with decides which B it is compared with (see `MaskRecipe`); a LoRA
 /// that does not say is measured as the preset would train it.
-fn recipe_of(file: &LoraFile, base: &Base) -> Recipe {
-    let stored = file.metadata.get(RECIPE);
-    let stored = stored.and_then(|recipe| serde_json::from_str(recipe).ok());
-    stored.unwrap_or_else(|| Recipe::preset(Method::Copier, base.model_size()))
+///
+/// # Errors
+/// When a newer Mimeo trained it, by a recipe that may mean something else.
+fn recipe_of(file: &LoraFile, base: &Base) -> Result<Recipe, NewerFormat> {
+    let preset = || Recipe::preset(Method::Copier, base.model_size());
+    let Some(json) = file.metadata.get(RECIPE) else {
+        return Ok(preset());
+    };
+    RecipeFormat::check(&mut serde_json::Deserializer::from_str(json))?;
+    Ok(serde_json::from_str(json).unwrap_or_else(|_strange| preset()))
 }

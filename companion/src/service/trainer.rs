@@ -339,7 +339,7 @@ fn contain(context: &Context, job: JobId, work: impl FnOnce()) -> bool {
 mod tests {
     use mimeo_engine::DeviceChoice;
     use mimeo_protocol::{
-        CopierChoice, JobState, Method, ModelSize, Phase, Recipe, TrainJob, Transition,
+        CopierChoice, JobFormat, JobState, Method, ModelSize, Phase, Recipe, TrainJob, Transition,
     };
 
     use super::*;
@@ -368,6 +368,7 @@ mod tests {
         let context = runtime.block_on(context(&folder));
         let picture = BlobId::from_sha256([0; 32]);
         let job = TrainJob {
+            format: JobFormat::default(),
             name: "faulty".parse().unwrap(),
             base: BaseId::bundled(),
             original: picture,

@@ -6,9 +6,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use mimeo_checkpoint::{Array, LoraFile, LoraModule, Precision};
 use mimeo_protocol::{
     BaseId, BlobId, Canvas, ClientMessage, CopierChoice, FileKind, JobControl, JobEvent,
-    JobEventKind, JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase,
-    PreviewPlan, PreviewRequest, PromptSyntax, Recipe, RequestId, ResultFile, ServerMessage, Share,
-    Snapshot, Steps, TrainJob, codec,
+    JobEventKind, JobFormat, JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize,
+    PROTOCOL_VERSION, Phase, PreviewPlan, PreviewRequest, PromptSyntax, Recipe, RequestId,
+    ResultFile, ServerMessage, Share, Snapshot, Steps, TrainJob, codec,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
@@ -251,6 +251,7 @@ impl Client {
         recipe.pass.steps = Steps::constant(6);
         recipe.calibrate = false;
         TrainJob {
+            format: JobFormat::default(),
             name: name.parse().unwrap(),
             base: BaseId::bundled(),
             original: self.upload(pair.original_png).await,

@@ -2,9 +2,10 @@
 
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, THUMBNAIL};
 use mimeo_checkpoint::{MemoryFile, SafetensorsFile, Stranger, printable, text_of};
-use mimeo_protocol::{PairIds, Recipe};
+use mimeo_protocol::{PairIds, Recipe, RecipeFormat};
 use serde::Deserialize;
 
+use crate::words;
 use crate::workbench::{Command, Setting};
 
 /// Largest recipe file, bytes: far above any recipe.
@@ -103,6 +104,8 @@ pub fn recipe_from_json(json: &[u8]) -> Result<Recipe, String> {
     let json = text_of(json).map_err(|Stranger { found, .. }| {
         format!("The recipe is {found}. Choose its file again, or copy one from this page.")
     })?;
+    RecipeFormat::check(&mut serde_json::Deserializer::from_str(&json))
+        .map_err(|newer| words::newer(&newer))?;
     serde_json::from_str(&json).map_err(|error| {
         let why = printable(&error.to_string(), QUOTE);
         format!("The recipe cannot be used ({why}). Correct it, or copy one from this page.")
@@ -177,6 +180,19 @@ mod tests {
         let json = recipe_to_json(&recipe).replace("\"rank\"", "\"rnak\"");
         let why = recipe_from_json(json.as_bytes()).unwrap_err();
         assert!(why.contains("rnak"), "{why}");
+    }
+
+    #[test]
+    fn a_recipe_of_a_newer_mimeo_is_refused_as_such() {
+        let recipe = recipe_to_json(&Recipe::preset(Method::Addift, ModelSize::Full));
+        let newer = recipe.replacen('{', r#"{"colour": "blue", "format": 2,"#, 1);
+        let why = recipe_from_json(newer.as_bytes()).unwrap_err();
+        let told = "The recipe has format 2 of a newer Mimeo, and this one reads formats up to 1";
+        assert_eq!(
+            why,
+            format!("{told}: update Mimeo."),
+            "and not for its colour"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use mimeo_image::{MaskRemedy, MaskView, encode_mask_png, encode_png};
 use mimeo_protocol::{
-    BaseInfo, BlobId, CopierChoice, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
+    BaseInfo, BlobId, CopierChoice, JobFormat, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
 };
 
 use crate::frame::Frame;
@@ -214,6 +214,7 @@ pub fn to_job(bench: &Workbench, facts: Facts<'_>) -> Result<Submission, Vec<Pro
     let mask = painted.map(encode_mask_png).transpose().map_err(failed)?;
     let mask = mask.map(&mut add);
     let job = TrainJob {
+        format: JobFormat::default(),
         name: job_name(&settings.name).map_err(|problem| vec![problem])?,
         base: settings.base.clone(),
         original,
@@ -233,6 +234,7 @@ pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
     let nothing = BlobId::from_sha256([0; 32]);
     let settings = bench.settings();
     Some(TrainJob {
+        format: JobFormat::default(),
         name: "plan".parse().ok()?,
         base: settings.base.clone(),
         original: nothing,

@@ -6,10 +6,14 @@
 use std::sync::Arc;
 
 use mimeo_image::{decode_mask, encode_mask_png};
+use mimeo_protocol::format::Kind;
+use mimeo_protocol::{Format, NewerFormat, RecipeFormat};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::picture::{Picture, Slot};
 use crate::prompts::with_syntax;
+use crate::words;
 use crate::workbench::{Pictures, Settings, State, Workbench};
 
 /// Parts that are stored under a name each.
@@ -41,9 +45,20 @@ impl Part {
     }
 }
 
+/// Of the saved workbench.
+#[derive(Clone, Copy, Default)]
+struct OfWorkbench;
+
+impl Kind for OfWorkbench {
+    const NAME: &'static str = "the workbench that this browser kept";
+    const NEWEST: u32 = 1;
+}
+
 /// What is not a file.
 #[derive(Serialize, Deserialize)]
 struct Rest {
+    #[serde(default)]
+    format: Format<OfWorkbench>,
     names: [String; 2],
     offset: (f64, f64),
     settings: Settings,
@@ -61,6 +76,7 @@ pub fn part(bench: &Workbench, part: Part) -> Option<Vec<u8>> {
         Part::Settings => {
             let name = |slot| bench.picture(slot).map(|picture| picture.name.clone());
             let rest = Rest {
+                format: Format::default(),
                 names: Slot::ALL.map(|slot| name(slot).unwrap_or_default()),
                 offset: bench.state().pictures.offset,
                 settings: bench.settings().clone(),
@@ -78,15 +94,35 @@ pub struct Restored {
     pub lost: Option<String>,
 }
 
+/// Why the settings cannot be read.
+enum Unreadable {
+    Damaged,
+    Newer(NewerFormat),
+}
+
+fn read_rest(json: &[u8]) -> Result<Rest, Unreadable> {
+    let json: Value = serde_json::from_slice(json).map_err(|_strange| Unreadable::Damaged)?;
+    // First: what is new in a newer one is no damage.
+    let checked = Format::<OfWorkbench>::check(&json);
+    let recipe = json.pointer("/settings/recipe");
+    let checked = checked.and_then(|()| recipe.map_or(Ok(()), RecipeFormat::check));
+    checked.map_err(Unreadable::Newer)?;
+    serde_json::from_value(json).map_err(|_strange| Unreadable::Damaged)
+}
+
 /// The state that was kept. What cannot be read any more is left out and told: the rest is worth
 /// having.
 #[must_use]
 pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> Restored {
     let mut lost = Vec::new();
+    let mut newer = None;
     let rest = kept(Part::Settings).and_then(|json| {
-        let rest = serde_json::from_slice::<Rest>(&json);
-        rest.inspect_err(|_unreadable| lost.push("the settings"))
-            .ok()
+        let rest = read_rest(&json);
+        rest.inspect_err(|unreadable| match unreadable {
+            Unreadable::Damaged => lost.push("the settings"),
+            Unreadable::Newer(format) => newer = Some(words::newer(format)),
+        })
+        .ok()
     });
     let (names, offset, settings) = rest.map_or_else(
         || (Default::default(), Pictures::MIDDLE, Settings::default()),
@@ -119,12 +155,14 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> Restored {
         let mask = decode_mask(&png);
         mask.inspect_err(|_unreadable| lost.push("the mask")).ok()
     });
-    let lost = (!lost.is_empty()).then(|| {
+    let damaged = (!lost.is_empty()).then(|| {
         let what = lost.join(", ");
         format!(
             "This browser kept {what} damaged, and the rest is here. Add what is missing again."
         )
     });
+    let told: Vec<String> = newer.into_iter().chain(damaged).collect();
+    let lost = (!told.is_empty()).then(|| told.join(" "));
     Restored {
         state: State::assembled(pictures, mask.as_ref(), settings),
         lost,
@@ -248,6 +286,25 @@ mod tests {
             let told = restore(|part| parts.remove(part.key())).lost;
             let told = told.unwrap_or_default();
             assert!(told.contains(title), "{title:?} in: {told}");
+        }
+    }
+
+    #[test]
+    fn what_a_newer_mimeo_kept_is_told_as_such_and_the_pictures_are_here() {
+        for (place, what) in [
+            ("", "The workbench that this browser kept"),
+            ("/settings/recipe", "The recipe"),
+        ] {
+            let mut parts = kept(&pair());
+            let mut json: Value = serde_json::from_slice(&parts["settings"]).unwrap();
+            json.pointer_mut(place).unwrap()["format"] = 2.into();
+            parts.insert("settings", serde_json::to_vec(&json).unwrap());
+            let Restored { state, lost } = restore(|part| parts.remove(part.key()));
+            let told = "has format 2 of a newer Mimeo, and this one reads formats up to 1";
+            assert_eq!(lost, Some(format!("{what} {told}: update Mimeo.")));
+            let restored = Workbench::with_state(state);
+            restored.check().unwrap();
+            assert!(restored.frame().is_some(), "the pictures are here");
         }
     }
 

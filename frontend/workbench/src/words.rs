@@ -1,6 +1,6 @@
 //! Numbers as people say them: durations, sizes, shares and scores.
 
-use mimeo_protocol::{JobState, PauseReason, Phase, Scores};
+use mimeo_protocol::{JobState, NewerFormat, PauseReason, Phase, Scores};
 
 /// "25 s", "3 min 10 s", "1 h 5 min"; nothing that is not known is made up: a number that is no
 /// duration is "?".
@@ -205,6 +205,12 @@ fn linearity(measured: &Scores) -> &'static str {
     } else {
         "More strength makes more of the change, but not evenly"
     }
+}
+
+/// Why something that a newer Mimeo wrote is left aside.
+#[must_use]
+pub fn newer(format: &NewerFormat) -> String {
+    format!("{}.", capitalised(&format.to_string()))
 }
 
 fn capitalised(text: &str) -> String {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mimeo_protocol::format::{Format, Kind};
 use mimeo_protocol::{
     BlobId, CopierId, CopierInfo, FileId, IllegalTransition, JobEvent, JobEventKind, JobId,
     JobState, JobSummary, Pace, ResultFile, Scores, Snapshot, TrainJob, Transition, codec,
@@ -61,9 +62,20 @@ pub struct Copier {
     pub fingerprint: String,
 }
 
-/// Everything but the jobs.
+/// Of the stored index.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct OfIndex;
+
+impl Kind for OfIndex {
+    const NAME: &'static str = "the list of runs";
+    const NEWEST: u32 = 1;
+}
+
+/// Everything but the jobs, which carry formats of their own.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Index {
+    #[serde(default)]
+    format: Format<OfIndex>,
     jobs: BTreeSet<JobId>,
     last_job: u64,
     last_file: u64,
@@ -497,8 +509,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use mimeo_protocol::{
-        BaseId, CopierChoice, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize,
-        PauseReason, Phase, Recipe, Strength,
+        BaseId, CopierChoice, FileKind, HeldOut, JobFormat, Linearity, LossPoint, Method,
+        ModelSize, PauseReason, Phase, Recipe, Strength,
     };
 
     use super::*;
@@ -506,6 +518,7 @@ mod tests {
     fn job() -> TrainJob {
         let picture = BlobId::from_sha256([0; 32]);
         TrainJob {
+            format: JobFormat::default(),
             name: "job".parse().unwrap(),
             base: BaseId::bundled(),
             original: picture,

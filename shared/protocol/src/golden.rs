@@ -23,6 +23,7 @@ fn name(text: &str) -> JobName {
 
 fn job() -> TrainJob {
     TrainJob {
+        format: JobFormat::default(),
         name: name("眼鏡"),
         base: BaseId::bundled(),
         original: blob(0xa),

@@ -2,15 +2,31 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::{Format, Kind};
 use crate::id::{BaseId, BlobId, CopierId, JobName};
 use crate::number::{Steps, Strength};
 use crate::recipe::Recipe;
+
+/// Of stored jobs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OfJob;
+
+impl Kind for OfJob {
+    const NAME: &'static str = "the job";
+    const NEWEST: u32 = 1;
+}
+
+/// The format of a [`TrainJob`].
+pub type JobFormat = Format<OfJob>;
 
 /// One training job: two pictures that differ in one thing, where, and how to learn it.
 ///
 /// Pictures are named by their hash and were uploaded before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainJob {
+    /// The format that it has.
+    #[serde(default, skip_serializing_if = "Format::is_first")]
+    pub format: JobFormat,
     /// Name of the LoRA; other programs offer it under this name.
     pub name: JobName,
     /// The checkpoint to train upon.

@@ -22,11 +22,13 @@
 //! ```
 //!
 //! Messages are MessagePack with named fields ([`codec`]); a new field with a default is no new
-//! version, anything else is.
+//! version, anything else is. What they carry is stored as well, and has format numbers of its own:
+//! [`mod@format`].
 
 pub mod client;
 pub mod codec;
 pub mod event;
+pub mod format;
 #[cfg(test)]
 mod golden;
 pub mod id;
@@ -40,8 +42,9 @@ pub mod state;
 pub use client::{Canvas, ClientMessage, JobControl, LoraRef, PreviewRequest};
 pub use codec::{DecodeError, MAX_CLIENT_FRAME, MAX_SERVER_FRAME};
 pub use event::{FileKind, JobEvent, JobEventKind, LossPoint, ResultFile};
+pub use format::{Format, NewerFormat};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId};
-pub use job::{CopierChoice, PairIds, PreviewPlan, TrainJob};
+pub use job::{CopierChoice, JobFormat, PairIds, PreviewPlan, TrainJob};
 pub use number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, InvalidNumber, InvalidSeed,
     LearningRate, Multiplier, OutOfRange, Range, Rank, Share, Steps, Strength, TimestepRange,
@@ -49,7 +52,7 @@ pub use number::{
 };
 pub use recipe::{
     AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass,
-    Precision, PromptSyntax, Recipe,
+    Precision, PromptSyntax, Recipe, RecipeFormat,
 };
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{

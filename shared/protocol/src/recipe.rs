@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::{Format, Kind};
 use crate::number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, Rank,
     Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
@@ -112,6 +113,18 @@ impl PromptSyntax {
     }
 }
 
+/// Of stored recipes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OfRecipe;
+
+impl Kind for OfRecipe {
+    const NAME: &'static str = "the recipe";
+    const NEWEST: u32 = 1;
+}
+
+/// The format of a [`Recipe`].
+pub type RecipeFormat = Format<OfRecipe>;
+
 /// One training pass over one LoRA.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -184,9 +197,18 @@ pub struct MaskRecipe {
 }
 
 /// The method and all its numbers.
+///
+/// Unknown fields are refused, here and in all its parts: people write recipes, and a typing error
+/// must not train something else. The fields of format 1 are required, which tells a whole recipe
+/// from one that says only what is to differ. Every field that comes later has a default, which a
+/// stored recipe gets that is older than the field: what was done before there was a choice, or what
+/// the presets say. If an older program must not overlook it, [`OfRecipe`] gets another number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
+    /// The format that it has.
+    #[serde(default, skip_serializing_if = "Format::is_first")]
+    pub format: RecipeFormat,
     /// How the pair becomes a LoRA.
     pub method: Method,
     /// Seed of every random draw of the run.
@@ -259,6 +281,7 @@ impl Recipe {
             ModelSize::Full => (full_copier_pass(), full_pass(method)),
         };
         Self {
+            format: RecipeFormat::default(),
             method,
             seed: 0,
             prompt: String::new(),
@@ -393,6 +416,61 @@ mod tests {
         assert_eq!(read.prompt_syntax, PromptSyntax::Cut, "as it was trained");
         let again = serde_json::to_value(&read).expect("a recipe is plain data");
         assert_eq!(again, old, "and is written as it was");
+    }
+
+    /// Where the fields are that a recipe must have, below `path`: those without which it is refused.
+    fn required(whole: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+        let table = whole.pointer(path).and_then(serde_json::Value::as_object);
+        for key in table.into_iter().flat_map(serde_json::Map::keys) {
+            let mut without = whole.clone();
+            let fields = without.pointer_mut(path).and_then(|at| at.as_object_mut());
+            fields.expect("a table").remove(key);
+            let path = format!("{path}/{key}");
+            if serde_json::from_value::<Recipe>(without).is_err() {
+                found.push(path.clone());
+            }
+            required(whole, &path, found);
+        }
+    }
+
+    /// This list is that of format 1, and never grows: a recipe that was stored before a field
+    /// existed is read without it.
+    #[test]
+    fn every_field_that_format_1_did_not_have_has_a_default() {
+        let whole = serde_json::to_value(Recipe::preset(Method::Copier, ModelSize::Full));
+        let mut found = Vec::new();
+        required(&whole.expect("a recipe is plain data"), "", &mut found);
+        let pass = [
+            "accumulation",
+            "alpha",
+            "batch_size",
+            "learning_rate",
+            "rank",
+            "schedule",
+            "steps",
+            "timesteps",
+            "warmup",
+            "weight_decay",
+        ];
+        let pass_of = |table: &str| pass.map(|field| format!("{table}/pass/{field}")).to_vec();
+        let of = |table: &str, fields: &[&str]| -> Vec<String> {
+            let fields = fields.iter();
+            fields.map(|field| format!("{table}/{field}")).collect()
+        };
+        let mask = ["composite", "feather", "prior_weight", "unmasked_weight"];
+        let mut expected = [
+            of("/addift", &["antisymmetric", "multiplier", "preservation"]),
+            of("/copier", &["check_every", "fidelity_goal", "pass"]),
+            of("/mask", &mask),
+            pass_of("/copier"),
+            pass_of(""),
+            of("", &["addift", "calibrate", "copier", "mask", "method"]),
+            of("", &["pass", "precision", "prompt", "seed"]),
+        ]
+        .concat();
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected, "give a new field a default");
     }
 
     #[test]

@@ -542,7 +542,7 @@ impl<A: Archive> Control for Shared<'_, A> {
 mod tests {
     use mimeo_checkpoint::{Array, LoraModule};
     use mimeo_protocol::{
-        BaseId, BlobId, CopierChoice, JobControl, JobId, Method, ModelSize, Recipe,
+        BaseId, BlobId, CopierChoice, JobControl, JobFormat, JobId, Method, ModelSize, Recipe,
     };
 
     use super::*;
@@ -604,6 +604,7 @@ mod tests {
     fn recorder(steering: &Arc<Steering>, save: SaveRule) -> Recorder<Notes> {
         let picture = BlobId::from_sha256([0; 32]);
         let job = TrainJob {
+            format: JobFormat::default(),
             name: "x".parse().unwrap(),
             base: BaseId::bundled(),
             original: picture,

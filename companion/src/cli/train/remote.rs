@@ -3,7 +3,8 @@
 use mimeo_engine::{Emit as _, Event, Outcome, Phase};
 use mimeo_protocol::{
     BaseId, ClientMessage, CopierChoice, FileId, FileKind, JobControl, JobEvent, JobEventKind,
-    JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe, ServerMessage, TrainJob,
+    JobFormat, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
+    ServerMessage, TrainJob,
 };
 
 use super::Trained;
@@ -47,6 +48,7 @@ pub async fn train(
         None => None,
     };
     let job = TrainJob {
+        format: JobFormat::default(),
         name: order.name,
         base: order.base,
         original: remote.upload(order.pair.original).await?,

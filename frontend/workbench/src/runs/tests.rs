@@ -1,8 +1,8 @@
 use mimeo_protocol::{
     BaseId, BlobId, CopierChoice, DeviceInfo, FileId, FileKind, HeldOut, JobControl, JobEvent,
-    JobEventKind, JobId, JobProgress, JobState, JobSummary, Linearity, LossPoint, Method,
-    ModelSize, PauseReason, Phase, PreviewPlan, Rank, Recipe, ResultFile, Scores, ServerMessage,
-    Snapshot, Steps, Strength, TrainJob,
+    JobEventKind, JobFormat, JobId, JobProgress, JobState, JobSummary, Linearity, LossPoint,
+    Method, ModelSize, PauseReason, Phase, PreviewPlan, Rank, Recipe, ResultFile, Scores,
+    ServerMessage, Snapshot, Steps, Strength, TrainJob,
 };
 
 use super::*;
@@ -19,6 +19,7 @@ fn job(method: Method) -> TrainJob {
     let mut recipe = Recipe::preset(method, ModelSize::Small);
     recipe.pass.steps = Steps::constant(30);
     TrainJob {
+        format: JobFormat::default(),
         name: "smile".parse().unwrap(),
         base: BaseId::bundled(),
         original: blob(1),
