@@ -218,8 +218,10 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
     let room = Room::new(settings.max_blobs_bytes);
     let loras = Loras::open(Arc::clone(&folder), room.clone());
     let blobs = Blobs::open(Arc::clone(&folder), room);
-    let named = store.pictures().await?.into_iter().collect();
-    blobs.remove_unused(&named);
+    // What cannot be read may name any of them, and a newer Mimeo may read it.
+    if let Ok(named) = store.pictures().await {
+        blobs.remove_unused(&named.into_iter().collect());
+    }
     let models = settings.models.clone().unwrap_or_else(|| folder.models());
     if !models.is_dir() {
         let why = "there is no such models folder; create it or choose another one";

@@ -21,7 +21,7 @@ use super::loras::Loras;
 use super::memory::Memory;
 use super::queue::Queue;
 use super::reveal::reveal;
-use super::store::{Store, StoreError, StoredJob};
+use super::store::{Listed, Store, StoreError, StoredJob};
 use super::trainer::{Task, TaskKind, Trainer};
 use crate::console;
 
@@ -71,11 +71,20 @@ type Answer<T> = Result<T, Rejection>;
 
 impl Jobs {
     /// After a start: what ran when the last process ended goes on, and every waiting job is in the
-    /// queue.
+    /// queue. One that cannot be read stays as it is, for a program that can.
     pub async fn recover(&self) -> Result<(), StoreError> {
+        let mut unreadable = Vec::new();
         for id in self.store.jobs_under_way().await? {
-            let Some(job) = self.store.job(id).await? else {
-                continue;
+            let job = match self.store.job(id).await {
+                Ok(Some(job)) => job,
+                Ok(None) => continue,
+                Err(StoreError::Unreadable { job }) => {
+                    console::err(&format!("Note: job {id} does not run: {}", job.message));
+                    self.queue.remove(id).await?;
+                    unreadable.push(id);
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             if let JobState::Running { .. } | JobState::Paused { .. } = job.state {
                 if self.store.count_death(id).await? >= MAX_DEATHS {
@@ -102,7 +111,9 @@ impl Jobs {
             }
         }
         for id in self.store.jobs_under_way().await? {
-            self.queue.ensure(id).await?;
+            if !unreadable.contains(&id) {
+                self.queue.ensure(id).await?;
+            }
         }
         self.copiers.send_replace(self.store.copiers().await?);
         self.order_changed().await;
@@ -112,7 +123,11 @@ impl Jobs {
     /// Everything there is, and the number of the newest event that it includes.
     pub async fn snapshot(&self) -> Answer<(Snapshot, i64)> {
         let order = self.queue.order().await?;
-        let (mut jobs, newest) = self.store.summaries().await?;
+        let Listed {
+            mut jobs,
+            unreadable,
+            newest,
+        } = self.store.summaries().await?;
         let progress = self.progress.borrow().clone();
         if let Some(progress) = progress
             && let Some(job) = jobs.iter_mut().find(|job| job.id == progress.job)
@@ -128,6 +143,7 @@ impl Jobs {
             device: self.device.clone(),
             checkpoints,
             paces,
+            unreadable,
         };
         Ok((snapshot, newest))
     }
@@ -229,11 +245,17 @@ impl Jobs {
         Ok(())
     }
 
-    /// Removes a job that is over.
+    /// Removes a job that is over, with what it made; or one that cannot be read, whose files stay:
+    /// they may be all that is left of it.
     pub async fn delete(&self, id: JobId) -> Answer<()> {
-        let job = self.job(id).await?;
-        rules::check_deletion(&job.state)?;
-        self.store.forget_results(id, &self.folder).await;
+        match self.store.job(id).await {
+            Err(StoreError::Unreadable { .. }) => {}
+            job => {
+                let job = job?.ok_or(StoreError::NoJob { job: id })?;
+                rules::check_deletion(&job.state)?;
+                self.store.forget_results(id, &self.folder).await;
+            }
+        }
         self.store.delete_job(id).await?;
         self.removed.send_modify(|removed| removed.push(id));
         Ok(())

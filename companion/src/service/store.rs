@@ -8,15 +8,17 @@ mod copiers;
 mod paces;
 mod rows;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use mimeo_protocol::{
     BlobId, CopierId, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind, JobId, JobState,
-    JobSummary, Rejection, ResultFile, Snapshot, TrainJob, Transition, codec,
+    JobSummary, Rejection, ResultFile, Snapshot, TrainJob, Transition, UnreadableJob, codec,
 };
 use mimeo_service::rules::missing_job;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tokio::sync::watch;
@@ -24,7 +26,10 @@ use tokio::sync::watch;
 use super::clock::now_millis;
 use super::folder::DataFolder;
 use super::queue::Queue;
-use rows::{event_from_row, file_from_row, from_bytes, id_from_row, summary_from_row};
+use rows::{
+    event_from_row, file_from_row, from_bytes, from_text, id_from_row, submitted_from_row,
+    summary_from_row, unreadable,
+};
 
 pub use copiers::NewCopier;
 
@@ -56,6 +61,18 @@ pub enum StoreError {
         reason: String,
         /// The database.
         file: String,
+    },
+    /// A row is not what this program would have written.
+    #[error("a row of the job database cannot be read ({reason}).")]
+    Row {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A job's row cannot be read.
+    #[error("{}", job.message)]
+    Unreadable {
+        /// Which, and why.
+        job: UnreadableJob,
     },
     /// Something else.
     #[error("the job database cannot be used ({source}).")]
@@ -117,6 +134,17 @@ pub struct StoredJob {
     pub state: JobState,
     /// The cached copier that it builds upon, once it has begun.
     pub copier: Option<CopierId>,
+}
+
+/// The newest jobs.
+#[derive(Debug)]
+pub struct Listed {
+    /// Those that can be read, in short, the newest first.
+    pub jobs: Vec<JobSummary>,
+    /// The others, the newest first.
+    pub unreadable: Vec<UnreadableJob>,
+    /// Number of the newest event that they include.
+    pub newest: i64,
 }
 
 /// A file that is about to be known.
@@ -231,22 +259,35 @@ impl Store {
     }
 
     /// A job, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] when it is and cannot be read.
     pub async fn job(&self, id: JobId) -> Result<Option<StoredJob>, StoreError> {
-        let row = sqlx::query("SELECT job, state, copier FROM train_jobs WHERE id = ?1")
+        let row = sqlx::query("SELECT * FROM train_jobs WHERE id = ?1")
             .bind(id.0 as i64)
             .fetch_optional(&self.pool)
             .await?;
-        row.map(|row| {
-            Ok(StoredJob {
+        let Some(row) = row else { return Ok(None) };
+        let files = self.files_of(id).await?;
+        // All that a summary says, so that what is listed as unreadable is unreadable here.
+        let read = || -> Result<Option<StoredJob>, StoreError> {
+            let summary = summary_with_files(&row, &files)?;
+            let copier: Option<i64> = row.try_get("copier")?;
+            Ok(Some(StoredJob {
                 id,
-                job: from_bytes(row.try_get("job")?)?,
-                state: from_bytes(row.try_get("state")?)?,
-                copier: row
-                    .try_get::<Option<i64>, _>("copier")?
-                    .map(|id| id_from_row(id, CopierId)),
-            })
+                job: summary.job,
+                state: summary.state,
+                copier: copier.map(|id| id_from_row(id, CopierId)),
+            }))
+        };
+        read().map_err(|error| StoreError::Unreadable {
+            job: unreadable(id, submitted_from_row(&row), error),
         })
-        .transpose()
+    }
+
+    async fn files_of(&self, id: JobId) -> Result<Vec<SqliteRow>, StoreError> {
+        let files = sqlx::query("SELECT * FROM files WHERE job = ?1 ORDER BY id");
+        Ok(files.bind(id.0 as i64).fetch_all(&self.pool).await?)
     }
 
     /// The jobs that are not over, in the order of their submission.
@@ -256,8 +297,8 @@ impl Store {
         Ok(ids.into_iter().map(|id| id_from_row(id, JobId)).collect())
     }
 
-    /// The newest jobs in short, and the number of the newest event that they include.
-    pub async fn summaries(&self) -> Result<(Vec<JobSummary>, i64), StoreError> {
+    /// The newest jobs. A row that cannot be read makes its own job unreadable, and no other.
+    pub async fn summaries(&self) -> Result<Listed, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let newest = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM events");
         let newest: i64 = newest.fetch_one(&mut *transaction).await?;
@@ -265,24 +306,33 @@ impl Store {
             .bind(Snapshot::MAX_JOBS as i64)
             .fetch_all(&mut *transaction)
             .await?;
-        let mut jobs = rows
-            .iter()
-            .map(summary_from_row)
-            .collect::<Result<Vec<_>, _>>()?;
-        if let Some(oldest) = jobs.last().map(|job| job.id.0 as i64) {
-            let files = sqlx::query("SELECT * FROM files WHERE job >= ?1 ORDER BY id")
-                .bind(oldest)
-                .fetch_all(&mut *transaction)
-                .await?;
-            for row in files {
-                let owner: i64 = row.try_get("job")?;
-                let job = jobs.iter_mut().find(|job| job.id.0 as i64 == owner);
-                if let Some(job) = job {
-                    job.files.push(file_from_row(&row)?);
+        let oldest: Option<i64> = rows.last().map(|row| row.try_get("id")).transpose()?;
+        let files = sqlx::query("SELECT * FROM files WHERE job >= ?1 ORDER BY id")
+            .bind(oldest)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let mut files_of = BTreeMap::<i64, Vec<SqliteRow>>::new();
+        for file in files {
+            files_of.entry(file.try_get("job")?).or_default().push(file);
+        }
+        let mut listed = Listed {
+            jobs: Vec::new(),
+            unreadable: Vec::new(),
+            newest,
+        };
+        for row in &rows {
+            let id: i64 = row.try_get("id")?;
+            let files = files_of.remove(&id).unwrap_or_default();
+            match summary_with_files(row, &files) {
+                Ok(job) => listed.jobs.push(job),
+                Err(error) => {
+                    let id = id_from_row(id, JobId);
+                    let job = unreadable(id, submitted_from_row(row), error);
+                    listed.unreadable.push(job);
                 }
             }
         }
-        Ok((jobs, newest))
+        Ok(listed)
     }
 
     /// One job in short.
@@ -292,13 +342,8 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let mut job = summary_from_row(&row)?;
-        let files = sqlx::query("SELECT * FROM files WHERE job = ?1 ORDER BY id")
-            .bind(id.0 as i64)
-            .fetch_all(&self.pool)
-            .await?;
-        job.files = files.iter().map(file_from_row).collect::<Result<_, _>>()?;
-        Ok(Some(job))
+        let files = self.files_of(id).await?;
+        summary_with_files(&row, &files).map(Some)
     }
 
     /// Adds a fact about a job.
@@ -465,6 +510,9 @@ impl Store {
     }
 
     /// Every picture that a job, an event or a copier names.
+    ///
+    /// # Errors
+    /// [`StoreError`], also when one of them cannot be read: then nobody knows what it names.
     pub async fn pictures(&self) -> Result<Vec<BlobId>, StoreError> {
         let mut pictures = Vec::new();
         let jobs = sqlx::query_scalar("SELECT job FROM train_jobs");
@@ -481,8 +529,10 @@ impl Store {
                 pictures.push(picture);
             }
         }
-        let copiers = self.copiers().await?;
-        pictures.extend(copiers.into_iter().map(|copier| copier.original));
+        let copiers = sqlx::query("SELECT original FROM copiers");
+        for row in copiers.fetch_all(&self.pool).await? {
+            pictures.push(from_text(&row, "original")?);
+        }
         Ok(pictures)
     }
 
@@ -493,6 +543,12 @@ impl Store {
             newer
         });
     }
+}
+
+fn summary_with_files(row: &SqliteRow, files: &[SqliteRow]) -> Result<JobSummary, StoreError> {
+    let mut job = summary_from_row(row)?;
+    job.files = files.iter().map(file_from_row).collect::<Result<_, _>>()?;
+    Ok(job)
 }
 
 /// Our own tables, and the queue engine's beside them. Each has a list of its own of what was done,

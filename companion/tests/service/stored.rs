@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_checkpoint::{LoraFile, LoraModule, MemoryFile};
 use mimeo_protocol::{
-    Alpha, ClientMessage, FileKind, JobControl, JobEventKind, JobId, JobState, JobSummary,
-    PauseReason, Phase, PreviewPlan, Rank, Recipe, ServerMessage, Steps, Strength, TrainJob,
+    Alpha, ClientMessage, FileKind, JobControl, JobEvent, JobEventKind, JobId, JobState,
+    JobSummary, PauseReason, Phase, PreviewPlan, Rank, Recipe, ServerMessage, Steps, Strength,
+    TrainJob, codec,
 };
-use sqlx::Connection as _;
+use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::client::{Client, assert_gapless, previews};
@@ -238,6 +239,126 @@ async fn a_job_of_format_1_that_was_running_goes_on() {
     }
 }
 
+/// Changes a column of a job's row; the companion is not running.
+async fn tamper(data: &Path, statement: &'static str, value: Vec<u8>, name: &str) {
+    let mut connection = open(data).await;
+    let changed = sqlx::query(statement)
+        .bind(value)
+        .bind(id_of(name).0 as i64);
+    let changed = changed.execute(&mut connection).await.unwrap();
+    assert!(changed.rows_affected() > 0, "there is something of {name}");
+    connection.close().await.unwrap();
+}
+
+/// The number that a job has in the stored folder.
+fn id_of(name: &str) -> JobId {
+    let place = NAMES.iter().position(|known| *known == name).unwrap();
+    JobId(place as u64 + 1)
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_one_job_in_the_list_and_harms_no_other() {
+    let folder = data("paused");
+    let job = "UPDATE train_jobs SET job = ?1 WHERE id = ?2";
+    let stored: Vec<u8> = {
+        let mut connection = open(folder.path()).await;
+        let bytes = sqlx::query_scalar("SELECT job FROM train_jobs WHERE id = ?1");
+        let bytes = bytes.bind(id_of("paused").0 as i64);
+        bytes.fetch_one(&mut connection).await.unwrap()
+    };
+    let mut newer: serde_json::Value = codec::decode(&stored, stored.len()).unwrap();
+    newer["recipe"]["format"] = 2.into();
+    for (statement, value, name) in [
+        (job, b"no job".to_vec(), "stopped"),
+        (job, codec::encode(&newer), "paused"),
+        (
+            "UPDATE train_jobs SET state = ?1 WHERE id = ?2",
+            vec![0xc1],
+            "waiting",
+        ),
+        (
+            "UPDATE files SET kind = ?1 WHERE job = ?2",
+            vec![0xc1],
+            "addift",
+        ),
+        (
+            "UPDATE events SET kind = ?1 WHERE job = ?2 AND seq = 3",
+            vec![0xc1],
+            "finished",
+        ),
+    ] {
+        tamper(folder.path(), statement, value, name).await;
+    }
+    let mut companion = Companion::on(folder.path(), "");
+    let mut client = companion.client().await;
+    let listed = |client: &Client| {
+        let unreadable = client.snapshot.unreadable.iter();
+        unreadable.map(|job| job.id).collect::<Vec<_>>()
+    };
+    let unreadable = ["waiting", "paused", "stopped", "addift"].map(id_of);
+    assert_eq!(listed(&client), unreadable, "the newest first");
+    assert_eq!(
+        client.snapshot.jobs.len(),
+        NAMES.len() - 4,
+        "and the others"
+    );
+    let sentence = client.snapshot.unreadable[1].message.clone();
+    for part in [
+        "this run cannot be read (the recipe has format 2 of a newer Mimeo",
+        "update Mimeo",
+        "in the folder results/6 of the companion's data",
+    ] {
+        assert!(sentence.contains(part), "{part:?} in: {sentence}");
+    }
+    assert!(
+        client.snapshot.unreadable[0].submitted_millis.is_some(),
+        "its age"
+    );
+
+    // What waits is done, and the log of the first has a note where an entry was.
+    let first = id_of("first");
+    assert_eq!(client.until_over(first).await, JobState::Finished);
+    let finished = id_of("finished");
+    client.catch_up(finished).await;
+    assert_gapless(&client.events, finished, 1);
+    let note = |event: &JobEvent| match &event.kind {
+        JobEventKind::Note { text } => event.seq == 3 && text.contains("cannot be read"),
+        _ => false,
+    };
+    assert!(
+        client.events.iter().any(note),
+        "in the place of the damaged one"
+    );
+
+    let paused = id_of("paused");
+    let refused = client.control(paused, JobControl::Resume).await;
+    let ServerMessage::Rejected { reason, .. } = refused else {
+        panic!("it cannot be resumed: {refused:?}");
+    };
+    assert_eq!(reason.to_string(), sentence, "and is told why");
+    for name in ["stopped", "waiting"] {
+        let job = id_of(name);
+        let done = client.ask(|request| ClientMessage::Delete { request, job });
+        let done = done.await;
+        assert!(
+            matches!(done, ServerMessage::Done { .. }),
+            "{name}: {done:?}"
+        );
+    }
+    let lora = folder.path().join("results/3/stopped.safetensors");
+    assert!(lora.is_file(), "what a deleted one made stays");
+
+    companion.kill_and_restart();
+    let client = companion.client().await;
+    assert_eq!(
+        listed(&client),
+        [paused, id_of("addift")],
+        "until they are deleted"
+    );
+    let state = folder.path().join(format!("states/{paused}.safetensors"));
+    assert!(state.is_file(), "a newer Mimeo can go on with it");
+}
+
 /// The smallest LoRA that there is.
 fn small(mut job: TrainJob) -> TrainJob {
     for pass in [&mut job.recipe.pass, &mut job.recipe.copier.pass] {
@@ -247,10 +368,14 @@ fn small(mut job: TrainJob) -> TrainJob {
     job
 }
 
+async fn open(data: &Path) -> SqliteConnection {
+    let url = format!("sqlite://{}", data.join("mimeo.db").display());
+    SqliteConnection::connect(&url).await.unwrap()
+}
+
 /// Writes everything that is in the journal into the database, which then stands alone.
 async fn settle(data: &Path) {
-    let url = format!("sqlite://{}", data.join("mimeo.db").display());
-    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let mut connection = open(data).await;
     for tidy in ["PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM"] {
         sqlx::query(tidy).execute(&mut connection).await.unwrap();
     }

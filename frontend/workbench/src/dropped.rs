@@ -141,7 +141,10 @@ fn is_picture(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use mimeo_protocol::{Method, ModelSize};
+    use pollster::block_on;
 
     use super::*;
 
@@ -180,6 +183,22 @@ mod tests {
         let json = recipe_to_json(&recipe).replace("\"rank\"", "\"rnak\"");
         let why = recipe_from_json(json.as_bytes()).unwrap_err();
         assert!(why.contains("rnak"), "{why}");
+    }
+
+    #[test]
+    fn the_recipe_of_a_lora_of_format_1_is_read() {
+        let results = "../../tests/stored/format-1/companion/paused/results";
+        let results = Path::new(env!("CARGO_MANIFEST_DIR")).join(results);
+        for (lora, method) in [
+            ("1/finished.safetensors", Method::Copier),
+            ("2/addift.safetensors", Method::Addift),
+        ] {
+            let file = std::fs::read(results.join(lora)).unwrap();
+            let dropped = block_on(read(lora, file)).unwrap();
+            assert_eq!(dropped.recipe.method, method, "{lora}");
+            assert_eq!(dropped.recipe.pass.rank.get(), 1, "{lora}");
+            assert!(dropped.pair.is_some(), "{lora} names its pictures");
+        }
     }
 
     #[test]

@@ -20,7 +20,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use mimeo_protocol::{JobEvent, JobId, JobProgress, JobState, JobSummary, ServerMessage, Snapshot};
+use mimeo_protocol::{
+    JobEvent, JobId, JobProgress, JobState, JobSummary, ServerMessage, Snapshot, UnreadableJob,
+};
 
 pub use curve::{Curve, Point};
 pub use describe::differs;
@@ -55,6 +57,7 @@ pub struct Gap {
 pub struct Runs {
     runs: BTreeMap<JobId, Run>,
     queue: Vec<JobId>,
+    unreadable: Vec<UnreadableJob>,
 }
 
 impl Runs {
@@ -71,6 +74,7 @@ impl Runs {
             self.runs.insert(summary.id, run);
         }
         self.queue.clone_from(&snapshot.queue);
+        self.unreadable.clone_from(&snapshot.unreadable);
         let followed = |run: &&mut Run| run.needs_events() && run.is_followed();
         self.runs
             .values_mut()
@@ -106,9 +110,13 @@ impl Runs {
 
     fn removed(&mut self, job: JobId) -> Outcome {
         self.queue.retain(|waiting| *waiting != job);
-        match self.runs.remove(&job) {
-            Some(_) => Outcome::Changed,
-            None => Outcome::Nothing,
+        let listed = self.runs.len() + self.unreadable.len();
+        self.runs.remove(&job);
+        self.unreadable.retain(|unreadable| unreadable.id != job);
+        if self.runs.len() + self.unreadable.len() < listed {
+            Outcome::Changed
+        } else {
+            Outcome::Nothing
         }
     }
 
@@ -146,7 +154,13 @@ impl Runs {
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.runs.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// What the server keeps and cannot read, the newest first.
+    #[must_use]
+    pub fn unreadable(&self) -> &[UnreadableJob] {
+        &self.unreadable
     }
 
     /// Every run, the newest first.

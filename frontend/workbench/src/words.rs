@@ -1,6 +1,6 @@
 //! Numbers as people say them: durations, sizes, shares and scores.
 
-use mimeo_protocol::{JobState, NewerFormat, PauseReason, Phase, Scores};
+use mimeo_protocol::{JobState, NewerFormat, PauseReason, Phase, Scores, UnreadableJob};
 
 /// "25 s", "3 min 10 s", "1 h 5 min"; nothing that is not known is made up: a number that is no
 /// duration is "?".
@@ -211,6 +211,12 @@ fn linearity(measured: &Scores) -> &'static str {
 #[must_use]
 pub fn newer(format: &NewerFormat) -> String {
     format!("{}.", capitalised(&format.to_string()))
+}
+
+/// Why a run cannot be read, and what to do.
+#[must_use]
+pub fn unreadable(job: &UnreadableJob) -> String {
+    capitalised(&job.message)
 }
 
 fn capitalised(text: &str) -> String {

@@ -151,15 +151,15 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes the files of a folder but those of certain names.
-    pub async fn retain(&self, path: &str, keeps: impl Fn(&str) -> bool) {
+    /// The names of the files of a folder that were here before this tab.
+    pub async fn names(&self, path: &str) -> Vec<String> {
+        let mut names = Vec::new();
         let Some(root) = &self.root else {
-            return;
+            return names;
         };
         let Ok(folder) = open_folder(root, path, false).await else {
-            return;
+            return names;
         };
-        let mut names = Vec::new();
         let iterator = folder.keys();
         while let Ok(next) = iterator.next() {
             let Ok(next) = JsFuture::from(next).await else {
@@ -171,6 +171,12 @@ impl Disk {
                 None => break,
             }
         }
+        names
+    }
+
+    /// Removes the files of a folder but those of certain names.
+    pub async fn retain(&self, path: &str, keeps: impl Fn(&str) -> bool) {
+        let names = self.names(path).await;
         for name in names.iter().filter(|name| !keeps(name)) {
             self.remove(&format!("{path}/{name}")).await;
         }

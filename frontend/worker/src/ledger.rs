@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mimeo_protocol::format::{Format, Kind};
 use mimeo_protocol::{
-    BlobId, CopierId, CopierInfo, FileId, IllegalTransition, JobEvent, JobEventKind, JobId,
-    JobState, JobSummary, Pace, ResultFile, Scores, Snapshot, TrainJob, Transition, codec,
+    BlobId, CopierId, CopierInfo, DecodeError, FileId, IllegalTransition, JobEvent, JobEventKind,
+    JobId, JobState, JobSummary, Pace, ResultFile, Scores, Snapshot, TrainJob, Transition,
+    UnreadableJob, codec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -96,11 +97,39 @@ pub struct Change {
     pub bytes: Option<Vec<u8>>,
 }
 
+/// What is on the disk beside the index: of that the index can be made again.
+#[derive(Debug, Default)]
+pub struct Found {
+    jobs: BTreeSet<JobId>,
+    last_file: u64,
+}
+
+impl Found {
+    /// - `ledger`: the names in the ledger's folder
+    /// - `files`: those of the results
+    #[must_use]
+    pub fn new(ledger: &[String], files: &[String]) -> Self {
+        // What is no number is no job, such as the index.
+        let numbers = |names: &[String]| -> BTreeSet<u64> {
+            let names = names.iter();
+            names.filter_map(|name| name.parse().ok()).collect()
+        };
+        Self {
+            jobs: numbers(ledger).into_iter().map(JobId).collect(),
+            last_file: numbers(files).last().copied().unwrap_or_default(),
+        }
+    }
+}
+
 /// The worker's memory.
 #[derive(Debug, Default)]
 pub struct Ledger {
     index: Index,
     jobs: BTreeMap<JobId, Entry>,
+    /// Jobs whose files cannot be read, with the sentence about each. The files stay.
+    unreadable: BTreeMap<JobId, String>,
+    /// What was lost with the index, in one sentence.
+    lost: Option<String>,
     changed: BTreeSet<JobId>,
     index_changed: bool,
 }
@@ -108,6 +137,8 @@ pub struct Ledger {
 impl Ledger {
     /// Where all but the jobs is kept.
     pub const INDEX: &str = "ledger/index";
+    /// Where an index is put that cannot be read.
+    pub const ASIDE: &str = "ledger/unreadable-index";
 
     /// Where a job is kept.
     #[must_use]
@@ -115,14 +146,51 @@ impl Ledger {
         format!("ledger/{job}")
     }
 
-    /// From the index file; an unreadable one is as none.
+    /// From the index file. In the place of one that cannot be read comes one of what is there.
     #[must_use]
-    pub fn open(index: Option<&[u8]>) -> Self {
-        let index = index.and_then(|bytes| codec::decode(bytes, MAX_BYTES).ok());
-        Self {
-            index: index.unwrap_or_default(),
-            ..Self::default()
+    pub fn open(index: Option<&[u8]>, found: Found) -> Self {
+        let read = match index {
+            Some(bytes) => codec::decode(bytes, MAX_BYTES).map_err(DecodeError::reason),
+            None if found.jobs.is_empty() => Ok(Index::default()),
+            None => Err("its file is missing".to_owned()),
+        };
+        match read {
+            Ok(index) => Self {
+                index,
+                ..Self::default()
+            },
+            Err(reason) => Self {
+                index: Index {
+                    last_job: found.jobs.last().map_or(0, |id| id.0),
+                    last_file: found.last_file,
+                    jobs: found.jobs,
+                    ..Index::default()
+                },
+                lost: Some(format!(
+                    "The list of runs could not be read ({reason}) and was made again from the runs: finished copiers and the order of what waits are lost."
+                )),
+                index_changed: true,
+                ..Self::default()
+            },
         }
+    }
+
+    /// What was lost with the index, in one sentence.
+    #[must_use]
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
+    }
+
+    /// Whether everything could be read: else nobody knows what all is still needed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.unreadable.is_empty() && self.lost.is_none()
+    }
+
+    /// The sentence about a job that cannot be read.
+    #[must_use]
+    pub fn unreadable(&self, id: JobId) -> Option<&str> {
+        self.unreadable.get(&id).map(String::as_str)
     }
 
     /// The jobs whose files are to be read next.
@@ -131,13 +199,24 @@ impl Ledger {
         self.index.jobs.iter().copied().collect()
     }
 
-    /// Takes in a job's file; one that is missing or damaged is forgotten.
+    /// Takes in a job's file. One that is missing or cannot be read stays known as such, until the
+    /// user deletes it.
     pub fn load(&mut self, id: JobId, bytes: Option<&[u8]>) {
-        match bytes.and_then(|bytes| codec::decode(bytes, MAX_BYTES).ok()) {
-            Some(entry) => {
+        let missing = || Err("its file is missing".to_owned());
+        let read = bytes.map_or_else(missing, |bytes| {
+            codec::decode::<Entry>(bytes, MAX_BYTES).map_err(DecodeError::reason)
+        });
+        match read {
+            Ok(entry) => {
+                // An index that was made again does not know how far copiers were numbered.
+                let copier = entry.copier.map_or(0, |id| id.0);
+                self.index.last_copier = self.index.last_copier.max(copier);
                 self.jobs.insert(id, entry);
             }
-            None => self.forget(id),
+            Err(reason) => {
+                let sentence = UnreadableJob::sentence(&reason, "in this browser's storage");
+                self.unreadable.insert(id, sentence);
+            }
         }
     }
 
@@ -145,8 +224,8 @@ impl Ledger {
     /// before those that waited already.
     pub fn recover(&mut self, now_millis: u64) {
         for id in self.known() {
+            // One that cannot be read stays as it is, for a program that can.
             let Some(entry) = self.jobs.get_mut(&id) else {
-                self.forget(id);
                 continue;
             };
             if entry.state.is_over() || entry.state == JobState::Queued {
@@ -296,6 +375,7 @@ impl Ledger {
     /// Forgets a job.
     pub fn forget(&mut self, id: JobId) {
         self.jobs.remove(&id);
+        self.unreadable.remove(&id);
         self.index.jobs.remove(&id);
         self.index.queue.retain(|waiting| *waiting != id);
         self.index_changed = true;
@@ -463,6 +543,7 @@ impl Ledger {
         let paces = self.index.paces.iter().filter(|(on, _)| *on == device.name);
         Snapshot {
             jobs: newest.map(|(id, entry)| entry.summary(*id)).collect(),
+            unreadable: self.unreadable_jobs(),
             queue: self.index.queue.clone(),
             copiers: self.copiers(),
             paces: paces.map(|(_, pace)| pace.clone()).collect(),
@@ -471,34 +552,46 @@ impl Ledger {
         }
     }
 
+    fn unreadable_jobs(&self) -> Vec<UnreadableJob> {
+        let newest = self.unreadable.iter().rev().take(Snapshot::MAX_JOBS);
+        let unreadable = newest.map(|(id, message)| UnreadableJob {
+            id: *id,
+            submitted_millis: None,
+            message: message.clone(),
+        });
+        unreadable.collect()
+    }
+
     /// A job in short.
     #[must_use]
     pub fn summary(&self, id: JobId) -> Option<JobSummary> {
         self.jobs.get(&id).map(|entry| entry.summary(id))
     }
 
-    /// Takes what is to be written since the last call: jobs before the index that names them.
+    /// Takes what is to be written since the last call: jobs before the index that names them, and
+    /// deleted ones after the index that does not, or a tab that is closed between the two would
+    /// leave a job without its file.
     pub fn take_changes(&mut self) -> Vec<Change> {
         let changed = std::mem::take(&mut self.changed);
-        let mut changes: Vec<Change> = changed
-            .into_iter()
-            .map(|id| Change {
-                path: Self::path(id),
-                bytes: self.jobs.get(&id).map(codec::encode),
-            })
-            .collect();
+        let changes = changed.into_iter().map(|id| Change {
+            path: Self::path(id),
+            bytes: self.jobs.get(&id).map(codec::encode),
+        });
+        let (mut changes, deleted): (Vec<_>, Vec<_>) =
+            changes.partition(|change| change.bytes.is_some());
         if std::mem::take(&mut self.index_changed) {
             changes.push(Change {
                 path: Self::INDEX.to_owned(),
                 bytes: Some(codec::encode(&self.index)),
             });
         }
+        changes.extend(deleted);
         changes
     }
 
     /// Says that changes could not be written: they are handed out again.
     pub fn give_back(&mut self) {
-        self.changed.extend(self.index.jobs.iter().copied());
+        self.changed.extend(self.jobs.keys());
         self.index_changed = true;
     }
 }
@@ -539,7 +632,13 @@ mod tests {
                 None => _ = disk.remove(&path),
             }
         }
-        let mut next = Ledger::open(disk.get(Ledger::INDEX).map(Vec::as_slice));
+        let names: Vec<String> = disk
+            .keys()
+            .filter_map(|path| path.strip_prefix("ledger/"))
+            .map(str::to_owned)
+            .collect();
+        let found = Found::new(&names, &["12".to_owned()]);
+        let mut next = Ledger::open(disk.get(Ledger::INDEX).map(Vec::as_slice), found);
         for id in next.known() {
             next.load(id, disk.get(&Ledger::path(id)).map(Vec::as_slice));
         }
@@ -833,13 +932,105 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_are_as_none() {
-        let mut ledger = Ledger::open(Some(b"no index"));
-        assert!(ledger.known().is_empty(), "nothing is known");
-        let (run, _) = ledger.add_job(job(), 1);
-        ledger.load(run, Some(b"no job"));
-        ledger.recover(2);
-        assert!(ledger.known().is_empty(), "and forgotten for good");
-        assert!(ledger.queue().is_empty(), "nor does it wait");
+    fn a_file_that_cannot_be_read_is_one_run_that_is_told_and_stays() {
+        let (mut ledger, mut disk) = (Ledger::default(), BTreeMap::new());
+        let [sound, damaged, newer, lost] = [1, 2, 3, 4].map(|at| ledger.add_job(job(), at).0);
+        reopened(&mut ledger, &mut disk);
+        disk.insert(Ledger::path(damaged), b"no job".to_vec());
+        let mut entry: serde_json::Value =
+            codec::decode(&disk[&Ledger::path(newer)], MAX_BYTES).unwrap();
+        entry["job"]["recipe"]["format"] = 2.into();
+        disk.insert(Ledger::path(newer), codec::encode(&entry));
+        disk.remove(&Ledger::path(lost));
+        let before = disk.clone();
+
+        let mut ledger = reopened(&mut ledger, &mut disk);
+        ledger.recover(5);
+        ledger.give_back();
+        let mut ledger = reopened(&mut ledger, &mut disk);
+        assert_eq!(
+            ledger.known(),
+            [sound, damaged, newer, lost],
+            "none is forgotten"
+        );
+        assert!(!ledger.is_whole(), "which pictures they need is not known");
+        assert_eq!(ledger.queue(), [sound], "only this one can run");
+        for id in [damaged, newer] {
+            assert_eq!(
+                disk[&Ledger::path(id)],
+                before[&Ledger::path(id)],
+                "as it was"
+            );
+        }
+        let snapshot = snapshot_of(&ledger);
+        let readable: Vec<JobId> = snapshot.jobs.iter().map(|job| job.id).collect();
+        assert_eq!(readable, [sound], "in the list");
+        let told = |id: JobId| {
+            let mut jobs = snapshot.unreadable.iter();
+            jobs.find(|job| job.id == id).unwrap().message.clone()
+        };
+        assert!(
+            told(newer).contains("the recipe has format 2 of a newer Mimeo"),
+            "{}",
+            told(newer)
+        );
+        assert!(told(lost).contains("its file is missing"), "{}", told(lost));
+        assert!(
+            told(damaged).contains("what it made stays"),
+            "{}",
+            told(damaged)
+        );
+
+        ledger.forget(damaged);
+        let ledger = reopened(&mut ledger, &mut disk);
+        assert_eq!(ledger.known(), [sound, newer, lost], "deleted by the user");
+        assert!(!disk.contains_key(&Ledger::path(damaged)), "its file too");
+    }
+
+    #[test]
+    fn a_damaged_index_is_made_again_and_told() {
+        let (mut ledger, mut disk) = (full_ledger(), BTreeMap::new());
+        reopened(&mut ledger, &mut disk);
+        for index in [Some(b"no index".to_vec()), None] {
+            let mut disk = disk.clone();
+            match index {
+                Some(index) => disk.insert(Ledger::INDEX.to_owned(), index),
+                None => disk.remove(Ledger::INDEX),
+            };
+            let mut again = reopened(&mut Ledger::default(), &mut disk);
+            again.recover(5);
+            assert_eq!(again.known(), ledger.known(), "every run is there");
+            assert_eq!(again.queue().len(), 4, "what was to be done is done");
+            let told = again.lost().unwrap_or_default();
+            assert!(told.contains("finished copiers"), "what is lost: {told}");
+            assert!(!again.is_whole(), "so that nothing is tidied away");
+            let (next, _) = again.add_job(job(), 6);
+            assert_eq!(next, JobId(9), "numbers go on");
+            assert_eq!(
+                again.new_file(),
+                FileId(13),
+                "after every file that is there"
+            );
+            assert_eq!(
+                again.new_copier(),
+                CopierId(2),
+                "and after every copier that is used"
+            );
+            let again = reopened(&mut again, &mut disk);
+            assert_eq!(again.lost(), None, "told once");
+        }
+        let nothing = Ledger::open(None, Found::default());
+        assert!(nothing.is_whole(), "a first visit has lost nothing");
+    }
+
+    fn snapshot_of(ledger: &Ledger) -> Snapshot {
+        let device = mimeo_protocol::DeviceInfo {
+            name: "CPU".to_owned(),
+            reason: String::new(),
+            memory_bytes: None,
+            is_gpu: false,
+            in_use: true,
+        };
+        ledger.snapshot(device, Vec::new())
     }
 }

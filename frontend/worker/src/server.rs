@@ -175,12 +175,16 @@ impl Worker {
     /// At the start, removes pictures and LoRAs that nothing names any more; the page sends what it
     /// needs again.
     pub async fn tidy(&self) {
-        let named: HashSet<String> = {
+        let named: Option<HashSet<String>> = {
             let ledger = self.ledger.borrow();
             let pictures = ledger.pictures().into_iter();
-            pictures.map(|id| id.to_string()).collect()
+            // What cannot be read may name any of them.
+            let is_whole = ledger.is_whole();
+            is_whole.then(|| pictures.map(|id| id.to_string()).collect())
         };
-        self.disk.retain("blobs", |name| named.contains(name)).await;
+        if let Some(named) = named {
+            self.disk.retain("blobs", |name| named.contains(name)).await;
+        }
         self.disk.remove("loras").await;
     }
 }
@@ -354,7 +358,7 @@ impl Worker {
 
     async fn control(&self, id: JobId, control: JobControl) -> Answer<()> {
         let entry = self.ledger.borrow().job(id).cloned();
-        let state = entry.ok_or_else(|| rules::missing_job(id))?.state;
+        let state = entry.ok_or_else(|| self.missing_job(id))?.state;
         match rules::course(control, &state)? {
             Course::Queue => {
                 self.change(id, Transition::Retry)?;
@@ -380,6 +384,16 @@ impl Worker {
         Ok(())
     }
 
+    /// Why nothing can be done with a job that is not there, or cannot be read.
+    fn missing_job(&self, id: JobId) -> Rejection {
+        match self.ledger.borrow().unreadable(id) {
+            Some(sentence) => Rejection::Failed {
+                message: sentence.to_owned(),
+            },
+            None => rules::missing_job(id),
+        }
+    }
+
     fn change(&self, id: JobId, transition: Transition) -> Answer<()> {
         self.change_state(id, transition)
             .map_err(|illegal| Rejection::State {
@@ -400,14 +414,16 @@ impl Worker {
         self.ledger.borrow_mut().forget_files(id);
     }
 
+    /// Removes a job that is over, with what it made; or one that cannot be read, whose results stay,
+    /// as nobody knows which they are.
     async fn delete(&self, id: JobId) -> Answer<()> {
-        let state = self
-            .ledger
-            .borrow()
-            .job(id)
-            .map(|entry| entry.state.clone());
-        rules::check_deletion(&state.ok_or_else(|| rules::missing_job(id))?)?;
-        self.forget_results(id).await;
+        let is_unreadable = self.ledger.borrow().unreadable(id).is_some();
+        if !is_unreadable {
+            let entry = self.ledger.borrow().job(id).cloned();
+            let state = entry.ok_or_else(|| rules::missing_job(id))?.state;
+            rules::check_deletion(&state)?;
+            self.forget_results(id).await;
+        }
         self.ledger.borrow_mut().forget(id);
         self.tell(&ServerMessage::Removed { job: id });
         self.write().await;
@@ -432,7 +448,7 @@ impl Worker {
     /// Sends a job's events again. In one go, so that they are in order with those that follow.
     fn resync(&self, job: JobId, after: u64) -> Answer<()> {
         let ledger = self.ledger.borrow();
-        let entry = ledger.job(job).ok_or_else(|| rules::missing_job(job))?;
+        let entry = ledger.job(job).ok_or_else(|| self.missing_job(job))?;
         for event in entry.events.iter().filter(|event| event.seq > after) {
             self.tell(&ServerMessage::Event(event.clone()));
         }

@@ -18,7 +18,7 @@ use crate::bases::{Bases, missing};
 use crate::disk::{Disk, DiskError};
 use crate::drive::{drive, sleep};
 use crate::inbox::{self, Device, Inbox};
-use crate::ledger::{Change, Ledger};
+use crate::ledger::{Change, Found, Ledger};
 use crate::task::{self, Task};
 use crate::{page, run, server};
 
@@ -86,7 +86,13 @@ pub fn now_millis() -> u64 {
 
 async fn open() -> Result<Worker, String> {
     let disk = Disk::open().await;
-    let mut ledger = Ledger::open(disk.read(Ledger::INDEX).await.as_deref());
+    let index = disk.read(Ledger::INDEX).await;
+    let found = Found::new(&disk.names("ledger").await, &disk.names("files").await);
+    let mut ledger = Ledger::open(index.as_deref(), found);
+    if let (Some(_), Some(index)) = (ledger.lost(), index) {
+        // For a program that can read it. Without room for it, the runs themselves go first.
+        _ = disk.write(Ledger::ASIDE, &index).await;
+    }
     for id in ledger.known() {
         ledger.load(id, disk.read(&Ledger::path(id)).await.as_deref());
     }
@@ -108,7 +114,10 @@ async fn open() -> Result<Worker, String> {
     };
     let device = DeviceInfo {
         name: compute.name.clone(),
-        reason: kept.to_owned(),
+        reason: match ledger.lost() {
+            Some(lost) => format!("{kept} {lost}"),
+            None => kept.to_owned(),
+        },
         memory_bytes: None,
         is_gpu: compute.is_gpu(),
         in_use: true,

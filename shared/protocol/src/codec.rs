@@ -31,6 +31,19 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// What is wrong, for a sentence about something that was stored and not sent.
+    #[must_use]
+    pub fn reason(self) -> String {
+        match self {
+            Self::TooLarge { bytes, limit } => {
+                format!("it has {bytes} bytes, and at most {limit} are read")
+            }
+            Self::Undecodable { what } => what,
+        }
+    }
+}
+
 /// What a server answers to it.
 impl From<DecodeError> for Rejection {
     fn from(error: DecodeError) -> Self {

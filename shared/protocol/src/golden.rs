@@ -457,6 +457,27 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
                     device: device(),
                     checkpoints: vec![base()],
                     paces: vec![pace()],
+                    unreadable: vec![],
+                },
+            },
+        ),
+        (
+            "welcome_unreadable",
+            ServerMessage::Welcome {
+                protocol: 1,
+                app: "Mimeo 0.1.0".to_owned(),
+                snapshot: Snapshot {
+                    jobs: vec![],
+                    queue: vec![],
+                    copiers: vec![],
+                    device: device(),
+                    checkpoints: vec![],
+                    paces: vec![],
+                    unreadable: vec![UnreadableJob {
+                        id: JobId(3),
+                        submitted_millis: Some(1_790_000_000_000),
+                        message: "this run cannot be read.".to_owned(),
+                    }],
                 },
             },
         ),

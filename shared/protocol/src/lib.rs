@@ -57,7 +57,7 @@ pub use recipe::{
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{
     BaseInfo, CopierInfo, DeviceInfo, JobProgress, JobSummary, MemoryPlan, Pace, Rejection,
-    ServerMessage, Snapshot,
+    ServerMessage, Snapshot, UnreadableJob,
 };
 pub use state::{IllegalTransition, JobState, PauseReason, Phase, Transition};
 

@@ -147,6 +147,9 @@ pub struct Snapshot {
     pub checkpoints: Vec<BaseInfo>,
     /// How fast steps went on this device: the newest measurement of each base, method and phase.
     pub paces: Vec<Pace>,
+    /// Jobs that are kept and cannot be read, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnreadableJob>,
 }
 
 impl Snapshot {
@@ -173,6 +176,31 @@ pub struct JobSummary {
     pub scores: Option<Scores>,
     /// How far it is, while it runs.
     pub progress: Option<JobProgress>,
+}
+
+/// A job that is kept and cannot be read: a newer program stored it, or it is damaged. Nothing can be
+/// done with it but to delete it, and then its files stay where they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableJob {
+    /// Its number.
+    pub id: JobId,
+    /// When it was submitted, in milliseconds since 1970, if that can still be read.
+    pub submitted_millis: Option<u64>,
+    /// What is wrong and what to do, in one sentence.
+    pub message: String,
+}
+
+impl UnreadableJob {
+    /// The sentence about a job that cannot be read.
+    ///
+    /// - `reason`: what is wrong with it
+    /// - `files`: where its files stay, after a deletion too: "in the folder x"
+    #[must_use]
+    pub fn sentence(reason: &str, files: &str) -> String {
+        format!(
+            "this run cannot be read ({reason}). If a newer Mimeo stored it, update Mimeo; else delete it: what it made stays {files}."
+        )
+    }
 }
 
 /// How far a job is.

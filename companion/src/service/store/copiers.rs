@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::rows::{file_from_row, from_text, id_from_row};
 use super::{NewFile, Store, StoreError, insert_file};
+use crate::console;
 use crate::service::clock::now_millis;
 
 /// A copier that is about to be known.
@@ -68,7 +69,8 @@ impl Store {
         Ok(id.map(|id| id_from_row(id, CopierId)))
     }
 
-    /// Every copier, the newest first.
+    /// Every copier, the newest first. One that cannot be read stays where it is, and is told on the
+    /// terminal.
     pub async fn copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
         let rows = sqlx::query(
             "SELECT copiers.id AS copier_id, copiers.name AS copier_name, original, base, fidelity,
@@ -77,7 +79,19 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(copier_from_row).collect()
+        let mut copiers = Vec::new();
+        for row in &rows {
+            match copier_from_row(row) {
+                Ok(copier) => copiers.push(copier),
+                Err(error) => {
+                    let id = id_from_row(row.try_get("copier_id")?, CopierId);
+                    console::err(&format!(
+                        "Note: copier {id} is left aside ({error}). Its file is in the folder copiers."
+                    ));
+                }
+            }
+        }
+        Ok(copiers)
     }
 
     /// Calls a copier something else; whether it is there.

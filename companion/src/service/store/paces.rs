@@ -25,6 +25,8 @@ impl Store {
     pub async fn paces(&self, device: &str) -> Result<Vec<Pace>, StoreError> {
         let paces = sqlx::query_scalar("SELECT pace FROM paces WHERE device = ?1 ORDER BY part");
         let paces: Vec<Vec<u8>> = paces.bind(device).fetch_all(&self.pool).await?;
-        paces.iter().map(|pace| from_bytes(pace)).collect()
+        // One that cannot be read will be measured again.
+        let readable = paces.iter().filter_map(|pace| from_bytes(pace).ok());
+        Ok(readable.collect())
     }
 }

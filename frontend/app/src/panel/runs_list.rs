@@ -1,7 +1,7 @@
 //! Every run: what waits, in order, and what was done, the newest first.
 
 use leptos::prelude::*;
-use mimeo_protocol::{BlobId, ClientMessage, JobId};
+use mimeo_protocol::{BlobId, ClientMessage, JobId, UnreadableJob};
 use mimeo_workbench::Run;
 use mimeo_workbench::runs::differs;
 use mimeo_workbench::words;
@@ -31,6 +31,7 @@ pub fn RunsList() -> impl IntoView {
     let listed = move || ids.with(|ids| ids.iter().take(limit.get()).copied().collect::<Vec<_>>());
     let has_more = Memo::new(move |_| ids.with(|ids| ids.len() > limit.get()));
     let is_empty = Memo::new(move |_| link.runs.with(|runs| runs.is_empty()));
+    let unreadable = Memo::new(move |_| link.runs.with(|runs| runs.unreadable().to_vec()));
     view! {
         <section class="runs" aria-label="Runs">
             <Show when=move || is_empty.get()>
@@ -38,6 +39,9 @@ pub fn RunsList() -> impl IntoView {
             </Show>
             <Queue asks />
             <ul class="runs-list">
+                <For each=move || unreadable.get() key=|job| job.id let:job>
+                    <UnreadableRow job />
+                </For>
                 <For each=listed key=|id| *id let:id>
                     <RunRow id />
                 </For>
@@ -130,6 +134,32 @@ fn RunRow(id: JobId) -> impl IntoView {
                 <Show when=move || is_over.get()>
                     <DeleteButton id />
                 </Show>
+            </div>
+        </li>
+    }
+}
+
+/// A run of which nothing can be shown but why.
+#[component]
+fn UnreadableRow(job: UnreadableJob) -> impl IntoView {
+    let page = expect_context::<Page>();
+    let (id, submitted) = (job.id, job.submitted_millis);
+    let name = format!("Run {id}");
+    let age = move || submitted.map(|at| words::ago(at, page.now_millis.get()));
+    view! {
+        <li class="run-row">
+            // Where the others have their picture.
+            <span class="thumbnail" aria-hidden="true"></span>
+            <div class="run-what">
+                <p class="run-title">
+                    <span class="run-name">{name.clone()}</span>
+                    <span class="run-state">"Cannot be read"</span>
+                    <span class="soft">{age}</span>
+                </p>
+                <p>{words::unreadable(&job)}</p>
+            </div>
+            <div class="run-actions" role="group" aria-label=name>
+                <DeleteButton id />
             </div>
         </li>
     }

@@ -2,10 +2,11 @@ use mimeo_protocol::{
     BaseId, BlobId, CopierChoice, DeviceInfo, FileId, FileKind, HeldOut, JobControl, JobEvent,
     JobEventKind, JobFormat, JobId, JobProgress, JobState, JobSummary, Linearity, LossPoint,
     Method, ModelSize, PauseReason, Phase, PreviewPlan, Rank, Recipe, ResultFile, Scores,
-    ServerMessage, Snapshot, Steps, Strength, TrainJob,
+    ServerMessage, Snapshot, Steps, Strength, TrainJob, UnreadableJob,
 };
 
 use super::*;
+use crate::words;
 
 mod deliveries;
 
@@ -64,6 +65,7 @@ fn snapshot(jobs: Vec<JobSummary>) -> Snapshot {
         },
         checkpoints: vec![],
         paces: vec![],
+        unreadable: vec![],
     }
 }
 
@@ -760,4 +762,30 @@ fn progress_that_comes_before_its_phase_waits_for_it() {
     assert_eq!(watched.headline(), "Encoding", "not yet");
     watched.hears(running(Phase::Training), 1000);
     assert!(watched.headline().starts_with("Training · step 3"), "now");
+}
+
+#[test]
+fn a_job_that_cannot_be_read_is_listed_until_it_is_deleted() {
+    let mut runs = Runs::default();
+    let mut snapshot = snapshot(vec![]);
+    snapshot.unreadable = vec![UnreadableJob {
+        id: JOB,
+        submitted_millis: None,
+        message: "this run cannot be read (it is damaged).".to_owned(),
+    }];
+    assert_eq!(runs.welcome(&snapshot), [], "there is nothing to ask for");
+    runs.check().unwrap();
+    assert!(!runs.is_empty(), "it is in the list");
+    let told: Vec<String> = runs.unreadable().iter().map(words::unreadable).collect();
+    assert_eq!(
+        told,
+        ["This run cannot be read (it is damaged)."],
+        "its sentence"
+    );
+    assert!(runs.iter().next().is_none(), "and is no run");
+
+    let removed = ServerMessage::Removed { job: JOB };
+    assert_eq!(runs.apply(&removed), Outcome::Changed, "deleted");
+    assert!(runs.is_empty(), "and gone");
+    assert_eq!(runs.apply(&removed), Outcome::Nothing, "once");
 }
