@@ -157,6 +157,8 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
         };
         // The software that stands in for a GPU leaves a processor idle, and measures nothing.
         if step == Step::Page && goes_beside(Step::Trainer) {
+            // Debian installs for one at a time; what it cannot install, the step itself says.
+            drop(install::chromium(workspace));
             beside = Some(Beside::start(workspace, Step::Trainer)?);
         }
         outcomes.push(Outcome {
