@@ -7,6 +7,7 @@ mod console;
 mod exit;
 mod input;
 mod interrupt;
+mod lora_place;
 mod output;
 mod progress;
 mod recipe;

@@ -7,8 +7,8 @@ use mimeo_checkpoint::{
     Architecture, CheckpointError, DiskFile, Family, LoraFile, SafetensorsFile, printable,
 };
 
-use crate::cli::lora::is_lora_folder;
 use crate::exit::BadInput;
+use crate::lora_place::is_lora_folder;
 
 /// What makes a folder a base.
 const INDEX: &str = "model_index.json";

@@ -18,8 +18,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::lora::{Place, is_lora_folder};
 use crate::exit::Exit;
+use crate::lora_place::{Place, is_lora_folder};
 use crate::progress::Report;
 
 /// Tell what a file is and what is in it.

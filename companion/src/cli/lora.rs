@@ -1,7 +1,5 @@
 //! LoRA files named on the command line.
 
-mod place;
-
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -9,8 +7,7 @@ use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{Base, LoadedLora};
 use mimeo_protocol::{InvalidNumber, Multiplier, Range};
 
-pub use place::{Place, is_lora_folder};
-
+use crate::lora_place::{Place, is_network};
 use crate::progress::Report;
 
 /// How strongly a LoRA may act, whichever command draws with it.
@@ -49,11 +46,6 @@ impl FromStr for LoraArg {
 /// not meant as a strength.
 fn is_path(text: &str) -> bool {
     text.contains(['/', '\\']) || text.to_ascii_lowercase().ends_with(".safetensors")
-}
-
-/// Whether this is how a prompt names a LoRA (`<lora:name:0.8>`), which is no path with a strength.
-pub fn is_network(text: &str) -> bool {
-    text.starts_with('<') && text.ends_with('>')
 }
 
 /// Reads a LoRA: a file, or a folder of PEFT's or diffusers'.

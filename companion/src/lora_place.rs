@@ -8,7 +8,6 @@ use mimeo_checkpoint::{
     AdapterConfig, CheckpointError, DiskFile, DiskFolder, LoraFileError, SafetensorsFile,
 };
 
-use super::is_network;
 use crate::exit::BadInput;
 use crate::output::folder_of;
 
@@ -112,6 +111,11 @@ fn with_ending(path: &Path) -> Option<PathBuf> {
         PathBuf::from(name)
     });
     files.find(|file| file.is_file())
+}
+
+/// Whether this is how a prompt names a LoRA (`<lora:name:0.8>`), which is no path with a strength.
+pub fn is_network(text: &str) -> bool {
+    text.starts_with('<') && text.ends_with('>')
 }
 
 /// Whether a folder is a LoRA's, and not a base's.
