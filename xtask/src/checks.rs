@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -29,13 +29,9 @@ pub struct Arguments {
 enum Step {
     /// Formatting.
     Fmt,
-    /// Lints of all targets; a warning is an error.
+    /// Lints alone, of all targets, then as they are compiled for the browser; only when it is named.
     Clippy,
-    /// Lints of the page and its trainer, as they are compiled for the browser; a warning is an error.
-    ClippyWasm,
-    /// Documentation, private items included; a warning is an error.
-    Doc,
-    /// The tests and the program compile.
+    /// The tests and the program compile, without a warning in lints and documentation.
     Build,
     /// The program as `cargo xtask run` builds it where no GPU is: lints; and without TLS: tests of what
     /// it then lacks.
@@ -58,8 +54,6 @@ impl Step {
         match self {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
-            Self::ClippyWasm => "clippy-wasm",
-            Self::Doc => "doc",
             Self::Build => "build",
             Self::Cpu => "cpu",
             Self::Page => "page",
@@ -75,30 +69,25 @@ impl Step {
         let mut cargo = workspace.cargo();
         match self {
             Self::Fmt => cargo.args(["fmt", "--all", "--check"]),
-            Self::Clippy => cargo
-                .args(["clippy", "--workspace", "--all-targets"])
-                .args(["--", "--deny", "warnings"]),
-            Self::ClippyWasm => {
+            Self::Clippy => {
                 install::wasm_target(workspace)?;
+                finish(&mut clippy(workspace, &["--workspace"]))?;
+                let page = ["--package", page::APP, "--package", page::WORKER];
                 // In the profile of all other checks, so that macros are compiled once for both.
-                cargo
-                    .args(["clippy", "--package", page::APP, "--package", page::WORKER])
-                    .args(["--all-targets", "--target", install::WASM])
-                    .args(["--", "--deny", "warnings"])
+                cargo = clippy(
+                    workspace,
+                    &[&page[..], &["--target", install::WASM]].concat(),
+                );
+                &mut cargo
             }
-            Self::Doc => cargo
-                .args(["doc", "--workspace", "--no-deps"])
-                .arg("--document-private-items")
-                .env("RUSTDOCFLAGS", "-D warnings"),
-            Self::Build => cargo.args(TESTS).arg("--no-run"),
+            Self::Build => {
+                cargo = workspace.building_cargo()?;
+                cargo.args(TESTS).arg("--no-run")
+            }
             Self::Cpu => {
-                finish(
-                    cargo
-                        .args(["clippy", "--package", "mimeo-companion"])
-                        .args(["--no-default-features", "--all-targets"])
-                        .args(["--", "--deny", "warnings"]),
-                )?;
-                cargo = workspace.cargo();
+                // Nothing above the engine knows whether there is GPU support.
+                finish(&mut clippy(workspace, &["--package", "mimeo-engine"]))?;
+                cargo = workspace.building_cargo()?;
                 // With Burn as all other tests have it, GPUs included: it would be compiled again.
                 cargo
                     .args(["test", "--workspace", "--no-default-features"])
@@ -111,6 +100,7 @@ impl Step {
             }
             Self::Test => {
                 install::software_vulkan(workspace);
+                cargo = workspace.building_cargo()?;
                 cargo.args(TESTS)
             }
             Self::Trainer => return page::test_in_browser(workspace, Part::Trainer),
@@ -121,12 +111,20 @@ impl Step {
     }
 }
 
-/// Trunk takes longer to install than all else takes to check; what it makes of a small page is kept
-/// with the tests of `mimeo-page`.
-const ON_DEMAND: Step = Step::Trunk;
+/// Lints are part of the builds. Trunk takes longer to install than all else takes to check; what it
+/// makes of a small page is kept with the tests of `mimeo-page`.
+const ON_DEMAND: [Step; 2] = [Step::Clippy, Step::Trunk];
 
 /// How the tests are built and run.
 const TESTS: [&str; 3] = ["test", "--workspace", "--no-fail-fast"];
+
+/// Lints by themselves, which is quicker than a build while one writes; a warning is an error.
+fn clippy(workspace: &Workspace, what: &[&str]) -> Command {
+    let mut cargo = workspace.cargo();
+    cargo.arg("clippy").args(what);
+    cargo.args(["--all-targets", "--", "--deny", "warnings"]);
+    cargo
+}
 
 /// How a step went.
 struct Outcome {
@@ -233,7 +231,7 @@ impl Drop for Beside {
 
 fn chosen(arguments: &Arguments) -> Vec<Step> {
     let wanted = |step: &Step| {
-        let is_part = arguments.only.is_empty() && *step != ON_DEMAND;
+        let is_part = arguments.only.is_empty() && !ON_DEMAND.contains(step);
         is_part || arguments.only.contains(step)
     };
     let steps = Step::value_variants().iter().copied();
@@ -289,12 +287,12 @@ mod tests {
         let text = summary(&mut [
             outcome(Step::Test, 90, Ok(())),
             outcome(Step::Fmt, 1, Ok(())),
-            outcome(Step::Doc, 7, Ok(())),
+            outcome(Step::Build, 7, Ok(())),
         ]);
         assert_eq!(
             text,
             "fmt              1.0 s  ok\n\
-             doc              7.0 s  ok\n\
+             build            7.0 s  ok\n\
              test            90.0 s  ok\n\
              All checks passed."
         );
@@ -315,7 +313,7 @@ mod tests {
     #[test]
     fn without_a_choice_every_step_runs() {
         let mut all = Step::value_variants().to_vec();
-        all.retain(|step| *step != ON_DEMAND);
+        all.retain(|step| !ON_DEMAND.contains(step));
         assert_eq!(
             chosen(&arguments(&[], &[])),
             all,
@@ -331,16 +329,8 @@ mod tests {
             "--only, in the order of the list"
         );
         assert_eq!(
-            chosen(&arguments(&[], &[Step::Clippy, Step::Doc, Step::Browser])),
-            [
-                Step::Fmt,
-                Step::ClippyWasm,
-                Step::Build,
-                Step::Cpu,
-                Step::Page,
-                Step::Test,
-                Step::Trainer
-            ],
+            chosen(&arguments(&[], &[Step::Build, Step::Browser])),
+            [Step::Fmt, Step::Cpu, Step::Page, Step::Test, Step::Trainer],
             "--skip"
         );
     }

@@ -13,6 +13,7 @@ mod checks;
 mod dist;
 mod endurance;
 mod install;
+mod lints;
 mod machine;
 mod measure_start;
 mod page;
@@ -60,6 +61,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(compiled) = lints::wrap() {
+        return compiled;
+    }
     perform(Arguments::parse().task).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
@@ -72,7 +76,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Run(arguments) => run::run(&workspace, &arguments)?,
         Task::Page => page::build(&workspace)?,
         Task::Dist(arguments) => dist::run(&workspace, &arguments)?,
-        Task::Test(arguments) => return checks::run(&workspace, &arguments),
+        Task::Test(arguments) => return checks::run(&workspace.linted(), &arguments),
         Task::Fixtures(arguments) => python::fixtures(&workspace, &arguments)?,
         Task::CheckLora(arguments) => python::check_lora(&workspace, &arguments)?,
         Task::Bench(arguments) => bench::run(&workspace, &arguments)?,

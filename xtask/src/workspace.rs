@@ -11,10 +11,14 @@ use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{Message, MetadataCommand};
 use etcetera::BaseStrategy as _;
 
+use crate::lints;
+
 /// The checkout that this program was started in.
 pub struct Workspace {
     root: PathBuf,
     target: PathBuf,
+    /// Whether builds lint and document what they compile of ours.
+    lints: bool,
 }
 
 impl Workspace {
@@ -32,7 +36,16 @@ impl Workspace {
         Ok(Self {
             root: metadata.workspace_root.into(),
             target: metadata.target_directory.into(),
+            lints: false,
         })
+    }
+
+    /// The same, whose builds lint and document what they compile of ours, see [`lints`].
+    pub fn linted(self) -> Self {
+        Self {
+            lints: true,
+            ..self
+        }
     }
 
     /// A path in the repository.
@@ -63,9 +76,29 @@ impl Workspace {
         command
     }
 
-    /// The cargo that runs this program.
+    /// The cargo that runs this program, as if people had called it.
     pub fn cargo(&self) -> Command {
-        self.command(cargo_path())
+        let mut cargo = self.command(cargo_path());
+        // What it told this program of itself, build scripts of dependencies would take for a change.
+        for (name, _) in env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(name);
+            }
+        }
+        cargo
+    }
+
+    /// A cargo that builds something of ours.
+    ///
+    /// # Errors
+    /// When what lints it cannot be found.
+    pub fn building_cargo(&self) -> Result<Command> {
+        let mut cargo = self.cargo();
+        if self.lints {
+            lints::in_build(self, &mut cargo)?;
+        }
+        Ok(cargo)
     }
 
     /// The compiler that this cargo calls.
@@ -93,7 +126,7 @@ impl Workspace {
     /// Builds the binary `mimeo` and says where it is.
     pub fn build_mimeo(&self) -> Result<PathBuf> {
         println!("Building mimeo (the first time takes several minutes) …");
-        let mut cargo = self.cargo();
+        let mut cargo = self.building_cargo()?;
         // The whole workspace, as the tests build it: a package by itself would resolve other
         // features for Burn's dependencies and compile all of it a second time.
         cargo.args(["build", "--workspace", "--bins"]);
