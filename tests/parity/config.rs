@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use mimeo_checkpoint::config::fields::{FILES, Fate, Field};
 use mimeo_checkpoint::{
-    AsyncReadAt, BoxFuture, CheckpointError, EmbeddedFolder, Folder, MemoryFile,
+    AsyncReadAt, BoxFuture, CheckpointError, EmbeddedFolder, Folder, MemoryFile, SchedulerConfig,
+    TextEncoderConfig, UNetConfig, VaeConfig,
 };
-use mimeo_diffusion::config::fields::{FILES, Fate, Field};
-use mimeo_diffusion::{
-    Ddim, Euler, NoiseSchedule, SchedulerConfig, TextEncoderConfig, UNet2DConditionModel,
-    UNetConfig, VaeConfig, WeightFormat, WeightMap,
-};
+use mimeo_diffusion::{Ddim, Euler, NoiseSchedule, UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_engine::base::read_tokenizer;
 use mimeo_engine::{Base, EngineError, Event};
 use mimeo_lora::LoraStack;
@@ -88,6 +86,9 @@ fn fields_that_a_file_leaves_out_have_the_defaults_of_the_classes() {
     let all = TextEncoderConfig::from_json(&all);
     let none = TextEncoderConfig::from_json("{}");
     assert_eq!(shown(&none.unwrap()), shown(&all.unwrap()), "of CLIP");
+    let all = defaults("scheduler/scheduler_config.json", "DDIMScheduler");
+    let schedule = |json: &str| NoiseSchedule::new(&SchedulerConfig::from_json(json).unwrap());
+    assert_eq!(shown(&schedule("{}")), shown(&schedule(&all)), "of DDIM");
 }
 
 /// Sums in another order, as of the UNet in miniature: see `micro.rs`.

@@ -4,15 +4,17 @@
 //! Stable Diffusion 1, 1024 for 2, 2048 for XL), input channels of the first convolution (9 for
 //! inpainting), and marker tensors for velocity prediction (ComfyUI's `supported_models.py`).
 
-mod config;
 mod pipeline;
 mod tensors;
 
-use crate::{
-    CheckpointError, Folder, LoraFile, SafetensorsFile, folder::read_json, names::UnetLayout,
-};
+use std::fmt;
 
-use config::{SchedulerConfig, UnetConfig};
+use crate::{
+    CheckpointError, Folder, LoraFile, SafetensorsFile,
+    config::{ConfigError, PredictionType, SchedulerConfig, UNetConfig, fields},
+    folder::read_json,
+    names::UnetLayout,
+};
 
 /// A diffusers configuration is about 2 KB.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -46,13 +48,22 @@ impl Architecture {
     }
 }
 
-/// What the noise prediction of a model means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PredictionType {
-    /// It predicts the noise.
-    Epsilon,
-    /// It predicts the velocity.
-    VPrediction,
+/// Why Mimeo does not train on a model, told by what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untrainable {
+    /// Its UNet also takes a masked picture and its mask.
+    Inpainting,
+    /// It is built in another way.
+    Architecture(Architecture),
+}
+
+impl fmt::Display for Untrainable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Inpainting => "an inpainting model",
+            Self::Architecture(architecture) => architecture.title(),
+        })
+    }
 }
 
 /// What is known about a checkpoint before any of its weights is loaded.
@@ -77,7 +88,7 @@ impl Family {
     /// If they are missing or cannot be understood, or describe no Stable Diffusion. Of a model that
     /// has no UNet at all, the pipeline in `model_index.json` is named.
     pub async fn of_folder(folder: &dyn Folder) -> Result<Self, CheckpointError> {
-        let unet: UnetConfig = match read_config(folder, UNET_CONFIG).await {
+        let unet = match read_config(folder, fields::UNET.path).await {
             Err(missing @ CheckpointError::MissingFile { .. }) => {
                 let found = pipeline::without_unet(folder).await.ok_or(missing)?;
                 let file = folder.name();
@@ -85,20 +96,32 @@ impl Family {
             }
             unet => unet?,
         };
-        let scheduler: SchedulerConfig =
-            read_config(folder, "scheduler/scheduler_config.json").await?;
-        let from_configs = || {
-            Ok(Self {
-                architecture: unet.shape()?.architecture()?,
-                context_width: unet.context_width()?,
-                in_channels: unet.in_channels,
-                prediction_type: scheduler.prediction_type()?,
-                zero_terminal_snr: scheduler.rescale_betas_zero_snr.unwrap_or(false),
-            })
-        };
-        from_configs().map_err(|found| CheckpointError::UnknownFamily {
+        let scheduler = read_config(folder, fields::SCHEDULER.path).await?;
+        let unet = UNetConfig::of_any_family(&unet).map_err(|error| not_known(error, folder))?;
+        let scheduler =
+            SchedulerConfig::of_any_family(&scheduler).map_err(|error| not_known(error, folder))?;
+        Self::of_configs(&unet, &scheduler).map_err(|found| CheckpointError::UnknownFamily {
             found,
             file: folder.name(),
+        })
+    }
+
+    fn of_configs(unet: &UNetConfig, scheduler: &SchedulerConfig) -> Result<Self, String> {
+        let base_channels = unet.block_out_channels.first();
+        let context_width = unet.context_width().ok_or_else(|| {
+            "a UNet whose blocks take text embeddings of different widths".to_owned()
+        })?;
+        let shape = UnetShape {
+            base_channels: *base_channels.ok_or_else(|| "a UNet without blocks".to_owned())?,
+            context_width,
+            added_conditioning: unet.has_added_conditioning(),
+        };
+        Ok(Self {
+            architecture: shape.architecture()?,
+            context_width,
+            in_channels: unet.in_channels,
+            prediction_type: scheduler.prediction_type,
+            zero_terminal_snr: scheduler.has_zero_terminal_snr(),
         })
     }
 
@@ -115,6 +138,19 @@ impl Family {
     pub fn is_inpainting(&self) -> bool {
         self.in_channels == 9
     }
+
+    /// Whether Mimeo trains on models of this kind. Nothing else decides it; what of their settings
+    /// is computed is in the tables of [`fields`].
+    ///
+    /// # Errors
+    /// What the model is instead.
+    pub fn check_trainable(&self) -> Result<(), Untrainable> {
+        match self.architecture {
+            _ if self.is_inpainting() => Err(Untrainable::Inpainting),
+            Architecture::Sd1 | Architecture::Sd1Like => Ok(()),
+            other => Err(Untrainable::Architecture(other)),
+        }
+    }
 }
 
 /// The block structure of the UNet in a diffusers folder, from which its key names follow.
@@ -123,13 +159,13 @@ impl Family {
 /// If `unet/config.json` is missing or cannot be understood, or has blocks that Stable Diffusion
 /// does not have.
 pub async fn unet_layout(folder: &dyn Folder) -> Result<UnetLayout, CheckpointError> {
-    let config: UnetConfig = read_config(folder, UNET_CONFIG).await?;
-    config
-        .layout()
-        .map_err(|found| CheckpointError::UnknownFamily {
-            found,
-            file: folder.name(),
-        })
+    let json = read_config(folder, fields::UNET.path).await?;
+    let unknown = |found| CheckpointError::UnknownFamily {
+        found,
+        file: folder.name(),
+    };
+    let config = UNetConfig::of_any_family(&json).map_err(|error| not_known(error, folder))?;
+    config.layout().map_err(unknown)
 }
 
 /// The kind of model that a LoRA was trained for, if its names and shapes tell.
@@ -153,17 +189,22 @@ pub fn lora_architecture(lora: &LoraFile) -> Option<Architecture> {
     }
 }
 
-const UNET_CONFIG: &str = "unet/config.json";
+async fn read_config(folder: &dyn Folder, path: &str) -> Result<String, CheckpointError> {
+    read_json(folder, path, MAX_CONFIG_BYTES).await
+}
 
-async fn read_config<T: serde::de::DeserializeOwned>(
-    folder: &dyn Folder,
-    path: &str,
-) -> Result<T, CheckpointError> {
-    let text = read_json(folder, path, MAX_CONFIG_BYTES).await?;
-    serde_json::from_str(&text).map_err(|error| CheckpointError::BadConfig {
-        reason: crate::text::printable(&error.to_string(), 200),
-        file: format!("{}/{path}", folder.name()),
-    })
+/// Why a configuration tells no family.
+fn not_known(error: ConfigError, folder: &dyn Folder) -> CheckpointError {
+    match error {
+        ConfigError::Unreadable { file, reason } => CheckpointError::BadConfig {
+            reason,
+            file: format!("{}/{file}", folder.name()),
+        },
+        ConfigError::Unsupported { found, .. } => CheckpointError::UnknownFamily {
+            found: format!("a model that predicts {found}"),
+            file: folder.name(),
+        },
+    }
 }
 
 /// The sizes that tell the kinds apart.

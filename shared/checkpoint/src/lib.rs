@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod array;
+pub mod config;
 pub mod error;
 pub mod family;
 pub mod folder;
@@ -28,8 +29,11 @@ mod stranger;
 mod text;
 
 pub use array::Array;
+pub use config::{
+    ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
+};
 pub use error::{CheckpointError, LoraFileError, ModuleProblem};
-pub use family::{Architecture, Family, PredictionType};
+pub use family::{Architecture, Family, Untrainable};
 pub use folder::{DiskFolder, EmbeddedFolder, Folder};
 pub use lora_file::{
     AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, Precision, Remarks,

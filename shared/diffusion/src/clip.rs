@@ -5,9 +5,9 @@ use burn::tensor::module::{attention, embedding};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::config::{HiddenAct, TextEncoderConfig};
 use crate::layers::{Bias, LayerNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
+use mimeo_checkpoint::config::{HiddenAct, TextEncoderConfig};
 
 /// The text encoder.
 #[derive(Debug)]

@@ -6,7 +6,6 @@
 //! frozen; what can be trained is a `mimeo-lora` network beside them.
 
 pub mod clip;
-pub mod config;
 pub mod emphasis;
 pub mod layers;
 pub mod load;
@@ -18,9 +17,9 @@ pub mod unet;
 pub mod vae;
 
 pub use clip::ClipTextModel;
-pub use config::{
-    ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
-};
+// What a schedule says of its model.
+pub use mimeo_checkpoint::PredictionType;
+
 pub use load::{LoadError, WeightFormat, WeightMap, Weights};
 pub use sampler::{Ddim, Euler, Guidance};
 pub use schedule::NoiseSchedule;

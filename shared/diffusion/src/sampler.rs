@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 use mimeo_lora::LoraStack;
 
-use crate::config::{PredictionType, TimestepSpacing};
 use crate::schedule::NoiseSchedule;
 use crate::unet::UNet2DConditionModel;
+use mimeo_checkpoint::config::{PredictionType, TimestepSpacing};
 
 /// Deterministic DDIM (arXiv 2010.02502, eq. 12 with σ = 0), diffusers
 /// `schedulers/scheduling_ddim.py`.

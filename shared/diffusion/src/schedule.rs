@@ -5,8 +5,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-pub use crate::config::PredictionType;
-use crate::config::{SchedulerConfig, TimestepSpacing};
+use mimeo_checkpoint::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 
 /// ᾱ of every timestep, and what the model predicts under it.
 #[derive(Debug, Clone)]

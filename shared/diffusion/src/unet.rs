@@ -9,11 +9,11 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use mimeo_lora::{LoraStack, Targets};
 use rayon::prelude::*;
 
-use crate::config::{DownBlockType, UNetConfig, UpBlockType};
 use crate::layers::{Conv2d, GroupNorm};
 use crate::load::{LoadError, WeightMap};
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
 use embeddings::{TimestepEmbedding, Timesteps};
+use mimeo_checkpoint::config::UNetConfig;
 
 /// The noise prediction model.
 #[derive(Debug)]
@@ -51,13 +51,13 @@ impl UNet2DConditionModel {
         let time_dim = config.time_embed_dim();
 
         let mut down_blocks = Vec::with_capacity(levels);
-        for (level, kind) in config.down_block_types.iter().enumerate() {
+        for level in 0..levels {
             let shape = BlockShape {
                 config,
                 level,
                 in_channels: channels[level.saturating_sub(1)],
                 out_channels: channels[level],
-                attention: *kind == DownBlockType::CrossAttnDownBlock2D,
+                attention: config.attends_down(level),
                 resample: level + 1 < levels,
             };
             let mut weights = weights.at("down_blocks");
@@ -72,14 +72,14 @@ impl UNet2DConditionModel {
             UNetMidBlock2DCrossAttn::load(&mut weights.at("mid_block"), &mut targets, config)?;
 
         let mut up_blocks = Vec::with_capacity(levels);
-        for (index, kind) in config.up_block_types.iter().enumerate() {
+        for index in 0..levels {
             let level = levels - 1 - index;
             let shape = BlockShape {
                 config,
                 level,
                 in_channels: channels[(level + 1).min(levels - 1)],
                 out_channels: channels[level],
-                attention: *kind == UpBlockType::CrossAttnUpBlock2D,
+                attention: config.attends_up(index),
                 resample: level > 0,
             };
             let mut weights = weights.at("up_blocks");

@@ -2,11 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use crate::config::VaeConfig;
 use crate::layers::{Bias, Conv2d, GroupNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
 use crate::ops::scaled_dot_product_attention;
 use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
+use mimeo_checkpoint::config::VaeConfig;
 
 /// ε of every group norm of the VAE.
 const VAE_NORM_EPS: f64 = 1e-6;

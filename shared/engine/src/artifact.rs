@@ -6,8 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::family::lora_architecture;
 use mimeo_checkpoint::names::{Component, unadapted_part};
 use mimeo_checkpoint::{
-    Array, LeftOut, LoraFile, LoraFileError, LoraModule, PredictionType, TrainingMetadata,
-    printable,
+    Array, LeftOut, LoraFile, LoraFileError, LoraModule, TrainingMetadata, printable,
 };
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraLayer, LoraNetwork, Target, TargetKind};
@@ -255,10 +254,7 @@ pub(crate) fn describe(
         max_steps: what.pass.steps.get(),
         learning_rate: what.pass.learning_rate.get(),
         optimizer: "AdamW".to_owned(),
-        prediction_type: match base.schedule.prediction_type() {
-            mimeo_diffusion::PredictionType::Epsilon => PredictionType::Epsilon,
-            mimeo_diffusion::PredictionType::VPrediction => PredictionType::VPrediction,
-        },
+        prediction_type: base.schedule.prediction_type(),
         resolution: what.size,
         timestep_range: (range.min(), range.max()),
         recipe: json(what.recipe),

@@ -1,14 +1,17 @@
 //! A loaded base checkpoint.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use mimeo_checkpoint::config::fields::{self, ConfigFile};
 use mimeo_checkpoint::family::unet_layout;
 use mimeo_checkpoint::folder::{base_hash, has_file, open_weights, read_json, read_text};
 use mimeo_checkpoint::names::{Component, ModuleNames, UnetKeys, UnetLayout};
-use mimeo_checkpoint::{Architecture, CheckpointError, Family, Folder, printable};
-use mimeo_diffusion::config::fields::{self, ConfigFile};
+use mimeo_checkpoint::{
+    CheckpointError, Family, Folder, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
+    printable,
+};
 use mimeo_diffusion::{
-    AutoencoderKl, ClipTextModel, NoiseSchedule, SchedulerConfig, TextEncoderConfig, Tokenizer,
-    UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat, WeightMap,
+    AutoencoderKl, ClipTextModel, NoiseSchedule, Tokenizer, UNet2DConditionModel, WeightFormat,
+    WeightMap,
 };
 use mimeo_image::Rgb;
 use mimeo_protocol::ModelSize;
@@ -78,7 +81,12 @@ impl Base {
         };
 
         let family = Family::of_folder(folder).await?;
-        check_supported(&family, folder)?;
+        family
+            .check_trainable()
+            .map_err(|found| EngineError::UnsupportedFamily {
+                found,
+                folder: folder.name(),
+            })?;
         let mut config = async |file: ConfigFile| read_config(folder, file, emit).await;
         let unet_config = UNetConfig::from_json(&config(fields::UNET).await?)?;
         let vae_config = VaeConfig::from_json(&config(fields::VAE).await?)?;
@@ -332,18 +340,6 @@ fn say_unused(component: &str, weights: &WeightMap, emit: &mut impl Emit) {
     }
 }
 
-fn check_supported(family: &Family, folder: &dyn Folder) -> Result<(), EngineError> {
-    let found = match family.architecture {
-        _ if family.is_inpainting() => "an inpainting model".to_owned(),
-        Architecture::Sd1 | Architecture::Sd1Like => return Ok(()),
-        other => other.title().to_owned(),
-    };
-    Err(EngineError::UnsupportedFamily {
-        found,
-        folder: folder.name(),
-    })
-}
-
 /// A folder put together from two models would fail in the middle of the arithmetic.
 fn check_parts(
     unet: &UNetConfig,
@@ -365,7 +361,7 @@ fn check_parts(
             "text encoder",
             text.hidden_size,
             "UNet's context",
-            unet.cross_attention_dim,
+            unet.cross_attention_dim(),
         ),
         (
             "VAE's latent",

@@ -7,11 +7,11 @@
 //! attention keeps its inputs and not its scores.
 
 use burn::tensor::Device;
-use mimeo_checkpoint::Folder;
 use mimeo_checkpoint::folder::{open_weights, read_json};
 use mimeo_checkpoint::names::Component;
+use mimeo_checkpoint::{Folder, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
-use mimeo_diffusion::{UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat};
+use mimeo_diffusion::{UNet2DConditionModel, WeightFormat};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
@@ -245,12 +245,12 @@ fn rows_in_flight(batch: usize, device: &Device) -> usize {
 /// - `tokens`: of the prompt beyond its first chunk
 fn kept_per_row(config: &UNetConfig, (rows, columns): (u64, u64), tokens: u64) -> u64 {
     let levels = config.block_out_channels.len();
-    let layers = config.layers_per_block as u64;
+    let layers = config.layers_per_block() as u64;
     let mut kept = 0;
     for (level, channels) in config.block_out_channels.iter().enumerate() {
         let size = *channels as u64 * (rows >> level).max(1) * (columns >> level).max(1);
         let depth = config.transformer_layers_per_block.of(level) as u64;
-        let attends = config.attends(level);
+        let attends = config.attends_down(level);
         // Down, up (with one more), and the middle below the last level.
         let (mut resnets, mut transformers) = (2 * layers + 1, 0);
         if attends {

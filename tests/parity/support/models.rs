@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 
 use burn::tensor::Device;
 use mimeo_checkpoint::folder::{open_weights, read_text};
-use mimeo_checkpoint::{EmbeddedFolder, Folder, SafetensorsFile};
+use mimeo_checkpoint::{
+    EmbeddedFolder, Folder, SafetensorsFile, TextEncoderConfig, UNetConfig, VaeConfig,
+};
 use mimeo_diffusion::{
-    AutoencoderKl, ClipTextModel, TextEncoderConfig, UNet2DConditionModel, UNetConfig, VaeConfig,
-    WeightFormat, WeightMap,
+    AutoencoderKl, ClipTextModel, UNet2DConditionModel, WeightFormat, WeightMap,
 };
 use mimeo_engine::{Base, Event};
 use pollster::block_on;

@@ -21,7 +21,8 @@ const EXCEPT: &str = "StableDiffusion3";
 /// What a folder without a UNet is, if its `model_index.json` names the pipeline of another model
 /// (Flux, PixArt, Stable Diffusion 3); none if that is missing too, or a UNet belongs there.
 pub(super) async fn without_unet(folder: &dyn Folder) -> Option<String> {
-    let index: ModelIndex = read_config(folder, "model_index.json").await.ok()?;
+    let json = read_config(folder, "model_index.json").await.ok()?;
+    let index: ModelIndex = serde_json::from_str(&json).ok()?;
     let class = index.class_name;
     let needs_unet = class.starts_with(WITH_UNET) && !class.starts_with(EXCEPT);
     (!needs_unet).then(|| {

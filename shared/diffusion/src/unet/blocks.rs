@@ -6,10 +6,10 @@
 use burn::tensor::Tensor;
 use mimeo_lora::{LoraStack, TargetKind, Targets};
 
-use crate::config::UNetConfig;
 use crate::load::{LoadError, Weights};
 use crate::unet::attention::{FirstAttention, Transformer2dModel, TransformerShape};
 use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
+use mimeo_checkpoint::config::UNetConfig;
 
 /// What a block needs to know of its place in the model.
 #[derive(Debug)]
@@ -28,33 +28,31 @@ pub struct BlockShape<'a> {
     pub resample: bool,
 }
 
-impl UNetConfig {
-    const fn norm(&self) -> Norm {
-        Norm {
-            groups: self.norm_num_groups,
-            eps: self.norm_eps,
-        }
+const fn norm(config: &UNetConfig) -> Norm {
+    Norm {
+        groups: config.norm_num_groups,
+        eps: config.norm_eps,
     }
+}
 
-    fn transformer(&self, level: usize) -> TransformerShape {
-        let first_attention = if self.only_cross_attention.of(level) {
-            FirstAttention::Prompt
+fn transformer(config: &UNetConfig, level: usize) -> TransformerShape {
+    let first_attention = if config.only_cross_attention.of(level) {
+        FirstAttention::Prompt
+    } else {
+        FirstAttention::Picture
+    };
+    TransformerShape {
+        channels: config.block_out_channels[level],
+        heads: config.heads(level),
+        layers: config.transformer_layers_per_block.of(level),
+        cross_attention_dim: config.cross_attention_dim(),
+        first_attention,
+        norm_groups: config.norm_num_groups,
+        projection: if config.use_linear_projection {
+            TargetKind::Linear
         } else {
-            FirstAttention::Picture
-        };
-        TransformerShape {
-            channels: self.block_out_channels[level],
-            heads: self.heads(level),
-            layers: self.transformer_layers_per_block.of(level),
-            cross_attention_dim: self.cross_attention_dim,
-            first_attention,
-            norm_groups: self.norm_num_groups,
-            projection: if self.use_linear_projection {
-                TargetKind::Linear
-            } else {
-                TargetKind::Conv1x1
-            },
-        }
+            TargetKind::Conv1x1
+        },
     }
 }
 
@@ -75,10 +73,10 @@ fn load_layers(
             &mut list.at(layer),
             io,
             time_dim,
-            config.norm(),
+            norm(config),
         )?);
         if shape.attention {
-            let transformer = config.transformer(shape.level);
+            let transformer = transformer(config, shape.level);
             let mut list = weights.at("attentions");
             attentions.push(Transformer2dModel::load(
                 &mut list.at(layer),
@@ -107,7 +105,7 @@ impl DownBlock {
         targets: &mut Targets,
         shape: &BlockShape<'_>,
     ) -> Result<Self, LoadError> {
-        let mut inputs = vec![shape.out_channels; shape.config.layers_per_block];
+        let mut inputs = vec![shape.out_channels; shape.config.layers_per_block()];
         inputs[0] = shape.in_channels;
         let (resnets, attentions) = load_layers(weights, targets, shape, &inputs)?;
         let downsampler = if shape.resample {
@@ -175,7 +173,7 @@ impl UNetMidBlock2DCrossAttn {
                 &mut list.at(layer),
                 [channels, channels],
                 time_dim,
-                config.norm(),
+                norm(config),
             )?;
             Ok::<_, LoadError>(resnet.with_output_scale_factor(config.mid_block_scale_factor))
         };
@@ -183,7 +181,7 @@ impl UNetMidBlock2DCrossAttn {
         // diffusers' middle is never told of `only_cross_attention`.
         let shape = TransformerShape {
             first_attention: FirstAttention::Picture,
-            ..config.transformer(level)
+            ..transformer(config, level)
         };
         let mut list = weights.at("attentions");
         let attention = Transformer2dModel::load(&mut list.at(0), targets, &shape)?;
@@ -228,7 +226,7 @@ impl UpBlock {
         targets: &mut Targets,
         shape: &BlockShape<'_>,
     ) -> Result<Self, LoadError> {
-        let layers = shape.config.layers_per_block + 1;
+        let layers = shape.config.layers_per_block() + 1;
         let channels = &shape.config.block_out_channels;
         // The states of the way down come back last first: those of this level, and at the end
         // the one that entered it.
