@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use mimeo_checkpoint::config::fields::{FILES, Fate, Field};
 use mimeo_checkpoint::{
-    AsyncReadAt, BoxFuture, CheckpointError, EmbeddedFolder, Folder, MemoryFile, SchedulerConfig,
-    TextEncoderConfig, UNetConfig, VaeConfig,
+    AsyncReadAt, BoxFuture, Checkpoint, CheckpointError, Component, EmbeddedFolder, Folder,
+    MemoryFile, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
 };
 use mimeo_diffusion::{Ddim, Euler, NoiseSchedule, UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_engine::base::read_tokenizer;
@@ -105,7 +105,7 @@ fn settings_of_the_unet_change_what_they_change_in_diffusers() {
         let mut config = config.clone();
         config.extend(changes);
         let config = UNetConfig::from_json(&Value::Object(config).to_string()).unwrap();
-        let (file, device) = (open(&folder, "unet"), cpu());
+        let (file, device) = (open(&folder, Component::Unet), cpu());
         let weights = WeightMap::read(&file, &device, WeightFormat::Single);
         let mut weights = block_on(weights).unwrap();
         let unet = UNet2DConditionModel::load(&config, &mut weights).unwrap();
@@ -288,7 +288,7 @@ impl Folder for Changed {
             let Some(bytes) = self.0.get(path) else {
                 return Err(CheckpointError::MissingFile {
                     path: path.to_owned(),
-                    folder: self.name(),
+                    folder: Folder::name(self),
                 });
             };
             Ok(Box::new(MemoryFile::new(path, bytes.clone())) as Box<dyn AsyncReadAt>)
@@ -296,7 +296,7 @@ impl Folder for Changed {
     }
 }
 
-fn load(folder: &dyn Folder, notes: &mut Vec<String>) -> Result<Base, EngineError> {
+fn load(folder: &dyn Checkpoint, notes: &mut Vec<String>) -> Result<Base, EngineError> {
     block_on(Base::load(folder, &cpu(), &mut |event: Event| {
         if let Event::Note { text } = event {
             notes.push(text);

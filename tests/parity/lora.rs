@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Tensor;
-use mimeo_checkpoint::names::{Component, ModuleNames};
+use mimeo_checkpoint::Component;
+use mimeo_checkpoint::names::ModuleNames;
 use mimeo_checkpoint::{AdapterConfig, LoraFile, SafetensorsFile};
 use mimeo_diffusion::UNet2DConditionModel;
 use mimeo_engine::LoadedLora;

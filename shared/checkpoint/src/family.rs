@@ -4,20 +4,15 @@
 //! Stable Diffusion 1, 1024 for 2, 2048 for XL), input channels of the first convolution (9 for
 //! inpainting), and marker tensors for velocity prediction (ComfyUI's `supported_models.py`).
 
-mod pipeline;
 mod tensors;
 
 use std::fmt;
 
 use crate::{
-    CheckpointError, Folder, LoraFile, SafetensorsFile,
-    config::{ConfigError, PredictionType, SchedulerConfig, UNetConfig, fields},
-    folder::read_json,
+    Checkpoint, CheckpointError, Component, LoraFile, SafetensorsFile,
+    config::{ConfigError, PredictionType, SchedulerConfig, UNetConfig},
     names::UnetLayout,
 };
-
-/// A diffusers configuration is about 2 KB.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// The kind of model that a checkpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,27 +77,19 @@ pub struct Family {
 }
 
 impl Family {
-    /// Looks at a diffusers folder: `unet/config.json` and `scheduler/scheduler_config.json`.
+    /// Looks at the configurations of UNet and scheduler.
     ///
     /// # Errors
-    /// If they are missing or cannot be understood, or describe no Stable Diffusion. Of a model that
-    /// has no UNet at all, the pipeline in `model_index.json` is named.
-    pub async fn of_folder(folder: &dyn Folder) -> Result<Self, CheckpointError> {
-        let unet = match read_config(folder, fields::UNET.path).await {
-            Err(missing @ CheckpointError::MissingFile { .. }) => {
-                let found = pipeline::without_unet(folder).await.ok_or(missing)?;
-                let file = folder.name();
-                return Err(CheckpointError::UnknownFamily { found, file });
-            }
-            unet => unet?,
-        };
-        let scheduler = read_config(folder, fields::SCHEDULER.path).await?;
-        let unet = UNetConfig::of_any_family(&unet).map_err(|error| not_known(error, folder))?;
-        let scheduler =
-            SchedulerConfig::of_any_family(&scheduler).map_err(|error| not_known(error, folder))?;
+    /// If they are missing or cannot be understood, or describe no Stable Diffusion.
+    pub async fn of(checkpoint: &dyn Checkpoint) -> Result<Self, CheckpointError> {
+        let unet = checkpoint.config(Component::Unet).await?;
+        let scheduler = checkpoint.config(Component::Scheduler).await?;
+        let not_known = |error| not_known(error, checkpoint);
+        let unet = UNetConfig::of_any_family(&unet).map_err(not_known)?;
+        let scheduler = SchedulerConfig::of_any_family(&scheduler).map_err(not_known)?;
         Self::of_configs(&unet, &scheduler).map_err(|found| CheckpointError::UnknownFamily {
             found,
-            file: folder.name(),
+            file: checkpoint.name(),
         })
     }
 
@@ -140,7 +127,7 @@ impl Family {
     }
 
     /// Whether Mimeo trains on models of this kind. Nothing else decides it; what of their settings
-    /// is computed is in the tables of [`fields`].
+    /// is computed is in the tables of [`config::fields`](crate::config::fields).
     ///
     /// # Errors
     /// What the model is instead.
@@ -153,19 +140,20 @@ impl Family {
     }
 }
 
-/// The block structure of the UNet in a diffusers folder, from which its key names follow.
+/// The block structure of a checkpoint's UNet, from which ldm's names follow.
 ///
 /// # Errors
-/// If `unet/config.json` is missing or cannot be understood, or has blocks that Stable Diffusion
-/// does not have.
-pub async fn unet_layout(folder: &dyn Folder) -> Result<UnetLayout, CheckpointError> {
-    let json = read_config(folder, fields::UNET.path).await?;
-    let unknown = |found| CheckpointError::UnknownFamily {
-        found,
-        file: folder.name(),
-    };
-    let config = UNetConfig::of_any_family(&json).map_err(|error| not_known(error, folder))?;
-    config.layout().map_err(unknown)
+/// If its configuration is missing or cannot be understood, or has blocks that Stable Diffusion does
+/// not have.
+pub async fn unet_layout(checkpoint: &dyn Checkpoint) -> Result<UnetLayout, CheckpointError> {
+    let json = checkpoint.config(Component::Unet).await?;
+    let config = UNetConfig::of_any_family(&json).map_err(|error| not_known(error, checkpoint))?;
+    config
+        .layout()
+        .map_err(|found| CheckpointError::UnknownFamily {
+            found,
+            file: checkpoint.name(),
+        })
 }
 
 /// The kind of model that a LoRA was trained for, if its names and shapes tell.
@@ -189,20 +177,16 @@ pub fn lora_architecture(lora: &LoraFile) -> Option<Architecture> {
     }
 }
 
-async fn read_config(folder: &dyn Folder, path: &str) -> Result<String, CheckpointError> {
-    read_json(folder, path, MAX_CONFIG_BYTES).await
-}
-
 /// Why a configuration tells no family.
-fn not_known(error: ConfigError, folder: &dyn Folder) -> CheckpointError {
+fn not_known(error: ConfigError, checkpoint: &dyn Checkpoint) -> CheckpointError {
     match error {
         ConfigError::Unreadable { file, reason } => CheckpointError::BadConfig {
             reason,
-            file: format!("{}/{file}", folder.name()),
+            file: format!("{}/{file}", checkpoint.name()),
         },
         ConfigError::Unsupported { found, .. } => CheckpointError::UnknownFamily {
             found: format!("a model that predicts {found}"),
-            file: folder.name(),
+            file: checkpoint.name(),
         },
     }
 }

@@ -6,7 +6,10 @@
 //! justifies. It reads no clock and has no randomness: the same input gives the same bytes.
 //!
 //! ```text
-//! Folder ──open──▶ AsyncReadAt ──SafetensorsFile::open──▶ names, shapes, metadata
+//! Checkpoint, of a Folder: config, weights
+//!          │ open
+//!          ▼
+//!     AsyncReadAt ──SafetensorsFile::open──▶ names, shapes, metadata
 //!                                        │                        │
 //!                                        ▼ read_f32               ▼ Family, UnetKeys
 //!                                      Array                 which model, which key
@@ -15,6 +18,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod array;
+mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod family;
@@ -29,6 +33,7 @@ mod stranger;
 mod text;
 
 pub use array::Array;
+pub use checkpoint::{Checkpoint, Component, ComponentWeights, WeightTensor};
 pub use config::{
     ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
 };

@@ -1,13 +1,13 @@
 //! From a checkpoint's tensors to modules.
 //!
-//! A component's file is streamed tensor by tensor into a [`WeightMap`]; the modules then take
+//! A component's weights are streamed tensor by tensor into a [`WeightMap`]; the modules then take
 //! what they need by key, checking shapes, so that a wrong file is refused with the first key
 //! that does not fit.
 
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mimeo_checkpoint::{Array, CheckpointError, Dtype, SafetensorsFile, TensorEntry};
+use mimeo_checkpoint::{Array, CheckpointError, ComponentWeights, Dtype, TensorEntry};
 use mimeo_lora::{Target, TargetId, TargetKind, Targets};
 
 /// Weights that do not make the model they should.
@@ -77,7 +77,7 @@ impl WeightFormat {
     }
 }
 
-/// The tensors of one component's files, on the device, by key.
+/// The tensors of one component, on the device, by key.
 #[derive(Debug, Default)]
 pub struct WeightMap {
     tensors: HashMap<String, Result<Loaded, CheckpointError>>,
@@ -91,58 +91,45 @@ struct Loaded {
 }
 
 impl WeightMap {
-    /// Streams every tensor of a file to the device, one at a time.
+    /// Streams every tensor of a component to the device, one at a time.
     ///
     /// A tensor that no module could compute with (quantised, or holding NaN) is refused when a
     /// module takes it, so that what nobody takes harms nobody: `position_ids` are integers.
     ///
     /// # Errors
-    /// [`LoadError::File`] when the file cannot be read.
+    /// [`LoadError::File`] when a file cannot be read.
     pub async fn read(
-        file: &SafetensorsFile,
+        weights: &ComponentWeights,
         device: &Device,
         format: WeightFormat,
     ) -> Result<Self, LoadError> {
-        let mut weights = Self::default();
-        weights.add(file, device, format).await?;
-        Ok(weights)
-    }
-
-    /// Streams the tensors of another shard to the device.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub async fn add(
-        &mut self,
-        file: &SafetensorsFile,
-        device: &Device,
-        format: WeightFormat,
-    ) -> Result<(), LoadError> {
-        for (key, entry) in file.tensors() {
-            let loaded = if !is_float(entry.dtype) {
-                Err(file.wrong_dtype(key, entry.dtype))
-            } else if format.is_half(entry) {
-                let data = file.read_f16(key).await?;
+        let mut map = Self::default();
+        for found in weights.tensors() {
+            let loaded = if !is_float(found.entry.dtype) {
+                Err(found.wrong_dtype())
+            } else if format.is_half(found.entry) {
+                let data = found.read_f16().await?;
                 let count = data.len();
-                file.require_finite(key, &data).map(|()| {
+                found.require_finite(&data).map(|()| {
                     // Without the type it would become the device's default, f32.
                     let data = TensorData::new(data, [count]);
                     Tensor::from_data(data, (device, DType::F16))
                 })
             } else {
-                let Array { data, .. } = file.read_f32(key).await?;
+                let Array { data, .. } = found.read_f32().await?;
                 let count = data.len();
-                file.require_finite(key, &data)
+                found
+                    .require_finite(&data)
                     .map(|()| Tensor::from_data(TensorData::new(data, [count]), device))
             };
-            let shape = entry.shape.clone();
+            let shape = found.entry.shape.clone();
             let loaded = loaded.map(|tensor| Loaded { shape, tensor });
-            self.tensors.insert(key.clone(), loaded);
+            map.tensors.insert(found.name.to_owned(), loaded);
         }
-        Ok(())
+        Ok(map)
     }
 
-    /// The root of the file's keys.
+    /// The root of the keys.
     pub fn root(&mut self) -> Weights<'_> {
         Weights {
             map: self,

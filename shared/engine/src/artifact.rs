@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::family::lora_architecture;
-use mimeo_checkpoint::names::{Component, unadapted_part};
+use mimeo_checkpoint::names::unadapted_part;
 use mimeo_checkpoint::{
-    Array, LeftOut, LoraFile, LoraFileError, LoraModule, TrainingMetadata, printable,
+    Array, Component, LeftOut, LoraFile, LoraFileError, LoraModule, TrainingMetadata, printable,
 };
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraLayer, LoraNetwork, Target, TargetKind};

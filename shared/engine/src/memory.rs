@@ -7,15 +7,13 @@
 //! attention keeps its inputs and not its scores.
 
 use burn::tensor::Device;
-use mimeo_checkpoint::folder::{open_weights, read_json};
-use mimeo_checkpoint::names::Component;
-use mimeo_checkpoint::{Folder, UNetConfig, VaeConfig};
+use mimeo_checkpoint::{Checkpoint, Component, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
 use mimeo_diffusion::{UNet2DConditionModel, WeightFormat};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
-use crate::base::{COMPONENTS, MAX_CONFIG_BYTES, native_side, side_multiple};
+use crate::base::{COMPONENTS, native_side, side_multiple};
 use crate::error::EngineError;
 use crate::prompt::about_chunks;
 use crate::thumbnail;
@@ -100,11 +98,10 @@ impl BaseShape {
     ///
     /// # Errors
     /// [`EngineError`] when the base cannot be read.
-    pub async fn read(folder: &dyn Folder) -> Result<Self, EngineError> {
-        let config = |path| read_json(folder, path, MAX_CONFIG_BYTES);
+    pub async fn read(checkpoint: &dyn Checkpoint) -> Result<Self, EngineError> {
         let mut shape = Self {
-            unet: UNetConfig::from_json(&config("unet/config.json").await?)?,
-            vae: VaeConfig::from_json(&config("vae/config.json").await?)?,
+            unet: UNetConfig::from_json(&checkpoint.config(Component::Unet).await?)?,
+            vae: VaeConfig::from_json(&checkpoint.config(Component::Vae).await?)?,
             weights: 0,
             halves: 0,
             largest_weight: 0,
@@ -113,18 +110,18 @@ impl BaseShape {
             name_chars: 0,
         };
         for component in COMPONENTS {
-            for file in open_weights(folder, component).await? {
-                file.refuse_quantised()?;
-                for (name, entry) in file.tensors() {
-                    let numbers = entry.shape.iter().map(|side| *side as u64).product::<u64>();
-                    shape.weights += numbers;
-                    shape.largest_weight = shape.largest_weight.max(numbers);
-                    if component == "unet" {
-                        if WeightFormat::HalfAsStored.is_half(entry) {
-                            shape.halves += numbers;
-                        }
-                        shape.count_lora(name, &entry.shape);
+            let weights = checkpoint.weights(component).await?;
+            weights.refuse_quantised()?;
+            for tensor in weights.tensors() {
+                let sides = tensor.entry.shape.iter();
+                let numbers = sides.map(|side| *side as u64).product::<u64>();
+                shape.weights += numbers;
+                shape.largest_weight = shape.largest_weight.max(numbers);
+                if component == Component::Unet {
+                    if WeightFormat::HalfAsStored.is_half(tensor.entry) {
+                        shape.halves += numbers;
                     }
+                    shape.count_lora(tensor.name, &tensor.entry.shape);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! LoRAs and their gradients under kohya's names.
 
 use burn::tensor::{Device, Gradients, Tensor};
-use mimeo_checkpoint::names::Component;
+use mimeo_checkpoint::Component;
 use mimeo_lora::{LoraLayer, LoraNetwork, Target, Targets};
 
 use super::close::{Comparison, values};

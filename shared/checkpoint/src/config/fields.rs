@@ -7,13 +7,15 @@
 
 use serde_json::{Map, Value};
 
-use crate::text::printable;
+use crate::{Component, text::printable};
 
 use super::ConfigError;
 
 /// A configuration file.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigFile {
+    /// What it configures.
+    pub component: Component,
     /// Its path in the folder.
     pub path: &'static str,
     /// What its writers put into it.
@@ -73,7 +75,8 @@ const GENERATION: &str = "about what a pipeline of transformers gives back, not 
 
 /// `unet/config.json` of a `UNet2DConditionModel`.
 pub const UNET: ConfigFile = ConfigFile {
-    path: "unet/config.json",
+    component: Component::Unet,
+    path: Component::Unet.config_path(),
     fields: &[
         only(
             "_class_name",
@@ -194,7 +197,8 @@ pub const UNET: ConfigFile = ConfigFile {
 
 /// `vae/config.json` of an `AutoencoderKL`.
 pub const VAE: ConfigFile = ConfigFile {
-    path: "vae/config.json",
+    component: Component::Vae,
+    path: Component::Vae.config_path(),
     fields: &[
         only(
             "_class_name",
@@ -229,7 +233,8 @@ pub const VAE: ConfigFile = ConfigFile {
 
 /// `text_encoder/config.json` of a `CLIPTextModel`.
 pub const TEXT_ENCODER: ConfigFile = ConfigFile {
-    path: "text_encoder/config.json",
+    component: Component::TextEncoder,
+    path: Component::TextEncoder.config_path(),
     fields: &[
         only(
             "model_type",
@@ -316,7 +321,8 @@ const CLIPPING: &str = "diffusers' Stable Diffusion pipeline turns it off too";
 /// folder's sampler walks through it. Mimeo draws with DDIM, or Euler where asked, so of the latter
 /// only what DDIM knows counts: as `DDIMScheduler.from_config` would take it.
 pub const SCHEDULER: ConfigFile = ConfigFile {
-    path: "scheduler/scheduler_config.json",
+    component: Component::Scheduler,
+    path: Component::Scheduler.config_path(),
     fields: &[
         only(
             "_class_name",

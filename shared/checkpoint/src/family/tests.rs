@@ -150,7 +150,7 @@ fn a_folder_tells_by_its_configurations() {
             ),
         ],
     };
-    let family = block_on(Family::of_folder(&BASE)).unwrap();
+    let family = block_on(Family::of(&BASE)).unwrap();
     assert_eq!(
         family.architecture,
         Architecture::Sd1Like,
@@ -193,7 +193,7 @@ fn hostile_and_foreign_configurations_are_refused() {
         matches!(answer, Err(CheckpointError::UnknownFamily { .. })),
         "got {answer:?}"
     );
-    let answer = block_on(Family::of_folder(&FOREIGN));
+    let answer = block_on(Family::of(&FOREIGN));
     assert!(
         matches!(answer, Err(CheckpointError::BadConfig { .. })),
         "got {answer:?}"
@@ -236,7 +236,7 @@ fn a_model_without_a_unet_is_called_by_its_pipeline() {
         (INCOMPLETE, "The folder lacks \"unet/config.json\""),
         (EMPTY, "The folder lacks \"unet/config.json\""),
     ] {
-        let error = block_on(Family::of_folder(&folder)).unwrap_err();
+        let error = block_on(Family::of(&folder)).unwrap_err();
         let sentence = error.to_string();
         assert!(
             sentence.starts_with(expected),
@@ -310,7 +310,7 @@ fn one_place_says_what_may_be_trained_and_names_what_may_not() {
             ),
         ],
     };
-    let family = |folder| block_on(Family::of_folder(folder)).unwrap();
+    let family = |folder| block_on(Family::of(folder)).unwrap();
     let xl = family(&DISTILLED).check_trainable().unwrap_err();
     assert_eq!(xl.to_string(), "Stable Diffusion XL", "by its name");
     let masked = family(&MASKED).check_trainable();
@@ -334,9 +334,7 @@ fn a_model_that_predicts_something_else_is_called_by_it() {
             ),
         ],
     };
-    let sentence = block_on(Family::of_folder(&PICTURE))
-        .unwrap_err()
-        .to_string();
+    let sentence = block_on(Family::of(&PICTURE)).unwrap_err().to_string();
     assert!(
         sentence.starts_with("This is a model that predicts \"sample\""),
         "{sentence}"
