@@ -1,7 +1,7 @@
 //! `ClipTextModel` beside transformers' `CLIPTextModel`.
 
-use burn::tensor::Tensor;
 use mimeo_checkpoint::Checkpoint;
+use mimeo_diffusion::Conditioning;
 use mimeo_protocol::PromptSyntax;
 
 use crate::support::close::{Tolerance, assert_close};
@@ -54,5 +54,6 @@ fn the_base_encodes_the_prompts_of_old_recipes_as_the_reference_does() {
         &long.repeat(5).join(", "),
     ];
     let ours = base().encode_prompts(&prompts, PromptSyntax::Cut).unwrap();
-    assert_close("prompts", Tensor::cat(ours, 0), theirs, TOLERANCE);
+    let ours = Conditioning::cat(ours).hidden_states;
+    assert_close("prompts", ours, theirs, TOLERANCE);
 }

@@ -112,7 +112,7 @@ fn settings_of_the_unet_change_what_they_change_in_diffusers() {
         let ours = unet.forward(
             fixture.tensor("sample", &cpu()),
             fixture.int_tensor("timesteps", &cpu()),
-            &fixture.tensor("encoder_hidden_states", &cpu()),
+            &fixture.conditioning("encoder_hidden_states", &cpu()),
             &LoraStack::none(),
         );
         let label = format!("noise_pred.{name}");

@@ -166,7 +166,7 @@ fn predictions_are_the_same() {
             unet_in(folder, format).forward(
                 fixture.tensor("sample", &cpu()),
                 fixture.int_tensor("timesteps", &cpu()),
-                &fixture.tensor("encoder_hidden_states", &cpu()),
+                &fixture.conditioning("encoder_hidden_states", &cpu()),
                 &LoraStack::none(),
             )
         });

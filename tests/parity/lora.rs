@@ -128,7 +128,7 @@ fn assert_forward_and_backward(
     let noise_pred = unet.forward(
         tensor("sample"),
         fixture.int_tensor("timesteps", &cpu()),
-        &fixture.tensor("encoder_hidden_states", &cpu()),
+        &fixture.conditioning("encoder_hidden_states", &cpu()),
         &LoraStack::none().with(&network, MULTIPLIER),
     );
     let label = |part: &str| format!("{part} of {file}");
@@ -195,7 +195,7 @@ fn a_lora_that_mimeo_trained_predicts_what_diffusers_predicts_with_it() {
         base().unet.forward(
             fixture.tensor("sample", &cpu()),
             fixture.int_tensor("timesteps", &cpu()),
-            &fixture.tensor("encoder_hidden_states", &cpu()),
+            &fixture.conditioning("encoder_hidden_states", &cpu()),
             stack,
         )
     };
@@ -217,7 +217,7 @@ fn a_lora_of_any_program_predicts_what_that_program_predicts_with_it() {
         let noise_pred = base().unet.forward(
             fixture.tensor("sample", &cpu()),
             fixture.int_tensor("timesteps", &cpu()),
-            &fixture.tensor("encoder_hidden_states", &cpu()),
+            &fixture.conditioning("encoder_hidden_states", &cpu()),
             stack,
         );
         let theirs = fixture.tensor(&format!("noise_pred.{name}"), &cpu());

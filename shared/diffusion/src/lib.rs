@@ -6,6 +6,7 @@
 //! frozen; what can be trained is a `mimeo-lora` network beside them.
 
 pub mod clip;
+pub mod conditioning;
 pub mod emphasis;
 pub mod layers;
 pub mod load;
@@ -17,6 +18,7 @@ pub mod unet;
 pub mod vae;
 
 pub use clip::ClipTextModel;
+pub use conditioning::Conditioning;
 // What a schedule says of its model.
 pub use mimeo_checkpoint::PredictionType;
 

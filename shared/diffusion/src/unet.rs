@@ -9,6 +9,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use mimeo_lora::{LoraStack, Targets};
 use rayon::prelude::*;
 
+use crate::conditioning::Conditioning;
 use crate::layers::{Conv2d, GroupNorm};
 use crate::load::{LoadError, WeightMap};
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
@@ -146,16 +147,16 @@ impl UNet2DConditionModel {
         &self,
         sample: &Tensor<4>,
         timestep: usize,
-        encoder_hidden_states: &Tensor<3>,
+        conditioning: &Conditioning,
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
         let ([rows, ..], device) = (sample.dims(), sample.device());
         let part = |start: usize, count: usize| {
             let timestep = TensorData::new(vec![timestep as i32; count], [count]);
             let timestep = Tensor::from_data(timestep, &device);
-            let context = encoder_hidden_states.clone().narrow(0, start, count);
+            let conditioning = conditioning.rows(start..start + count);
             let sample = sample.clone().narrow(0, start, count);
-            self.forward(sample, timestep, &context, lora)
+            self.forward(sample, timestep, &conditioning, lora)
         };
         let rows_per_task = Self::rows_per_task(&device);
         if rows <= rows_per_task {
@@ -175,16 +176,17 @@ impl UNet2DConditionModel {
     /// - `sample`: `[batch, channels, height, width]`, height and width multiples of
     ///   [`UNetConfig::latent_multiple`]
     /// - `timestep`: `[batch]`, 0..1000
-    /// - `encoder_hidden_states`: `[batch, tokens, cross_attention_dim]`
+    /// - `conditioning`: of as many pictures, `cross_attention_dim` wide
     /// - answer: like `sample`
     #[must_use]
     pub fn forward(
         &self,
         sample: Tensor<4>,
         timestep: Tensor<1, Int>,
-        encoder_hidden_states: &Tensor<3>,
+        conditioning: &Conditioning,
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
+        let encoder_hidden_states = &conditioning.hidden_states;
         // 1. time
         let temb = self
             .time_embedding
