@@ -35,7 +35,7 @@ type Names = BTreeMap<String, Vec<String>>;
 fn kohya_names(targets: &Targets) -> BTreeSet<String> {
     targets
         .iter()
-        .map(|(_, target)| Component::Unet.kohya_name(&target.path))
+        .map(|(_, target)| target.kohya_name())
         .collect()
 }
 

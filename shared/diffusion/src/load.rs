@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mimeo_checkpoint::{Array, CheckpointError, ComponentWeights, Dtype, TensorEntry};
-use mimeo_lora::{Target, TargetId, TargetKind, Targets};
+use mimeo_checkpoint::{Array, CheckpointError, Component, ComponentWeights, Dtype, TensorEntry};
+use mimeo_lora::{Target, TargetId, Targets};
 
 /// Weights that do not make the model they should.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,14 @@ pub enum LoadError {
         found: Vec<usize>,
         /// Shape that the configuration calls for.
         expected: Vec<usize>,
+    },
+    /// A module that a LoRA could change and the list of those does not name.
+    #[error(
+        "the module {path} is missing from the list of those that a LoRA can change, a mistake of Mimeo's. Report it with the base's unet/config.json."
+    )]
+    NoTarget {
+        /// Its path.
+        path: String,
     },
     /// The file itself could not be read, or one of its tensors is of no use.
     #[error(transparent)]
@@ -199,16 +207,19 @@ impl Weights<'_> {
         Ok(loaded.tensor.reshape(shape))
     }
 
-    /// Registers the module at this place as one that a LoRA can change.
-    #[must_use]
-    pub fn target(&self, targets: &mut Targets, kind: TargetKind, io: [usize; 2]) -> TargetId {
-        let [in_features, out_features] = io;
-        targets.register(Target {
+    /// The target that the module at this place is.
+    ///
+    /// # Errors
+    /// [`LoadError::NoTarget`].
+    pub fn target<'a>(
+        &self,
+        targets: &'a Targets,
+        component: Component,
+    ) -> Result<(TargetId, &'a Target), LoadError> {
+        let missing = || LoadError::NoTarget {
             path: self.prefix.clone(),
-            kind,
-            in_features,
-            out_features,
-        })
+        };
+        targets.find(component, &self.prefix).ok_or_else(missing)
     }
 
     fn path(&self, name: impl std::fmt::Display) -> String {

@@ -12,9 +12,34 @@ use rayon::prelude::*;
 use crate::conditioning::Conditioning;
 use crate::layers::{Conv2d, GroupNorm};
 use crate::load::{LoadError, WeightMap};
+use attention::TransformerShape;
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
 use embeddings::{TimestepEmbedding, Timesteps};
 use mimeo_checkpoint::config::UNetConfig;
+
+/// The modules of the UNet that a configuration describes which a LoRA can change: every linear and
+/// 1×1 convolution of its transformers (kohya's `lierla` set).
+#[must_use]
+pub fn targets(config: &UNetConfig) -> Targets {
+    let mut targets = Targets::default();
+    let (levels, layers) = (config.block_out_channels.len(), config.layers_per_block());
+    let mut add = |path: String, shape: TransformerShape| shape.add_targets(&path, &mut targets);
+    for level in (0..levels).filter(|level| config.attends_down(*level)) {
+        for layer in 0..layers {
+            let path = format!("down_blocks.{level}.attentions.{layer}");
+            add(path, TransformerShape::of_level(config, level));
+        }
+    }
+    let path = "mid_block.attentions.0".to_owned();
+    add(path, TransformerShape::of_middle(config));
+    for block in (0..levels).filter(|block| config.attends_up(*block)) {
+        for layer in 0..=layers {
+            let path = format!("up_blocks.{block}.attentions.{layer}");
+            add(path, TransformerShape::of_level(config, levels - 1 - block));
+        }
+    }
+    targets
+}
 
 /// The noise prediction model.
 #[derive(Debug)]
@@ -45,7 +70,7 @@ impl UNet2DConditionModel {
     /// # Errors
     /// [`LoadError`] when a tensor is missing or has another shape.
     pub fn load(config: &UNetConfig, weights: &mut WeightMap) -> Result<Self, LoadError> {
-        let mut targets = Targets::default();
+        let targets = targets(config);
         let mut weights = weights.root();
         let channels = &config.block_out_channels;
         let levels = channels.len();
@@ -62,15 +87,11 @@ impl UNet2DConditionModel {
                 resample: level + 1 < levels,
             };
             let mut weights = weights.at("down_blocks");
-            down_blocks.push(DownBlock::load(
-                &mut weights.at(level),
-                &mut targets,
-                &shape,
-            )?);
+            down_blocks.push(DownBlock::load(&mut weights.at(level), &targets, &shape)?);
         }
 
         let mid_block =
-            UNetMidBlock2DCrossAttn::load(&mut weights.at("mid_block"), &mut targets, config)?;
+            UNetMidBlock2DCrossAttn::load(&mut weights.at("mid_block"), &targets, config)?;
 
         let mut up_blocks = Vec::with_capacity(levels);
         for index in 0..levels {
@@ -84,7 +105,7 @@ impl UNet2DConditionModel {
                 resample: level > 0,
             };
             let mut weights = weights.at("up_blocks");
-            up_blocks.push(UpBlock::load(&mut weights.at(index), &mut targets, &shape)?);
+            up_blocks.push(UpBlock::load(&mut weights.at(index), &targets, &shape)?);
         }
 
         let (groups, eps) = (config.norm_num_groups, config.norm_eps);
@@ -118,8 +139,7 @@ impl UNet2DConditionModel {
         })
     }
 
-    /// The modules that a LoRA can change: every linear and 1×1 convolution of the transformers
-    /// (kohya's `lierla` set).
+    /// The modules that a LoRA can change, as [`targets`] lists them.
     #[must_use]
     pub const fn targets(&self) -> &Targets {
         &self.targets

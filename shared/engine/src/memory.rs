@@ -9,7 +9,7 @@
 use burn::tensor::Device;
 use mimeo_checkpoint::{Checkpoint, Component, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
-use mimeo_diffusion::{UNet2DConditionModel, WeightFormat};
+use mimeo_diffusion::{UNet2DConditionModel, WeightFormat, unet};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
@@ -109,6 +109,11 @@ impl BaseShape {
             modules: 0,
             name_chars: 0,
         };
+        for (_, target) in unet::targets(&shape.unet).iter() {
+            shape.per_rank += (target.in_features + target.out_features) as u64;
+            shape.modules += 1;
+            shape.name_chars += target.kohya_name().len() as u64;
+        }
         for component in COMPONENTS {
             let weights = checkpoint.weights(component).await?;
             weights.refuse_quantised()?;
@@ -117,27 +122,13 @@ impl BaseShape {
                 let numbers = sides.map(|side| *side as u64).product::<u64>();
                 shape.weights += numbers;
                 shape.largest_weight = shape.largest_weight.max(numbers);
-                if component == Component::Unet {
-                    if WeightFormat::HalfAsStored.is_half(tensor.entry) {
-                        shape.halves += numbers;
-                    }
-                    shape.count_lora(tensor.name, &tensor.entry.shape);
+                let may_be_half = component == Component::Unet;
+                if may_be_half && WeightFormat::HalfAsStored.is_half(tensor.entry) {
+                    shape.halves += numbers;
                 }
             }
         }
         Ok(shape)
-    }
-
-    /// Adds what a LoRA has for this weight of the UNet, if it adapts it.
-    fn count_lora(&mut self, name: &str, shape: &[usize]) {
-        let Some(path) = adapted_path(name) else {
-            return;
-        };
-        if let [output, input, ..] = shape {
-            self.per_rank += (*output + *input) as u64;
-            self.modules += 1;
-            self.name_chars += Component::Unet.kohya_name(path).len() as u64;
-        }
     }
 
     /// Estimates what a job takes.
@@ -263,25 +254,6 @@ fn kept_per_row(config: &UNetConfig, (rows, columns): (u64, u64), tokens: u64) -
     kept
 }
 
-/// The module of a UNet's weight, if a LoRA adapts it.
-fn adapted_path(weight: &str) -> Option<&str> {
-    const PROJECTIONS: [&str; 8] = [
-        "to_q",
-        "to_k",
-        "to_v",
-        "to_out.0",
-        "ff.net.0.proj",
-        "ff.net.2",
-        "proj_in",
-        "proj_out",
-    ];
-    let path = weight.strip_suffix(".weight")?;
-    PROJECTIONS
-        .iter()
-        .any(|projection| path.ends_with(projection))
-        .then_some(path)
-}
-
 #[cfg(test)]
 mod tests {
     use mimeo_protocol::ModelSize;
@@ -325,19 +297,22 @@ mod tests {
 
     #[test]
     fn only_adapted_weights_count() {
-        for (weight, path) in [
+        let targets = unet::targets(&shape().unet);
+        for (path, is_adapted) in [
             (
-                "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight",
-                Some("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"),
+                "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
+                true,
             ),
-            (
-                "mid_block.attentions.0.proj_in.weight",
-                Some("mid_block.attentions.0.proj_in"),
-            ),
-            ("mid_block.attentions.0.proj_in.bias", None),
-            ("down_blocks.0.resnets.0.conv1.weight", None),
+            ("mid_block.attentions.0.proj_in", true),
+            ("mid_block.attentions.0.norm", false),
+            ("down_blocks.0.resnets.0.conv1", false),
         ] {
-            assert_eq!(adapted_path(weight), path, "{weight}");
+            let found = targets.find(Component::Unet, path);
+            assert_eq!(found.is_some(), is_adapted, "{path}");
         }
+        let base = bundled::base();
+        assert_eq!(base.unet.targets(), &targets, "those of the loaded model");
+        let shape = shape();
+        assert_eq!(shape.modules, targets.len() as u64, "no other module");
     }
 }

@@ -4,10 +4,10 @@
 //! attention is one whose `attentions` is empty.
 
 use burn::tensor::Tensor;
-use mimeo_lora::{LoraStack, TargetKind, Targets};
+use mimeo_lora::{LoraStack, Targets};
 
 use crate::load::{LoadError, Weights};
-use crate::unet::attention::{FirstAttention, Transformer2dModel, TransformerShape};
+use crate::unet::attention::{Transformer2dModel, TransformerShape};
 use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
 use mimeo_checkpoint::config::UNetConfig;
 
@@ -35,31 +35,10 @@ const fn norm(config: &UNetConfig) -> Norm {
     }
 }
 
-fn transformer(config: &UNetConfig, level: usize) -> TransformerShape {
-    let first_attention = if config.only_cross_attention.of(level) {
-        FirstAttention::Prompt
-    } else {
-        FirstAttention::Picture
-    };
-    TransformerShape {
-        channels: config.block_out_channels[level],
-        heads: config.heads(level),
-        layers: config.transformer_layers_per_block.of(level),
-        cross_attention_dim: config.cross_attention_dim(),
-        first_attention,
-        norm_groups: config.norm_num_groups,
-        projection: if config.use_linear_projection {
-            TargetKind::Linear
-        } else {
-            TargetKind::Conv1x1
-        },
-    }
-}
-
 /// ResNets and, where `attention` says so, a transformer after each.
 fn load_layers(
     weights: &mut Weights<'_>,
-    targets: &mut Targets,
+    targets: &Targets,
     shape: &BlockShape<'_>,
     resnet_inputs: &[usize],
 ) -> Result<(Vec<ResnetBlock2d>, Vec<Transformer2dModel>), LoadError> {
@@ -76,7 +55,7 @@ fn load_layers(
             norm(config),
         )?);
         if shape.attention {
-            let transformer = transformer(config, shape.level);
+            let transformer = TransformerShape::of_level(config, shape.level);
             let mut list = weights.at("attentions");
             attentions.push(Transformer2dModel::load(
                 &mut list.at(layer),
@@ -102,7 +81,7 @@ pub struct DownBlock {
 impl DownBlock {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
+        targets: &Targets,
         shape: &BlockShape<'_>,
     ) -> Result<Self, LoadError> {
         let mut inputs = vec![shape.out_channels; shape.config.layers_per_block()];
@@ -161,7 +140,7 @@ pub struct UNetMidBlock2DCrossAttn {
 impl UNetMidBlock2DCrossAttn {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
+        targets: &Targets,
         config: &UNetConfig,
     ) -> Result<Self, LoadError> {
         let level = config.block_out_channels.len() - 1;
@@ -178,11 +157,7 @@ impl UNetMidBlock2DCrossAttn {
             Ok::<_, LoadError>(resnet.with_output_scale_factor(config.mid_block_scale_factor))
         };
         let resnets = vec![resnet(0)?, resnet(1)?];
-        // diffusers' middle is never told of `only_cross_attention`.
-        let shape = TransformerShape {
-            first_attention: FirstAttention::Picture,
-            ..transformer(config, level)
-        };
+        let shape = TransformerShape::of_middle(config);
         let mut list = weights.at("attentions");
         let attention = Transformer2dModel::load(&mut list.at(0), targets, &shape)?;
         Ok(Self {
@@ -223,7 +198,7 @@ pub struct UpBlock {
 impl UpBlock {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
+        targets: &Targets,
         shape: &BlockShape<'_>,
     ) -> Result<Self, LoadError> {
         let layers = shape.config.layers_per_block() + 1;
