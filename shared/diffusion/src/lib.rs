@@ -14,6 +14,7 @@ pub mod ops;
 pub mod sampler;
 pub mod schedule;
 pub mod tokenizer;
+pub mod tuning;
 pub mod unet;
 pub mod vae;
 
@@ -26,5 +27,6 @@ pub use load::{LoadError, WeightFormat, WeightMap, Weights};
 pub use sampler::{Ddim, Euler, Guidance};
 pub use schedule::NoiseSchedule;
 pub use tokenizer::Tokenizer;
+pub use tuning::Tuning;
 pub use unet::UNet2DConditionModel;
 pub use vae::AutoencoderKl;

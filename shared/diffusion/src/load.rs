@@ -10,6 +10,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use mimeo_checkpoint::{Array, CheckpointError, Component, ComponentWeights, Dtype, TensorEntry};
 use mimeo_lora::{Target, TargetId, Targets};
 
+use crate::tuning::Tuning;
+
 /// Weights that do not make the model they should.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -66,12 +68,11 @@ pub enum WeightFormat {
 impl WeightFormat {
     /// The format of the UNet, by far the largest component, on a device.
     ///
-    /// A CPU would widen every weight in every pass to save memory that it has; and a GPU whose
-    /// shaders know no f16 (WebGPU without `shader-f16`) cannot read them at all. Whether they do is
-    /// asked of the open device, so a GPU that nothing has used yet is opened.
+    /// A GPU whose shaders know no f16 (WebGPU without `shader-f16`) cannot read them at all. Whether
+    /// they do is asked of the open device, so a GPU that nothing has used yet is opened.
     #[must_use]
     pub fn of_unet(device: &Device) -> Self {
-        if *device != Device::flex() && device.supports_dtype(DType::F16) {
+        if Tuning::of(device).keeps_halves && device.supports_dtype(DType::F16) {
             Self::HalfAsStored
         } else {
             Self::Single

@@ -5,13 +5,14 @@ pub mod blocks;
 pub mod embeddings;
 pub mod resnet;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
 use mimeo_lora::{LoraStack, Targets};
 use rayon::prelude::*;
 
 use crate::conditioning::Conditioning;
 use crate::layers::{Conv2d, GroupNorm};
 use crate::load::{LoadError, WeightMap};
+use crate::tuning::Tuning;
 use attention::TransformerShape;
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
 use embeddings::{TimestepEmbedding, Timesteps};
@@ -145,21 +146,6 @@ impl UNet2DConditionModel {
         &self.targets
     }
 
-    /// How many rows of a batch are best given to one call.
-    ///
-    /// On a CPU every few rows are a task of their own: at small sizes a core does nearly twice as
-    /// much with its own part of the batch as it does helping with every single operation. The
-    /// number does not depend on how many cores there are, so neither does any rounding.
-    #[must_use]
-    pub fn rows_per_task(device: &Device) -> usize {
-        // One row would leave too little work between the operations' own cost.
-        if *device == Device::flex() {
-            2
-        } else {
-            usize::MAX
-        }
-    }
-
     /// [`Self::forward`] for one timestep, on all cores of a CPU. For drawing: a training step
     /// has its own tasks, each with its own gradients.
     #[must_use]
@@ -178,7 +164,7 @@ impl UNet2DConditionModel {
             let sample = sample.clone().narrow(0, start, count);
             self.forward(sample, timestep, &conditioning, lora)
         };
-        let rows_per_task = Self::rows_per_task(&device);
+        let rows_per_task = Tuning::of(&device).rows_per_task;
         if rows <= rows_per_task {
             return part(0, rows);
         }

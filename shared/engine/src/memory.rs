@@ -9,7 +9,7 @@
 use burn::tensor::Device;
 use mimeo_checkpoint::{Checkpoint, Component, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
-use mimeo_diffusion::{UNet2DConditionModel, WeightFormat, unet};
+use mimeo_diffusion::{Tuning, WeightFormat, unet};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
@@ -219,7 +219,7 @@ impl BaseShape {
 
 /// Rows of a batch whose tensors are alive at once.
 fn rows_in_flight(batch: usize, device: &Device) -> usize {
-    let per_task = UNet2DConditionModel::rows_per_task(device);
+    let per_task = Tuning::of(device).rows_per_task;
     if per_task >= batch {
         return batch;
     }
