@@ -1,12 +1,12 @@
 //! Samplers: from noise to a latent and, for DDIM, back.
 
 use burn::tensor::Tensor;
+use mimeo_checkpoint::config::{PredictionType, TimestepSpacing};
 use mimeo_lora::LoraStack;
 
 use crate::conditioning::Conditioning;
 use crate::schedule::NoiseSchedule;
 use crate::unet::UNet2DConditionModel;
-use mimeo_checkpoint::config::{PredictionType, TimestepSpacing};
 
 /// Deterministic DDIM (arXiv 2010.02502, eq. 12 with σ = 0), diffusers
 /// `schedulers/scheduling_ddim.py`.

@@ -4,7 +4,6 @@
 //! `s_t = √(1 - ᾱ_t)`, and the signal-to-noise ratio is `a_t²/s_t²`.
 
 use burn::tensor::{Tensor, TensorData};
-
 use mimeo_checkpoint::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 
 /// ᾱ of every timestep, and what the model predicts under it.

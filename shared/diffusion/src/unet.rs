@@ -6,6 +6,7 @@ pub mod embeddings;
 pub mod resnet;
 
 use burn::tensor::{Int, Tensor, TensorData};
+use mimeo_checkpoint::config::UNetConfig;
 use mimeo_lora::{LoraStack, Targets};
 use rayon::prelude::*;
 
@@ -16,7 +17,6 @@ use crate::tuning::Tuning;
 use attention::TransformerShape;
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
 use embeddings::{TimestepEmbedding, Timesteps};
-use mimeo_checkpoint::config::UNetConfig;
 
 /// The modules of the UNet that a configuration describes which a LoRA can change: every linear and
 /// 1×1 convolution of its transformers (kohya's `lierla` set).

@@ -1,12 +1,12 @@
 //! `AutoencoderKL`, diffusers `models/autoencoders/autoencoder_kl.py` and `vae.py`.
 
 use burn::tensor::Tensor;
+use mimeo_checkpoint::config::VaeConfig;
 
 use crate::layers::{Bias, Conv2d, GroupNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
 use crate::ops::scaled_dot_product_attention;
 use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
-use mimeo_checkpoint::config::VaeConfig;
 
 /// ε of every group norm of the VAE.
 const VAE_NORM_EPS: f64 = 1e-6;

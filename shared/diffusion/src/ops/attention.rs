@@ -8,18 +8,13 @@
 
 use burn::backend::{
     Backend, Dispatch, TensorMetadata as _,
-    autodiff::{
-        Autodiff, NodeId,
-        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-        grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
-    },
+    autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
     backend_extension,
     tensor::FloatTensor,
 };
 use burn::tensor::{Slice, Tensor, ops::AttentionModuleOptions};
 
-use super::{cpu, reshape};
+use super::{cpu, recorded, reshape};
 use crate::tuning::Tuning;
 
 /// Numbers of one attention.
@@ -127,48 +122,20 @@ impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Au
         v: FloatTensor<Self>,
         shape: AttentionShape,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct AttentionBackward {
-            shape: AttentionShape,
-        }
-
-        impl<B: RecomputingAttention> Backward<B, 3> for AttentionBackward {
-            /// The inputs, and what the forward pass answered.
-            type State = ([NodeId; 3], FloatTensor<B>);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                checkpointer: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let (inputs, answer) = ops.state;
-                let [q, k, v] = inputs.map(|node| checkpointer.retrieve_node_output(node));
-                let (dq, dk, dv) =
-                    B::recomputing_attention_backward(q, k, v, answer, gradient, self.shape);
-                for (parent, gradient) in ops.parents.into_iter().zip([dq, dk, dv]) {
-                    if let Some(parent) = parent {
-                        gradients.register::<B>(parent.id, gradient);
-                    }
-                }
-            }
-        }
-
-        let nodes = [q.node(), k.node(), v.node()];
-        let backward = AttentionBackward { shape };
-        match backward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(mut graph) => {
-                let state = [&q, &k, &v].map(|tensor| graph.checkpoint(tensor));
-                let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
+        recorded::<B, C, _, _, _, _>(
+            [q, k, v],
+            [0, 1, 2],
+            [0, 1, 2],
+            |[q, k, v]| {
                 let answer = B::recomputing_attention(q, k, v, shape);
-                graph.finish((state, answer.clone()), answer)
-            }
-            OpsKind::UnTracked(graph) => {
-                let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
-                graph.finish(B::recomputing_attention(q, k, v, shape))
-            }
-        }
+                (answer.clone(), (answer, shape))
+            },
+            |[q, k, v], (answer, shape), gradient| {
+                let (dq, dk, dv) =
+                    B::recomputing_attention_backward(q, k, v, answer, gradient, shape);
+                [dq, dk, dv]
+            },
+        )
     }
 }
 

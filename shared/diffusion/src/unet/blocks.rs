@@ -4,12 +4,12 @@
 //! attention is one whose `attentions` is empty.
 
 use burn::tensor::Tensor;
+use mimeo_checkpoint::config::UNetConfig;
 use mimeo_lora::{LoraStack, Targets};
 
 use crate::load::{LoadError, Weights};
 use crate::unet::attention::{Transformer2dModel, TransformerShape};
 use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
-use mimeo_checkpoint::config::UNetConfig;
 
 /// What a block needs to know of its place in the model.
 #[derive(Debug)]
