@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use mimeo_checkpoint::{DiskFolder, EmbeddedFolder, Folder};
+use mimeo_checkpoint::{Checkpoint, DiskFolder, EmbeddedFolder};
 use mimeo_engine::{Base, Compute, Emit, EngineError};
 use mimeo_service::bases::Origin;
 
@@ -52,7 +52,7 @@ impl BaseSource {
     ///
     /// # Errors
     /// When there is no folder.
-    pub async fn open(&self) -> anyhow::Result<Box<dyn Folder>> {
+    pub async fn open(&self) -> anyhow::Result<Box<dyn Checkpoint>> {
         Ok(match self {
             Self::Bundled => Box::new(bundled()),
             Self::Folder(path) => Box::new(open_folder(path).await?),

@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use mimeo_checkpoint::config::fields::{FILES, Fate, Field};
 use mimeo_checkpoint::{
-    AsyncReadAt, BoxFuture, CheckpointError, EmbeddedFolder, Folder, MemoryFile,
+    AsyncReadAt, BoxFuture, Checkpoint, CheckpointError, Component, EmbeddedFolder, Folder,
+    MemoryFile, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
 };
-use mimeo_diffusion::config::fields::{FILES, Fate, Field};
-use mimeo_diffusion::{
-    Ddim, Euler, NoiseSchedule, SchedulerConfig, TextEncoderConfig, UNet2DConditionModel,
-    UNetConfig, VaeConfig, WeightFormat, WeightMap,
-};
+use mimeo_diffusion::{Ddim, Euler, NoiseSchedule, UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_engine::base::read_tokenizer;
 use mimeo_engine::{Base, EngineError, Event};
 use mimeo_lora::LoraStack;
@@ -88,6 +86,9 @@ fn fields_that_a_file_leaves_out_have_the_defaults_of_the_classes() {
     let all = TextEncoderConfig::from_json(&all);
     let none = TextEncoderConfig::from_json("{}");
     assert_eq!(shown(&none.unwrap()), shown(&all.unwrap()), "of CLIP");
+    let all = defaults("scheduler/scheduler_config.json", "DDIMScheduler");
+    let schedule = |json: &str| NoiseSchedule::new(&SchedulerConfig::from_json(json).unwrap());
+    assert_eq!(shown(&schedule("{}")), shown(&schedule(&all)), "of DDIM");
 }
 
 /// Sums in another order, as of the UNet in miniature: see `micro.rs`.
@@ -104,14 +105,14 @@ fn settings_of_the_unet_change_what_they_change_in_diffusers() {
         let mut config = config.clone();
         config.extend(changes);
         let config = UNetConfig::from_json(&Value::Object(config).to_string()).unwrap();
-        let (file, device) = (open(&folder, "unet"), cpu());
+        let (file, device) = (open(&folder, Component::Unet), cpu());
         let weights = WeightMap::read(&file, &device, WeightFormat::Single);
         let mut weights = block_on(weights).unwrap();
         let unet = UNet2DConditionModel::load(&config, &mut weights).unwrap();
         let ours = unet.forward(
             fixture.tensor("sample", &cpu()),
             fixture.int_tensor("timesteps", &cpu()),
-            &fixture.tensor("encoder_hidden_states", &cpu()),
+            &fixture.conditioning("encoder_hidden_states", &cpu()),
             &LoraStack::none(),
         );
         let label = format!("noise_pred.{name}");
@@ -287,7 +288,7 @@ impl Folder for Changed {
             let Some(bytes) = self.0.get(path) else {
                 return Err(CheckpointError::MissingFile {
                     path: path.to_owned(),
-                    folder: self.name(),
+                    folder: Folder::name(self),
                 });
             };
             Ok(Box::new(MemoryFile::new(path, bytes.clone())) as Box<dyn AsyncReadAt>)
@@ -295,7 +296,7 @@ impl Folder for Changed {
     }
 }
 
-fn load(folder: &dyn Folder, notes: &mut Vec<String>) -> Result<Base, EngineError> {
+fn load(folder: &dyn Checkpoint, notes: &mut Vec<String>) -> Result<Base, EngineError> {
     block_on(Base::load(folder, &cpu(), &mut |event: Event| {
         if let Event::Note { text } = event {
             notes.push(text);

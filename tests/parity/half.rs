@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Tensor};
-use mimeo_checkpoint::{Folder, MemoryFile, SafetensorsFile};
+use mimeo_checkpoint::{Checkpoint, Component, ComponentWeights, MemoryFile, SafetensorsFile};
 use mimeo_diffusion::{UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_engine::memory::BaseShape;
 use mimeo_lora::LoraStack;
@@ -44,7 +44,7 @@ struct Uploaded {
 }
 
 /// What a file puts on a device, by key.
-fn upload(file: &SafetensorsFile, format: WeightFormat) -> BTreeMap<String, Uploaded> {
+fn upload(file: &ComponentWeights, format: WeightFormat) -> BTreeMap<String, Uploaded> {
     fn take<const D: usize>(weights: &mut WeightMap, key: &str, shape: &[usize]) -> Uploaded {
         let shape: [usize; D] = shape.try_into().unwrap();
         let tensor: Tensor<D> = weights.root().tensor(key, shape).unwrap();
@@ -54,15 +54,15 @@ fn upload(file: &SafetensorsFile, format: WeightFormat) -> BTreeMap<String, Uplo
         }
     }
     let mut weights = block_on(WeightMap::read(file, &cpu(), format)).unwrap();
-    let entries = file.tensors().iter().map(|(key, entry)| {
-        let shape = &entry.shape;
+    let entries = file.tensors().map(|found| {
+        let (key, shape) = (found.name, &found.entry.shape);
         let uploaded = match shape.len() {
             1 => take::<1>(&mut weights, key, shape),
             2 => take::<2>(&mut weights, key, shape),
             4 => take::<4>(&mut weights, key, shape),
             rank => panic!("{key} has {rank} axes, which no weight has"),
         };
-        (key.clone(), uploaded)
+        (key.to_owned(), uploaded)
     });
     entries.collect()
 }
@@ -70,14 +70,15 @@ fn upload(file: &SafetensorsFile, format: WeightFormat) -> BTreeMap<String, Uplo
 #[test]
 fn matrices_and_kernels_stay_half_where_the_file_has_them_so() {
     for (name, file) in [
-        ("bundled", open(&bundled(), "unet")),
-        ("micro", open(&micro_folder(), "unet")),
-        ("sd1x", open(&sd1x(), "unet")),
+        ("bundled", open(&bundled(), Component::Unet)),
+        ("micro", open(&micro_folder(), Component::Unet)),
+        ("sd1x", open(&sd1x(), Component::Unet)),
     ] {
         let single = upload(&file, WeightFormat::Single);
         let mut comparisons = Vec::new();
         for (key, half) in upload(&file, WeightFormat::HalfAsStored) {
-            let is_weight = file.entry(&key).unwrap().shape.len() >= 2;
+            let found = file.tensors().find(|found| found.name == key).unwrap();
+            let is_weight = found.entry.shape.len() >= 2;
             let expected = if is_weight { DType::F16 } else { DType::F32 };
             assert_eq!(half.dtype, expected, "{key} of {name}");
             let single = &single[&key];
@@ -109,6 +110,7 @@ fn what_half_precision_cannot_hold_is_never_made_half() {
     let views = views.map(|(name, view)| (name, view.unwrap()));
     let file = MemoryFile::new("mixed.safetensors", serialize(views, None).unwrap());
     let file = block_on(SafetensorsFile::open(Box::new(file))).unwrap();
+    let file = ComponentWeights::new(vec![file]);
     let (device, format) = (cpu(), WeightFormat::HalfAsStored);
     let mut weights = block_on(WeightMap::read(&file, &device, format)).unwrap();
     for (key, expected) in [("brain", 65536.0), ("single", 1.0 + f32::EPSILON)] {
@@ -128,12 +130,13 @@ fn the_cpu_widens_weights_once() {
 
 #[test]
 fn the_memory_estimate_counts_the_bytes_that_the_device_gets() {
-    for folder in [&bundled() as &dyn Folder, &micro_folder()] {
+    for folder in [&bundled() as &dyn Checkpoint, &micro_folder()] {
         let shape = block_on(BaseShape::read(folder)).unwrap();
         for format in FORMATS {
-            let parts = ["unet", "vae", "text_encoder"].map(|component| {
+            let parts = [Component::Unet, Component::Vae, Component::TextEncoder];
+            let parts = parts.map(|component| {
                 let format = match component {
-                    "unet" => format,
+                    Component::Unet => format,
                     _ => WeightFormat::Single,
                 };
                 let uploaded = upload(&open(folder, component), format);
@@ -154,7 +157,7 @@ fn the_memory_estimate_counts_the_bytes_that_the_device_gets() {
 #[test]
 fn predictions_are_the_same() {
     for (name, folder, file) in [
-        ("bundled", &bundled() as &dyn Folder, "unet.safetensors"),
+        ("bundled", &bundled() as &dyn Checkpoint, "unet.safetensors"),
         ("micro", &micro_folder(), "micro_unet.safetensors"),
         ("sd1x", &sd1x(), "sd1x_unet.safetensors"),
     ] {
@@ -163,7 +166,7 @@ fn predictions_are_the_same() {
             unet_in(folder, format).forward(
                 fixture.tensor("sample", &cpu()),
                 fixture.int_tensor("timesteps", &cpu()),
-                &fixture.tensor("encoder_hidden_states", &cpu()),
+                &fixture.conditioning("encoder_hidden_states", &cpu()),
                 &LoraStack::none(),
             )
         });

@@ -40,7 +40,7 @@ fn predict(lora: &LoraStack<'_>) -> Tensor<4> {
     base().unet.forward(
         fixture.tensor("sample", &cpu()),
         fixture.int_tensor("timesteps", &cpu()),
-        &fixture.tensor("encoder_hidden_states", &cpu()),
+        &fixture.conditioning("encoder_hidden_states", &cpu()),
         lora,
     )
 }

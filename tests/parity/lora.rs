@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Tensor;
-use mimeo_checkpoint::names::{Component, ModuleNames};
+use mimeo_checkpoint::Component;
+use mimeo_checkpoint::names::ModuleNames;
 use mimeo_checkpoint::{AdapterConfig, LoraFile, SafetensorsFile};
 use mimeo_diffusion::UNet2DConditionModel;
 use mimeo_engine::LoadedLora;
@@ -34,7 +35,7 @@ type Names = BTreeMap<String, Vec<String>>;
 fn kohya_names(targets: &Targets) -> BTreeSet<String> {
     targets
         .iter()
-        .map(|(_, target)| Component::Unet.kohya_name(&target.path))
+        .map(|(_, target)| target.kohya_name())
         .collect()
 }
 
@@ -127,7 +128,7 @@ fn assert_forward_and_backward(
     let noise_pred = unet.forward(
         tensor("sample"),
         fixture.int_tensor("timesteps", &cpu()),
-        &fixture.tensor("encoder_hidden_states", &cpu()),
+        &fixture.conditioning("encoder_hidden_states", &cpu()),
         &LoraStack::none().with(&network, MULTIPLIER),
     );
     let label = |part: &str| format!("{part} of {file}");
@@ -194,7 +195,7 @@ fn a_lora_that_mimeo_trained_predicts_what_diffusers_predicts_with_it() {
         base().unet.forward(
             fixture.tensor("sample", &cpu()),
             fixture.int_tensor("timesteps", &cpu()),
-            &fixture.tensor("encoder_hidden_states", &cpu()),
+            &fixture.conditioning("encoder_hidden_states", &cpu()),
             stack,
         )
     };
@@ -216,7 +217,7 @@ fn a_lora_of_any_program_predicts_what_that_program_predicts_with_it() {
         let noise_pred = base().unet.forward(
             fixture.tensor("sample", &cpu()),
             fixture.int_tensor("timesteps", &cpu()),
-            &fixture.tensor("encoder_hidden_states", &cpu()),
+            &fixture.conditioning("encoder_hidden_states", &cpu()),
             stack,
         );
         let theirs = fixture.tensor(&format!("noise_pred.{name}"), &cpu());

@@ -39,7 +39,7 @@ fn the_unet_in_miniature_matches_diffusers() {
     let ours = micro().unet.forward(
         fixture.tensor("sample", &cpu()),
         fixture.int_tensor("timesteps", &cpu()),
-        &fixture.tensor("encoder_hidden_states", &cpu()),
+        &fixture.conditioning("encoder_hidden_states", &cpu()),
         &LoraStack::none(),
     );
     let theirs: Tensor<4> = fixture.tensor("noise_pred", &cpu());

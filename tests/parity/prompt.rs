@@ -30,7 +30,7 @@ fn assert_conditions(list: &'static str, tensors: &'static str) {
     let cases: Vec<Case> = read_json(list);
     assert!(!cases.is_empty(), "{list} proves nothing");
     for (index, Case { syntax, prompt }) in cases.into_iter().enumerate() {
-        let ours = base().encode_prompt(&prompt, syntax).unwrap();
+        let ours = base().encode_prompt(&prompt, syntax).unwrap().hidden_states;
         let theirs = fixture.tensor(&index.to_string(), &cpu());
         let name = format!("{syntax:?}: {}", prompt.get(..60).unwrap_or(&prompt));
         let tolerance = match syntax {
@@ -54,10 +54,10 @@ fn long_prompts_and_comfyuis_weights_are_those_of_compel() {
 #[test]
 fn a_prompt_may_be_longer_than_what_it_is_guided_away_from() {
     let fixture = Fixture::read("long_guidance.safetensors");
-    let tensor = |name| fixture.tensor::<3>(name, &cpu());
+    let conditioning = |name| fixture.conditioning(name, &cpu());
     let guidance = Guidance {
-        conditional: tensor("encoder_hidden_states"),
-        unconditional: tensor("negative_encoder_hidden_states"),
+        conditional: conditioning("encoder_hidden_states"),
+        unconditional: conditioning("negative_encoder_hidden_states"),
         scale: 3.0,
     };
     let sample: Tensor<4> = fixture.tensor("sample", &cpu());

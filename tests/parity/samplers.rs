@@ -54,8 +54,8 @@ fn assert_walks(file: &'static str, scale: f32, advance: impl Fn(usize, Tensor<4
 fn guidance(file: &'static str) -> Guidance {
     let fixture = Fixture::read(file);
     Guidance {
-        conditional: fixture.tensor("encoder_hidden_states", &cpu()),
-        unconditional: fixture.tensor("negative_encoder_hidden_states", &cpu()),
+        conditional: fixture.conditioning("encoder_hidden_states", &cpu()),
+        unconditional: fixture.conditioning("negative_encoder_hidden_states", &cpu()),
         scale: GUIDANCE,
     }
 }
@@ -101,12 +101,7 @@ fn ddim_inversion_takes_the_steps_of_diffusers() {
         fixture.timesteps("timesteps"),
         "timesteps, lowest first"
     );
-    let empty: Tensor<3> = fixture.tensor("encoder_hidden_states", &cpu());
-    let unguided = Guidance {
-        conditional: empty.clone(),
-        unconditional: empty,
-        scale: 1.0,
-    };
+    let unguided = Guidance::unguided(fixture.conditioning("encoder_hidden_states", &cpu()));
     assert_walks(file, 1.0, |step, latent| {
         let timestep = timesteps[step];
         let pred = unguided.noise_pred(&base().unet, latent.clone(), timestep, &LoraStack::none());

@@ -1,7 +1,8 @@
 //! `NoiseSchedule`, and what samplers and losses derive from it, beside diffusers.
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::{Ddim, Euler, NoiseSchedule, SchedulerConfig};
+use mimeo_checkpoint::SchedulerConfig;
+use mimeo_diffusion::{Ddim, Euler, NoiseSchedule};
 use mimeo_train::NoiseRng;
 use mimeo_train::addift::teacher_target;
 

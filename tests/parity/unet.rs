@@ -118,7 +118,7 @@ fn assert_predicts(unet: &UNet2DConditionModel, fixture: &Fixture, prefix: &str,
     let ours = unet.forward(
         fixture.tensor(&name("sample"), &cpu()),
         fixture.int_tensor(&name("timesteps"), &cpu()),
-        &fixture.tensor(&name("encoder_hidden_states"), &cpu()),
+        &fixture.conditioning(&name("encoder_hidden_states"), &cpu()),
         &LoraStack::none(),
     );
     let theirs = fixture.tensor(&name("noise_pred"), &cpu());

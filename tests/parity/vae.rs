@@ -1,6 +1,6 @@
 //! `AutoencoderKl` beside diffusers' `AutoencoderKL`.
 
-use mimeo_checkpoint::Folder;
+use mimeo_checkpoint::Checkpoint;
 use mimeo_image::{LatentMask, decode, decode_mask};
 
 use crate::support::close::{Tolerance, assert_close, assert_values_close};
@@ -12,7 +12,7 @@ use crate::support::test;
 /// one.
 const TOLERANCE: Tolerance = Tolerance::abs(1.4e-5);
 
-fn assert_there_and_back(folder: &dyn Folder, file: &'static str) {
+fn assert_there_and_back(folder: &dyn Checkpoint, file: &'static str) {
     let (config, vae) = vae(folder);
     let fixture = Fixture::read(file);
     let name = |part: &str| format!("{part} of {file}");

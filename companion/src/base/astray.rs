@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mimeo_checkpoint::{
-    Architecture, CheckpointError, DiskFile, Family, LoraFile, SafetensorsFile, printable,
+    CheckpointError, DiskFile, Family, LoraFile, SafetensorsFile, Untrainable, printable,
 };
 
 use crate::exit::BadInput;
@@ -118,16 +118,16 @@ async fn sentence(path: &Path) -> Result<String, CheckpointError> {
         return Ok("this is a LoRA, not a base; choose a diffusers folder".to_owned());
     }
     Ok(match Family::of_file(&file).await {
-        Ok(family) if family.is_inpainting() => other("an inpainting model in a single file"),
-        Ok(family) => {
-            let title = family.architecture.title();
-            match family.architecture {
-                Architecture::Sd1 | Architecture::Sd1Like => format!(
+        Ok(family) => match family.check_trainable() {
+            Ok(()) => {
+                let title = family.architecture.title();
+                format!(
                     "this is a single file ({title}), and {FOLDERS}; convert it ({CONVERSION}) and give that folder"
-                ),
-                _ => other(title),
+                )
             }
-        }
+            Err(Untrainable::Inpainting) => other("an inpainting model in a single file"),
+            Err(Untrainable::Architecture(architecture)) => other(architecture.title()),
+        },
         Err(CheckpointError::UnknownFamily { found, .. }) => other(&found),
         Err(_unreadable) => other("a damaged .safetensors file"),
     })

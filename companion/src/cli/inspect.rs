@@ -106,7 +106,7 @@ impl Inspect {
 }
 
 async fn look_at_folder(path: &Path) -> anyhow::Result<Findings> {
-    let family = Family::of_folder(&DiskFolder::new(path)?).await?;
+    let family = Family::of(&DiskFolder::new(path)?).await?;
     Ok(Findings {
         file: path.display().to_string(),
         kind: checkpoint(family, None),

@@ -4,18 +4,15 @@
 //! Stable Diffusion 1, 1024 for 2, 2048 for XL), input channels of the first convolution (9 for
 //! inpainting), and marker tensors for velocity prediction (ComfyUI's `supported_models.py`).
 
-mod config;
-mod pipeline;
 mod tensors;
 
+use std::fmt;
+
 use crate::{
-    CheckpointError, Folder, LoraFile, SafetensorsFile, folder::read_json, names::UnetLayout,
+    Checkpoint, CheckpointError, Component, LoraFile, SafetensorsFile,
+    config::{ConfigError, PredictionType, SchedulerConfig, UNetConfig},
+    names::UnetLayout,
 };
-
-use config::{SchedulerConfig, UnetConfig};
-
-/// A diffusers configuration is about 2 KB.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// The kind of model that a checkpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,13 +43,22 @@ impl Architecture {
     }
 }
 
-/// What the noise prediction of a model means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PredictionType {
-    /// It predicts the noise.
-    Epsilon,
-    /// It predicts the velocity.
-    VPrediction,
+/// Why Mimeo does not train on a model, told by what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untrainable {
+    /// Its UNet also takes a masked picture and its mask.
+    Inpainting,
+    /// It is built in another way.
+    Architecture(Architecture),
+}
+
+impl fmt::Display for Untrainable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Inpainting => "an inpainting model",
+            Self::Architecture(architecture) => architecture.title(),
+        })
+    }
 }
 
 /// What is known about a checkpoint before any of its weights is loaded.
@@ -71,34 +77,38 @@ pub struct Family {
 }
 
 impl Family {
-    /// Looks at a diffusers folder: `unet/config.json` and `scheduler/scheduler_config.json`.
+    /// Looks at the configurations of UNet and scheduler.
     ///
     /// # Errors
-    /// If they are missing or cannot be understood, or describe no Stable Diffusion. Of a model that
-    /// has no UNet at all, the pipeline in `model_index.json` is named.
-    pub async fn of_folder(folder: &dyn Folder) -> Result<Self, CheckpointError> {
-        let unet: UnetConfig = match read_config(folder, UNET_CONFIG).await {
-            Err(missing @ CheckpointError::MissingFile { .. }) => {
-                let found = pipeline::without_unet(folder).await.ok_or(missing)?;
-                let file = folder.name();
-                return Err(CheckpointError::UnknownFamily { found, file });
-            }
-            unet => unet?,
-        };
-        let scheduler: SchedulerConfig =
-            read_config(folder, "scheduler/scheduler_config.json").await?;
-        let from_configs = || {
-            Ok(Self {
-                architecture: unet.shape()?.architecture()?,
-                context_width: unet.context_width()?,
-                in_channels: unet.in_channels,
-                prediction_type: scheduler.prediction_type()?,
-                zero_terminal_snr: scheduler.rescale_betas_zero_snr.unwrap_or(false),
-            })
-        };
-        from_configs().map_err(|found| CheckpointError::UnknownFamily {
+    /// If they are missing or cannot be understood, or describe no Stable Diffusion.
+    pub async fn of(checkpoint: &dyn Checkpoint) -> Result<Self, CheckpointError> {
+        let unet = checkpoint.config(Component::Unet).await?;
+        let scheduler = checkpoint.config(Component::Scheduler).await?;
+        let not_known = |error| not_known(error, checkpoint);
+        let unet = UNetConfig::of_any_family(&unet).map_err(not_known)?;
+        let scheduler = SchedulerConfig::of_any_family(&scheduler).map_err(not_known)?;
+        Self::of_configs(&unet, &scheduler).map_err(|found| CheckpointError::UnknownFamily {
             found,
-            file: folder.name(),
+            file: checkpoint.name(),
+        })
+    }
+
+    fn of_configs(unet: &UNetConfig, scheduler: &SchedulerConfig) -> Result<Self, String> {
+        let base_channels = unet.block_out_channels.first();
+        let context_width = unet.context_width().ok_or_else(|| {
+            "a UNet whose blocks take text embeddings of different widths".to_owned()
+        })?;
+        let shape = UnetShape {
+            base_channels: *base_channels.ok_or_else(|| "a UNet without blocks".to_owned())?,
+            context_width,
+            added_conditioning: unet.has_added_conditioning(),
+        };
+        Ok(Self {
+            architecture: shape.architecture()?,
+            context_width,
+            in_channels: unet.in_channels,
+            prediction_type: scheduler.prediction_type,
+            zero_terminal_snr: scheduler.has_zero_terminal_snr(),
         })
     }
 
@@ -115,20 +125,34 @@ impl Family {
     pub fn is_inpainting(&self) -> bool {
         self.in_channels == 9
     }
+
+    /// Whether Mimeo trains on models of this kind. Nothing else decides it; what of their settings
+    /// is computed is in the tables of [`config::fields`](crate::config::fields).
+    ///
+    /// # Errors
+    /// What the model is instead.
+    pub fn check_trainable(&self) -> Result<(), Untrainable> {
+        match self.architecture {
+            _ if self.is_inpainting() => Err(Untrainable::Inpainting),
+            Architecture::Sd1 | Architecture::Sd1Like => Ok(()),
+            other => Err(Untrainable::Architecture(other)),
+        }
+    }
 }
 
-/// The block structure of the UNet in a diffusers folder, from which its key names follow.
+/// The block structure of a checkpoint's UNet, from which ldm's names follow.
 ///
 /// # Errors
-/// If `unet/config.json` is missing or cannot be understood, or has blocks that Stable Diffusion
-/// does not have.
-pub async fn unet_layout(folder: &dyn Folder) -> Result<UnetLayout, CheckpointError> {
-    let config: UnetConfig = read_config(folder, UNET_CONFIG).await?;
+/// If its configuration is missing or cannot be understood, or has blocks that Stable Diffusion does
+/// not have.
+pub async fn unet_layout(checkpoint: &dyn Checkpoint) -> Result<UnetLayout, CheckpointError> {
+    let json = checkpoint.config(Component::Unet).await?;
+    let config = UNetConfig::of_any_family(&json).map_err(|error| not_known(error, checkpoint))?;
     config
         .layout()
         .map_err(|found| CheckpointError::UnknownFamily {
             found,
-            file: folder.name(),
+            file: checkpoint.name(),
         })
 }
 
@@ -153,17 +177,18 @@ pub fn lora_architecture(lora: &LoraFile) -> Option<Architecture> {
     }
 }
 
-const UNET_CONFIG: &str = "unet/config.json";
-
-async fn read_config<T: serde::de::DeserializeOwned>(
-    folder: &dyn Folder,
-    path: &str,
-) -> Result<T, CheckpointError> {
-    let text = read_json(folder, path, MAX_CONFIG_BYTES).await?;
-    serde_json::from_str(&text).map_err(|error| CheckpointError::BadConfig {
-        reason: crate::text::printable(&error.to_string(), 200),
-        file: format!("{}/{path}", folder.name()),
-    })
+/// Why a configuration tells no family.
+fn not_known(error: ConfigError, checkpoint: &dyn Checkpoint) -> CheckpointError {
+    match error {
+        ConfigError::Unreadable { file, reason } => CheckpointError::BadConfig {
+            reason,
+            file: format!("{}/{file}", checkpoint.name()),
+        },
+        ConfigError::Unsupported { found, .. } => CheckpointError::UnknownFamily {
+            found: format!("a model that predicts {found}"),
+            file: checkpoint.name(),
+        },
+    }
 }
 
 /// The sizes that tell the kinds apart.

@@ -168,7 +168,7 @@ pub async fn read_text(
 ///
 /// # Errors
 /// As [`read_text`].
-pub async fn read_json(
+pub(crate) async fn read_json(
     folder: &dyn Folder,
     path: &str,
     max_bytes: u64,
@@ -182,7 +182,7 @@ pub async fn read_json(
 ///
 /// # Errors
 /// If it is there and cannot be opened.
-pub async fn has_file(folder: &dyn Folder, path: &str) -> Result<bool, CheckpointError> {
+async fn has_file(folder: &dyn Folder, path: &str) -> Result<bool, CheckpointError> {
     Ok(open_if_there(folder, path).await?.is_some())
 }
 
@@ -191,7 +191,7 @@ pub async fn has_file(folder: &dyn Folder, path: &str) -> Result<bool, Checkpoin
 ///
 /// # Errors
 /// If there are none, only pickles, or shards that do not hold what their index says.
-pub async fn open_weights(
+pub(crate) async fn open_weights(
     folder: &dyn Folder,
     component: &str,
 ) -> Result<Vec<SafetensorsFile>, CheckpointError> {
@@ -206,16 +206,11 @@ pub async fn open_weights(
     Ok(files)
 }
 
-/// The hash that identifies a base in a LoRA's metadata and in the cache of copiers.
-///
-/// It is the SHA-256, as 64 lower-case hex digits, of **all bytes of the UNet's weights file** that
-/// [`open_weights`] picks: header, metadata and tensors; of shards, one after the other. Text
-/// encoder, VAE, tokenizer and configuration are not part of it. So a folder saved again, or its
-/// fp16 twin, counts as another base, while the same file in another folder counts as the same.
+/// [`Checkpoint::hash`](crate::Checkpoint::hash): of the files that [`open_weights`] picks.
 ///
 /// # Errors
 /// If the file is missing or cannot be read.
-pub async fn base_hash(folder: &dyn Folder) -> Result<String, CheckpointError> {
+pub(crate) async fn base_hash(folder: &dyn Folder) -> Result<String, CheckpointError> {
     let (sources, _) = weight_sources(folder, "unet").await?;
     sha256_of_all(&sources).await
 }

@@ -6,7 +6,10 @@
 //! justifies. It reads no clock and has no randomness: the same input gives the same bytes.
 //!
 //! ```text
-//! Folder ──open──▶ AsyncReadAt ──SafetensorsFile::open──▶ names, shapes, metadata
+//! Checkpoint, of a Folder: config, weights
+//!          │ open
+//!          ▼
+//!     AsyncReadAt ──SafetensorsFile::open──▶ names, shapes, metadata
 //!                                        │                        │
 //!                                        ▼ read_f32               ▼ Family, UnetKeys
 //!                                      Array                 which model, which key
@@ -15,6 +18,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod array;
+mod checkpoint;
+pub mod config;
 pub mod error;
 pub mod family;
 pub mod folder;
@@ -28,8 +33,12 @@ mod stranger;
 mod text;
 
 pub use array::Array;
+pub use checkpoint::{Checkpoint, Component, ComponentWeights, WeightTensor};
+pub use config::{
+    ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
+};
 pub use error::{CheckpointError, LoraFileError, ModuleProblem};
-pub use family::{Architecture, Family, PredictionType};
+pub use family::{Architecture, Family, Untrainable};
 pub use folder::{DiskFolder, EmbeddedFolder, Folder};
 pub use lora_file::{
     AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, Precision, Remarks,

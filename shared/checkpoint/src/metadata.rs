@@ -17,7 +17,7 @@ pub const SCORES: &str = "mimeo.scores";
 pub const PAIR: &str = "mimeo.pair";
 /// A small picture of what it does, as the `data:` address of a JPEG.
 pub const THUMBNAIL: &str = "modelspec.thumbnail";
-/// What identifies the base: see [`crate::folder::base_hash`].
+/// What identifies the base: see [`crate::Checkpoint::hash`].
 pub const BASE_HASH: &str = "mimeo.base_hash";
 /// The version of Mimeo that wrote the file.
 pub const VERSION: &str = "mimeo.version";
@@ -70,7 +70,7 @@ pub struct TrainingMetadata {
     pub pair: Option<String>,
     /// A small picture of what it does, as a `data:` address; see [`THUMBNAIL`].
     pub thumbnail: Option<String>,
-    /// What identifies the base: see [`crate::folder::base_hash`].
+    /// What identifies the base: see [`crate::Checkpoint::hash`].
     pub base_hash: String,
     /// The version of Mimeo.
     pub version: String,

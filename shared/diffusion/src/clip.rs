@@ -4,8 +4,8 @@ use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::module::{attention, embedding};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Int, Tensor, TensorData};
+use mimeo_checkpoint::config::{HiddenAct, TextEncoderConfig};
 
-use crate::config::{HiddenAct, TextEncoderConfig};
 use crate::layers::{Bias, LayerNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
 

@@ -1,6 +1,7 @@
 //! The frozen layers that the models are made of, with their weights under PyTorch's names.
 
 use burn::tensor::Tensor;
+use mimeo_checkpoint::Component;
 use mimeo_lora::{LoraStack, TargetId, TargetKind, Targets};
 
 use crate::load::{LoadError, Weights};
@@ -75,7 +76,7 @@ impl Linear {
     }
 }
 
-/// A [`Linear`] that a LoRA can change.
+/// A [`Linear`] of the UNet that a LoRA can change.
 #[derive(Debug, Clone)]
 pub struct LoraLinear {
     linear: Linear,
@@ -85,17 +86,16 @@ pub struct LoraLinear {
 impl LoraLinear {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
-        kind: TargetKind,
-        io: [usize; 2],
+        targets: &Targets,
         bias: Bias,
     ) -> Result<Self, LoadError> {
-        let target = weights.target(targets, kind, io);
-        let linear = match kind {
+        let (id, target) = weights.target(targets, Component::Unet)?;
+        let io = [target.in_features, target.out_features];
+        let linear = match target.kind {
             TargetKind::Linear => Linear::load(weights, io, bias)?,
-            TargetKind::Conv1x1 => Linear::load_conv1x1(weights, io, bias)?,
+            TargetKind::Conv => Linear::load_conv1x1(weights, io, bias)?,
         };
-        Ok(Self { linear, target })
+        Ok(Self { linear, target: id })
     }
 
     /// - `x`: `[.., in]`; answer: `[.., out]`

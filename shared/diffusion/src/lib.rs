@@ -6,7 +6,7 @@
 //! frozen; what can be trained is a `mimeo-lora` network beside them.
 
 pub mod clip;
-pub mod config;
+pub mod conditioning;
 pub mod emphasis;
 pub mod layers;
 pub mod load;
@@ -14,16 +14,19 @@ pub mod ops;
 pub mod sampler;
 pub mod schedule;
 pub mod tokenizer;
+pub mod tuning;
 pub mod unet;
 pub mod vae;
 
 pub use clip::ClipTextModel;
-pub use config::{
-    ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
-};
+pub use conditioning::Conditioning;
+// What a schedule says of its model.
+pub use mimeo_checkpoint::PredictionType;
+
 pub use load::{LoadError, WeightFormat, WeightMap, Weights};
 pub use sampler::{Ddim, Euler, Guidance};
 pub use schedule::NoiseSchedule;
 pub use tokenizer::Tokenizer;
+pub use tuning::Tuning;
 pub use unet::UNet2DConditionModel;
 pub use vae::AutoencoderKl;

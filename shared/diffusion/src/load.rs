@@ -1,14 +1,16 @@
 //! From a checkpoint's tensors to modules.
 //!
-//! A component's file is streamed tensor by tensor into a [`WeightMap`]; the modules then take
+//! A component's weights are streamed tensor by tensor into a [`WeightMap`]; the modules then take
 //! what they need by key, checking shapes, so that a wrong file is refused with the first key
 //! that does not fit.
 
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mimeo_checkpoint::{Array, CheckpointError, Dtype, SafetensorsFile, TensorEntry};
-use mimeo_lora::{Target, TargetId, TargetKind, Targets};
+use mimeo_checkpoint::{Array, CheckpointError, Component, ComponentWeights, Dtype, TensorEntry};
+use mimeo_lora::{Target, TargetId, Targets};
+
+use crate::tuning::Tuning;
 
 /// Weights that do not make the model they should.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,14 @@ pub enum LoadError {
         found: Vec<usize>,
         /// Shape that the configuration calls for.
         expected: Vec<usize>,
+    },
+    /// A module that a LoRA could change and the list of those does not name.
+    #[error(
+        "the module {path} is missing from the list of those that a LoRA can change, a mistake of Mimeo's. Report it with the base's unet/config.json."
+    )]
+    NoTarget {
+        /// Its path.
+        path: String,
     },
     /// The file itself could not be read, or one of its tensors is of no use.
     #[error(transparent)]
@@ -58,12 +68,11 @@ pub enum WeightFormat {
 impl WeightFormat {
     /// The format of the UNet, by far the largest component, on a device.
     ///
-    /// A CPU would widen every weight in every pass to save memory that it has; and a GPU whose
-    /// shaders know no f16 (WebGPU without `shader-f16`) cannot read them at all. Whether they do is
-    /// asked of the open device, so a GPU that nothing has used yet is opened.
+    /// A GPU whose shaders know no f16 (WebGPU without `shader-f16`) cannot read them at all. Whether
+    /// they do is asked of the open device, so a GPU that nothing has used yet is opened.
     #[must_use]
     pub fn of_unet(device: &Device) -> Self {
-        if *device != Device::flex() && device.supports_dtype(DType::F16) {
+        if Tuning::of(device).keeps_halves && device.supports_dtype(DType::F16) {
             Self::HalfAsStored
         } else {
             Self::Single
@@ -77,7 +86,7 @@ impl WeightFormat {
     }
 }
 
-/// The tensors of one component's files, on the device, by key.
+/// The tensors of one component, on the device, by key.
 #[derive(Debug, Default)]
 pub struct WeightMap {
     tensors: HashMap<String, Result<Loaded, CheckpointError>>,
@@ -91,58 +100,45 @@ struct Loaded {
 }
 
 impl WeightMap {
-    /// Streams every tensor of a file to the device, one at a time.
+    /// Streams every tensor of a component to the device, one at a time.
     ///
     /// A tensor that no module could compute with (quantised, or holding NaN) is refused when a
     /// module takes it, so that what nobody takes harms nobody: `position_ids` are integers.
     ///
     /// # Errors
-    /// [`LoadError::File`] when the file cannot be read.
+    /// [`LoadError::File`] when a file cannot be read.
     pub async fn read(
-        file: &SafetensorsFile,
+        weights: &ComponentWeights,
         device: &Device,
         format: WeightFormat,
     ) -> Result<Self, LoadError> {
-        let mut weights = Self::default();
-        weights.add(file, device, format).await?;
-        Ok(weights)
-    }
-
-    /// Streams the tensors of another shard to the device.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub async fn add(
-        &mut self,
-        file: &SafetensorsFile,
-        device: &Device,
-        format: WeightFormat,
-    ) -> Result<(), LoadError> {
-        for (key, entry) in file.tensors() {
-            let loaded = if !is_float(entry.dtype) {
-                Err(file.wrong_dtype(key, entry.dtype))
-            } else if format.is_half(entry) {
-                let data = file.read_f16(key).await?;
+        let mut map = Self::default();
+        for found in weights.tensors() {
+            let loaded = if !is_float(found.entry.dtype) {
+                Err(found.wrong_dtype())
+            } else if format.is_half(found.entry) {
+                let data = found.read_f16().await?;
                 let count = data.len();
-                file.require_finite(key, &data).map(|()| {
+                found.require_finite(&data).map(|()| {
                     // Without the type it would become the device's default, f32.
                     let data = TensorData::new(data, [count]);
                     Tensor::from_data(data, (device, DType::F16))
                 })
             } else {
-                let Array { data, .. } = file.read_f32(key).await?;
+                let Array { data, .. } = found.read_f32().await?;
                 let count = data.len();
-                file.require_finite(key, &data)
+                found
+                    .require_finite(&data)
                     .map(|()| Tensor::from_data(TensorData::new(data, [count]), device))
             };
-            let shape = entry.shape.clone();
+            let shape = found.entry.shape.clone();
             let loaded = loaded.map(|tensor| Loaded { shape, tensor });
-            self.tensors.insert(key.clone(), loaded);
+            map.tensors.insert(found.name.to_owned(), loaded);
         }
-        Ok(())
+        Ok(map)
     }
 
-    /// The root of the file's keys.
+    /// The root of the keys.
     pub fn root(&mut self) -> Weights<'_> {
         Weights {
             map: self,
@@ -212,16 +208,19 @@ impl Weights<'_> {
         Ok(loaded.tensor.reshape(shape))
     }
 
-    /// Registers the module at this place as one that a LoRA can change.
-    #[must_use]
-    pub fn target(&self, targets: &mut Targets, kind: TargetKind, io: [usize; 2]) -> TargetId {
-        let [in_features, out_features] = io;
-        targets.register(Target {
+    /// The target that the module at this place is.
+    ///
+    /// # Errors
+    /// [`LoadError::NoTarget`].
+    pub fn target<'a>(
+        &self,
+        targets: &'a Targets,
+        component: Component,
+    ) -> Result<(TargetId, &'a Target), LoadError> {
+        let missing = || LoadError::NoTarget {
             path: self.prefix.clone(),
-            kind,
-            in_features,
-            out_features,
-        })
+        };
+        targets.find(component, &self.prefix).ok_or_else(missing)
     }
 
     fn path(&self, name: impl std::fmt::Display) -> String {

@@ -4,13 +4,14 @@
 //!
 //! Each is a Burn backend extension: a trait with a portable body made of the backend's own
 //! operations, the CPU's own kernels (`ops/cpu`), and a hand-written backward pass for the autodiff
-//! wrapper.
+//! wrapper (`ops/recorded`).
 
 mod attention;
 mod cpu;
 mod frozen;
 mod gate;
 mod norm;
+mod recorded;
 
 pub use attention::scaled_dot_product_attention;
 pub use frozen::{frozen_conv2d, frozen_linear};
@@ -19,6 +20,8 @@ pub use norm::{Activation, group_norm, layer_norm};
 
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn::tensor::Shape;
+
+use recorded::recorded;
 
 /// `tensor` in another shape of the same size.
 fn reshape<B: Backend, const D: usize>(

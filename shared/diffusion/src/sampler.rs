@@ -1,9 +1,10 @@
 //! Samplers: from noise to a latent and, for DDIM, back.
 
 use burn::tensor::Tensor;
+use mimeo_checkpoint::config::{PredictionType, TimestepSpacing};
 use mimeo_lora::LoraStack;
 
-use crate::config::{PredictionType, TimestepSpacing};
+use crate::conditioning::Conditioning;
 use crate::schedule::NoiseSchedule;
 use crate::unet::UNet2DConditionModel;
 
@@ -147,16 +148,26 @@ impl<'a> Euler<'a> {
 /// Classifier-free guidance (arXiv 2207.12598): what the prompt adds, exaggerated.
 #[derive(Debug, Clone)]
 pub struct Guidance {
-    /// The prompts: `[batch, tokens, width]`.
-    pub conditional: Tensor<3>,
-    /// The empty prompt, or what to keep away from: `[1, tokens, width]`, with as many tokens as it
+    /// The prompts of the whole batch.
+    pub conditional: Conditioning,
+    /// The empty prompt, or what to keep away from: one for all pictures, with as many tokens as it
     /// has.
-    pub unconditional: Tensor<3>,
+    pub unconditional: Conditioning,
     /// 1 asks for the prompt alone, at half the cost.
     pub scale: f64,
 }
 
 impl Guidance {
+    /// By the prompts alone.
+    #[must_use]
+    pub fn unguided(prompts: Conditioning) -> Self {
+        Self {
+            conditional: prompts.clone(),
+            unconditional: prompts,
+            scale: 1.0,
+        }
+    }
+
     /// The model's answer for `sample` at `timestep`, guided.
     ///
     /// - `sample`: `[batch, channels, height, width]`
@@ -172,11 +183,10 @@ impl Guidance {
         if self.scale == 1.0 {
             return unet.forward_in_tasks(&sample, timestep, &self.conditional, lora);
         }
-        let [_, tokens, width] = self.unconditional.dims();
-        let negative = self.unconditional.clone().expand([batch, tokens, width]);
-        let [_, positive_tokens, _] = self.conditional.dims();
-        let (unconditional, conditional) = if tokens == positive_tokens {
-            let both = Tensor::cat(vec![negative, self.conditional.clone()], 0);
+        let negative = self.unconditional.repeat(batch);
+        let is_one_length = negative.tokens() == self.conditional.tokens();
+        let (unconditional, conditional) = if is_one_length {
+            let both = Conditioning::cat(vec![negative, self.conditional.clone()]);
             let samples = Tensor::cat(vec![sample.clone(), sample], 0);
             let answer = unet.forward_in_tasks(&samples, timestep, &both, lora);
             (
@@ -186,7 +196,7 @@ impl Guidance {
         } else {
             // One after the other, as A1111 does by default: filled up to one length, the shorter
             // prompt would mean something else.
-            let ask = |states| unet.forward_in_tasks(&sample, timestep, states, lora);
+            let ask = |prompts| unet.forward_in_tasks(&sample, timestep, prompts, lora);
             (ask(&negative), ask(&self.conditional))
         };
         unconditional.clone() + (conditional - unconditional) * self.scale

@@ -4,9 +4,7 @@
 //! `s_t = √(1 - ᾱ_t)`, and the signal-to-noise ratio is `a_t²/s_t²`.
 
 use burn::tensor::{Tensor, TensorData};
-
-pub use crate::config::PredictionType;
-use crate::config::{SchedulerConfig, TimestepSpacing};
+use mimeo_checkpoint::config::{PredictionType, SchedulerConfig, TimestepSpacing};
 
 /// ᾱ of every timestep, and what the model predicts under it.
 #[derive(Debug, Clone)]

@@ -5,15 +5,42 @@ pub mod blocks;
 pub mod embeddings;
 pub mod resnet;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Int, Tensor, TensorData};
+use mimeo_checkpoint::config::UNetConfig;
 use mimeo_lora::{LoraStack, Targets};
 use rayon::prelude::*;
 
-use crate::config::{DownBlockType, UNetConfig, UpBlockType};
+use crate::conditioning::Conditioning;
 use crate::layers::{Conv2d, GroupNorm};
 use crate::load::{LoadError, WeightMap};
+use crate::tuning::Tuning;
+use attention::TransformerShape;
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
 use embeddings::{TimestepEmbedding, Timesteps};
+
+/// The modules of the UNet that a configuration describes which a LoRA can change: every linear and
+/// 1×1 convolution of its transformers (kohya's `lierla` set).
+#[must_use]
+pub fn targets(config: &UNetConfig) -> Targets {
+    let mut targets = Targets::default();
+    let (levels, layers) = (config.block_out_channels.len(), config.layers_per_block());
+    let mut add = |path: String, shape: TransformerShape| shape.add_targets(&path, &mut targets);
+    for level in (0..levels).filter(|level| config.attends_down(*level)) {
+        for layer in 0..layers {
+            let path = format!("down_blocks.{level}.attentions.{layer}");
+            add(path, TransformerShape::of_level(config, level));
+        }
+    }
+    let path = "mid_block.attentions.0".to_owned();
+    add(path, TransformerShape::of_middle(config));
+    for block in (0..levels).filter(|block| config.attends_up(*block)) {
+        for layer in 0..=layers {
+            let path = format!("up_blocks.{block}.attentions.{layer}");
+            add(path, TransformerShape::of_level(config, levels - 1 - block));
+        }
+    }
+    targets
+}
 
 /// The noise prediction model.
 #[derive(Debug)]
@@ -44,46 +71,42 @@ impl UNet2DConditionModel {
     /// # Errors
     /// [`LoadError`] when a tensor is missing or has another shape.
     pub fn load(config: &UNetConfig, weights: &mut WeightMap) -> Result<Self, LoadError> {
-        let mut targets = Targets::default();
+        let targets = targets(config);
         let mut weights = weights.root();
         let channels = &config.block_out_channels;
         let levels = channels.len();
         let time_dim = config.time_embed_dim();
 
         let mut down_blocks = Vec::with_capacity(levels);
-        for (level, kind) in config.down_block_types.iter().enumerate() {
+        for level in 0..levels {
             let shape = BlockShape {
                 config,
                 level,
                 in_channels: channels[level.saturating_sub(1)],
                 out_channels: channels[level],
-                attention: *kind == DownBlockType::CrossAttnDownBlock2D,
+                attention: config.attends_down(level),
                 resample: level + 1 < levels,
             };
             let mut weights = weights.at("down_blocks");
-            down_blocks.push(DownBlock::load(
-                &mut weights.at(level),
-                &mut targets,
-                &shape,
-            )?);
+            down_blocks.push(DownBlock::load(&mut weights.at(level), &targets, &shape)?);
         }
 
         let mid_block =
-            UNetMidBlock2DCrossAttn::load(&mut weights.at("mid_block"), &mut targets, config)?;
+            UNetMidBlock2DCrossAttn::load(&mut weights.at("mid_block"), &targets, config)?;
 
         let mut up_blocks = Vec::with_capacity(levels);
-        for (index, kind) in config.up_block_types.iter().enumerate() {
+        for index in 0..levels {
             let level = levels - 1 - index;
             let shape = BlockShape {
                 config,
                 level,
                 in_channels: channels[(level + 1).min(levels - 1)],
                 out_channels: channels[level],
-                attention: *kind == UpBlockType::CrossAttnUpBlock2D,
+                attention: config.attends_up(index),
                 resample: level > 0,
             };
             let mut weights = weights.at("up_blocks");
-            up_blocks.push(UpBlock::load(&mut weights.at(index), &mut targets, &shape)?);
+            up_blocks.push(UpBlock::load(&mut weights.at(index), &targets, &shape)?);
         }
 
         let (groups, eps) = (config.norm_num_groups, config.norm_eps);
@@ -117,26 +140,10 @@ impl UNet2DConditionModel {
         })
     }
 
-    /// The modules that a LoRA can change: every linear and 1×1 convolution of the transformers
-    /// (kohya's `lierla` set).
+    /// The modules that a LoRA can change, as [`targets`] lists them.
     #[must_use]
     pub const fn targets(&self) -> &Targets {
         &self.targets
-    }
-
-    /// How many rows of a batch are best given to one call.
-    ///
-    /// On a CPU every few rows are a task of their own: at small sizes a core does nearly twice as
-    /// much with its own part of the batch as it does helping with every single operation. The
-    /// number does not depend on how many cores there are, so neither does any rounding.
-    #[must_use]
-    pub fn rows_per_task(device: &Device) -> usize {
-        // One row would leave too little work between the operations' own cost.
-        if *device == Device::flex() {
-            2
-        } else {
-            usize::MAX
-        }
     }
 
     /// [`Self::forward`] for one timestep, on all cores of a CPU. For drawing: a training step
@@ -146,18 +153,18 @@ impl UNet2DConditionModel {
         &self,
         sample: &Tensor<4>,
         timestep: usize,
-        encoder_hidden_states: &Tensor<3>,
+        conditioning: &Conditioning,
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
         let ([rows, ..], device) = (sample.dims(), sample.device());
         let part = |start: usize, count: usize| {
             let timestep = TensorData::new(vec![timestep as i32; count], [count]);
             let timestep = Tensor::from_data(timestep, &device);
-            let context = encoder_hidden_states.clone().narrow(0, start, count);
+            let conditioning = conditioning.rows(start..start + count);
             let sample = sample.clone().narrow(0, start, count);
-            self.forward(sample, timestep, &context, lora)
+            self.forward(sample, timestep, &conditioning, lora)
         };
-        let rows_per_task = Self::rows_per_task(&device);
+        let rows_per_task = Tuning::of(&device).rows_per_task;
         if rows <= rows_per_task {
             return part(0, rows);
         }
@@ -175,16 +182,17 @@ impl UNet2DConditionModel {
     /// - `sample`: `[batch, channels, height, width]`, height and width multiples of
     ///   [`UNetConfig::latent_multiple`]
     /// - `timestep`: `[batch]`, 0..1000
-    /// - `encoder_hidden_states`: `[batch, tokens, cross_attention_dim]`
+    /// - `conditioning`: of as many pictures, `cross_attention_dim` wide
     /// - answer: like `sample`
     #[must_use]
     pub fn forward(
         &self,
         sample: Tensor<4>,
         timestep: Tensor<1, Int>,
-        encoder_hidden_states: &Tensor<3>,
+        conditioning: &Conditioning,
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
+        let encoder_hidden_states = &conditioning.hidden_states;
         // 1. time
         let temb = self
             .time_embedding

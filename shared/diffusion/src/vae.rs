@@ -1,8 +1,8 @@
 //! `AutoencoderKL`, diffusers `models/autoencoders/autoencoder_kl.py` and `vae.py`.
 
 use burn::tensor::Tensor;
+use mimeo_checkpoint::config::VaeConfig;
 
-use crate::config::VaeConfig;
 use crate::layers::{Bias, Conv2d, GroupNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
 use crate::ops::scaled_dot_product_attention;

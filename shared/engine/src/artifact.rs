@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::family::lora_architecture;
-use mimeo_checkpoint::names::{Component, unadapted_part};
+use mimeo_checkpoint::names::unadapted_part;
 use mimeo_checkpoint::{
-    Array, LeftOut, LoraFile, LoraFileError, LoraModule, PredictionType, TrainingMetadata,
-    printable,
+    Array, LeftOut, LoraFile, LoraFileError, LoraModule, TrainingMetadata, printable,
 };
 use mimeo_image::Rgb;
-use mimeo_lora::{LoraLayer, LoraNetwork, Target, TargetKind};
+use mimeo_lora::{LoraLayer, LoraNetwork, Target};
 use mimeo_protocol::{PairIds, Pass, Precision, Recipe, Scores};
 
 use crate::base::{Base, read_back};
@@ -159,24 +158,19 @@ pub async fn file_from_network(
         let Some(layer) = network.layer(id) else {
             continue;
         };
-        let rank = layer.rank();
-        let shape = |out: usize, input: usize| match target.kind {
-            TargetKind::Linear => vec![out, input],
-            TargetKind::Conv1x1 => vec![out, input, 1, 1],
-        };
+        let [down, up] = target.factor_shapes(layer.rank());
         let module = LoraModule {
             down: Array {
-                shape: shape(rank, target.in_features),
+                shape: down,
                 data: read_back(layer.down.clone().transpose()).await?,
             },
             up: Array {
-                shape: shape(target.out_features, rank),
+                shape: up,
                 data: read_back(layer.up.clone().transpose()).await?,
             },
             alpha: layer.alpha as f32,
         };
-        file.modules
-            .insert(Component::Unet.kohya_name(&target.path), module);
+        file.modules.insert(target.kohya_name(), module);
     }
     Ok(file)
 }
@@ -255,10 +249,7 @@ pub(crate) fn describe(
         max_steps: what.pass.steps.get(),
         learning_rate: what.pass.learning_rate.get(),
         optimizer: "AdamW".to_owned(),
-        prediction_type: match base.schedule.prediction_type() {
-            mimeo_diffusion::PredictionType::Epsilon => PredictionType::Epsilon,
-            mimeo_diffusion::PredictionType::VPrediction => PredictionType::VPrediction,
-        },
+        prediction_type: base.schedule.prediction_type(),
         resolution: what.size,
         timestep_range: (range.min(), range.max()),
         recipe: json(what.recipe),

@@ -1,14 +1,16 @@
 //! A loaded base checkpoint.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use mimeo_checkpoint::config::fields::{self, ConfigFile};
 use mimeo_checkpoint::family::unet_layout;
-use mimeo_checkpoint::folder::{base_hash, has_file, open_weights, read_json, read_text};
-use mimeo_checkpoint::names::{Component, ModuleNames, UnetKeys, UnetLayout};
-use mimeo_checkpoint::{Architecture, CheckpointError, Family, Folder, printable};
-use mimeo_diffusion::config::fields::{self, ConfigFile};
+use mimeo_checkpoint::names::{ModuleNames, UnetKeys, UnetLayout};
+use mimeo_checkpoint::{
+    Checkpoint, CheckpointError, Component, Family, SchedulerConfig, TextEncoderConfig, UNetConfig,
+    VaeConfig, printable,
+};
 use mimeo_diffusion::{
-    AutoencoderKl, ClipTextModel, NoiseSchedule, SchedulerConfig, TextEncoderConfig, Tokenizer,
-    UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat, WeightMap,
+    AutoencoderKl, ClipTextModel, NoiseSchedule, Tokenizer, UNet2DConditionModel, WeightFormat,
+    WeightMap,
 };
 use mimeo_image::Rgb;
 use mimeo_protocol::ModelSize;
@@ -17,10 +19,9 @@ use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
 use crate::runtime;
 
-pub(crate) const MAX_CONFIG_BYTES: u64 = 1 << 20;
-const MAX_VOCABULARY_BYTES: u64 = 16 << 20;
 /// The parts of a base that have weights.
-pub(crate) const COMPONENTS: [&str; 3] = ["unet", "vae", "text_encoder"];
+pub(crate) const COMPONENTS: [Component; 3] =
+    [Component::Unet, Component::Vae, Component::TextEncoder];
 /// Where the token that fills a prompt may be named; transformers believes the first one more.
 const PADDING_FILES: [&str; 2] = ["special_tokens_map.json", "tokenizer_config.json"];
 /// Beginnings of keys of a whole CLIP, of which Stable Diffusion takes the text's half before its
@@ -36,7 +37,7 @@ const SMALL_BELOW_CHANNELS: usize = 640;
 
 /// Every part of a checkpoint, on the device.
 pub struct Base {
-    /// The folder it came from.
+    /// What it came from.
     pub name: String,
     /// Identifies the base: SHA-256 of the UNet's weights file.
     pub hash: String,
@@ -58,12 +59,12 @@ pub struct Base {
 }
 
 impl Base {
-    /// Reads a diffusers folder onto the device.
+    /// Reads a checkpoint onto the device.
     ///
     /// # Errors
     /// [`EngineError`] when a part is missing, damaged or of an unsupported kind.
     pub async fn load(
-        folder: &dyn Folder,
+        checkpoint: &dyn Checkpoint,
         device: &Device,
         emit: &mut impl Emit,
     ) -> Result<Self, EngineError> {
@@ -77,41 +78,54 @@ impl Base {
             emit(Event::Progress { done: parts });
         };
 
-        let family = Family::of_folder(folder).await?;
-        check_supported(&family, folder)?;
-        let mut config = async |file: ConfigFile| read_config(folder, file, emit).await;
+        let family = Family::of(checkpoint).await?;
+        family
+            .check_trainable()
+            .map_err(|found| EngineError::UnsupportedFamily {
+                found,
+                folder: checkpoint.name(),
+            })?;
+        let mut config = async |file: ConfigFile| read_config(checkpoint, file, emit).await;
         let unet_config = UNetConfig::from_json(&config(fields::UNET).await?)?;
         let vae_config = VaeConfig::from_json(&config(fields::VAE).await?)?;
         let text_config = TextEncoderConfig::from_json(&config(fields::TEXT_ENCODER).await?)?;
         let scheduler = SchedulerConfig::from_json(&config(fields::SCHEDULER).await?)?;
         let schedule = NoiseSchedule::new(&scheduler);
 
-        let tokenizer = read_tokenizer(folder).await?;
+        let tokenizer = read_tokenizer(checkpoint).await?;
         let tokens = tokenizer.size();
-        check_parts(&unet_config, &vae_config, (&text_config, tokens), folder)?;
+        check_parts(
+            &unet_config,
+            &vae_config,
+            (&text_config, tokens),
+            checkpoint,
+        )?;
         loaded(&mut |event| emit.emit(event));
 
-        let mut weights =
-            read_weights(folder, "text_encoder", device, WeightFormat::Single).await?;
+        let single = WeightFormat::Single;
+        let text_encoder = checkpoint.weights(Component::TextEncoder).await?;
+        let mut weights = WeightMap::read(&text_encoder, device, single).await?;
         let text_encoder = ClipTextModel::load(&text_config, &mut weights)?;
         say_unused("text encoder", &weights, emit);
         loaded(&mut |event| emit.emit(event));
-        let mut weights = read_weights(folder, "vae", device, WeightFormat::Single).await?;
+        let vae = checkpoint.weights(Component::Vae).await?;
+        let mut weights = WeightMap::read(&vae, device, single).await?;
         let vae = AutoencoderKl::load(&vae_config, &mut weights)?;
         say_unused("VAE", &weights, emit);
         loaded(&mut |event| emit.emit(event));
         let format = WeightFormat::of_unet(device);
-        let mut weights = read_weights(folder, "unet", device, format).await?;
+        let unet = checkpoint.weights(Component::Unet).await?;
+        let mut weights = WeightMap::read(&unet, device, format).await?;
         let unet = UNet2DConditionModel::load(&unet_config, &mut weights)?;
         say_unused("UNet", &weights, emit);
         // A UNet whose blocks ldm could not number has diffusers' names only.
-        let layout = unet_layout(folder).await.ok();
+        let layout = unet_layout(checkpoint).await.ok();
         let module_names = module_names(&unet, layout.as_ref())?;
-        let hash = base_hash(folder).await?;
+        let hash = checkpoint.hash().await?;
         loaded(&mut |event| emit.emit(event));
 
         Ok(Self {
-            name: folder.name(),
+            name: checkpoint.name(),
             hash,
             family,
             unet,
@@ -214,16 +228,14 @@ pub struct Glance {
 ///
 /// # Errors
 /// [`EngineError`] when one of them is missing, damaged or of an unsupported kind.
-pub async fn glance(folder: &dyn Folder) -> Result<Glance, EngineError> {
-    let config = |file: ConfigFile| read_json(folder, file.path, MAX_CONFIG_BYTES);
+pub async fn glance(checkpoint: &dyn Checkpoint) -> Result<Glance, EngineError> {
+    let config = |file: ConfigFile| checkpoint.config(file.component);
     let unet = UNetConfig::from_json(&config(fields::UNET).await?)?;
     let vae = VaeConfig::from_json(&config(fields::VAE).await?)?;
     TextEncoderConfig::from_json(&config(fields::TEXT_ENCODER).await?)?;
     SchedulerConfig::from_json(&config(fields::SCHEDULER).await?)?;
     for component in COMPONENTS {
-        for file in open_weights(folder, component).await? {
-            file.refuse_quantised()?;
-        }
+        checkpoint.weights(component).await?.refuse_quantised()?;
     }
     Ok(Glance {
         size: model_size(&unet),
@@ -261,11 +273,11 @@ fn module_names(
 
 /// Reads a configuration, and says what of it is left aside.
 async fn read_config(
-    folder: &dyn Folder,
+    checkpoint: &dyn Checkpoint,
     file: ConfigFile,
     emit: &mut impl Emit,
 ) -> Result<String, EngineError> {
-    let json = read_json(folder, file.path, MAX_CONFIG_BYTES).await?;
+    let json = checkpoint.config(file.component).await?;
     if let Some(text) = file.note(&json) {
         emit.emit(Event::Note { text });
     }
@@ -277,23 +289,24 @@ async fn read_config(
 ///
 /// # Errors
 /// [`EngineError`] when they are missing or not CLIP's.
-pub async fn read_tokenizer(folder: &dyn Folder) -> Result<Tokenizer, EngineError> {
-    const WHOLE: &str = "tokenizer/tokenizer.json";
-    const ADDED: &str = "tokenizer/added_tokens.json";
-    let read = |path| read_text(folder, path, MAX_VOCABULARY_BYTES);
-    let mut tokenizer = if has_file(folder, WHOLE).await? {
-        Tokenizer::from_json(&read(WHOLE).await?)?
-    } else {
-        let vocabulary = read("tokenizer/vocab.json").await?;
-        let mut tokenizer = Tokenizer::new(&vocabulary, &read("tokenizer/merges.txt").await?)?;
-        if has_file(folder, ADDED).await? {
-            tokenizer.add_tokens(&read(ADDED).await?)?;
+pub async fn read_tokenizer(checkpoint: &dyn Checkpoint) -> Result<Tokenizer, EngineError> {
+    let read = |name| checkpoint.tokenizer_file(name);
+    let mut tokenizer = match read("tokenizer.json").await {
+        Ok(whole) => Tokenizer::from_json(&whole)?,
+        Err(CheckpointError::MissingFile { .. }) => {
+            let vocabulary = read("vocab.json").await?;
+            let mut tokenizer = Tokenizer::new(&vocabulary, &read("merges.txt").await?)?;
+            match read("added_tokens.json").await {
+                Ok(added) => tokenizer.add_tokens(&added)?,
+                Err(CheckpointError::MissingFile { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            tokenizer
         }
-        tokenizer
+        Err(error) => return Err(error.into()),
     };
     for file in PADDING_FILES {
-        let path = format!("tokenizer/{file}");
-        match read_json(folder, &path, MAX_CONFIG_BYTES).await {
+        match read(file).await {
             Ok(json) => {
                 if tokenizer.pad_as_configured(file, &json)? {
                     break;
@@ -304,19 +317,6 @@ pub async fn read_tokenizer(folder: &dyn Folder) -> Result<Tokenizer, EngineErro
         }
     }
     Ok(tokenizer)
-}
-
-async fn read_weights(
-    folder: &dyn Folder,
-    component: &str,
-    device: &Device,
-    format: WeightFormat,
-) -> Result<WeightMap, EngineError> {
-    let mut weights = WeightMap::default();
-    for file in open_weights(folder, component).await? {
-        weights.add(&file, device, format).await?;
-    }
-    Ok(weights)
 }
 
 /// Says what of the weights is left aside, as diffusers does.
@@ -332,28 +332,16 @@ fn say_unused(component: &str, weights: &WeightMap, emit: &mut impl Emit) {
     }
 }
 
-fn check_supported(family: &Family, folder: &dyn Folder) -> Result<(), EngineError> {
-    let found = match family.architecture {
-        _ if family.is_inpainting() => "an inpainting model".to_owned(),
-        Architecture::Sd1 | Architecture::Sd1Like => return Ok(()),
-        other => other.title().to_owned(),
-    };
-    Err(EngineError::UnsupportedFamily {
-        found,
-        folder: folder.name(),
-    })
-}
-
 /// A folder put together from two models would fail in the middle of the arithmetic.
 fn check_parts(
     unet: &UNetConfig,
     vae: &VaeConfig,
     (text, tokens): (&TextEncoderConfig, usize),
-    folder: &dyn Folder,
+    checkpoint: &dyn Checkpoint,
 ) -> Result<(), EngineError> {
     let mixed = |what: String| EngineError::Mixed {
         what,
-        folder: folder.name(),
+        folder: checkpoint.name(),
     };
     if tokens > text.vocab_size {
         let known = text.vocab_size;
@@ -365,7 +353,7 @@ fn check_parts(
             "text encoder",
             text.hidden_size,
             "UNet's context",
-            unet.cross_attention_dim,
+            unet.cross_attention_dim(),
         ),
         (
             "VAE's latent",

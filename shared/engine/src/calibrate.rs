@@ -8,7 +8,7 @@
 //! less the change made elsewhere is largest.
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::{Ddim, Guidance};
+use mimeo_diffusion::{Conditioning, Ddim, Guidance};
 use mimeo_image::{Mask, Rgb, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::Recipe;
@@ -67,12 +67,8 @@ impl<'a> Calibration<'a> {
         tick: &mut impl FnMut(),
     ) -> Result<Self, EngineError> {
         let prompts = [&recipe.prompt; COUNT];
-        let prompts = Tensor::cat(base.encode_prompts(&prompts, recipe.prompt_syntax)?, 0);
-        let guidance = Guidance {
-            unconditional: prompts.clone(),
-            conditional: prompts,
-            scale: 1.0,
-        };
+        let prompts = base.encode_prompts(&prompts, recipe.prompt_syntax)?;
+        let guidance = Guidance::unguided(Conditioning::cat(prompts));
         let latent = base.encode_picture(original);
         let [_, channels, height, width] = latent.dims();
         let noise =

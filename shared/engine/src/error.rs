@@ -1,8 +1,8 @@
 //! Why a job cannot be done.
 
-use mimeo_checkpoint::{CheckpointError, LoraFileError};
+use mimeo_checkpoint::{CheckpointError, ConfigError, LoraFileError, Untrainable};
+use mimeo_diffusion::LoadError;
 use mimeo_diffusion::tokenizer::TokenizerError;
-use mimeo_diffusion::{ConfigError, LoadError};
 use mimeo_image::ImageError;
 use mimeo_protocol::InvalidRecipe;
 use mimeo_train::TrainError;
@@ -33,7 +33,7 @@ pub enum EngineError {
     )]
     UnsupportedFamily {
         /// What it is.
-        found: String,
+        found: Untrainable,
         /// The folder.
         folder: String,
     },

@@ -7,15 +7,13 @@
 //! attention keeps its inputs and not its scores.
 
 use burn::tensor::Device;
-use mimeo_checkpoint::Folder;
-use mimeo_checkpoint::folder::{open_weights, read_json};
-use mimeo_checkpoint::names::Component;
+use mimeo_checkpoint::{Checkpoint, Component, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
-use mimeo_diffusion::{UNet2DConditionModel, UNetConfig, VaeConfig, WeightFormat};
+use mimeo_diffusion::{Tuning, WeightFormat, unet};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
-use crate::base::{COMPONENTS, MAX_CONFIG_BYTES, native_side, side_multiple};
+use crate::base::{COMPONENTS, native_side, side_multiple};
 use crate::error::EngineError;
 use crate::prompt::about_chunks;
 use crate::thumbnail;
@@ -100,11 +98,10 @@ impl BaseShape {
     ///
     /// # Errors
     /// [`EngineError`] when the base cannot be read.
-    pub async fn read(folder: &dyn Folder) -> Result<Self, EngineError> {
-        let config = |path| read_json(folder, path, MAX_CONFIG_BYTES);
+    pub async fn read(checkpoint: &dyn Checkpoint) -> Result<Self, EngineError> {
         let mut shape = Self {
-            unet: UNetConfig::from_json(&config("unet/config.json").await?)?,
-            vae: VaeConfig::from_json(&config("vae/config.json").await?)?,
+            unet: UNetConfig::from_json(&checkpoint.config(Component::Unet).await?)?,
+            vae: VaeConfig::from_json(&checkpoint.config(Component::Vae).await?)?,
             weights: 0,
             halves: 0,
             largest_weight: 0,
@@ -112,35 +109,26 @@ impl BaseShape {
             modules: 0,
             name_chars: 0,
         };
+        for (_, target) in unet::targets(&shape.unet).iter() {
+            shape.per_rank += (target.in_features + target.out_features) as u64;
+            shape.modules += 1;
+            shape.name_chars += target.kohya_name().len() as u64;
+        }
         for component in COMPONENTS {
-            for file in open_weights(folder, component).await? {
-                file.refuse_quantised()?;
-                for (name, entry) in file.tensors() {
-                    let numbers = entry.shape.iter().map(|side| *side as u64).product::<u64>();
-                    shape.weights += numbers;
-                    shape.largest_weight = shape.largest_weight.max(numbers);
-                    if component == "unet" {
-                        if WeightFormat::HalfAsStored.is_half(entry) {
-                            shape.halves += numbers;
-                        }
-                        shape.count_lora(name, &entry.shape);
-                    }
+            let weights = checkpoint.weights(component).await?;
+            weights.refuse_quantised()?;
+            for tensor in weights.tensors() {
+                let sides = tensor.entry.shape.iter();
+                let numbers = sides.map(|side| *side as u64).product::<u64>();
+                shape.weights += numbers;
+                shape.largest_weight = shape.largest_weight.max(numbers);
+                let may_be_half = component == Component::Unet;
+                if may_be_half && WeightFormat::HalfAsStored.is_half(tensor.entry) {
+                    shape.halves += numbers;
                 }
             }
         }
         Ok(shape)
-    }
-
-    /// Adds what a LoRA has for this weight of the UNet, if it adapts it.
-    fn count_lora(&mut self, name: &str, shape: &[usize]) {
-        let Some(path) = adapted_path(name) else {
-            return;
-        };
-        if let [output, input, ..] = shape {
-            self.per_rank += (*output + *input) as u64;
-            self.modules += 1;
-            self.name_chars += Component::Unet.kohya_name(path).len() as u64;
-        }
     }
 
     /// Estimates what a job takes.
@@ -231,7 +219,7 @@ impl BaseShape {
 
 /// Rows of a batch whose tensors are alive at once.
 fn rows_in_flight(batch: usize, device: &Device) -> usize {
-    let per_task = UNet2DConditionModel::rows_per_task(device);
+    let per_task = Tuning::of(device).rows_per_task;
     if per_task >= batch {
         return batch;
     }
@@ -245,12 +233,12 @@ fn rows_in_flight(batch: usize, device: &Device) -> usize {
 /// - `tokens`: of the prompt beyond its first chunk
 fn kept_per_row(config: &UNetConfig, (rows, columns): (u64, u64), tokens: u64) -> u64 {
     let levels = config.block_out_channels.len();
-    let layers = config.layers_per_block as u64;
+    let layers = config.layers_per_block() as u64;
     let mut kept = 0;
     for (level, channels) in config.block_out_channels.iter().enumerate() {
         let size = *channels as u64 * (rows >> level).max(1) * (columns >> level).max(1);
         let depth = config.transformer_layers_per_block.of(level) as u64;
-        let attends = config.attends(level);
+        let attends = config.attends_down(level);
         // Down, up (with one more), and the middle below the last level.
         let (mut resnets, mut transformers) = (2 * layers + 1, 0);
         if attends {
@@ -264,25 +252,6 @@ fn kept_per_row(config: &UNetConfig, (rows, columns): (u64, u64), tokens: u64) -
         kept += *channels as u64 * tokens * transformers * PER_TOKEN;
     }
     kept
-}
-
-/// The module of a UNet's weight, if a LoRA adapts it.
-fn adapted_path(weight: &str) -> Option<&str> {
-    const PROJECTIONS: [&str; 8] = [
-        "to_q",
-        "to_k",
-        "to_v",
-        "to_out.0",
-        "ff.net.0.proj",
-        "ff.net.2",
-        "proj_in",
-        "proj_out",
-    ];
-    let path = weight.strip_suffix(".weight")?;
-    PROJECTIONS
-        .iter()
-        .any(|projection| path.ends_with(projection))
-        .then_some(path)
 }
 
 #[cfg(test)]
@@ -328,19 +297,22 @@ mod tests {
 
     #[test]
     fn only_adapted_weights_count() {
-        for (weight, path) in [
+        let targets = unet::targets(&shape().unet);
+        for (path, is_adapted) in [
             (
-                "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight",
-                Some("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"),
+                "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q",
+                true,
             ),
-            (
-                "mid_block.attentions.0.proj_in.weight",
-                Some("mid_block.attentions.0.proj_in"),
-            ),
-            ("mid_block.attentions.0.proj_in.bias", None),
-            ("down_blocks.0.resnets.0.conv1.weight", None),
+            ("mid_block.attentions.0.proj_in", true),
+            ("mid_block.attentions.0.norm", false),
+            ("down_blocks.0.resnets.0.conv1", false),
         ] {
-            assert_eq!(adapted_path(weight), path, "{weight}");
+            let found = targets.find(Component::Unet, path);
+            assert_eq!(found.is_some(), is_adapted, "{path}");
         }
+        let base = bundled::base();
+        assert_eq!(base.unet.targets(), &targets, "those of the loaded model");
+        let shape = shape();
+        assert_eq!(shape.modules, targets.len() as u64, "no other module");
     }
 }

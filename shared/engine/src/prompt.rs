@@ -1,6 +1,7 @@
 //! From prompts to what the model is conditioned on.
 
 use burn::tensor::{Tensor, TensorData};
+use mimeo_diffusion::Conditioning;
 use mimeo_diffusion::emphasis::{from_the_empty_prompt, keeping_the_mean};
 use mimeo_diffusion::tokenizer::{MAX_TOKENS, TokenizerError};
 use mimeo_prompt::{CHUNK, Chunk, Piece, chunks, read};
@@ -31,8 +32,8 @@ impl Read {
 }
 
 impl Base {
-    /// What the model is conditioned on under each prompt: `[1, tokens, width]`, with 77 tokens for
-    /// every chunk of 75.
+    /// What the model is conditioned on under each prompt: of one picture, with 77 tokens for every
+    /// chunk of 75.
     ///
     /// # Errors
     /// [`EngineError::Tokenizer`] when the vocabulary cannot spell a prompt,
@@ -41,7 +42,7 @@ impl Base {
         &self,
         prompts: &[S],
         syntax: PromptSyntax,
-    ) -> Result<Vec<Tensor<3>>, EngineError> {
+    ) -> Result<Vec<Conditioning>, EngineError> {
         let read = prompts
             .iter()
             .map(|prompt| self.read_prompt(prompt.as_ref(), syntax))
@@ -59,7 +60,7 @@ impl Base {
             let count = read.chunks.len();
             let states = hidden_states.clone().narrow(0, first, count);
             first += count;
-            states.reshape([1, count * tokens, width])
+            states.reshape([1, count * tokens, width]).into()
         });
         Ok(states.collect())
     }
@@ -72,9 +73,9 @@ impl Base {
         &self,
         prompt: &str,
         syntax: PromptSyntax,
-    ) -> Result<Tensor<3>, EngineError> {
+    ) -> Result<Conditioning, EngineError> {
         // One prompt, one answer.
-        Ok(Tensor::cat(self.encode_prompts(&[prompt], syntax)?, 0))
+        Ok(Conditioning::cat(self.encode_prompts(&[prompt], syntax)?))
     }
 
     /// Whether a prompt can be read.
@@ -244,8 +245,8 @@ mod tests {
     use crate::bundled;
     use crate::runtime::block_on;
 
-    fn numbers(states: &Tensor<3>) -> Vec<f32> {
-        block_on(read_back(states.clone())).expect("f32")
+    fn numbers(conditioning: &Conditioning) -> Vec<f32> {
+        block_on(read_back(conditioning.hidden_states.clone())).expect("f32")
     }
 
     #[test]
@@ -285,7 +286,11 @@ mod tests {
             ),
         ] {
             let states = base.encode_prompt(prompt, syntax).expect("it can be read");
-            assert_eq!(states.dims(), [1, tokens, 64], "{prompt} as {syntax:?}");
+            assert_eq!(
+                states.hidden_states.dims(),
+                [1, tokens, 64],
+                "{prompt} as {syntax:?}"
+            );
             let notes = base.prompt_notes(prompt, syntax).expect("it can be read");
             assert_eq!(
                 notes.len(),
@@ -313,7 +318,8 @@ mod tests {
                 .expect("they can be read");
             for (prompt, states) in prompts.iter().zip(&together) {
                 let alone = base.encode_prompt(prompt, syntax).expect("it can be read");
-                assert_eq!(states.dims(), alone.dims(), "{prompt} as {syntax:?}");
+                let [dims, alone_dims] = [states, &alone].map(|it| it.hidden_states.dims());
+                assert_eq!(dims, alone_dims, "{prompt} as {syntax:?}");
                 let pairs = numbers(states).into_iter().zip(numbers(&alone));
                 let apart = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(apart < 1e-4, "{prompt} as {syntax:?}: {apart} apart");

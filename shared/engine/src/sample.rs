@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::{Ddim, Euler, Guidance};
+use mimeo_diffusion::{Conditioning, Ddim, Euler, Guidance};
 use mimeo_image::Rgb;
 use mimeo_lora::LoraStack;
 use mimeo_protocol::PromptSyntax;
@@ -149,7 +149,7 @@ async fn sample_latents(
         let prompts = &prompts[batch.clone()];
         let batch = &request.pictures[batch];
         let guidance = Guidance {
-            conditional: Tensor::cat(base.encode_prompts(prompts, request.syntax)?, 0),
+            conditional: Conditioning::cat(base.encode_prompts(prompts, request.syntax)?),
             unconditional: unconditional.clone(),
             scale: request.guidance,
         };

@@ -51,12 +51,7 @@ impl<'a> RoundTrip<'a> {
         mask: &Mask,
         tick: &mut impl FnMut(),
     ) -> Result<Self, EngineError> {
-        let empty = base.encode_prompt("", PromptSyntax::USUAL)?;
-        let guidance = Guidance {
-            conditional: empty.clone(),
-            unconditional: empty,
-            scale: 1.0,
-        };
+        let guidance = Guidance::unguided(base.encode_prompt("", PromptSyntax::USUAL)?);
         let latent = base.encode_picture(original);
         let noise = invert(base, &guidance, latent, STEPS, tick).await;
         let mut trip = Self {

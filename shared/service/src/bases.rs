@@ -1,6 +1,6 @@
 //! What is known of a base before it is loaded.
 
-use mimeo_checkpoint::{Architecture, Family, Folder};
+use mimeo_checkpoint::{Checkpoint, Family, Untrainable};
 use mimeo_engine::EngineError;
 use mimeo_protocol::{BaseId, BaseInfo};
 
@@ -75,9 +75,9 @@ impl Origin {
 }
 
 /// What a base is, from its configuration and the headers of its files.
-pub async fn describe(id: BaseId, title: String, folder: &dyn Folder) -> BaseInfo {
+pub async fn describe(id: BaseId, title: String, checkpoint: &dyn Checkpoint) -> BaseInfo {
     let mut info = unknown(id, title);
-    if let Err(error) = look_into(folder, &mut info).await {
+    if let Err(error) = look_into(checkpoint, &mut info).await {
         info.unusable = Some(in_full(&error));
     }
     info
@@ -105,25 +105,28 @@ fn unknown(id: BaseId, title: String) -> BaseInfo {
     }
 }
 
-async fn look_into(folder: &dyn Folder, info: &mut BaseInfo) -> Result<(), EngineError> {
-    let family = Family::of_folder(folder).await?;
+async fn look_into(checkpoint: &dyn Checkpoint, info: &mut BaseInfo) -> Result<(), EngineError> {
+    let family = Family::of(checkpoint).await?;
     family.architecture.title().clone_into(&mut info.family);
-    info.unusable = reason(&family);
-    if info.unusable.is_none() {
-        let glance = mimeo_engine::base::glance(folder).await?;
-        (info.size, info.native_side) = (Some(glance.size), Some(glance.native_side));
-        info.side_multiple = glance.side_multiple;
+    if let Err(found) = family.check_trainable() {
+        info.unusable = Some(remedy(found).to_owned());
+        return Ok(());
     }
+    let glance = mimeo_engine::base::glance(checkpoint).await?;
+    (info.size, info.native_side) = (Some(glance.size), Some(glance.native_side));
+    info.side_multiple = glance.side_multiple;
     Ok(())
 }
 
-fn reason(family: &Family) -> Option<String> {
-    match family.architecture {
-        _ if family.is_inpainting() => {
-            Some("inpainting models cannot be trained upon yet; choose the plain model.".to_owned())
+/// What to do instead; the list says what it is beside it.
+const fn remedy(found: Untrainable) -> &'static str {
+    match found {
+        Untrainable::Inpainting => {
+            "inpainting models cannot be trained upon yet; choose the plain model."
         }
-        Architecture::Sd1 | Architecture::Sd1Like => None,
-        _ => Some("Mimeo trains Stable Diffusion 1.x so far; choose such a model.".to_owned()),
+        Untrainable::Architecture(_) => {
+            "Mimeo trains Stable Diffusion 1.x so far; choose such a model."
+        }
     }
 }
 

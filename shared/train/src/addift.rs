@@ -4,8 +4,8 @@
 //! model answers on A. As `x̂0 = (x_t - s ε)/a`, the student's clean picture is then the teacher's
 //! plus Δz exactly; where the pictures agree, the target is the model's own answer.
 
-use burn::tensor::{Device, Tensor};
-use mimeo_diffusion::{NoiseSchedule, PredictionType};
+use burn::tensor::Tensor;
+use mimeo_diffusion::{NoiseSchedule, PredictionType, Tuning};
 use mimeo_protocol::AddiftRecipe;
 
 use crate::loss::MaskWeights;
@@ -53,7 +53,7 @@ pub fn loss(
         let seen = schedule.add_noise(to, noise, timesteps);
         predict(model, &seen, timesteps, conditioning, &with_lora)
     };
-    let (teacher, student) = if noise.device() == Device::flex() {
+    let (teacher, student) = if Tuning::of(&noise.device()).is_side_by_side {
         rayon::join(teacher, student)
     } else {
         (teacher(), student())

@@ -15,7 +15,7 @@ pub mod plain;
 mod trainer;
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::{NoiseSchedule, UNet2DConditionModel};
+use mimeo_diffusion::{Conditioning, NoiseSchedule, UNet2DConditionModel};
 
 pub use noise::{Draw, NoisePosition, NoiseRng};
 pub use optimizer::Moments;
@@ -42,6 +42,6 @@ pub struct Pair {
     pub target: Tensor<4>,
     /// Where to learn, 0..=1: `[1, 1, height, width]`; all ones where the user painted nothing.
     pub mask: Tensor<4>,
-    /// The prompt of both: `[1, tokens, width]`.
-    pub conditioning: Tensor<3>,
+    /// The prompt of both.
+    pub conditioning: Conditioning,
 }

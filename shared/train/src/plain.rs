@@ -2,6 +2,7 @@
 //! copier use it, and on B alone it is `Method::Plain`, which the other methods must beat.
 
 use burn::tensor::{Int, Tensor, TensorData};
+use mimeo_diffusion::Conditioning;
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::Gamma;
 
@@ -22,12 +23,12 @@ pub struct Student<'a> {
 /// The own answer is that of the model without the student's LoRA; outside the mask the student is
 /// held to it.
 ///
-/// - `latent`: `[1, channels, height, width]`, `conditioning`: `[1, tokens, width]`
+/// - `latent`: `[1, channels, height, width]`, `conditioning`: of one picture
 #[must_use]
 pub fn loss(
     model: Model<'_>,
     latent: &Tensor<4>,
-    conditioning: &Tensor<3>,
+    conditioning: &Conditioning,
     draw: &Draw,
     student: Student<'_>,
     weights: &MaskWeights,
@@ -59,15 +60,14 @@ pub(crate) fn predict(
     model: Model<'_>,
     noisy: &Tensor<4>,
     timesteps: &[usize],
-    conditioning: &Tensor<3>,
+    conditioning: &Conditioning,
     lora: &LoraStack<'_>,
 ) -> Tensor<4> {
-    let [_, tokens, width] = conditioning.dims();
     let batch = timesteps.len();
     let values: Vec<i32> = timesteps.iter().map(|timestep| *timestep as i32).collect();
     let timesteps = TensorData::new(values, [batch]);
     let timesteps = Tensor::<1, Int>::from_data(timesteps, &noisy.device());
-    let conditioning = conditioning.clone().expand([batch, tokens, width]);
+    let conditioning = conditioning.repeat(batch);
     model
         .unet
         .forward(noisy.clone(), timesteps, &conditioning, lora)

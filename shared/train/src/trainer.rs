@@ -1,7 +1,7 @@
 //! From a loss to optimiser steps.
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::UNet2DConditionModel;
+use mimeo_diffusion::Tuning;
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{AddiftRecipe, Pass};
 use rayon::prelude::*;
@@ -293,7 +293,7 @@ impl<'a> Trainer<'a> {
     /// Loss and gradient, the mean over the draw, on all cores of a CPU.
     fn loss_and_gradient(&self, direction: Direction, draw: &Draw) -> (Tensor<1>, Tensor<1>) {
         let rows = draw.timesteps.len();
-        let parts = draw.split(UNet2DConditionModel::rows_per_task(&draw.noise.device()));
+        let parts = draw.split(Tuning::of(&draw.noise.device()).rows_per_task);
         let part = |part: &Draw| {
             let lora = self.network.with_values(&self.values).trainable();
             let share = part.timesteps.len() as f64 / rows as f64;

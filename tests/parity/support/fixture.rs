@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mimeo_checkpoint::{EmbeddedFolder, MemoryFile};
+use mimeo_diffusion::Conditioning;
 use rust_embed::RustEmbed;
 use safetensors::{Dtype, SafeTensors};
 use serde::de::DeserializeOwned;
@@ -51,6 +52,11 @@ impl Fixture {
             TensorData::new(self.floats(name).to_vec(), self.shape(name).to_vec()),
             device,
         )
+    }
+
+    /// What prompts alone condition the model on.
+    pub fn conditioning(&self, name: &str, device: &Device) -> Conditioning {
+        self.tensor::<3>(name, device).into()
     }
 
     /// Whole numbers on a device.

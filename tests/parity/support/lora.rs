@@ -1,7 +1,6 @@
 //! LoRAs and their gradients under kohya's names.
 
 use burn::tensor::{Device, Gradients, Tensor};
-use mimeo_checkpoint::names::Component;
 use mimeo_lora::{LoraLayer, LoraNetwork, Target, Targets};
 
 use super::close::{Comparison, values};
@@ -67,7 +66,7 @@ pub fn as_stored(factor: Tensor<2>) -> Vec<f32> {
 }
 
 fn keys(prefix: &str, target: &Target) -> [String; 2] {
-    let name = Component::Unet.kohya_name(&target.path);
+    let name = target.kohya_name();
     ["down", "up"].map(|part| format!("{prefix}{name}.lora_{part}.weight"))
 }
 

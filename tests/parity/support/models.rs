@@ -4,11 +4,12 @@
 use std::sync::LazyLock;
 
 use burn::tensor::Device;
-use mimeo_checkpoint::folder::{open_weights, read_text};
-use mimeo_checkpoint::{EmbeddedFolder, Folder, SafetensorsFile};
+use mimeo_checkpoint::{
+    Checkpoint, Component, ComponentWeights, EmbeddedFolder, TextEncoderConfig, UNetConfig,
+    VaeConfig,
+};
 use mimeo_diffusion::{
-    AutoencoderKl, ClipTextModel, TextEncoderConfig, UNet2DConditionModel, UNetConfig, VaeConfig,
-    WeightFormat, WeightMap,
+    AutoencoderKl, ClipTextModel, UNet2DConditionModel, WeightFormat, WeightMap,
 };
 use mimeo_engine::{Base, Event};
 use pollster::block_on;
@@ -37,7 +38,7 @@ pub fn micro() -> &'static Base {
     &MICRO
 }
 
-fn load_folder(folder: &dyn Folder, device: &Device) -> Base {
+fn load_folder(folder: &dyn Checkpoint, device: &Device) -> Base {
     block_on(Base::load(folder, device, &mut |_: Event| {})).unwrap()
 }
 
@@ -60,66 +61,67 @@ pub fn sd1x() -> EmbeddedFolder {
 }
 
 /// Loads a folder's text encoder on the CPU.
-pub fn text_encoder(folder: &dyn Folder) -> ClipTextModel {
-    let config = TextEncoderConfig::from_json(&config(folder, "text_encoder/config.json")).unwrap();
-    load(folder, "text_encoder", |weights| {
+pub fn text_encoder(folder: &dyn Checkpoint) -> ClipTextModel {
+    let config = TextEncoderConfig::from_json(&config(folder, Component::TextEncoder)).unwrap();
+    load(folder, Component::TextEncoder, |weights| {
         ClipTextModel::load(&config, weights).unwrap()
     })
 }
 
 /// Loads a folder's autoencoder on the CPU.
-pub fn vae(folder: &dyn Folder) -> (VaeConfig, AutoencoderKl) {
-    let config = VaeConfig::from_json(&config(folder, "vae/config.json")).unwrap();
-    let vae = load(folder, "vae", |weights| {
+pub fn vae(folder: &dyn Checkpoint) -> (VaeConfig, AutoencoderKl) {
+    let config = VaeConfig::from_json(&config(folder, Component::Vae)).unwrap();
+    let vae = load(folder, Component::Vae, |weights| {
         AutoencoderKl::load(&config, weights).unwrap()
     });
     (config, vae)
 }
 
 /// Loads a folder's UNet on the CPU.
-pub fn unet(folder: &dyn Folder) -> UNet2DConditionModel {
+pub fn unet(folder: &dyn Checkpoint) -> UNet2DConditionModel {
     unet_in(folder, WeightFormat::Single)
 }
 
 /// Loads a folder's UNet on the CPU, in a format that another device would choose.
-pub fn unet_in(folder: &dyn Folder, format: WeightFormat) -> UNet2DConditionModel {
-    let config = UNetConfig::from_json(&config(folder, "unet/config.json")).unwrap();
-    load_in(folder, "unet", format, |weights| {
+pub fn unet_in(folder: &dyn Checkpoint, format: WeightFormat) -> UNet2DConditionModel {
+    let config = UNetConfig::from_json(&config(folder, Component::Unet)).unwrap();
+    load_in(folder, Component::Unet, format, |weights| {
         UNet2DConditionModel::load(&config, weights).unwrap()
     })
 }
 
-fn config(folder: &dyn Folder, path: &str) -> String {
-    block_on(read_text(folder, path, 1 << 20)).unwrap()
+fn config(folder: &dyn Checkpoint, component: Component) -> String {
+    block_on(folder.config(component)).unwrap()
 }
 
-fn load<T>(folder: &dyn Folder, component: &str, build: impl FnOnce(&mut WeightMap) -> T) -> T {
+fn load<T>(
+    folder: &dyn Checkpoint,
+    component: Component,
+    build: impl FnOnce(&mut WeightMap) -> T,
+) -> T {
     load_in(folder, component, WeightFormat::Single, build)
 }
 
 /// Loads a component and makes sure that it is all there is: a weight that no module takes is a
 /// module that is missing.
 fn load_in<T>(
-    folder: &dyn Folder,
-    component: &str,
+    folder: &dyn Checkpoint,
+    component: Component,
     format: WeightFormat,
     build: impl FnOnce(&mut WeightMap) -> T,
 ) -> T {
-    let file = open(folder, component);
-    let mut weights = block_on(WeightMap::read(&file, &cpu(), format)).unwrap();
+    let found = open(folder, component);
+    let mut weights = block_on(WeightMap::read(&found, &cpu(), format)).unwrap();
     let model = build(&mut weights);
     let unused = weights.unused();
     assert!(
         unused.is_empty(),
-        "weights of {component} that no module took: {unused:?}"
+        "weights of {component:?} that no module took: {unused:?}"
     );
     model
 }
 
-/// Opens a component's weights, which the fixtures have in one file.
-pub fn open(folder: &dyn Folder, component: &str) -> SafetensorsFile {
-    let files = block_on(open_weights(folder, component)).unwrap();
-    let [file] = <[SafetensorsFile; 1]>::try_from(files)
-        .unwrap_or_else(|files| panic!("{component} has {} files", files.len()));
-    file
+/// Opens a component's weights.
+pub fn open(folder: &dyn Checkpoint, component: Component) -> ComponentWeights {
+    block_on(folder.weights(component)).unwrap()
 }

@@ -53,7 +53,7 @@ impl Scene {
                 original: inputs.tensor("original_latent", device),
                 target: inputs.tensor("target_latent", device),
                 mask: inputs.tensor("latent_mask", device),
-                conditioning: inputs.tensor("encoder_hidden_states", device),
+                conditioning: inputs.conditioning("encoder_hidden_states", device),
             },
             draw: Draw {
                 noise: inputs.tensor("noise", device),
@@ -82,7 +82,7 @@ impl Scene {
 
     /// The pair under the first of the two prompts, for batches of any size.
     pub fn pair_of_one_prompt(&self) -> Pair {
-        let conditioning = self.pair.conditioning.clone().narrow(0, 0, 1);
+        let conditioning = self.pair.conditioning.rows(0..1);
         Pair {
             conditioning,
             ..self.pair.clone()

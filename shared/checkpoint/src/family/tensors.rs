@@ -1,8 +1,8 @@
 //! The kind of model, from the names and shapes in a weights file.
 
-use crate::{CheckpointError, SafetensorsFile, names::LDM_UNET_PREFIX};
+use crate::{CheckpointError, SafetensorsFile, config::PredictionType, names::LDM_UNET_PREFIX};
 
-use super::{Architecture, Family, PredictionType, UnetShape};
+use super::{Architecture, Family, UnetShape};
 
 /// Above this standard deviation of the last block's first norm bias, a Stable Diffusion 2 is the
 /// velocity one (ComfyUI, `supported_models.py`, `SD20.model_type`).

@@ -150,7 +150,7 @@ fn a_folder_tells_by_its_configurations() {
             ),
         ],
     };
-    let family = block_on(Family::of_folder(&BASE)).unwrap();
+    let family = block_on(Family::of(&BASE)).unwrap();
     assert_eq!(
         family.architecture,
         Architecture::Sd1Like,
@@ -193,7 +193,7 @@ fn hostile_and_foreign_configurations_are_refused() {
         matches!(answer, Err(CheckpointError::UnknownFamily { .. })),
         "got {answer:?}"
     );
-    let answer = block_on(Family::of_folder(&FOREIGN));
+    let answer = block_on(Family::of(&FOREIGN));
     assert!(
         matches!(answer, Err(CheckpointError::BadConfig { .. })),
         "got {answer:?}"
@@ -236,7 +236,7 @@ fn a_model_without_a_unet_is_called_by_its_pipeline() {
         (INCOMPLETE, "The folder lacks \"unet/config.json\""),
         (EMPTY, "The folder lacks \"unet/config.json\""),
     ] {
-        let error = block_on(Family::of_folder(&folder)).unwrap_err();
+        let error = block_on(Family::of(&folder)).unwrap_err();
         let sentence = error.to_string();
         assert!(
             sentence.starts_with(expected),
@@ -280,5 +280,63 @@ fn a_lora_tells_by_the_width_of_its_key_projections() {
         lora_architecture(&LoraFile::default()),
         None,
         "nothing to tell by"
+    );
+}
+
+#[test]
+fn one_place_says_what_may_be_trained_and_names_what_may_not() {
+    // Of SSD-1B, whose lists in lists no field of Stable Diffusion 1 has.
+    const DISTILLED: EmbeddedFolder = EmbeddedFolder {
+        name: "distilled",
+        files: &[
+            (
+                "unet/config.json",
+                br#"{"cross_attention_dim": 2048, "addition_embed_type": "text_time",
+                    "transformer_layers_per_block": [0, 2, [4, 4]]}"#,
+            ),
+            ("scheduler/scheduler_config.json", b"{}"),
+        ],
+    };
+    const MASKED: EmbeddedFolder = EmbeddedFolder {
+        name: "masked",
+        files: &[
+            (
+                "unet/config.json",
+                br#"{"cross_attention_dim": 768, "in_channels": 9}"#,
+            ),
+            (
+                "scheduler/scheduler_config.json",
+                br#"{"prediction_type": null}"#,
+            ),
+        ],
+    };
+    let family = |folder| block_on(Family::of(folder)).unwrap();
+    let xl = family(&DISTILLED).check_trainable().unwrap_err();
+    assert_eq!(xl.to_string(), "Stable Diffusion XL", "by its name");
+    let masked = family(&MASKED).check_trainable();
+    assert_eq!(masked, Err(Untrainable::Inpainting), "nine channels");
+    let sd1 = family_of(&[
+        (LDM_CONV_IN, &[320, 4, 3, 3], None),
+        (LDM_TO_K, &[640, 768], None),
+    ]);
+    assert_eq!(sd1.check_trainable(), Ok(()), "Stable Diffusion 1");
+}
+
+#[test]
+fn a_model_that_predicts_something_else_is_called_by_it() {
+    const PICTURE: EmbeddedFolder = EmbeddedFolder {
+        name: "picture",
+        files: &[
+            ("unet/config.json", UNET),
+            (
+                "scheduler/scheduler_config.json",
+                br#"{"prediction_type": "sample"}"#,
+            ),
+        ],
+    };
+    let sentence = block_on(Family::of(&PICTURE)).unwrap_err().to_string();
+    assert!(
+        sentence.starts_with("This is a model that predicts \"sample\""),
+        "{sentence}"
     );
 }

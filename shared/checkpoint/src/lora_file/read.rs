@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::{
-    AsyncReadAt, CheckpointError, Dtype, LoraFileError, ModuleProblem, SafetensorsFile,
+    AsyncReadAt, CheckpointError, Component, Dtype, LoraFileError, ModuleProblem, SafetensorsFile,
     metadata::{ADAPTER_CONFIG, LORA_ADAPTER_METADATA},
     names::{
-        self, Component, LoraPart, ModuleName, UnreadableKey, is_saved_by_peft, other_model,
-        parse_lora_key, unadapted_part,
+        self, LoraPart, ModuleName, UnreadableKey, is_saved_by_peft, other_model, parse_lora_key,
+        unadapted_part,
     },
     text,
 };
@@ -215,7 +215,7 @@ impl<'a> Settings<'a> {
         };
         let mut metadata = BTreeMap::new();
         if let Some(json) = file.metadata().get(LORA_ADAPTER_METADATA) {
-            for component in Component::ALL {
+            for component in Component::ADAPTED {
                 let config = AdapterConfig::parse_component(json, component.diffusers_name());
                 let config = config
                     .map_err(|problem| refusal(problem, AlphaOrigin::Metadata, file.name()))?;

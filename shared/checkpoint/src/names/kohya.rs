@@ -2,42 +2,20 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use crate::CheckpointError;
+use crate::{CheckpointError, Component};
 
 use super::{LDM_UNET_PREFIX, UnetKeys};
 
-/// The part of a model that a module belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Component {
-    /// The denoiser.
-    Unet,
-    /// The text encoder, or SDXL's first.
-    TextEncoder,
-    /// SDXL's second text encoder.
-    TextEncoder2,
-}
-
 impl Component {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::Unet, Self::TextEncoder, Self::TextEncoder2];
-
-    /// What diffusers calls it: the folder, and what stands before its names in a LoRA.
-    #[must_use]
-    pub const fn diffusers_name(self) -> &'static str {
-        match self {
-            Self::Unet => "unet",
-            Self::TextEncoder => "text_encoder",
-            Self::TextEncoder2 => "text_encoder_2",
-        }
-    }
-
-    /// What kohya writes before the path; the first is the one that Mimeo writes.
+    /// What kohya writes before the path; the first is the one that Mimeo writes. Of a component that
+    /// no LoRA adapts there is none.
     #[must_use]
     pub const fn kohya_prefixes(self) -> &'static [&'static str] {
         match self {
             Self::Unet => &["lora_unet_"],
             Self::TextEncoder => &["lora_te_", "lora_te1_"],
             Self::TextEncoder2 => &["lora_te2_"],
+            Self::Vae | Self::Scheduler => &[],
         }
     }
 
@@ -45,7 +23,12 @@ impl Component {
     /// `lora_unet_down_blocks_0_attentions_0_proj_in`.
     #[must_use]
     pub fn kohya_name(self, path: &str) -> String {
-        joined(self.kohya_prefixes()[0], path)
+        joined(self.kohya_prefix(), path)
+    }
+
+    /// Nothing, where no LoRA adapts the component.
+    fn kohya_prefix(self) -> &'static str {
+        self.kohya_prefixes().first().copied().unwrap_or_default()
     }
 }
 
@@ -84,7 +67,7 @@ impl ModuleNames {
     /// [`CheckpointError::AmbiguousName`] if such a name already belongs to another module.
     pub fn with_ldm_names(mut self, keys: &UnetKeys) -> Result<Self, CheckpointError> {
         let paths: Vec<String> = self.path_by_name.values().cloned().collect();
-        let prefix = self.component.kohya_prefixes()[0];
+        let prefix = self.component.kohya_prefix();
         for path in paths {
             if let Some(ldm) = keys.ldm_from_diffusers(&path) {
                 self.insert(

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::Component;
+use crate::Component;
 
 /// A key of a LoRA file, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,7 +244,7 @@ fn other_kind(key: &str) -> Option<(&str, OtherKind)> {
 }
 
 fn module_name(module: &str) -> Option<ModuleName<'_>> {
-    let kohya = Component::ALL
+    let kohya = Component::ADAPTED
         .iter()
         .flat_map(|component| component.kohya_prefixes())
         .any(|prefix| {

@@ -1,6 +1,6 @@
 //! Which part of a model a module of a LoRA belongs to, and of which model.
 
-use super::Component;
+use crate::Component;
 
 /// Parts of a UNet that Mimeo's LoRAs leave alone, by a piece of the names of their modules. kohya
 /// adapts the convolutions among them with `conv_dim`, which LyCORIS calls LoCon.

@@ -8,22 +8,22 @@
 
 use burn::backend::{
     Backend, Dispatch, TensorMetadata as _,
-    autodiff::{
-        Autodiff, NodeId,
-        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-        grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
-    },
+    autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
     backend_extension,
     tensor::FloatTensor,
 };
 use burn::tensor::{Slice, Tensor, ops::AttentionModuleOptions};
 
-use super::{cpu, reshape};
+use super::{cpu, recorded, reshape};
+use crate::tuning::Tuning;
 
-/// Scores (over batch and heads) that the portable backward pass holds at once: 64 MiB in f32. On a
-/// GPU few large kernels win.
-const TILE: usize = 16 << 20;
+/// Numbers of one attention.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AttentionShape {
+    pub heads: usize,
+    /// As [`Tuning::attention_tile`].
+    pub tile: usize,
+}
 
 /// `softmax(q kᵀ / √d) v` in every head, the heads lying side by side in the channels.
 ///
@@ -37,11 +37,12 @@ pub fn scaled_dot_product_attention(
     v: Tensor<3>,
     heads: usize,
 ) -> Tensor<3> {
+    let tile = Tuning::of(&q.device()).attention_tile;
     Tensor::from_dispatch(Dispatch::recomputing_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),
-        heads,
+        AttentionShape { heads, tile },
     ))
 }
 
@@ -52,9 +53,9 @@ pub(crate) trait RecomputingAttention: Backend {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        heads: usize,
+        shape: AttentionShape,
     ) -> FloatTensor<Self> {
-        portable::<Self>(q, k, v, heads)
+        portable::<Self>(q, k, v, shape.heads)
     }
 
     /// Gradients of `q`, `k` and `v` from that of the answer.
@@ -65,9 +66,9 @@ pub(crate) trait RecomputingAttention: Backend {
         v: FloatTensor<Self>,
         answer: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        heads: usize,
+        shape: AttentionShape,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        portable_backward::<Self>([q, k, v], answer, gradient, heads)
+        portable_backward::<Self>([q, k, v], answer, gradient, shape)
     }
 }
 
@@ -79,12 +80,12 @@ impl RecomputingAttention for burn::backend::Flex {
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        heads: usize,
+        shape: AttentionShape,
     ) -> FloatTensor<Self> {
         if cpu::all_f32(&[&q, &k, &v]) {
-            return cpu::attention::attention(&q, &k, &v, sizes(&q, &k, heads));
+            return cpu::attention::attention(&q, &k, &v, sizes(&q, &k, shape.heads));
         }
-        portable::<Self>(q, k, v, heads)
+        portable::<Self>(q, k, v, shape.heads)
     }
 
     fn recomputing_attention_backward(
@@ -93,13 +94,13 @@ impl RecomputingAttention for burn::backend::Flex {
         v: FloatTensor<Self>,
         answer: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        heads: usize,
+        shape: AttentionShape,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if cpu::all_f32(&[&q, &k, &v, &answer, &gradient]) {
-            let sizes = sizes(&q, &k, heads);
+            let sizes = sizes(&q, &k, shape.heads);
             return cpu::attention::attention_backward([&q, &k, &v], &answer, &gradient, sizes);
         }
-        portable_backward::<Self>([q, k, v], answer, gradient, heads)
+        portable_backward::<Self>([q, k, v], answer, gradient, shape)
     }
 }
 
@@ -119,50 +120,22 @@ impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Au
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
-        heads: usize,
+        shape: AttentionShape,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct AttentionBackward {
-            heads: usize,
-        }
-
-        impl<B: RecomputingAttention> Backward<B, 3> for AttentionBackward {
-            /// The inputs, and what the forward pass answered.
-            type State = ([NodeId; 3], FloatTensor<B>);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 3>,
-                gradients: &mut Gradients,
-                checkpointer: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let (inputs, answer) = ops.state;
-                let [q, k, v] = inputs.map(|node| checkpointer.retrieve_node_output(node));
+        recorded::<B, C, _, _, _, _>(
+            [q, k, v],
+            [0, 1, 2],
+            [0, 1, 2],
+            |[q, k, v]| {
+                let answer = B::recomputing_attention(q, k, v, shape);
+                (answer.clone(), (answer, shape))
+            },
+            |[q, k, v], (answer, shape), gradient| {
                 let (dq, dk, dv) =
-                    B::recomputing_attention_backward(q, k, v, answer, gradient, self.heads);
-                for (parent, gradient) in ops.parents.into_iter().zip([dq, dk, dv]) {
-                    if let Some(parent) = parent {
-                        gradients.register::<B>(parent.id, gradient);
-                    }
-                }
-            }
-        }
-
-        let nodes = [q.node(), k.node(), v.node()];
-        let backward = AttentionBackward { heads };
-        match backward.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(mut graph) => {
-                let state = [&q, &k, &v].map(|tensor| graph.checkpoint(tensor));
-                let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
-                let answer = B::recomputing_attention(q, k, v, heads);
-                graph.finish((state, answer.clone()), answer)
-            }
-            OpsKind::UnTracked(graph) => {
-                let [q, k, v] = [q, k, v].map(|tensor| tensor.into_primitive());
-                graph.finish(B::recomputing_attention(q, k, v, heads))
-            }
-        }
+                    B::recomputing_attention_backward(q, k, v, answer, gradient, shape);
+                [dq, dk, dv]
+            },
+        )
     }
 }
 
@@ -195,12 +168,12 @@ fn portable_backward<B: Backend>(
     inputs: [FloatTensor<B>; 3],
     answer: FloatTensor<B>,
     gradient: FloatTensor<B>,
-    heads: usize,
+    AttentionShape { heads, tile }: AttentionShape,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let split = |tensor| split_heads::<B>(tensor, heads);
     let gradient = split(gradient);
     let [dq, dk, dv] =
-        tiled_backward::<B>(inputs.map(split), split(answer), &gradient, TILE).map(join_heads::<B>);
+        tiled_backward::<B>(inputs.map(split), split(answer), &gradient, tile).map(join_heads::<B>);
     (dq, dk, dv)
 }
 

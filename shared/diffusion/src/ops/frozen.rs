@@ -6,18 +6,13 @@
 
 use burn::backend::{
     Backend, Dispatch, TensorMetadata as _,
-    autodiff::{
-        Autodiff, NodeId,
-        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-        grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
-    },
+    autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
     backend_extension,
     tensor::FloatTensor,
 };
 use burn::tensor::{FloatDType, Shape, Tensor, ops::ConvOptions};
 
-use super::cpu;
+use super::{cpu, recorded};
 
 /// `x · weight`, in the number format of `x`.
 ///
@@ -123,44 +118,13 @@ impl FrozenOps for burn::backend::Flex {
 
 impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
     fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct LinearBackward;
-
-        impl<B: FrozenOps> Backward<B, 1> for LinearBackward {
-            type State = NodeId;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                gradients: &mut Gradients,
-                checkpointer: &mut Checkpointer,
-            ) {
-                let answer = gradients.consume::<B>(&ops.node);
-                let weight = checkpointer.retrieve_node_output(ops.state);
-                if let [Some(parent)] = ops.parents {
-                    let dx = B::frozen_linear(answer, B::float_transpose(weight));
-                    gradients.register::<B>(parent.id, dx);
-                }
-            }
-        }
-
-        match LinearBackward
-            .prepare::<C>([x.node()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(mut graph) => {
-                let state = graph.checkpoint(&weight);
-                graph.finish(
-                    state,
-                    B::frozen_linear(x.into_primitive(), weight.into_primitive()),
-                )
-            }
-            OpsKind::UnTracked(graph) => graph.finish(B::frozen_linear(
-                x.into_primitive(),
-                weight.into_primitive(),
-            )),
-        }
+        recorded::<B, C, _, _, _, _>(
+            [x, weight],
+            [0],
+            [1],
+            |[x, weight]| (B::frozen_linear(x, weight), ()),
+            |[weight], (), gradient| [B::frozen_linear(gradient, B::float_transpose(weight))],
+        )
     }
 
     fn frozen_conv2d(
@@ -170,44 +134,21 @@ impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
         stride: usize,
         padding: usize,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct ConvBackward {
-            stride: usize,
-            padding: usize,
-        }
-
-        impl<B: FrozenOps> Backward<B, 1> for ConvBackward {
-            type State = (NodeId, Shape);
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                gradients: &mut Gradients,
-                checkpointer: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let (weight, input) = ops.state;
-                let weight = checkpointer.retrieve_node_output(weight);
-                if let [Some(parent)] = ops.parents {
-                    let (stride, padding) = (self.stride, self.padding);
-                    let dx = B::frozen_conv2d_backward(gradient, weight, input, stride, padding);
-                    gradients.register::<B>(parent.id, dx);
-                }
-            }
-        }
-
-        let backward = ConvBackward { stride, padding };
-        match backward.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut graph) => {
-                let state = (graph.checkpoint(&weight), x.primitive().shape());
-                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
-                graph.finish(state, B::frozen_conv2d(x, weight, bias, stride, padding))
-            }
-            OpsKind::UnTracked(graph) => {
-                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
-                graph.finish(B::frozen_conv2d(x, weight, bias, stride, padding))
-            }
-        }
+        recorded::<B, C, _, _, _, _>(
+            [x, weight, bias],
+            [0],
+            [1],
+            |[x, weight, bias]| {
+                let input = x.shape();
+                let answer = B::frozen_conv2d(x, weight, bias, stride, padding);
+                (answer, (input, stride, padding))
+            },
+            |[weight], (input, stride, padding), gradient| {
+                [B::frozen_conv2d_backward(
+                    gradient, weight, input, stride, padding,
+                )]
+            },
+        )
     }
 }
 

@@ -2,18 +2,13 @@
 
 use burn::backend::{
     Backend, Dispatch, TensorMetadata as _,
-    autodiff::{
-        Autodiff, NodeId,
-        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-        grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
-    },
+    autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
     backend_extension,
     tensor::FloatTensor,
 };
 use burn::tensor::{Slice, Tensor};
 
-use super::cpu;
+use super::{cpu, recorded};
 
 /// `values · gelu(gates)`, the values being the first half of the last axis.
 ///
@@ -65,37 +60,13 @@ impl Gate for burn::backend::Flex {
 
 impl<B: Gate, C: CheckpointStrategy> Gate for Autodiff<B, C> {
     fn geglu(projected: FloatTensor<Self>) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct GegluBackward;
-
-        impl<B: Gate> Backward<B, 1> for GegluBackward {
-            type State = NodeId;
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                gradients: &mut Gradients,
-                checkpointer: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let projected = checkpointer.retrieve_node_output(ops.state);
-                if let [Some(parent)] = ops.parents {
-                    gradients.register::<B>(parent.id, B::geglu_backward(projected, gradient));
-                }
-            }
-        }
-
-        match GegluBackward
-            .prepare::<C>([projected.node()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(mut graph) => {
-                let state = graph.checkpoint(&projected);
-                graph.finish(state, B::geglu(projected.into_primitive()))
-            }
-            OpsKind::UnTracked(graph) => graph.finish(B::geglu(projected.into_primitive())),
-        }
+        recorded::<B, C, _, _, _, _>(
+            [projected],
+            [0],
+            [0],
+            |[projected]| (B::geglu(projected), ()),
+            |[projected], (), gradient| [B::geglu_backward(projected, gradient)],
+        )
     }
 }
 

@@ -3,18 +3,13 @@
 
 use burn::backend::{
     Backend, Dispatch, TensorMetadata as _,
-    autodiff::{
-        Autodiff, NodeId,
-        checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-        grads::Gradients,
-        ops::{Backward, Ops, OpsKind},
-    },
+    autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy},
     backend_extension,
     tensor::FloatTensor,
 };
 use burn::tensor::Tensor;
 
-use super::{cpu, reshape};
+use super::{cpu, recorded, reshape};
 
 /// What follows a norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,44 +175,15 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         shape: GroupNormShape,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct GroupNormBackward {
-            shape: GroupNormShape,
-        }
-
-        impl<B: NormOps> Backward<B, 1> for GroupNormBackward {
-            /// Input, weight and bias.
-            type State = [NodeId; 3];
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                gradients: &mut Gradients,
-                checkpointer: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let [x, weight, bias] = ops
-                    .state
-                    .map(|node| checkpointer.retrieve_node_output(node));
-                if let [Some(parent)] = ops.parents {
-                    let dx = B::group_norm_backward(x, weight, bias, gradient, self.shape);
-                    gradients.register::<B>(parent.id, dx);
-                }
-            }
-        }
-
-        let backward = GroupNormBackward { shape };
-        match backward.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut graph) => {
-                let state = [&x, &weight, &bias].map(|tensor| graph.checkpoint(tensor));
-                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
-                graph.finish(state, B::group_norm(x, weight, bias, shape))
-            }
-            OpsKind::UnTracked(graph) => {
-                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
-                graph.finish(B::group_norm(x, weight, bias, shape))
-            }
-        }
+        recorded::<B, C, _, _, _, _>(
+            [x, weight, bias],
+            [0],
+            [0, 1, 2],
+            |[x, weight, bias]| (B::group_norm(x, weight, bias, shape), shape),
+            |[x, weight, bias], shape, gradient| {
+                [B::group_norm_backward(x, weight, bias, gradient, shape)]
+            },
+        )
     }
 
     fn frozen_layer_norm(
@@ -226,44 +192,13 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         eps: f64,
     ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct LayerNormBackward {
-            eps: f64,
-        }
-
-        impl<B: NormOps> Backward<B, 1> for LayerNormBackward {
-            /// Input and weight.
-            type State = [NodeId; 2];
-
-            fn backward(
-                self,
-                ops: Ops<Self::State, 1>,
-                gradients: &mut Gradients,
-                checkpointer: &mut Checkpointer,
-            ) {
-                let gradient = gradients.consume::<B>(&ops.node);
-                let [x, weight] = ops
-                    .state
-                    .map(|node| checkpointer.retrieve_node_output(node));
-                if let [Some(parent)] = ops.parents {
-                    let dx = B::frozen_layer_norm_backward(x, weight, gradient, self.eps);
-                    gradients.register::<B>(parent.id, dx);
-                }
-            }
-        }
-
-        let backward = LayerNormBackward { eps };
-        match backward.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut graph) => {
-                let state = [&x, &weight].map(|tensor| graph.checkpoint(tensor));
-                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
-                graph.finish(state, B::frozen_layer_norm(x, weight, bias, eps))
-            }
-            OpsKind::UnTracked(graph) => {
-                let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.into_primitive());
-                graph.finish(B::frozen_layer_norm(x, weight, bias, eps))
-            }
-        }
+        recorded::<B, C, _, _, _, _>(
+            [x, weight, bias],
+            [0],
+            [0, 1],
+            |[x, weight, bias]| (B::frozen_layer_norm(x, weight, bias, eps), eps),
+            |[x, weight], eps, gradient| [B::frozen_layer_norm_backward(x, weight, gradient, eps)],
+        )
     }
 }
 

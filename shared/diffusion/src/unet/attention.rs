@@ -2,7 +2,8 @@
 //! `models/attention_processor.py` (`AttnProcessor2_0`).
 
 use burn::tensor::Tensor;
-use mimeo_lora::{LoraStack, TargetKind, Targets};
+use mimeo_checkpoint::{Component, UNetConfig};
+use mimeo_lora::{LoraStack, Target, TargetKind, Targets};
 
 use crate::layers::{Bias, GroupNorm, LayerNorm, LoraLinear};
 use crate::load::{LoadError, Weights};
@@ -31,6 +32,81 @@ pub struct TransformerShape {
     pub projection: TargetKind,
 }
 
+impl TransformerShape {
+    /// Of a level on the way down and up, 0 outermost.
+    pub(crate) fn of_level(config: &UNetConfig, level: usize) -> Self {
+        let first_attention = if config.only_cross_attention.of(level) {
+            FirstAttention::Prompt
+        } else {
+            FirstAttention::Picture
+        };
+        Self {
+            channels: config.block_out_channels[level],
+            heads: config.heads(level),
+            layers: config.transformer_layers_per_block.of(level),
+            cross_attention_dim: config.cross_attention_dim(),
+            first_attention,
+            norm_groups: config.norm_num_groups,
+            projection: if config.use_linear_projection {
+                TargetKind::Linear
+            } else {
+                TargetKind::Conv
+            },
+        }
+    }
+
+    /// Of the middle.
+    pub(crate) fn of_middle(config: &UNetConfig) -> Self {
+        Self {
+            // diffusers' middle is never told of `only_cross_attention`.
+            first_attention: FirstAttention::Picture,
+            ..Self::of_level(config, config.block_out_channels.len() - 1)
+        }
+    }
+
+    /// Width of what the first attention of a block looks at.
+    const fn first_context(&self) -> usize {
+        match self.first_attention {
+            FirstAttention::Picture => self.channels,
+            FirstAttention::Prompt => self.cross_attention_dim,
+        }
+    }
+
+    /// Adds the modules of the transformer at `path` that a LoRA can change: all its linears and 1×1
+    /// convolutions.
+    pub(crate) fn add_targets(&self, path: &str, targets: &mut Targets) {
+        let width = self.channels;
+        let mut add = |name: &str, kind: TargetKind, [in_features, out_features]: [usize; 2]| {
+            targets.push(Target {
+                component: Component::Unet,
+                path: format!("{path}.{name}"),
+                kind,
+                in_features,
+                out_features,
+            });
+        };
+        add("proj_in", self.projection, [width, width]);
+        add("proj_out", self.projection, [width, width]);
+        for layer in 0..self.layers {
+            let mut add = |name: &str, io: [usize; 2]| {
+                let name = format!("transformer_blocks.{layer}.{name}");
+                add(&name, TargetKind::Linear, io);
+            };
+            let contexts = [self.first_context(), self.cross_attention_dim];
+            for (attention, context) in ["attn1", "attn2"].into_iter().zip(contexts) {
+                add(&format!("{attention}.to_q"), [width, width]);
+                add(&format!("{attention}.to_k"), [context, width]);
+                add(&format!("{attention}.to_v"), [context, width]);
+                add(&format!("{attention}.to_out.0"), [width, width]);
+            }
+            let inner = width * 4;
+            // Values and their gates, side by side.
+            add("ff.net.0.proj", [width, inner * 2]);
+            add("ff.net.2", [inner, width]);
+        }
+    }
+}
+
 /// What the first attention of a transformer block looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstAttention {
@@ -52,27 +128,18 @@ pub struct Transformer2dModel {
 impl Transformer2dModel {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
+        targets: &Targets,
         shape: &TransformerShape,
     ) -> Result<Self, LoadError> {
-        let io = [shape.channels, shape.channels];
         let norm = GroupNorm::load(
             &mut weights.at("norm"),
             shape.channels,
             shape.norm_groups,
             TRANSFORMER_NORM_EPS,
         )?;
-        let mut projection = |name: &str, targets: &mut Targets| {
-            LoraLinear::load(
-                &mut weights.at(name),
-                targets,
-                shape.projection,
-                io,
-                Bias::With,
-            )
-        };
-        let proj_in = projection("proj_in", targets)?;
-        let proj_out = projection("proj_out", targets)?;
+        let mut projection =
+            |name: &str| LoraLinear::load(&mut weights.at(name), targets, Bias::With);
+        let (proj_in, proj_out) = (projection("proj_in")?, projection("proj_out")?);
         let transformer_blocks = (0..shape.layers)
             .map(|layer| {
                 let mut weights = weights.at("transformer_blocks");
@@ -133,34 +200,20 @@ pub struct BasicTransformerBlock {
 impl BasicTransformerBlock {
     fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
+        targets: &Targets,
         shape: &TransformerShape,
     ) -> Result<Self, LoadError> {
         let width = shape.channels;
         let mut norm = |name: &str| LayerNorm::load(&mut weights.at(name), width, LAYER_NORM_EPS);
         let (norm1, norm2, norm3) = (norm("norm1")?, norm("norm2")?, norm("norm3")?);
-        let first_context = match shape.first_attention {
-            FirstAttention::Picture => width,
-            FirstAttention::Prompt => shape.cross_attention_dim,
-        };
         Ok(Self {
             norm1,
-            attn1: Attention::load(
-                &mut weights.at("attn1"),
-                targets,
-                [width, first_context],
-                shape.heads,
-            )?,
+            attn1: Attention::load(&mut weights.at("attn1"), targets, shape.heads)?,
             first_attention: shape.first_attention,
             norm2,
-            attn2: Attention::load(
-                &mut weights.at("attn2"),
-                targets,
-                [width, shape.cross_attention_dim],
-                shape.heads,
-            )?,
+            attn2: Attention::load(&mut weights.at("attn2"), targets, shape.heads)?,
             norm3,
-            ff: FeedForward::load(&mut weights.at("ff"), targets, width)?,
+            ff: FeedForward::load(&mut weights.at("ff"), targets)?,
         })
     }
 
@@ -202,21 +255,14 @@ pub struct Attention {
 }
 
 impl Attention {
-    fn load(
-        weights: &mut Weights<'_>,
-        targets: &mut Targets,
-        [width, context]: [usize; 2],
-        heads: usize,
-    ) -> Result<Self, LoadError> {
-        let mut linear = |name: &str, input: usize, bias: Bias| {
-            let io = [input, width];
-            LoraLinear::load(&mut weights.at(name), targets, TargetKind::Linear, io, bias)
-        };
+    fn load(weights: &mut Weights<'_>, targets: &Targets, heads: usize) -> Result<Self, LoadError> {
+        let mut linear =
+            |name: &str, bias: Bias| LoraLinear::load(&mut weights.at(name), targets, bias);
         Ok(Self {
-            to_q: linear("to_q", width, Bias::Without)?,
-            to_k: linear("to_k", context, Bias::Without)?,
-            to_v: linear("to_v", context, Bias::Without)?,
-            to_out: linear("to_out.0", width, Bias::With)?,
+            to_q: linear("to_q", Bias::Without)?,
+            to_k: linear("to_k", Bias::Without)?,
+            to_v: linear("to_v", Bias::Without)?,
+            to_out: linear("to_out.0", Bias::With)?,
             heads,
         })
     }
@@ -246,24 +292,11 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    fn load(
-        weights: &mut Weights<'_>,
-        targets: &mut Targets,
-        width: usize,
-    ) -> Result<Self, LoadError> {
-        let inner = width * 4;
-        let mut linear = |name: &str, io: [usize; 2]| {
-            LoraLinear::load(
-                &mut weights.at(name),
-                targets,
-                TargetKind::Linear,
-                io,
-                Bias::With,
-            )
-        };
+    fn load(weights: &mut Weights<'_>, targets: &Targets) -> Result<Self, LoadError> {
+        let mut linear = |name: &str| LoraLinear::load(&mut weights.at(name), targets, Bias::With);
         Ok(Self {
-            proj: linear("net.0.proj", [width, inner * 2])?,
-            out: linear("net.2", [inner, width])?,
+            proj: linear("net.0.proj")?,
+            out: linear("net.2")?,
         })
     }
 

@@ -4,11 +4,11 @@
 //! attention is one whose `attentions` is empty.
 
 use burn::tensor::Tensor;
-use mimeo_lora::{LoraStack, TargetKind, Targets};
+use mimeo_checkpoint::config::UNetConfig;
+use mimeo_lora::{LoraStack, Targets};
 
-use crate::config::UNetConfig;
 use crate::load::{LoadError, Weights};
-use crate::unet::attention::{FirstAttention, Transformer2dModel, TransformerShape};
+use crate::unet::attention::{Transformer2dModel, TransformerShape};
 use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
 
 /// What a block needs to know of its place in the model.
@@ -28,40 +28,17 @@ pub struct BlockShape<'a> {
     pub resample: bool,
 }
 
-impl UNetConfig {
-    const fn norm(&self) -> Norm {
-        Norm {
-            groups: self.norm_num_groups,
-            eps: self.norm_eps,
-        }
-    }
-
-    fn transformer(&self, level: usize) -> TransformerShape {
-        let first_attention = if self.only_cross_attention.of(level) {
-            FirstAttention::Prompt
-        } else {
-            FirstAttention::Picture
-        };
-        TransformerShape {
-            channels: self.block_out_channels[level],
-            heads: self.heads(level),
-            layers: self.transformer_layers_per_block.of(level),
-            cross_attention_dim: self.cross_attention_dim,
-            first_attention,
-            norm_groups: self.norm_num_groups,
-            projection: if self.use_linear_projection {
-                TargetKind::Linear
-            } else {
-                TargetKind::Conv1x1
-            },
-        }
+const fn norm(config: &UNetConfig) -> Norm {
+    Norm {
+        groups: config.norm_num_groups,
+        eps: config.norm_eps,
     }
 }
 
 /// ResNets and, where `attention` says so, a transformer after each.
 fn load_layers(
     weights: &mut Weights<'_>,
-    targets: &mut Targets,
+    targets: &Targets,
     shape: &BlockShape<'_>,
     resnet_inputs: &[usize],
 ) -> Result<(Vec<ResnetBlock2d>, Vec<Transformer2dModel>), LoadError> {
@@ -75,10 +52,10 @@ fn load_layers(
             &mut list.at(layer),
             io,
             time_dim,
-            config.norm(),
+            norm(config),
         )?);
         if shape.attention {
-            let transformer = config.transformer(shape.level);
+            let transformer = TransformerShape::of_level(config, shape.level);
             let mut list = weights.at("attentions");
             attentions.push(Transformer2dModel::load(
                 &mut list.at(layer),
@@ -104,10 +81,10 @@ pub struct DownBlock {
 impl DownBlock {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
+        targets: &Targets,
         shape: &BlockShape<'_>,
     ) -> Result<Self, LoadError> {
-        let mut inputs = vec![shape.out_channels; shape.config.layers_per_block];
+        let mut inputs = vec![shape.out_channels; shape.config.layers_per_block()];
         inputs[0] = shape.in_channels;
         let (resnets, attentions) = load_layers(weights, targets, shape, &inputs)?;
         let downsampler = if shape.resample {
@@ -163,7 +140,7 @@ pub struct UNetMidBlock2DCrossAttn {
 impl UNetMidBlock2DCrossAttn {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
+        targets: &Targets,
         config: &UNetConfig,
     ) -> Result<Self, LoadError> {
         let level = config.block_out_channels.len() - 1;
@@ -175,16 +152,12 @@ impl UNetMidBlock2DCrossAttn {
                 &mut list.at(layer),
                 [channels, channels],
                 time_dim,
-                config.norm(),
+                norm(config),
             )?;
             Ok::<_, LoadError>(resnet.with_output_scale_factor(config.mid_block_scale_factor))
         };
         let resnets = vec![resnet(0)?, resnet(1)?];
-        // diffusers' middle is never told of `only_cross_attention`.
-        let shape = TransformerShape {
-            first_attention: FirstAttention::Picture,
-            ..config.transformer(level)
-        };
+        let shape = TransformerShape::of_middle(config);
         let mut list = weights.at("attentions");
         let attention = Transformer2dModel::load(&mut list.at(0), targets, &shape)?;
         Ok(Self {
@@ -225,10 +198,10 @@ pub struct UpBlock {
 impl UpBlock {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &mut Targets,
+        targets: &Targets,
         shape: &BlockShape<'_>,
     ) -> Result<Self, LoadError> {
-        let layers = shape.config.layers_per_block + 1;
+        let layers = shape.config.layers_per_block() + 1;
         let channels = &shape.config.block_out_channels;
         // The states of the way down come back last first: those of this level, and at the end
         // the one that entered it.

@@ -7,11 +7,15 @@
 
 use serde_json::{Map, Value};
 
+use crate::{Component, text::printable};
+
 use super::ConfigError;
 
 /// A configuration file.
 #[derive(Debug, Clone, Copy)]
 pub struct ConfigFile {
+    /// What it configures.
+    pub component: Component,
     /// Its path in the folder.
     pub path: &'static str,
     /// What its writers put into it.
@@ -71,7 +75,8 @@ const GENERATION: &str = "about what a pipeline of transformers gives back, not 
 
 /// `unet/config.json` of a `UNet2DConditionModel`.
 pub const UNET: ConfigFile = ConfigFile {
-    path: "unet/config.json",
+    component: Component::Unet,
+    path: Component::Unet.config_path(),
     fields: &[
         only(
             "_class_name",
@@ -192,7 +197,8 @@ pub const UNET: ConfigFile = ConfigFile {
 
 /// `vae/config.json` of an `AutoencoderKL`.
 pub const VAE: ConfigFile = ConfigFile {
-    path: "vae/config.json",
+    component: Component::Vae,
+    path: Component::Vae.config_path(),
     fields: &[
         only(
             "_class_name",
@@ -227,7 +233,8 @@ pub const VAE: ConfigFile = ConfigFile {
 
 /// `text_encoder/config.json` of a `CLIPTextModel`.
 pub const TEXT_ENCODER: ConfigFile = ConfigFile {
-    path: "text_encoder/config.json",
+    component: Component::TextEncoder,
+    path: Component::TextEncoder.config_path(),
     fields: &[
         only(
             "model_type",
@@ -314,7 +321,8 @@ const CLIPPING: &str = "diffusers' Stable Diffusion pipeline turns it off too";
 /// folder's sampler walks through it. Mimeo draws with DDIM, or Euler where asked, so of the latter
 /// only what DDIM knows counts: as `DDIMScheduler.from_config` would take it.
 pub const SCHEDULER: ConfigFile = ConfigFile {
-    path: "scheduler/scheduler_config.json",
+    component: Component::Scheduler,
+    path: Component::Scheduler.config_path(),
     fields: &[
         only(
             "_class_name",
@@ -358,7 +366,11 @@ pub const SCHEDULER: ConfigFile = ConfigFile {
         honoured("beta_end"),
         honoured("beta_schedule"),
         honoured("trained_betas"),
-        honoured("prediction_type"),
+        only(
+            "prediction_type",
+            &["\"epsilon\"", "\"v_prediction\"", "null"],
+            "neither noise nor velocity",
+        ),
         // Before diffusers 0.9 it stood for `prediction_type`.
         only(
             "predict_epsilon",
@@ -448,18 +460,26 @@ impl ConfigFile {
     /// [`ConfigError`] for the first one, by name.
     pub(super) fn check(&self, json: &str) -> Result<(), ConfigError> {
         let found = self.read(json)?;
-        for Field { name, fate } in self.fields {
-            let Fate::Only { values, means } = fate else {
-                continue;
-            };
-            let Some(value) = found.get(*name) else {
-                continue;
-            };
-            if !values.iter().any(|allowed| is(value, allowed)) {
-                return Err(ConfigError::unsupported(self.path, name, value, means));
-            }
+        let mut fields = self.fields.iter();
+        fields.try_for_each(|field| self.check_one(field, &found))
+    }
+
+    /// [`Self::check`] of the field of this name alone.
+    pub(super) fn check_field(&self, json: &str, name: &str) -> Result<(), ConfigError> {
+        let found = self.read(json)?;
+        let mut fields = self.fields.iter().filter(|field| field.name == name);
+        fields.try_for_each(|field| self.check_one(field, &found))
+    }
+
+    fn check_one(&self, field: &Field, found: &Map<String, Value>) -> Result<(), ConfigError> {
+        let Field { name, fate } = field;
+        let (Fate::Only { values, means }, Some(value)) = (fate, found.get(*name)) else {
+            return Ok(());
+        };
+        if values.iter().any(|allowed| is(value, allowed)) {
+            return Ok(());
         }
-        Ok(())
+        Err(ConfigError::unsupported(self.path, name, value, means))
     }
 
     /// Fields that nobody knows of, with their values: a sentence for the user, if there are any.
@@ -473,8 +493,8 @@ impl ConfigFile {
             .iter()
             .filter(|(name, _)| !self.fields.iter().any(|field| field.name == *name))
             .map(|(name, value)| {
-                let value = mimeo_checkpoint::printable(&value.to_string(), 40);
-                format!("{} = {value}", mimeo_checkpoint::printable(name, 60))
+                let value = printable(&value.to_string(), 40);
+                format!("{} = {value}", printable(name, 60))
             })
             .collect();
         (!unknown.is_empty()).then(|| {

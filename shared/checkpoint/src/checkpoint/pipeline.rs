@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
-use crate::{Folder, text};
+use crate::text;
 
-use super::read_config;
+/// Where it says so; the rest of the file names its parts.
+pub(super) const INDEX: &str = "model_index.json";
 
-/// The few fields of `model_index.json` that tell the kind of model; the rest names its parts.
+/// The few fields of [`INDEX`] that tell the kind of model.
 #[derive(Deserialize)]
 struct ModelIndex {
     #[serde(rename = "_class_name")]
@@ -18,10 +19,10 @@ struct ModelIndex {
 const WITH_UNET: &str = "StableDiffusion";
 const EXCEPT: &str = "StableDiffusion3";
 
-/// What a folder without a UNet is, if its `model_index.json` names the pipeline of another model
-/// (Flux, PixArt, Stable Diffusion 3); none if that is missing too, or a UNet belongs there.
-pub(super) async fn without_unet(folder: &dyn Folder) -> Option<String> {
-    let index: ModelIndex = read_config(folder, "model_index.json").await.ok()?;
+/// What a folder without a UNet is, if its index names the pipeline of another model (Flux, PixArt,
+/// Stable Diffusion 3); none if a UNet belongs there.
+pub(super) fn without_unet(index: &str) -> Option<String> {
+    let index: ModelIndex = serde_json::from_str(index).ok()?;
     let class = index.class_name;
     let needs_unet = class.starts_with(WITH_UNET) && !class.starts_with(EXCEPT);
     (!needs_unet).then(|| {

@@ -5,9 +5,10 @@
 
 pub mod fields;
 
-use mimeo_checkpoint::printable;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
+
+use crate::{names::UnetLayout, text, text::printable};
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,7 @@ impl ConfigError {
     }
 }
 
-fn parse<T: serde::de::DeserializeOwned>(json: &str, file: &'static str) -> Result<T, ConfigError> {
+fn parse<T: DeserializeOwned>(json: &str, file: &'static str) -> Result<T, ConfigError> {
     serde_json::from_str(json).map_err(|error| ConfigError::Unreadable {
         file,
         // The parser quotes what it stumbled over.
@@ -125,10 +126,12 @@ pub enum PerBlock<T = usize> {
     All(T),
     /// One per block, outermost first.
     Each(Vec<T>),
+    /// What models of other families have here, such as lists in lists: only named, and refused.
+    Other(Value),
 }
 
 impl<T: Copy> PerBlock<T> {
-    /// The number of a block, 0 outermost. A list was checked to have one for each.
+    /// The number of a block, 0 outermost. What was read was checked to have one for each.
     ///
     /// # Panics
     /// Where there is no such block.
@@ -137,6 +140,7 @@ impl<T: Copy> PerBlock<T> {
         match self {
             Self::All(value) => *value,
             Self::Each(values) => values[block],
+            Self::Other(found) => panic!("{found} passed the checks as one for each block"),
         }
     }
 
@@ -144,39 +148,34 @@ impl<T: Copy> PerBlock<T> {
         match self {
             Self::All(_) => true,
             Self::Each(values) => values.len() == levels,
+            Self::Other(_) => false,
         }
     }
 }
 
-/// A number for all blocks that may be written as one per block, if they are all the same.
-fn uniform<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    match PerBlock::deserialize(deserializer)? {
-        PerBlock::All(value) => Ok(value),
-        PerBlock::Each(values) => match values.split_first() {
-            Some((first, rest)) if rest.iter().all(|value| value == first) => Ok(*first),
-            _ => Err(D::Error::custom(
-                "another number for each block, of a field that has one for all",
-            )),
-        },
+impl<T: Copy + PartialEq> PerBlock<T> {
+    /// The number, if it is the same for all blocks.
+    fn uniform(&self) -> Option<T> {
+        match self {
+            Self::All(value) => Some(*value),
+            Self::Each(values) => {
+                let (first, rest) = values.split_first()?;
+                rest.iter().all(|value| value == first).then_some(*first)
+            }
+            Self::Other(_) => None,
+        }
     }
 }
 
-/// A kind of block of the UNet's way down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum DownBlockType {
-    /// ResNets and a downsampler.
-    DownBlock2D,
-    /// ResNets with transformers and a downsampler.
-    CrossAttnDownBlock2D,
-}
-
-/// A kind of block of the UNet's way up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum UpBlockType {
-    /// ResNets and an upsampler.
-    UpBlock2D,
-    /// ResNets with transformers and an upsampler.
-    CrossAttnUpBlock2D,
+impl<T: Into<Value> + Copy> PerBlock<T> {
+    /// As it stands in the file.
+    fn found(&self) -> Value {
+        match self {
+            Self::All(value) => (*value).into(),
+            Self::Each(values) => values.as_slice().into(),
+            Self::Other(value) => value.clone(),
+        }
+    }
 }
 
 /// Width and height that a model was trained on, of which diffusers writes one or both.
@@ -198,18 +197,12 @@ pub struct UNetConfig {
     /// Channels of the answer.
     pub out_channels: usize,
     sample_size: Option<SampleSize>,
-    /// The way down, outermost first.
-    pub down_block_types: Vec<DownBlockType>,
-    /// The way up, innermost first.
-    pub up_block_types: Vec<UpBlockType>,
+    down_block_types: Vec<String>,
+    up_block_types: Vec<String>,
     /// Channels per level, outermost first.
     pub block_out_channels: Vec<usize>,
-    /// ResNets per level.
-    #[serde(deserialize_with = "uniform")]
-    pub layers_per_block: usize,
-    /// Width of the text encoder's answer.
-    #[serde(deserialize_with = "uniform")]
-    pub cross_attention_dim: usize,
+    layers_per_block: PerBlock,
+    cross_attention_dim: PerBlock,
     /// Despite its name the number of heads (diffusers keeps this for old checkpoints).
     pub attention_head_dim: PerBlock,
     /// Transformer blocks per transformer.
@@ -231,22 +224,29 @@ pub struct UNetConfig {
     /// Shift of the timestep embedding's frequencies.
     pub freq_shift: f64,
     time_embedding_dim: Option<usize>,
+    addition_embed_type: Option<Value>,
 }
+
+/// A block of the way down with transformers, and one without.
+const DOWN_BLOCKS: [&str; 2] = ["CrossAttnDownBlock2D", "DownBlock2D"];
+/// The same of the way up.
+const UP_BLOCKS: [&str; 2] = ["CrossAttnUpBlock2D", "UpBlock2D"];
 
 /// The defaults of the class, which are Stable Diffusion 1's except for the width of the text.
 impl Default for UNetConfig {
     fn default() -> Self {
-        let down = DownBlockType::CrossAttnDownBlock2D;
-        let up = UpBlockType::CrossAttnUpBlock2D;
+        let [down, last] = DOWN_BLOCKS;
+        let [up, first] = UP_BLOCKS;
+        let names = |names: [&str; 4]| names.map(str::to_owned).to_vec();
         Self {
             in_channels: 4,
             out_channels: 4,
             sample_size: None,
-            down_block_types: vec![down, down, down, DownBlockType::DownBlock2D],
-            up_block_types: vec![UpBlockType::UpBlock2D, up, up, up],
+            down_block_types: names([down, down, down, last]),
+            up_block_types: names([first, up, up, up]),
             block_out_channels: vec![320, 640, 1280, 1280],
-            layers_per_block: 2,
-            cross_attention_dim: 1280,
+            layers_per_block: PerBlock::All(2),
+            cross_attention_dim: PerBlock::All(1280),
             attention_head_dim: PerBlock::All(8),
             transformer_layers_per_block: PerBlock::All(1),
             only_cross_attention: PerBlock::All(false),
@@ -258,6 +258,7 @@ impl Default for UNetConfig {
             flip_sin_to_cos: true,
             freq_shift: 0.0,
             time_embedding_dim: None,
+            addition_embed_type: None,
         }
     }
 }
@@ -270,12 +271,24 @@ impl UNetConfig {
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
         let file = fields::UNET;
         file.check(json)?;
-        let config: Self = parse(json, file.path)?;
+        let config = Self::of_any_family(json)?;
         config.check(&Checks { file: file.path })?;
         Ok(config)
     }
 
+    /// Reads the configuration of a model that Mimeo may know only by name: nothing is checked.
+    pub(crate) fn of_any_family(json: &str) -> Result<Self, ConfigError> {
+        parse(json, fields::UNET.path)
+    }
+
     fn check(&self, checks: &Checks) -> Result<(), ConfigError> {
+        for (setting, types, known) in [
+            ("down_block_types", &self.down_block_types, DOWN_BLOCKS),
+            ("up_block_types", &self.up_block_types, UP_BLOCKS),
+        ] {
+            let is_known = types.iter().all(|name| known.contains(&&**name));
+            checks.require(setting, types.clone(), is_known, "blocks of other types")?;
+        }
         checks.require(
             "in_channels",
             self.in_channels,
@@ -285,30 +298,41 @@ impl UNetConfig {
         let channels = &self.block_out_channels;
         let levels = channels.len();
         let sides = [self.down_block_types.len(), self.up_block_types.len()];
-        checks.blocks(channels, sides, self.layers_per_block)?;
-        for (setting, fits) in [
-            ("attention_head_dim", self.attention_head_dim.fits(levels)),
+        for (setting, numbers) in [
+            ("layers_per_block", &self.layers_per_block),
+            ("cross_attention_dim", &self.cross_attention_dim),
+        ] {
+            let is_one = numbers.uniform().is_some();
+            checks.require(
+                setting,
+                numbers.found(),
+                is_one,
+                "another one for each block",
+            )?;
+        }
+        checks.blocks(channels, sides, self.layers_per_block())?;
+        for (setting, numbers) in [
+            ("attention_head_dim", &self.attention_head_dim),
             (
                 "transformer_layers_per_block",
-                self.transformer_layers_per_block.fits(levels),
-            ),
-            (
-                "only_cross_attention",
-                self.only_cross_attention.fits(levels),
+                &self.transformer_layers_per_block,
             ),
         ] {
-            let means = "not one for each block";
-            checks.require(setting, "a list", fits, means)?;
+            let (found, fits) = (numbers.found(), numbers.fits(levels));
+            checks.require(setting, found, fits, "not one for each block")?;
         }
+        let only_prompt = &self.only_cross_attention;
+        let (found, fits) = (only_prompt.found(), only_prompt.fits(levels));
+        let means = "not one for each block";
+        checks.require("only_cross_attention", found, fits, means)?;
         checks.divides(
             "norm_num_groups",
             self.norm_num_groups,
             channels.iter().copied(),
         )?;
         for (level, channels) in channels.iter().enumerate() {
-            let up = self.up_block_types[levels - 1 - level];
             let is_above_middle = level + 1 == levels;
-            if self.attends(level) || up == UpBlockType::CrossAttnUpBlock2D || is_above_middle {
+            if self.attends_down(level) || self.attends_up(levels - 1 - level) || is_above_middle {
                 let heads = self.heads(level);
                 checks.divides("attention_head_dim", heads, std::iter::once(*channels))?;
             }
@@ -319,6 +343,18 @@ impl UNetConfig {
         let scale = self.mid_block_scale_factor;
         let is_number = scale.is_finite() && scale != 0.0;
         checks.require("mid_block_scale_factor", scale, is_number, "no divisor")
+    }
+
+    /// ResNets per level on the way down; the way up has one more.
+    #[must_use]
+    pub fn layers_per_block(&self) -> usize {
+        self.layers_per_block.of(0)
+    }
+
+    /// Width of the text encoder's answer.
+    #[must_use]
+    pub fn cross_attention_dim(&self) -> usize {
+        self.cross_attention_dim.of(0)
     }
 
     /// Attention heads of a level, outermost first.
@@ -345,10 +381,54 @@ impl UNetConfig {
         }
     }
 
-    /// Whether a level has transformers.
+    /// Whether a block of the way down has transformers, 0 outermost.
     #[must_use]
-    pub fn attends(&self, level: usize) -> bool {
-        self.down_block_types.get(level) == Some(&DownBlockType::CrossAttnDownBlock2D)
+    pub fn attends_down(&self, block: usize) -> bool {
+        self.down_block_types[block] == DOWN_BLOCKS[0]
+    }
+
+    /// Whether a block of the way up has transformers, 0 innermost.
+    #[must_use]
+    pub fn attends_up(&self, block: usize) -> bool {
+        self.up_block_types[block] == UP_BLOCKS[0]
+    }
+
+    /// The block structure, from which ldm's names of its parts follow; or what is unusual in it.
+    pub(crate) fn layout(&self) -> Result<UnetLayout, String> {
+        let layers_per_block = self
+            .layers_per_block
+            .uniform()
+            .filter(|layers| *layers <= MAX_LAYERS)
+            .ok_or_else(|| "a UNet with an unusual number of layers per block".to_owned())?;
+        if self.down_block_types.len().max(self.up_block_types.len()) > MAX_LEVELS {
+            return Err(format!("a UNet with more than {MAX_LEVELS} blocks"));
+        }
+        let attends = |types: &[String], [with, without]: [&str; 2]| {
+            let one = |name: &String| match name {
+                name if name == with => Ok(true),
+                name if name == without => Ok(false),
+                other => Err(format!(
+                    "a UNet with blocks of type \"{}\"",
+                    text::name(other)
+                )),
+            };
+            types.iter().map(one).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(UnetLayout {
+            layers_per_block,
+            down_attention: attends(&self.down_block_types, DOWN_BLOCKS)?,
+            up_attention: attends(&self.up_block_types, UP_BLOCKS)?,
+        })
+    }
+
+    /// Width of the text embeddings that cross-attention takes, if it is the same in all blocks.
+    pub(crate) fn context_width(&self) -> Option<usize> {
+        self.cross_attention_dim.uniform()
+    }
+
+    /// Whether more than the prompt conditions it, as size and crop of the picture do in XL.
+    pub(crate) const fn has_added_conditioning(&self) -> bool {
+        self.addition_embed_type.is_some()
     }
 
     /// The latent's width and height must be multiples of this, or the way up would not meet the
@@ -515,7 +595,7 @@ impl TextEncoderConfig {
 }
 
 /// What the UNet predicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PredictionType {
     /// The noise.
@@ -553,6 +633,7 @@ pub enum TimestepSpacing {
 
 /// `scheduler/scheduler_config.json`: the noise schedule the model was trained with.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(default)]
 pub struct SchedulerConfig {
     /// First β.
     pub beta_start: f64,
@@ -561,27 +642,46 @@ pub struct SchedulerConfig {
     /// How β runs from one to the other.
     pub beta_schedule: BetaSchedule,
     /// Each β, instead of these three.
-    #[serde(default)]
     pub trained_betas: Option<Vec<f64>>,
     /// Timesteps of the schedule.
-    #[serde(default = "thousand")]
     pub num_train_timesteps: usize,
     /// What the UNet predicts.
-    #[serde(default)]
+    #[serde(deserialize_with = "or_default")]
     pub prediction_type: PredictionType,
     /// Added to DDIM's timesteps.
-    #[serde(default)]
     pub steps_offset: usize,
     /// Which timesteps DDIM asks the model at.
-    #[serde(default)]
     pub timestep_spacing: TimestepSpacing,
     set_alpha_to_one: Option<bool>,
+    rescale_betas_zero_snr: Option<bool>,
     #[serde(rename = "_class_name")]
     class_name: Option<String>,
 }
 
-const fn thousand() -> usize {
-    1000
+/// The defaults of `DDIMScheduler`, which is what draws.
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            beta_start: 0.0001,
+            beta_end: 0.02,
+            beta_schedule: BetaSchedule::Linear,
+            trained_betas: None,
+            num_train_timesteps: 1000,
+            prediction_type: PredictionType::default(),
+            steps_offset: 0,
+            timestep_spacing: TimestepSpacing::default(),
+            set_alpha_to_one: None,
+            rescale_betas_zero_snr: None,
+            class_name: None,
+        }
+    }
+}
+
+/// The default for `null` too.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl SchedulerConfig {
@@ -593,31 +693,49 @@ impl SchedulerConfig {
         let file = fields::SCHEDULER;
         file.check(json)?;
         let config: Self = parse(json, file.path)?;
-        let checks = Checks { file: file.path };
-        if let Some(betas) = &config.trained_betas {
-            let is_each = betas.len() == config.num_train_timesteps;
+        config.check(&Checks { file: file.path })?;
+        Ok(config)
+    }
+
+    /// Reads the configuration of a model that Mimeo may know only by name: nothing is checked but
+    /// what it predicts.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unsupported`] where that is something else than noise or velocity.
+    pub(crate) fn of_any_family(json: &str) -> Result<Self, ConfigError> {
+        let file = fields::SCHEDULER;
+        file.check_field(json, "prediction_type")?;
+        parse(json, file.path)
+    }
+
+    fn check(&self, checks: &Checks) -> Result<(), ConfigError> {
+        if let Some(betas) = &self.trained_betas {
+            let is_each = betas.len() == self.num_train_timesteps;
             let means = "not one number for each timestep";
             checks.require("trained_betas", betas.clone(), is_each, means)?;
         }
-        let is_sound = config.betas().iter().all(|beta| *beta > 0.0 && *beta < 1.0);
-        let (setting, found) = match &config.trained_betas {
+        let is_sound = self.betas().iter().all(|beta| *beta > 0.0 && *beta < 1.0);
+        let (setting, found) = match &self.trained_betas {
             Some(betas) => ("trained_betas", betas.clone()),
             None => (
                 "beta_start and beta_end",
-                vec![config.beta_start, config.beta_end],
+                vec![self.beta_start, self.beta_end],
             ),
         };
         let means = "no shares of noise between 0 and 1";
         checks.require(setting, found, is_sound, means)?;
-        let last = config.num_train_timesteps - 1;
-        let offset = config.steps_offset;
+        let (last, offset) = (self.num_train_timesteps - 1, self.steps_offset);
         checks.require(
             "steps_offset",
             offset,
             offset <= last,
             "beyond the last one",
-        )?;
-        Ok(config)
+        )
+    }
+
+    /// Whether the schedule ends in pure noise.
+    pub(crate) fn has_zero_terminal_snr(&self) -> bool {
+        self.rescale_betas_zero_snr.unwrap_or(false)
     }
 
     /// β of every timestep: the share of the variance that the step to it makes noise.

@@ -1,0 +1,52 @@
+//! What depends on the kind of device that computes.
+
+use burn::tensor::Device;
+
+/// How work is cut and weights are kept for a kind of device.
+///
+/// Nothing here depends on how many cores there are, so neither does any rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// How many rows of a batch are best given to one call of the UNet.
+    pub rows_per_task: usize,
+    /// Whether two calls that do not need each other are best made side by side.
+    pub is_side_by_side: bool,
+    /// Scores (over batch and heads) that attention's portable backward pass holds at once.
+    pub attention_tile: usize,
+    /// Whether weights that a file holds as F16 may stay so, where the device can read them.
+    pub keeps_halves: bool,
+}
+
+/// 64 MiB in f32.
+const ATTENTION_TILE: usize = 16 << 20;
+
+impl Tuning {
+    /// Every few rows are a task of their own: at small sizes a core does nearly twice as much with
+    /// its own part of the batch as it does helping with every single operation.
+    const CPU: Self = Self {
+        // One row would leave too little work between the operations' own cost.
+        rows_per_task: 2,
+        is_side_by_side: true,
+        attention_tile: ATTENTION_TILE,
+        // It would widen every weight in every pass to save memory that it has.
+        keeps_halves: false,
+    };
+
+    /// Few large kernels win.
+    const GPU: Self = Self {
+        rows_per_task: usize::MAX,
+        is_side_by_side: false,
+        attention_tile: ATTENTION_TILE,
+        keeps_halves: true,
+    };
+
+    /// What suits a device.
+    #[must_use]
+    pub fn of(device: &Device) -> Self {
+        if *device == Device::flex() {
+            Self::CPU
+        } else {
+            Self::GPU
+        }
+    }
+}
