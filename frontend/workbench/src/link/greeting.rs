@@ -127,7 +127,11 @@ mod tests {
         else {
             panic!("the first message is a hello");
         };
-        assert_eq!((protocol, &*token), (PROTOCOL_VERSION, "5f"), "and its token");
+        assert_eq!(
+            (protocol, &*token),
+            (PROTOCOL_VERSION, "5f"),
+            "and its token"
+        );
         assert!(app.starts_with("page "), "{app}");
     }
 }

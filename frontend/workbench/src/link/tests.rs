@@ -45,11 +45,7 @@ impl Page {
 
     /// From a static host, with this GPU.
     fn hosted(gpu: WebGpu) -> Self {
-        let mut page = Self::open(
-            Wish::Automatic,
-            Companion::Unreachable,
-            Trainer::Included,
-        );
+        let mut page = Self::open(Wish::Automatic, Companion::Unreachable, Trainer::Included);
         page.hear(Event::Gpu(gpu));
         page
     }
@@ -183,7 +179,11 @@ fn a_page_that_a_companion_may_serve_looks_for_it_first() {
     let page = Page::served(Wish::Automatic);
     assert_eq!(page.effects, [Effect::Connect(Place::Companion)], "at once");
     assert_eq!(page.place(), COMPANION, "and says so");
-    assert_eq!(page.supervisor.reason(), "Looking for the companion.", "why");
+    assert_eq!(
+        page.supervisor.reason(),
+        "Looking for the companion.",
+        "why"
+    );
     assert_eq!(*page.status(), Status::Connecting, "for the first time");
 }
 
@@ -193,7 +193,11 @@ fn a_companion_with_a_gpu_is_stayed_with_and_the_browser_not_asked_for_its_own()
     assert_eq!(page.effects, [], "nothing else is looked for");
     assert_eq!(*page.status(), Status::Connected, "it stands");
     assert!(page.supervisor.is_settled, "for this page");
-    assert_eq!(page.supervisor.facts().companion, there(true, false), "known");
+    assert_eq!(
+        page.supervisor.facts().companion,
+        there(true, false),
+        "known"
+    );
 }
 
 #[test]
@@ -201,13 +205,24 @@ fn a_companion_without_a_gpu_is_left_for_a_browser_that_has_one() {
     let mut page = Page::served(Wish::Automatic);
     page.hear(welcomed(false));
     assert_eq!(page.effects, [Effect::AskForGpu], "that decides");
-    assert_eq!(*page.status(), Status::Connected, "meanwhile it can be used");
+    assert_eq!(
+        *page.status(),
+        Status::Connected,
+        "meanwhile it can be used"
+    );
     page.hear(Event::Gpu(real()));
     assert_eq!(page.effects, [Effect::HangUp, Effect::Forget], "it turns");
-    assert_eq!(page.place(), None, "nothing of the companion is asked for now");
+    assert_eq!(
+        page.place(),
+        None,
+        "nothing of the companion is asked for now"
+    );
     page.hear(Event::Forgotten);
     assert_eq!(page.effects, [Effect::Connect(Place::BrowserGpu)], "then");
-    assert!(page.supervisor.reason().contains("only a CPU"), "and says why");
+    assert!(
+        page.supervisor.reason().contains("only a CPU"),
+        "and says why"
+    );
     page.hear(Event::Loaded).hear(welcomed(true));
     assert!(page.supervisor.is_settled, "there it stays");
 }
@@ -219,7 +234,10 @@ fn a_companion_without_a_gpu_is_kept_where_the_browser_has_none_either() {
     assert_eq!(page.effects, [], "it stays");
     assert_eq!(page.place(), COMPANION, "where it is");
     assert!(page.supervisor.is_settled, "for this page");
-    assert!(page.supervisor.reason().contains("CPU is faster"), "and says why");
+    assert!(
+        page.supervisor.reason().contains("CPU is faster"),
+        "and says why"
+    );
 }
 
 #[test]
@@ -249,10 +267,16 @@ fn a_run_that_ends_meanwhile_keeps_nobody() {
 fn without_a_companion_the_browser_trains_and_nobody_waits_for_that() {
     let mut page = Page::served(Wish::Automatic);
     page.lose();
-    assert_eq!(page.effects, [Effect::HangUp, Effect::AskForGpu], "no pause");
+    assert_eq!(
+        page.effects,
+        [Effect::HangUp, Effect::AskForGpu],
+        "no pause"
+    );
     assert_eq!(page.supervisor.facts().companion, Companion::Away, "known");
     page.hear(Event::Gpu(WebGpu::NoAdapter));
-    page.hear(Event::Forgotten).hear(Event::Loaded).hear(welcomed(false));
+    page.hear(Event::Forgotten)
+        .hear(Event::Loaded)
+        .hear(welcomed(false));
     assert_eq!(page.place(), BROWSER_CPU, "what there is");
     assert_eq!(*page.status(), Status::Connected, "it stands");
 }
@@ -263,7 +287,11 @@ fn a_page_from_a_static_host_asks_for_no_companion() {
     page.hear(Event::Opened);
     assert_eq!(page.effects, [Effect::AskForGpu], "which decides");
     page.hear(Event::Gpu(WebGpu::Missing));
-    assert_eq!(page.effects, [Effect::Connect(Place::BrowserCpu)], "at once");
+    assert_eq!(
+        page.effects,
+        [Effect::Connect(Place::BrowserCpu)],
+        "at once"
+    );
     page.hear(Event::Loaded).hear(welcomed(false));
     assert!(page.supervisor.is_settled, "there it stays");
 }
@@ -288,7 +316,10 @@ fn a_wish_for_a_gpu_that_is_not_there_is_answered_with_the_cpu() {
     let mut page = Page::served(Wish::BrowserGpu);
     page.hear(Event::Gpu(WebGpu::Missing));
     assert_eq!(page.place(), BROWSER_CPU, "until it is");
-    assert!(page.supervisor.reason().contains("You chose WebGPU, but"), "said");
+    assert!(
+        page.supervisor.reason().contains("You chose WebGPU, but"),
+        "said"
+    );
 }
 
 // A page without a trainer.
@@ -302,11 +333,17 @@ fn without_its_trainer_the_page_waits_for_the_companion_and_finds_it_late() {
         assert_eq!(page.wait(), pause, "longer each time");
         assert_eq!(page.effects, [Effect::Connect(Place::Companion)], "again");
     }
-    assert!(page.supervisor.reason().contains("No companion is there"), "said");
+    assert!(
+        page.supervisor.reason().contains("No companion is there"),
+        "said"
+    );
     page.hear(welcomed(false));
     assert_eq!(*page.status(), Status::Connected, "found");
     assert!(page.supervisor.is_settled, "there is nothing else");
-    assert!(page.supervisor.reason().contains("The companion is there"), "said");
+    assert!(
+        page.supervisor.reason().contains("The companion is there"),
+        "said"
+    );
 }
 
 #[test]
@@ -333,7 +370,11 @@ fn without_its_trainer_the_page_stays_with_the_companion_whatever_is_wished() {
     page.hear(welcomed(false));
     for wish in Wish::ALL {
         page.hear(Event::Chosen(wish));
-        assert_eq!(page.effects, [Effect::Keep(wish)], "{wish:?}: the line stands");
+        assert_eq!(
+            page.effects,
+            [Effect::Keep(wish)],
+            "{wish:?}: the line stands"
+        );
         assert_eq!(page.place(), COMPANION, "{wish:?}");
     }
 }
@@ -358,7 +399,8 @@ fn a_companion_that_is_lost_is_tried_again_soon_and_then_less_often() {
 #[test]
 fn a_pause_counts_down() {
     let mut page = Page::settled_there();
-    (page.lose().wait(), page.lose().wait());
+    page.lose().wait();
+    page.lose().wait();
     page.lose();
     let mut told = Vec::new();
     while let Status::Lost { retry_secs } = *page.status()
@@ -377,7 +419,11 @@ fn a_companion_that_trains_is_waited_for_however_good_the_browser_is() {
     page.hear(Event::GpuWanted).hear(Event::Gpu(real()));
     for _ in 0..5 {
         page.lose().wait();
-        assert_eq!(page.place(), COMPANION, "a choice does not change under a run");
+        assert_eq!(
+            page.place(),
+            COMPANION,
+            "a choice does not change under a run"
+        );
     }
     page.hear(welcomed(true));
     assert_eq!(*page.status(), Status::Connected, "and it is back");
@@ -400,7 +446,11 @@ fn a_page_that_is_seen_again_or_a_click_ends_the_pause() {
     for event in [Event::Seen, Event::Retried] {
         let mut page = Page::settled_there();
         page.lose().hear(event.clone());
-        assert_eq!(page.effects, [Effect::Connect(Place::Companion)], "{event:?}");
+        assert_eq!(
+            page.effects,
+            [Effect::Connect(Place::Companion)],
+            "{event:?}"
+        );
         page.hear(event.clone());
         assert_eq!(page.effects, [], "{event:?}: a try is under way");
         page.hear(Event::Second);
@@ -411,7 +461,8 @@ fn a_page_that_is_seen_again_or_a_click_ends_the_pause() {
 #[test]
 fn the_second_of_an_old_pause_does_not_shorten_a_new_one() {
     let mut page = Page::settled_there();
-    (page.lose().wait(), page.lose().wait());
+    page.lose().wait();
+    page.lose().wait();
     page.lose().hear(Event::Retried);
     page.hear(Event::Second).lose();
     assert_eq!(page.wait(), 4, "the whole pause");
@@ -420,8 +471,13 @@ fn the_second_of_an_old_pause_does_not_shorten_a_new_one() {
 #[test]
 fn what_is_known_of_a_companion_that_is_back_is_new() {
     let mut page = Page::settled_there();
-    (page.lose().wait(), page.hear(welcomed(false)));
-    assert_eq!(page.supervisor.facts().companion, there(false, false), "its GPU");
+    page.lose().wait();
+    page.hear(welcomed(false));
+    assert_eq!(
+        page.supervisor.facts().companion,
+        there(false, false),
+        "its GPU"
+    );
     assert_eq!(page.effects, [], "it is stayed with");
 }
 
@@ -439,7 +495,10 @@ fn another_version_is_said_and_tried_again() {
         assert_eq!(*page.status(), said, "until it is another");
     }
     page.hear(refused()).hear(Event::Seen);
-    assert_eq!(page.line, COMPANION, "or at once, when the page is looked at");
+    assert_eq!(
+        page.line, COMPANION,
+        "or at once, when the page is looked at"
+    );
     page.hear(welcomed(true));
     assert_eq!(*page.status(), Status::Connected, "it was updated");
 }
@@ -449,7 +508,11 @@ fn a_token_of_an_earlier_start_is_fetched_anew() {
     let mut page = Page::settled_there();
     page.lose().wait();
     page.hear(Event::Ended(End::Token("Another start.".to_owned())));
-    assert_eq!(*page.status(), Status::Lost { retry_secs: 1 }, "no word of it");
+    assert_eq!(
+        *page.status(),
+        Status::Lost { retry_secs: 1 },
+        "no word of it"
+    );
     page.wait();
     page.hear(welcomed(true));
     assert_eq!(*page.status(), Status::Connected, "the new one is right");
@@ -468,7 +531,10 @@ fn a_token_that_stays_wrong_is_said() {
         assert_eq!(page.line, COMPANION, "and is tried again");
     }
     page.lose();
-    assert!(matches!(page.status(), Status::Lost { .. }), "now it is gone");
+    assert!(
+        matches!(page.status(), Status::Lost { .. }),
+        "now it is gone"
+    );
     page.wait();
     page.hear(wrong());
     assert!(matches!(page.status(), Status::Lost { .. }), "started anew");
@@ -478,10 +544,15 @@ fn a_token_that_stays_wrong_is_said() {
 fn a_worker_of_another_version_waits_for_a_reload() {
     let mut page = Page::hosted(real());
     page.hear(Event::Ended(End::Refused("Reload.".to_owned())));
-    assert_eq!(*page.status(), Status::Refused("Reload.".to_owned()), "said");
+    assert_eq!(
+        *page.status(),
+        Status::Refused("Reload.".to_owned()),
+        "said"
+    );
     page.hear(Event::Seen);
     assert_eq!(page.effects, [], "a glance brings no other program");
-    page.hear(Event::Chosen(Wish::BrowserCpu)).hear(Event::Forgotten);
+    page.hear(Event::Chosen(Wish::BrowserCpu))
+        .hear(Event::Forgotten);
     assert_eq!(page.line, BROWSER_CPU, "the user may go elsewhere");
 }
 
@@ -498,12 +569,17 @@ fn a_switch_while_a_run_goes_on_lets_go_of_the_old_place_first() {
         Effect::Forget,
     ];
     assert_eq!(page.effects, expected, "in this order");
-    assert_eq!((page.place(), page.status()), (None, &Status::Connecting), "between");
+    assert_eq!(
+        (page.place(), page.status()),
+        (None, &Status::Connecting),
+        "between"
+    );
     page.hear(Event::Forgotten);
     assert_eq!(page.effects, [Effect::Connect(Place::BrowserCpu)], "then");
     page.hear(Event::Loaded).hear(welcomed(false));
     assert!(page.supervisor.is_settled, "there it stays");
-    page.hear(Event::Chosen(Wish::Companion)).hear(Event::Forgotten);
+    page.hear(Event::Chosen(Wish::Companion))
+        .hear(Event::Forgotten);
     assert_eq!(page.line, COMPANION, "and back");
     assert_eq!(page.supervisor.reason(), "You chose the companion.", "why");
 }
@@ -512,7 +588,11 @@ fn a_switch_while_a_run_goes_on_lets_go_of_the_old_place_first() {
 fn a_wish_for_where_it_trains_already_changes_the_reason_only() {
     let mut page = Page::settled_there();
     page.hear(Event::Chosen(Wish::Companion));
-    assert_eq!(page.effects, [Effect::Keep(Wish::Companion)], "the line stands");
+    assert_eq!(
+        page.effects,
+        [Effect::Keep(Wish::Companion)],
+        "the line stands"
+    );
     assert_eq!(page.supervisor.reason(), "You chose the companion.", "why");
     assert!(page.supervisor.is_settled, "for good");
 }
@@ -523,7 +603,11 @@ fn a_wish_for_the_gpu_keeps_the_line_until_the_gpu_is_known() {
     page.hear(Event::Chosen(Wish::BrowserGpu));
     let expected = [Effect::Keep(Wish::BrowserGpu), Effect::AskForGpu];
     assert_eq!(page.effects, expected, "first");
-    assert_eq!(*page.status(), Status::Connected, "the run can be seen meanwhile");
+    assert_eq!(
+        *page.status(),
+        Status::Connected,
+        "the run can be seen meanwhile"
+    );
     page.hear(Event::Gpu(real())).hear(Event::Forgotten);
     assert_eq!(page.line, BROWSER_GPU, "then");
 }
@@ -535,7 +619,11 @@ fn a_wish_that_is_taken_back_in_time_changes_nothing() {
     page.hear(Event::Chosen(Wish::Companion));
     page.hear(Event::Gpu(real()));
     assert_eq!(page.effects, [], "the answer comes too late to matter");
-    assert_eq!((page.line, page.place()), (COMPANION, COMPANION), "it stays");
+    assert_eq!(
+        (page.line, page.place()),
+        (COMPANION, COMPANION),
+        "it stays"
+    );
 }
 
 #[test]
@@ -543,7 +631,11 @@ fn a_wish_while_the_page_lets_go_is_where_it_turns_to() {
     let mut page = Page::settled_there();
     page.hear(Event::Chosen(Wish::BrowserCpu));
     page.hear(Event::Chosen(Wish::Companion));
-    assert_eq!(page.effects, [Effect::Keep(Wish::Companion)], "first it lets go");
+    assert_eq!(
+        page.effects,
+        [Effect::Keep(Wish::Companion)],
+        "first it lets go"
+    );
     page.hear(Event::Forgotten);
     assert_eq!(page.line, COMPANION, "the last wish");
 }
@@ -565,9 +657,12 @@ fn a_wish_ends_the_pause_and_begins_its_tries_anew() {
 fn automatic_looks_for_the_companion_again() {
     let mut page = Page::served(Wish::Automatic);
     page.lose().hear(Event::Gpu(real()));
-    page.hear(Event::Forgotten).hear(Event::Loaded).hear(welcomed(true));
+    page.hear(Event::Forgotten)
+        .hear(Event::Loaded)
+        .hear(welcomed(true));
     assert_eq!(page.place(), BROWSER_GPU, "it was not there");
-    page.hear(Event::Chosen(Wish::Automatic)).hear(Event::Forgotten);
+    page.hear(Event::Chosen(Wish::Automatic))
+        .hear(Event::Forgotten);
     assert_eq!(page.line, COMPANION, "it may have been started");
     page.hear(welcomed(true));
     assert_eq!(page.place(), COMPANION, "and was");
@@ -592,7 +687,8 @@ fn the_gpu_is_asked_for_once_however_many_want_to_know() {
     assert_eq!(page.effects, [], "it is being asked");
     page.hear(Event::Chosen(Wish::BrowserGpu));
     assert_eq!(page.effects, [Effect::Keep(Wish::BrowserGpu)], "still");
-    page.hear(Event::Gpu(WebGpu::Missing)).hear(Event::GpuWanted);
+    page.hear(Event::Gpu(WebGpu::Missing))
+        .hear(Event::GpuWanted);
     assert!(!page.asks_for_gpu, "it is known");
     assert_eq!(page.supervisor.facts().gpu, WebGpu::Missing, "and told");
 }
@@ -603,11 +699,19 @@ fn the_gpu_is_asked_for_once_however_many_want_to_know() {
 fn a_worker_that_finds_another_tab_training_waits_and_says_so() {
     let mut page = Page::hosted(real());
     page.hear(Event::Elsewhere);
-    assert_eq!((page.effects.len(), page.status()), (0, &Status::Elsewhere), "said");
+    assert_eq!(
+        (page.effects.len(), page.status()),
+        (0, &Status::Elsewhere),
+        "said"
+    );
     page.hear(Event::Seen).hear(Event::Retried);
     assert_eq!(page.effects, [], "a glance takes nothing from nobody");
     page.hear(Event::Loaded);
-    assert_eq!(*page.status(), Status::Connecting, "the other tab was closed");
+    assert_eq!(
+        *page.status(),
+        Status::Connecting,
+        "the other tab was closed"
+    );
     page.hear(welcomed(true));
     assert_eq!(*page.status(), Status::Connected, "so it trains here");
 }
@@ -618,7 +722,11 @@ fn the_user_takes_over_from_another_tab() {
     page.hear(Event::Elsewhere).hear(Event::TakenOver);
     assert_eq!(page.effects, [Effect::TakeOver], "the worker is told");
     page.hear(Event::Elsewhere);
-    assert_eq!(page.effects, [Effect::TakeOver], "and again, should one be faster");
+    assert_eq!(
+        page.effects,
+        [Effect::TakeOver],
+        "and again, should one be faster"
+    );
     page.hear(Event::Loaded).hear(welcomed(true));
     assert_eq!(*page.status(), Status::Connected, "it trains here");
 }
@@ -628,16 +736,28 @@ fn the_worker_is_taken_over_by_another_tab_and_taken_back() {
     let mut page = Page::settled_here();
     page.taken();
     let said = Status::Taken("It trains there.".to_owned());
-    assert_eq!((page.status(), &page.effects[..]), (&said, &[Effect::HangUp][..]), "rests");
+    assert_eq!(
+        (page.status(), &page.effects[..]),
+        (&said, &[Effect::HangUp][..]),
+        "rests"
+    );
     page.hear(Event::Seen);
     assert_eq!(page.effects, [], "two tabs that are looked at would fight");
     page.hear(Event::TakenOver);
-    assert_eq!(page.effects, [Effect::Connect(Place::BrowserGpu)], "a new worker");
+    assert_eq!(
+        page.effects,
+        [Effect::Connect(Place::BrowserGpu)],
+        "a new worker"
+    );
     page.hear(Event::Elsewhere);
     assert_eq!(page.effects, [Effect::TakeOver], "which need not ask again");
     page.hear(Event::Loaded).hear(welcomed(true)).taken();
     page.hear(Event::Retried).hear(Event::Elsewhere);
-    assert_eq!(*page.status(), Status::Elsewhere, "it was taken back once only");
+    assert_eq!(
+        *page.status(),
+        Status::Elsewhere,
+        "it was taken back once only"
+    );
 }
 
 #[test]
@@ -654,8 +774,10 @@ fn there_is_nothing_to_take_over_where_no_other_tab_trains() {
 fn who_goes_to_the_companion_and_back_takes_nothing_over_unasked() {
     let mut page = Page::hosted(real());
     page.hear(Event::Elsewhere).hear(Event::TakenOver);
-    page.hear(Event::Chosen(Wish::Companion)).hear(Event::Forgotten);
-    page.hear(Event::Chosen(Wish::BrowserGpu)).hear(Event::Forgotten);
+    page.hear(Event::Chosen(Wish::Companion))
+        .hear(Event::Forgotten);
+    page.hear(Event::Chosen(Wish::BrowserGpu))
+        .hear(Event::Forgotten);
     page.hear(Event::Elsewhere);
     assert_eq!(*page.status(), Status::Elsewhere, "the user is asked");
 }
@@ -663,7 +785,10 @@ fn who_goes_to_the_companion_and_back_takes_nothing_over_unasked() {
 #[test]
 fn a_worker_that_dies_while_it_takes_over_goes_on_taking_over() {
     let mut page = Page::hosted(real());
-    page.hear(Event::Elsewhere).hear(Event::TakenOver).crash().wait();
+    page.hear(Event::Elsewhere)
+        .hear(Event::TakenOver)
+        .crash()
+        .wait();
     page.hear(Event::Elsewhere);
     assert_eq!(page.effects, [Effect::TakeOver], "it was asked for");
 }
@@ -701,7 +826,8 @@ fn a_worker_that_ends_is_started_again_three_times_and_then_the_user_is_asked() 
 #[test]
 fn a_worker_that_came_to_train_has_all_its_restarts_again() {
     let mut page = Page::settled_here();
-    (page.crash().wait(), page.crash().wait());
+    page.crash().wait();
+    page.crash().wait();
     for phase in [Phase::Loading, Phase::Compiling, Phase::Encoding] {
         page.hear(Event::Ran(phase));
     }
@@ -730,7 +856,11 @@ fn a_worker_that_ends_without_a_word_is_one_that_broke() {
     let Status::Broken { why, retry_secs } = page.status() else {
         panic!("not a companion that is gone: {:?}", page.status());
     };
-    assert_eq!((&**why, *retry_secs), (FAILED, Some(1)), "said, and tried again");
+    assert_eq!(
+        (&**why, *retry_secs),
+        (FAILED, Some(1)),
+        "said, and tried again"
+    );
 }
 
 #[test]
@@ -752,7 +882,11 @@ fn a_browser_that_was_turned_to_stays_chosen_when_its_worker_ends() {
     page.hear(welcomed(false)).hear(Event::Gpu(real()));
     page.hear(Event::Forgotten).crash().wait();
     assert_eq!(page.line, BROWSER_GPU, "by what is known it is still best");
-    assert_eq!(page.supervisor.facts().companion, there(false, false), "an offer");
+    assert_eq!(
+        page.supervisor.facts().companion,
+        there(false, false),
+        "an offer"
+    );
 }
 
 // What comes too late, and what training sees of it.
@@ -821,10 +955,8 @@ fn events() -> impl Strategy<Value = Event> {
         Just(Event::Second),
         Just(Event::Loaded),
         Just(Event::Elsewhere),
-        (any::<bool>(), any::<bool>()).prop_map(|(is_gpu, is_busy)| Event::Welcomed {
-            is_gpu,
-            is_busy
-        }),
+        (any::<bool>(), any::<bool>())
+            .prop_map(|(is_gpu, is_busy)| Event::Welcomed { is_gpu, is_busy }),
         any::<bool>().prop_map(Event::Busy),
         Just(Event::Ran(Phase::Training)),
         end.prop_map(Event::Ended),
@@ -840,7 +972,9 @@ fn may_happen(page: &Page, event: &Event) -> bool {
         Event::Gpu(_) => page.asks_for_gpu,
         Event::Forgotten => page.forgets,
         Event::Second => page.waits,
-        Event::Loaded | Event::Elsewhere | Event::Ended(End::Broken(_) | End::Taken(_)) => is_worker,
+        Event::Loaded | Event::Elsewhere | Event::Ended(End::Broken(_) | End::Taken(_)) => {
+            is_worker
+        }
         Event::Ended(End::Token(_)) => page.line == COMPANION,
         Event::Welcomed { .. } | Event::Busy(_) | Event::Ran(_) | Event::Ended(_) => {
             page.line.is_some()
