@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use futures_util::future::{AbortHandle, Either, select};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use leptos::prelude::*;
 use mimeo_protocol::{ClientMessage, JobProgress, MAX_SERVER_FRAME, ServerMessage, codec};
 use mimeo_workbench::Runs;
