@@ -10,8 +10,6 @@ mod stay;
 use leptos::prelude::*;
 use mimeo_workbench::backend::Place;
 use mimeo_workbench::saved::Restored;
-use mimeo_workbench::workbench::Where;
-use mimeo_workbench::{Refusal, Workbench};
 
 use crate::bench::Bench;
 use crate::keyboard;
@@ -29,11 +27,7 @@ use crate::stage::{Stage, StagePanel};
 #[component]
 pub fn App(restored: Restored) -> impl IntoView {
     let link = Link::open();
-    let Restored { state, lost } = restored;
-    let bench = Bench::new(Workbench::with_state(state));
-    bench
-        .refusal
-        .set(lost.map(|sentence| Refusal::new(Where::Pair, sentence)));
+    let bench = Bench::new(restored);
     let run_again = Callback::new(move |job| again::load(bench, link, job));
     let page = Page::new(run_again);
     let training = Training::new();

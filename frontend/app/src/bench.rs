@@ -6,6 +6,7 @@ use std::rc::Rc;
 use leptos::prelude::*;
 use mimeo_protocol::{MemoryPlan, PromptSyntax};
 use mimeo_workbench::preflight::{self, Facts, Problem, Submission, Verdict};
+use mimeo_workbench::saved::{self, Keeping, Restored};
 use mimeo_workbench::workbench::Where;
 use mimeo_workbench::{Change, Check, Command, Refusal, Toolbox, Workbench};
 
@@ -20,6 +21,7 @@ type Painter = Rc<dyn Fn(&Workbench, Change)>;
 pub struct Bench {
     workbench: StoredValue<Workbench, LocalStorage>,
     painters: StoredValue<Vec<Painter>, LocalStorage>,
+    keeping: StoredValue<Keeping, LocalStorage>,
     triggers: Triggers,
     /// Tool and brush.
     pub toolbox: RwSignal<Toolbox>,
@@ -27,6 +29,8 @@ pub struct Bench {
     pub refusal: RwSignal<Option<Refusal>>,
     /// What the job would take, once whoever trains answered.
     pub plan: RwSignal<Option<MemoryPlan>>,
+    /// Why nothing of this page is kept; none while it is.
+    pub unkept: RwSignal<Option<String>>,
 }
 
 /// One trigger for each part of the workbench.
@@ -39,18 +43,22 @@ struct Triggers {
 
 impl Bench {
     /// The bench as it was when the page was closed.
-    pub fn new(workbench: Workbench) -> Self {
+    pub fn new(restored: Restored) -> Self {
+        let Restored { state, lost, newer } = restored;
+        let lost = lost.map(|sentence| Refusal::new(Where::Pair, sentence));
         Self {
-            workbench: StoredValue::new_local(workbench),
+            workbench: StoredValue::new_local(Workbench::with_state(state)),
             painters: StoredValue::new_local(Vec::new()),
+            keeping: StoredValue::new_local(Keeping::new(newer.clone())),
             triggers: Triggers {
                 pictures: Trigger::new(),
                 mask: Trigger::new(),
                 settings: Trigger::new(),
             },
             toolbox: RwSignal::new(Toolbox::default()),
-            refusal: RwSignal::new(None),
+            refusal: RwSignal::new(lost),
             plan: RwSignal::new(None),
+            unkept: RwSignal::new(newer),
         }
     }
 
@@ -116,7 +124,32 @@ impl Bench {
         if change.settings {
             self.triggers.settings.notify();
         }
-        storage::keep_soon(self, change);
+        let keeps = self.keeping.try_update_value(|keeping| keeping.add(change));
+        if keeps == Some(true) {
+            self.keep_soon();
+        }
+    }
+
+    fn keep_soon(self) {
+        storage::keep_soon(move |kept| {
+            let parts = self.keeping.try_update_value(|keeping| keeping.take(kept));
+            let unkept = self
+                .keeping
+                .with_value(|keeping| keeping.newer().map(str::to_owned));
+            if unkept != self.unkept.get_untracked() {
+                self.unkept.set(unkept);
+            }
+            let parts = parts.unwrap_or_default().into_iter();
+            let bytes = |part| self.with(|workbench| saved::part(workbench, part));
+            parts.map(|part| (part, bytes(part))).collect()
+        });
+    }
+
+    /// Keeps this page in the place of what a newer Mimeo kept.
+    pub fn keep_all_the_same(self) {
+        self.keeping.update_value(Keeping::give_up);
+        self.unkept.set(None);
+        self.keep_soon();
     }
 
     /// Draws with this whenever something changes, at once.

@@ -1,89 +1,42 @@
 //! The conversation with whoever trains: connects, connects again, asks and hears.
 //!
-//! That is the companion (`socket`, `http`) or a worker in this browser (`worker`), by
-//! [`mimeo_workbench::backend`]; nothing above knows which. On every connection the other side says
-//! how everything is; from there on it says what changes. Nothing is lost while the line is down:
-//! training goes on there, or from where it was, and what happened meanwhile is asked for.
+//! That is the companion (`socket`, `http`) or a worker in this browser (`worker`), as
+//! [`mimeo_workbench::link`] decides, and `supervise` does; nothing above knows which. On every line
+//! (`talk`) the other side says how everything is; from there on it says what changes. Nothing is
+//! lost while the line is down: training goes on there, or from where it was, and what happened
+//! meanwhile is asked for.
 
 mod adapter;
+mod connection;
 mod http;
 mod objects;
+mod requests;
 mod socket;
+mod supervise;
 mod talk;
 mod worker;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use futures_channel::{mpsc, oneshot};
+use futures_util::future::AbortHandle;
 use leptos::prelude::*;
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, ClientMessage, CopierInfo, DeviceInfo, JobControl, JobId, JobState,
-    MAX_CLIENT_FRAME, Pace, RequestId, ResultFile, ServerMessage, codec,
+    BaseId, BaseInfo, BlobId, ClientMessage, JobControl, JobId, JobState, RequestId, ResultFile,
+    ServerMessage,
 };
 use mimeo_workbench::Runs;
-use mimeo_workbench::backend::{Arrival, Facts, Place, Restarts, Wish};
+use mimeo_workbench::backend::{Arrival, Facts, Place, Wish};
+use mimeo_workbench::link::{Event, Host, Status, Supervisor};
 use mimeo_workbench::preflight::Line;
 
 use crate::storage;
+use objects::Objects;
+use requests::{Answer, Requests};
+use worker::Trainer;
 
 pub use http::get as fetch_own;
-
-/// How the line is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
-    /// Not yet, for the first time.
-    Connecting,
-    /// It stands.
-    Connected,
-    /// It stood, or never did; another try follows by itself.
-    Lost {
-        /// Seconds until then.
-        retry_secs: u32,
-    },
-    /// The other side does not want to talk to this page; the sentence says why.
-    Refused(String),
-    /// Another tab of this browser trains.
-    Elsewhere,
-    /// Another tab took over; its sentence.
-    Taken(String),
-    /// The trainer in this browser ended.
-    Broken {
-        /// Why, and what to do.
-        why: String,
-        /// Seconds until it is started again; none if that is for the user to say.
-        retry_secs: Option<u32>,
-    },
-}
-
-/// What the other side said about itself.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Host {
-    /// Program and version.
-    pub app: String,
-    /// What computes there.
-    pub device: Option<DeviceInfo>,
-    /// Bases to train upon.
-    pub bases: Vec<BaseInfo>,
-    /// How fast steps went there.
-    pub paces: Vec<Pace>,
-    /// Copiers that can be used again.
-    pub copiers: Vec<CopierInfo>,
-}
-
-impl Host {
-    /// A base, if it is there.
-    pub fn base(&self, id: &BaseId) -> Option<&BaseInfo> {
-        self.bases.iter().find(|base| base.id == *id)
-    }
-}
-
-/// Messages that wait to be sent; more are refused.
-const OUTBOX: usize = 256;
-
-/// Why a request is not even sent.
-const TOO_LONG: &str = "This is too long to be sent. Shorten the prompt, then try again.";
 
 /// Where the user's choice of a place is kept.
 const WISH: &str = "mimeo.backend";
@@ -115,67 +68,52 @@ pub struct Link {
     wires: StoredValue<Rc<Wires>, LocalStorage>,
 }
 
-/// What one connection needs, and what outlives it.
-#[derive(Default)]
+/// What is at the other end of the page's signals.
 struct Wires {
-    last: Cell<u32>,
-    /// Who waits for which answer.
-    waiting: RefCell<BTreeMap<RequestId, oneshot::Sender<Answer>>>,
-    /// To the other side, while there is one.
-    outbox: RefCell<Option<mpsc::Sender<ClientMessage>>>,
-    /// Wakes the pause between two tries.
-    wake: RefCell<Option<oneshot::Sender<()>>>,
-    /// Ends the connection in favour of another place.
-    switch: RefCell<Option<oneshot::Sender<()>>>,
-    /// Whether where it trains is settled until the user wants something else.
-    is_settled: Cell<bool>,
+    supervisor: RefCell<Supervisor>,
+    /// Ends the line, while there is one.
+    line: RefCell<Option<AbortHandle>>,
+    /// What is asked on it.
+    requests: Requests,
     /// The worker, while there is one.
-    worker: RefCell<Option<Rc<worker::Trainer>>>,
-    /// Whether the next worker takes over from another tab.
-    takes_over: Cell<bool>,
-    restarts: Cell<Restarts>,
-    objects: objects::Objects,
+    trainer: RefCell<Option<Rc<Trainer>>>,
+    /// Until a second has passed.
+    timer: RefCell<Option<TimeoutHandle>>,
+    objects: Objects,
     /// Files of bases that were picked from disk, which every new worker is given.
     bases: RefCell<Vec<(String, web_sys::File)>>,
 }
-
-impl Wires {
-    /// A number that no request under way has.
-    fn next(&self) -> u32 {
-        let next = self.last.get().wrapping_add(1).max(1);
-        self.last.set(next);
-        next
-    }
-}
-
-/// What comes of a request: the other side's message, or a sentence.
-type Answer = Result<ServerMessage, String>;
 
 impl Link {
     /// Begins to connect.
     pub fn open() -> Self {
         let wish = storage::choice(WISH).and_then(|kept| Wish::from_name(&kept));
-        let facts = Facts {
-            companion: socket::first_guess(),
-            trainer: worker::included(),
-            ..Facts::default()
-        };
+        let wish = wish.unwrap_or_default();
+        let supervisor = Supervisor::new(wish, socket::first_guess(), worker::included());
         let link = Self {
-            status: RwSignal::new(Status::Connecting),
+            status: RwSignal::new(supervisor.status().clone()),
             runs: RwSignal::new(Runs::default()),
             host: RwSignal::new(Host::default()),
-            wish: RwSignal::new(wish.unwrap_or_default()),
-            facts: RwSignal::new(facts),
+            wish: RwSignal::new(wish),
+            facts: RwSignal::new(supervisor.facts().clone()),
             place: RwSignal::new(None),
             reason: RwSignal::new(String::new()),
             arrival: RwSignal::new(Arrival::default()),
             pending: RwSignal::new(Vec::new()),
             refusals: RwSignal::new(BTreeMap::new()),
             token: RwSignal::new(String::new()),
-            wires: StoredValue::new_local(Rc::default()),
+            wires: StoredValue::new_local(Rc::new(Wires {
+                supervisor: RefCell::new(supervisor),
+                line: RefCell::default(),
+                requests: Requests::default(),
+                trainer: RefCell::default(),
+                timer: RefCell::default(),
+                objects: Objects::default(),
+                bases: RefCell::default(),
+            })),
         };
-        leptos::task::spawn_local(talk::talk(link));
-        talk::wake_when_seen(link);
+        link.report(Event::Opened);
+        link.report_when_seen();
         link
     }
 
@@ -196,42 +134,22 @@ impl Link {
     /// How the line is, as far as training needs it.
     pub fn line(self) -> Line {
         let is_browser = self.is_browser();
-        self.status.with(|status| match status {
-            Status::Connected => Line::Ready,
-            Status::Connecting
-            | Status::Broken {
-                retry_secs: Some(_),
-                ..
-            } => Line::Coming,
-            Status::Elsewhere | Status::Taken(_) => Line::Elsewhere,
-            Status::Broken {
-                retry_secs: None, ..
-            } => Line::Broken,
-            Status::Lost { .. } | Status::Refused(_) if is_browser => Line::Broken,
-            Status::Lost { .. } | Status::Refused(_) => Line::NoCompanion,
-        })
+        self.status.with(|status| status.line(is_browser))
     }
 
     /// Trains where the user wants it, from now on and when the page is opened again.
     pub fn choose(self, wish: Wish) {
-        storage::keep_choice(WISH, wish.name());
-        self.wish.set(wish);
-        talk::choose_anew(self);
+        self.report(Event::Chosen(wish));
     }
 
     /// Finds out what the browser's GPU is, for those who want to know.
     pub fn look_at_gpu(self) {
-        leptos::task::spawn_local(adapter::probe(self));
+        self.report(Event::GpuWanted);
     }
 
     /// Trains in this tab and no longer in another one of this browser.
     pub fn take_over(self) {
-        let wires = self.wires();
-        wires.takes_over.set(true);
-        if let Some(worker) = wires.worker.borrow().as_ref() {
-            worker.take_over();
-        }
-        self.connect_now();
+        self.report(Event::TakenOver);
     }
 
     /// Whether the line stands.
@@ -241,10 +159,7 @@ impl Link {
 
     /// Tries again at once.
     pub fn connect_now(self) {
-        if let Some(wake) = self.wires().wake.take() {
-            // Nobody waits: then a try is under way.
-            _ = wake.send(());
-        }
+        self.report(Event::Retried);
     }
 
     /// Asks, and waits for the answer.
@@ -252,24 +167,7 @@ impl Link {
     /// # Errors
     /// The other side's sentence, or ours when the line is down.
     pub async fn ask(self, make: impl FnOnce(RequestId) -> ClientMessage) -> Answer {
-        let wires = self.wires();
-        let request = RequestId(wires.next());
-        let message = make(request);
-        // Of a frame that it does not take, the other side cannot say which request it was.
-        if codec::encode(&message).len() > MAX_CLIENT_FRAME {
-            return Err(TOO_LONG.to_owned());
-        }
-        let (answer, answered) = oneshot::channel();
-        wires.waiting.borrow_mut().insert(request, answer);
-        let sent = match wires.outbox.borrow_mut().as_mut() {
-            Some(outbox) => outbox.try_send(message).is_ok(),
-            None => false,
-        };
-        if !sent {
-            wires.waiting.borrow_mut().remove(&request);
-            return Err(self.gone());
-        }
-        answered.await.unwrap_or_else(|_| Err(self.gone()))
+        self.wires().requests.ask(make, self.gone()).await
     }
 
     /// Steers a job; the page shows that it was heard until it is answered.
@@ -324,7 +222,11 @@ impl Link {
     fn url(self, path: String, version: String) -> Option<String> {
         match self.place.get()? {
             Place::Companion => Some(format!("{path}?token={}", self.token.get())),
-            Place::BrowserGpu | Place::BrowserCpu => objects::url(self, path, version),
+            Place::BrowserGpu | Place::BrowserCpu => {
+                let is_connected = untrack(|| self.is_connected());
+                let trainer = self.trainer().filter(|_| is_connected);
+                self.wires().objects.url(path, version, trainer.as_ref())
+            }
         }
     }
 
@@ -332,7 +234,7 @@ impl Link {
     pub fn follow(self, job: JobId) {
         let gap = self.runs.try_update_untracked(|runs| runs.ask(job));
         if let Some(gap) = gap.flatten() {
-            talk::resync(self, gap);
+            self.resync(gap);
         }
     }
 
@@ -359,7 +261,8 @@ impl Link {
     pub async fn fetch_blob(self, id: BlobId) -> Result<Vec<u8>, String> {
         let path = format!("blobs/{id}");
         if untrack(|| self.is_browser()) {
-            return worker::read(&worker::get(self, &path).await?).await;
+            let trainer = self.trainer().ok_or(worker::GONE)?;
+            return worker::read(&trainer.get(&path).await?).await;
         }
         http::get(&self.address(&path)).await
     }
@@ -381,8 +284,9 @@ impl Link {
         let files: Vec<_> = files
             .map(|(path, file)| (prefix.clone() + &path, file))
             .collect();
+        let trainer = self.trainer().ok_or(worker::GONE)?;
         for (path, file) in &files {
-            worker::put(self, path, file.clone().into()).await?;
+            trainer.put(path, file.clone().into()).await?;
         }
         {
             let wires = self.wires();
@@ -404,10 +308,13 @@ impl Link {
     }
 
     async fn put(self, path: &str, file: &[u8]) -> Result<(), String> {
-        match untrack(|| self.is_browser()) {
-            true => worker::put(self, path, js_sys::Uint8Array::from(file).into()).await,
-            false => http::put(&self.address(path), file).await,
+        if untrack(|| self.is_browser()) {
+            let trainer = self.trainer().ok_or(worker::GONE)?;
+            return trainer
+                .put(path, js_sys::Uint8Array::from(file).into())
+                .await;
         }
+        http::put(&self.address(path), file).await
     }
 
     fn address(self, path: &str) -> String {
@@ -415,12 +322,16 @@ impl Link {
     }
 
     /// Why nothing can be asked now.
-    fn gone(self) -> String {
+    fn gone(self) -> &'static str {
         match untrack(|| self.is_browser()) {
-            true => "The trainer in this browser is not ready. Wait until it is, then try again.",
+            true => worker::GONE,
             false => "The companion is not connected. Wait until it is back, then try again.",
         }
-        .to_owned()
+    }
+
+    /// The worker, while there is one.
+    fn trainer(self) -> Option<Rc<Trainer>> {
+        self.wires().trainer.borrow().clone()
     }
 
     fn wires(self) -> Rc<Wires> {

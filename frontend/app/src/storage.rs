@@ -1,63 +1,52 @@
 //! What a reload keeps: the workbench in IndexedDB, small choices in local storage.
 
-use idb::{Database, DatabaseEvent as _, Factory, ObjectStoreParams, Query, TransactionMode};
+use idb::{
+    Database, DatabaseEvent as _, Factory, ObjectStore, ObjectStoreParams, Query, TransactionMode,
+};
 use js_sys::Uint8Array;
 use leptos::prelude::*;
-use mimeo_workbench::Change;
 use mimeo_workbench::saved::{self, Part, Restored};
 use wasm_bindgen::{JsCast as _, JsValue};
-
-use crate::bench::Bench;
 
 const DATABASE: &str = "mimeo";
 const STORE: &str = "bench";
 /// Changes are kept once nothing changed for so long, ms.
-const QUIET_MILLIS: i32 = 300;
+const QUIET_MILLIS: u64 = 300;
+
+/// Parts to write, with their bytes; none for a part that is not there any more.
+pub type Parts = Vec<(Part, Option<Vec<u8>>)>;
 
 thread_local! {
-    /// What changed since it was kept last, and the timer that waits.
-    static WAITING: std::cell::RefCell<(Change, Option<TimeoutHandle>)> =
-        std::cell::RefCell::default();
+    /// Until it is quiet.
+    static TIMER: std::cell::Cell<Option<TimeoutHandle>> = const { std::cell::Cell::new(None) };
 }
 
 /// Keeps what changed, once it is quiet.
-pub fn keep_soon(bench: Bench, change: Change) {
-    WAITING.with_borrow_mut(|(waiting, timer)| {
-        *waiting = waiting.and(change);
-        if let Some(timer) = timer.take() {
-            timer.clear();
-        }
-        let quiet = std::time::Duration::from_millis(QUIET_MILLIS as u64);
-        let keep_now = move || {
-            let change = WAITING.with_borrow_mut(|(waiting, timer)| {
-                *timer = None;
-                std::mem::take(waiting)
-            });
-            leptos::task::spawn_local(async move {
-                if let Err(error) = keep(bench, change).await {
-                    leptos::logging::warn!("this page's state cannot be kept: {error}");
-                }
-            });
-        };
-        *timer = set_timeout_with_handle(keep_now, quiet).ok();
-    });
+///
+/// - `parts`: what to write in the place of what is kept, given the settings that lie there
+pub fn keep_soon(parts: impl FnOnce(Option<&[u8]>) -> Parts + 'static) {
+    let quiet = std::time::Duration::from_millis(QUIET_MILLIS);
+    let keep_now = move || {
+        TIMER.take();
+        leptos::task::spawn_local(async move {
+            if let Err(error) = keep(parts).await {
+                leptos::logging::warn!("this page's state cannot be kept: {error}");
+            }
+        });
+    };
+    let timer = set_timeout_with_handle(keep_now, quiet).ok();
+    if let Some(earlier) = TIMER.replace(timer) {
+        earlier.clear();
+    }
 }
 
-async fn keep(bench: Bench, change: Change) -> Result<(), idb::Error> {
-    let is_changed = |part| match part {
-        Part::Original | Part::Target => change.pictures,
-        Part::Mask => change.whole_mask || change.mask.is_some() || change.pictures,
-        Part::Settings => change.settings || change.pictures,
-    };
-    let parts: Vec<_> = Part::ALL
-        .into_iter()
-        .filter(|part| is_changed(*part))
-        .map(|part| (part, bench.with(|workbench| saved::part(workbench, part))))
-        .collect();
+async fn keep(parts: impl FnOnce(Option<&[u8]>) -> Parts) -> Result<(), idb::Error> {
     let database = open().await?;
     let transaction = database.transaction(&[STORE], TransactionMode::ReadWrite)?;
     let store = transaction.object_store(STORE)?;
-    for (part, bytes) in parts {
+    // In the same transaction: no other tab writes between the look and the deed.
+    let settings = kept(&store, Part::Settings).await?;
+    for (part, bytes) in parts(settings.as_deref()) {
         let key = JsValue::from_str(part.key());
         match bytes {
             Some(bytes) => {
@@ -87,14 +76,19 @@ async fn read() -> Result<Vec<(Part, Vec<u8>)>, idb::Error> {
     let store = transaction.object_store(STORE)?;
     let mut parts = Vec::new();
     for part in Part::ALL {
-        let key = Query::Key(JsValue::from_str(part.key()));
-        let value = store.get(key)?.await?;
-        if let Some(bytes) = value.and_then(|value| value.dyn_into::<Uint8Array>().ok()) {
-            parts.push((part, bytes.to_vec()));
+        if let Some(bytes) = kept(&store, part).await? {
+            parts.push((part, bytes));
         }
     }
     database.close();
     Ok(parts)
+}
+
+async fn kept(store: &ObjectStore, part: Part) -> Result<Option<Vec<u8>>, idb::Error> {
+    let key = Query::Key(JsValue::from_str(part.key()));
+    let value = store.get(key)?.await?;
+    let bytes = value.and_then(|value| value.dyn_into::<Uint8Array>().ok());
+    Ok(bytes.map(|bytes| bytes.to_vec()))
 }
 
 async fn open() -> Result<Database, idb::Error> {

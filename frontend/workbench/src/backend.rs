@@ -4,14 +4,12 @@
 //! is opened, and again when the user wants something else: a choice does not change under a run.
 
 mod arrival;
-mod restarts;
 #[cfg(test)]
 mod tests;
 
 use crate::words;
 
 pub use arrival::{Arrival, Bar};
-pub use restarts::Restarts;
 
 /// Where it trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

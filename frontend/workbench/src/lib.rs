@@ -9,6 +9,7 @@
 //! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.
 //! - [`backend`]: where it trains, in the companion or in this browser; [`base_folder`]: a base that
 //!   was picked from disk.
+//! - [`link`]: when to connect, to wait, to start again, and to turn to another place.
 //! - [`playground`], [`lora`]: what is drawn with, and what its files are before they are sent.
 //! - [`runs`]: what the server reports becomes what the page shows.
 //! - [`saved`]: the state as bytes, so that a reload loses nothing.
@@ -29,6 +30,7 @@ pub mod frame;
 pub mod grid;
 pub mod history;
 pub mod keys;
+pub mod link;
 pub mod lora;
 pub mod picture;
 pub mod plain;

@@ -188,6 +188,13 @@ impl Runs {
         self.runs.values().find(|run| run.is_under_way())
     }
 
+    /// Whether one is under way or waiting.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let is_busy = |run: &Run| run.is_under_way() || *run.state() == JobState::Queued;
+        self.runs.values().any(is_busy)
+    }
+
     /// The run that was submitted before this one.
     #[must_use]
     pub fn previous(&self, job: JobId) -> Option<&Run> {

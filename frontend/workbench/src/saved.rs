@@ -1,7 +1,10 @@
 //! The workbench as bytes, so that a reload loses nothing.
 //!
 //! Pictures are kept as the files they came as, the mask as a PNG, the rest as JSON; each under a
-//! name of its own, so that a stroke does not write the pictures again.
+//! name of its own, so that a stroke does not write the pictures again. What a newer Mimeo kept is not
+//! written over ([`Keeping`]).
+
+mod keeping;
 
 use std::sync::Arc;
 
@@ -15,6 +18,8 @@ use crate::picture::{Picture, Slot};
 use crate::prompts::with_syntax;
 use crate::words;
 use crate::workbench::{Pictures, Settings, State, Workbench};
+
+pub use keeping::Keeping;
 
 /// Parts that are stored under a name each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +97,8 @@ pub struct Restored {
     pub state: State,
     /// What was kept and cannot be read any more, in one sentence with what to do.
     pub lost: Option<String>,
+    /// What a newer Mimeo kept, and what happens to it, in sentences with what to do.
+    pub newer: Option<String>,
 }
 
 /// Why the settings cannot be read.
@@ -120,7 +127,7 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> Restored {
         let rest = read_rest(&json);
         rest.inspect_err(|unreadable| match unreadable {
             Unreadable::Damaged => lost.push("the settings"),
-            Unreadable::Newer(format) => newer = Some(words::newer(format)),
+            Unreadable::Newer(format) => newer = Some(keeping::told(&words::newer(format))),
         })
         .ok()
     });
@@ -155,17 +162,16 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> Restored {
         let mask = decode_mask(&png);
         mask.inspect_err(|_unreadable| lost.push("the mask")).ok()
     });
-    let damaged = (!lost.is_empty()).then(|| {
+    let lost = (!lost.is_empty()).then(|| {
         let what = lost.join(", ");
         format!(
             "This browser kept {what} damaged, and the rest is here. Add what is missing again."
         )
     });
-    let told: Vec<String> = newer.into_iter().chain(damaged).collect();
-    let lost = (!told.is_empty()).then(|| told.join(" "));
     Restored {
         state: State::assembled(pictures, mask.as_ref(), settings),
         lost,
+        newer,
     }
 }
 
@@ -221,8 +227,8 @@ mod tests {
             }
         }
         let file = |part: Part| fs::read(stored().join(part.key())).unwrap();
-        let Restored { state, lost } = restore(|part| Some(file(part)));
-        assert_eq!(lost, None, "nothing to tell");
+        let Restored { state, lost, newer } = restore(|part| Some(file(part)));
+        assert_eq!((lost, newer), (None, None), "nothing to tell");
         let restored = Workbench::with_state(state);
         restored.check().unwrap();
         let mut expected = full_bench().settings().clone();
@@ -254,8 +260,8 @@ mod tests {
     fn a_reload_loses_nothing() {
         let bench = full_bench();
         let mut parts = kept(&bench);
-        let Restored { state, lost } = restore(|part| parts.remove(part.key()));
-        assert_eq!(lost, None, "nothing to tell");
+        let Restored { state, lost, newer } = restore(|part| parts.remove(part.key()));
+        assert_eq!((lost, newer), (None, None), "nothing to tell");
         let restored = Workbench::with_state(state);
         restored.check().unwrap();
         assert_eq!(restored.settings(), bench.settings(), "recipe and name");
@@ -269,7 +275,7 @@ mod tests {
     fn a_damaged_part_does_not_take_the_others_along_and_is_told() {
         let mut parts = kept(&pair());
         parts.insert("target", b"broken".to_vec());
-        let Restored { state, lost } = restore(|part| parts.remove(part.key()));
+        let Restored { state, lost, .. } = restore(|part| parts.remove(part.key()));
         let restored = Workbench::with_state(state);
         restored.check().unwrap();
         assert!(restored.picture(Slot::Original).is_some(), "A is there");
@@ -299,9 +305,11 @@ mod tests {
             let mut json: Value = serde_json::from_slice(&parts["settings"]).unwrap();
             json.pointer_mut(place).unwrap()["format"] = 2.into();
             parts.insert("settings", serde_json::to_vec(&json).unwrap());
-            let Restored { state, lost } = restore(|part| parts.remove(part.key()));
+            let Restored { state, lost, newer } = restore(|part| parts.remove(part.key()));
             let told = "has format 2 of a newer Mimeo, and this one reads formats up to 1";
-            assert_eq!(lost, Some(format!("{what} {told}: update Mimeo.")));
+            let stays = "What was kept stays, and until then nothing of this page is kept.";
+            let told = format!("{what} {told}: update Mimeo. {stays}");
+            assert_eq!((lost, newer), (None, Some(told)), "newer, not damaged");
             let restored = Workbench::with_state(state);
             restored.check().unwrap();
             assert!(restored.frame().is_some(), "the pictures are here");
@@ -310,8 +318,8 @@ mod tests {
 
     #[test]
     fn nothing_kept_is_an_empty_bench() {
-        let Restored { state, lost } = restore(|_| None);
-        assert_eq!(lost, None, "nothing is lost");
+        let Restored { state, lost, newer } = restore(|_| None);
+        assert_eq!((lost, newer), (None, None), "nothing is lost");
         let restored = Workbench::with_state(state);
         restored.check().unwrap();
         assert!(restored.frame().is_none(), "empty");

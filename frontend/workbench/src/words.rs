@@ -219,7 +219,10 @@ pub fn unreadable(job: &UnreadableJob) -> String {
     capitalised(&job.message)
 }
 
-fn capitalised(text: &str) -> String {
+/// With a capital letter first: sentences of the protocol begin small, because the command line puts
+/// "error:" before them.
+#[must_use]
+pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(char::to_uppercase);
     first.into_iter().flatten().chain(letters).collect()

@@ -8,23 +8,15 @@ use mimeo_workbench::backend::{Adapter, AdapterInfo, WebGpu};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-use super::Link;
-
 /// A browser that does not say in this time has none, ms.
 const WITHIN: u32 = 5_000;
 
-/// Finds it out, once.
-pub async fn probe(link: Link) {
-    let is_known = |gpu: &WebGpu| *gpu != WebGpu::Unknown;
-    if link.facts.with_untracked(|facts| is_known(&facts.gpu)) {
-        return;
-    }
-    let asked = Box::pin(ask());
-    let gpu = match select(asked, TimeoutFuture::new(WITHIN)).await {
+/// Asks for it.
+pub async fn probe() -> WebGpu {
+    match select(Box::pin(ask()), TimeoutFuture::new(WITHIN)).await {
         Either::Left((gpu, _)) => gpu.unwrap_or(WebGpu::NoAdapter),
         Either::Right(_) => WebGpu::NoAdapter,
-    };
-    link.facts.update(|facts| facts.gpu = gpu);
+    }
 }
 
 /// None where the browser offers nothing.

@@ -4,16 +4,20 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use leptos::prelude::*;
 use web_sys::Url;
 
-use super::{Link, Status, worker};
+use super::worker::Trainer;
+
+/// Path, and what tells apart files that were at this path one after the other.
+type Key = (String, String);
 
 /// Every file that was asked for.
 #[derive(Default)]
 pub struct Objects {
-    all: RefCell<BTreeMap<(String, String), Object>>,
+    all: RefCell<BTreeMap<Key, Object>>,
 }
 
 #[derive(Clone, Default)]
@@ -22,67 +26,60 @@ struct Object {
     is_asked: bool,
 }
 
-/// The address of a file, and again when it is there.
-///
-/// - `version`: what tells apart files that were at this path one after the other
-pub fn url(link: Link, path: String, version: String) -> Option<String> {
-    let key = (path, version);
-    let wires = link.wires();
-    let url = {
-        let mut all = wires.objects.all.borrow_mut();
-        all.entry(key.clone()).or_default().url.clone()
-    };
-    if link
-        .status
-        .with_untracked(|status| *status == Status::Connected)
-    {
-        ask(link, key);
-    }
-    url.get()
-}
-
-/// Asks for everything that is missing: the worker is there (again).
-pub fn ask_for_missing(link: Link) {
-    let wires = link.wires();
-    let keys: Vec<_> = {
-        let mut all = wires.objects.all.borrow_mut();
-        // What the last worker was asked for, the next one does not know of.
-        all.values_mut().for_each(|object| object.is_asked = false);
-        all.keys().cloned().collect()
-    };
-    for key in keys {
-        ask(link, key);
-    }
-}
-
-fn ask(link: Link, key: (String, String)) {
-    let wires = link.wires();
-    let url = {
-        let mut all = wires.objects.all.borrow_mut();
-        let Some(object) = all.get_mut(&key) else {
-            return;
+impl Objects {
+    /// The address of a file, and again when it is there.
+    ///
+    /// - `trainer`: who has it; none while nobody answers
+    pub fn url(
+        &self,
+        path: String,
+        version: String,
+        trainer: Option<&Rc<Trainer>>,
+    ) -> Option<String> {
+        let key = (path, version);
+        let url = {
+            let mut all = self.all.borrow_mut();
+            let object = all.entry(key.clone()).or_default();
+            if let Some(trainer) = trainer {
+                object.ask(&key.0, trainer);
+            }
+            object.url.clone()
         };
-        if object.is_asked || object.url.with_untracked(Option::is_some) {
-            return;
+        url.get()
+    }
+
+    /// Asks for everything that is missing: the worker is there (again).
+    pub fn ask_for_missing(&self, trainer: &Rc<Trainer>) {
+        for (key, object) in self.all.borrow_mut().iter_mut() {
+            // What the last worker was asked for, the next one does not know of.
+            object.is_asked = false;
+            object.ask(&key.0, trainer);
         }
-        object.is_asked = true;
-        object.url.clone()
-    };
-    leptos::task::spawn_local(async move {
-        // A file that is gone has no address; what shows it says so by its other text.
-        if let Ok(file) = worker::get(link, &key.0).await {
-            url.set(Url::create_object_url_with_blob(&file).ok());
+    }
+
+    /// Lets go of everything: it trains elsewhere now.
+    pub fn forget(&self) {
+        for object in self.all.take().into_values() {
+            if let Some(url) = object.url.get_untracked() {
+                // Fails for what is no address.
+                _ = Url::revoke_object_url(&url);
+            }
         }
-    });
+    }
 }
 
-/// Lets go of everything: it trains elsewhere now.
-pub fn forget(link: Link) {
-    let all = link.wires().objects.all.take();
-    for object in all.into_values() {
-        if let Some(url) = object.url.get_untracked() {
-            // Fails for what is no address.
-            _ = Url::revoke_object_url(&url);
+impl Object {
+    fn ask(&mut self, path: &str, trainer: &Rc<Trainer>) {
+        if self.is_asked || self.url.with_untracked(Option::is_some) {
+            return;
         }
+        self.is_asked = true;
+        let (url, path, trainer) = (self.url.clone(), path.to_owned(), Rc::clone(trainer));
+        leptos::task::spawn_local(async move {
+            // A file that is gone has no address; what shows it says so by its other text.
+            if let Ok(file) = trainer.get(&path).await {
+                url.set(Url::create_object_url_with_blob(&file).ok());
+            }
+        });
     }
 }

@@ -7,9 +7,10 @@ use gloo_net::websocket::Message;
 use gloo_net::websocket::futures::WebSocket;
 use leptos::prelude::*;
 use mimeo_workbench::backend::{Companion, Origin, is_token};
+use mimeo_workbench::link::End;
 
-use super::talk::{End, Line};
-use super::{Link, http};
+use super::connection::Connection;
+use super::http;
 
 /// A companion that does not answer the hello in this time is tried again, ms.
 const HELLO_WITHIN: u32 = 8_000;
@@ -23,15 +24,10 @@ pub fn first_guess() -> Companion {
 }
 
 /// Opens the line.
-pub async fn open(link: Link) -> Result<Line, End> {
-    const LOST: End = End::Lost {
-        was_connected: false,
-    };
-    let token = token().await.ok_or(LOST)?;
-    if link.token.with_untracked(|known| *known != token) {
-        link.token.set(token.clone());
-    }
-    let socket = WebSocket::open("ws").map_err(|_refused| LOST)?;
+///
+/// - `token`: from [`token`]
+pub fn open(token: String) -> Result<Connection, End> {
+    let socket = WebSocket::open("ws").map_err(|_refused| End::Lost)?;
     let (sink, frames) = socket.split();
     let frames = frames.map(|message| match message {
         Ok(Message::Bytes(frame)) => Some(frame),
@@ -39,18 +35,17 @@ pub async fn open(link: Link) -> Result<Line, End> {
     });
     let frames = frames.take_while(|frame| ready(frame.is_some()));
     let sink = sink.sink_map_err(drop);
-    Ok(Line {
+    Ok(Connection {
         token,
         frames: Box::pin(frames.filter_map(ready)),
         sink: Box::pin(sink.with(|frame| ready(Ok(Message::Bytes(frame))))),
         hello_within: HELLO_WITHIN,
-        late: LOST,
         end: std::rc::Rc::default(),
     })
 }
 
 /// The token of the companion's start: in the link that it opened, or from itself.
-async fn token() -> Option<String> {
+pub async fn token() -> Option<String> {
     if let Some(token) = with_origin(|origin| origin.token().map(str::to_owned)) {
         return Some(token);
     }

@@ -4,11 +4,12 @@ pub mod banner;
 
 use leptos::prelude::*;
 use mimeo_workbench::backend::{Arrival, Wish};
+use mimeo_workbench::link::Status;
 use mimeo_workbench::preflight::Line;
 use mimeo_workbench::words;
 
 use super::arrivals::Arrivals;
-use crate::link::{Link, Status};
+use crate::link::Link;
 use crate::widget::question::open_while_asked;
 
 #[component]
@@ -84,9 +85,6 @@ fn title(link: Link) -> String {
         Status::Broken {
             retry_secs: None, ..
         } => "Browser · ended".to_owned(),
-        Status::Lost { retry_secs } if is_browser => {
-            format!("Browser · starts again in {retry_secs} s")
-        }
         Status::Lost { retry_secs } => format!("No companion · next try in {retry_secs} s"),
         Status::Refused(_) if is_browser => "Browser · reload the page".to_owned(),
         Status::Refused(_) => "Companion refuses".to_owned(),

@@ -53,6 +53,22 @@ pub fn Header() -> impl IntoView {
             </div>
         </header>
         <Banner />
+        <Unkept />
+    }
+}
+
+/// What a newer Mimeo kept stays, until the user says otherwise.
+#[component]
+fn Unkept() -> impl IntoView {
+    let bench = expect_context::<Bench>();
+    move || {
+        let sentence = bench.unkept.get()?;
+        Some(view! {
+            <div class="banner" role="alert">
+                <span>{sentence}</span>
+                <button on:click=move |_| bench.keep_all_the_same()>"Keep this page instead"</button>
+            </div>
+        })
     }
 }
 

@@ -109,7 +109,7 @@ fn Base() -> impl IntoView {
     }
 }
 
-fn setting(host: &crate::link::Host, id: &str) -> Option<Setting> {
+fn setting(host: &mimeo_workbench::link::Host, id: &str) -> Option<Setting> {
     let base = host.bases.iter().find(|base| base.id.as_str() == id)?;
     Some(Setting::Base {
         id: BaseId::clone(&base.id),

@@ -235,6 +235,12 @@ impl Change {
         }
     }
 
+    pub(crate) fn everything() -> Self {
+        Self::pictures()
+            .and(Self::whole_mask())
+            .and(Self::settings())
+    }
+
     pub(crate) fn mask(dirty: Rect) -> Self {
         Self {
             mask: (!dirty.is_empty()).then_some(dirty),

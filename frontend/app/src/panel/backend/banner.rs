@@ -2,8 +2,9 @@
 
 use leptos::prelude::*;
 use mimeo_workbench::backend::{Companion, Place, Wish};
+use mimeo_workbench::link::Status;
 
-use crate::link::{Link, Status};
+use crate::link::Link;
 
 /// What its button does.
 #[derive(Debug, Clone, Copy, PartialEq)]
