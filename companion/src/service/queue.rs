@@ -91,7 +91,7 @@ impl Queue {
 
     /// Adds a job before all others that should wait but is not there: its last delivery was
     /// acknowledged, and the process ended before what came of it was stored.
-    pub async fn ensure(&self, job: JobId) -> Result<(), StoreError> {
+    pub async fn requeue(&self, job: JobId) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
         let waits: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM Jobs WHERE job_type = ?1 AND job = ?2
@@ -111,7 +111,7 @@ impl Queue {
     }
 
     /// Takes a waiting job out.
-    pub async fn remove(&self, job: JobId) -> Result<(), StoreError> {
+    pub async fn unqueue(&self, job: JobId) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE Jobs SET status = 'Killed', done_at = ?3
              WHERE job_type = ?1 AND job = ?2 AND status = 'Pending'",

@@ -529,25 +529,25 @@ impl Store for SqliteStore {
     }
 
     async fn requeue(&self, job: JobId) -> Result<(), StoreError> {
-        self.queue.ensure(job).await
+        self.queue.requeue(job).await
     }
 
     async fn unqueue(&self, job: JobId) -> Result<(), StoreError> {
-        self.queue.remove(job).await
+        self.queue.unqueue(job).await
     }
 
     async fn reorder(&self, job: JobId, before: Option<JobId>) -> Result<bool, StoreError> {
         self.queue.reorder(job, before).await
     }
 
-    async fn tell_order(&self) -> Result<(), StoreError> {
-        let order = self.queue.order().await?;
-        self.order.send_if_modified(|known| {
-            let is_new = *known != order;
-            *known = order;
-            is_new
-        });
-        Ok(())
+    async fn tell_order(&self) {
+        if let Ok(order) = self.queue.order().await {
+            self.order.send_if_modified(|known| {
+                let is_new = *known != order;
+                *known = order;
+                is_new
+            });
+        }
     }
 
     async fn copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {

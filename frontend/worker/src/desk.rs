@@ -328,10 +328,9 @@ impl<D: Storage, P: Listener> Store for Desk<D, P> {
         Ok(self.ledger.borrow_mut().reorder(id, before))
     }
 
-    async fn tell_order(&self) -> Answer<()> {
+    async fn tell_order(&self) {
         let order = self.ledger.borrow().queue().to_vec();
         self.page.tell(&ServerMessage::Queue { order });
-        Ok(())
     }
 
     async fn copiers(&self) -> Answer<Vec<CopierInfo>> {

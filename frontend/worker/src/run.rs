@@ -40,8 +40,7 @@ pub async fn run(worker: &Rc<Worker>, id: JobId) {
         return;
     };
     let steering = worker.running.begin(id);
-    // It always can be.
-    _ = worker.store.tell_order().await;
+    worker.store.tell_order().await;
     let job = JobToRun {
         id,
         job: entry.job,

@@ -125,8 +125,9 @@ impl Rig for Browser {
     }
 
     async fn keep_copier(&mut self, desk: &Bench) -> (CopierId, FileId) {
+        let id = desk.ledger.borrow_mut().new_copier();
         let info = CopierInfo {
-            id: desk.ledger.borrow_mut().new_copier(),
+            id,
             name: "copier".parse().unwrap(),
             original: BlobId::from_sha256([1; 32]),
             base: BaseId::bundled(),

@@ -119,7 +119,7 @@ where
             self.store.requeue(id).await?;
         }
         self.store.tell_copiers().await?;
-        self.store.tell_order().await?;
+        self.store.tell_order().await;
         Ok(unreadable)
     }
 
@@ -287,7 +287,7 @@ where
         rules::check_queue(self.store.order().await?.len())?;
         self.check(job).await?;
         let id = self.store.add(job).await?;
-        self.store.tell_order().await?;
+        self.store.tell_order().await;
         self.store.flush().await;
         self.host.wake();
         Ok(id)
@@ -328,7 +328,7 @@ where
         match rules::course(control, &job.state)? {
             Course::Queue => {
                 self.store.change_state(id, Transition::Retry).await?;
-                self.store.tell_order().await?;
+                self.store.tell_order().await;
                 self.store.flush().await;
                 self.host.wake();
             }
@@ -340,7 +340,7 @@ where
                 if course == Course::Discard {
                     self.store.forget_results(id).await;
                 }
-                self.store.tell_order().await?;
+                self.store.tell_order().await;
                 self.store.flush().await;
             }
             Course::Steer => {
@@ -358,7 +358,7 @@ where
         if !self.store.reorder(job, before).await? {
             return Err(rules::not_waiting());
         }
-        self.store.tell_order().await?;
+        self.store.tell_order().await;
         self.store.flush().await;
         Ok(())
     }

@@ -87,8 +87,8 @@ pub trait Store {
         before: Option<JobId>,
     ) -> impl Future<Output = Result<bool, Self::Error>>;
 
-    /// Tells all clients which jobs wait.
-    fn tell_order(&self) -> impl Future<Output = Result<(), Self::Error>>;
+    /// Tells all clients which jobs wait; if that cannot be read, they are told with the next change.
+    fn tell_order(&self) -> impl Future<Output = ()>;
 
     /// The finished copiers, the newest first.
     fn copiers(&self) -> impl Future<Output = Result<Vec<CopierInfo>, Self::Error>>;
