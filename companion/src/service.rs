@@ -1,12 +1,12 @@
 //! `mimeo serve`: a local service that trains, remembers, and lets nobody else in.
 //!
 //! ```text
-//! page, CLI ──▶ http, socket ──▶ jobs ──▶ queue (apalis) ──▶ trainer thread ──▶ engine
-//!    ▲            guard            │                             │
-//!    └──── events, in order ◀──── store (SQLite) ◀──────── archive
+//! page, CLI ──▶ http, socket ──▶ server ──▶ queue (apalis) ──▶ jobs ──▶ trainer thread ──▶ engine
+//!    ▲            guard            │ └──▶ host                               │
+//!    └──── events, in order ◀──── store (SQLite) ◀───────────────────── archive
 //! ```
 //!
-//! What would be the same elsewhere (rules, runs, drawings) is `mimeo-service`.
+//! What would be the same elsewhere (the answers, rules, runs, drawings) is `mimeo-service`.
 
 mod archive;
 mod bases;
@@ -14,6 +14,7 @@ mod blobs;
 mod clock;
 mod folder;
 mod guard;
+mod host;
 pub mod http;
 mod jobs;
 mod loras;
@@ -30,10 +31,9 @@ mod store;
 mod task;
 mod trainer;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -41,6 +41,7 @@ use axum::Router;
 use axum::serve::ListenerExt as _;
 use mimeo_engine::{Compute, DeviceChoice, EngineError};
 use mimeo_protocol::DeviceInfo;
+use mimeo_service::Server;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -54,12 +55,12 @@ use crate::tls;
 use bases::Bases;
 use blobs::Blobs;
 use guard::Guard;
+use host::Companion;
 use jobs::Jobs;
 use loras::Loras;
 use memory::Memory;
-use queue::Queue;
 use room::Room;
-use store::Store;
+use store::SqliteStore;
 use trainer::{Context, Trainer};
 
 /// At the end, the running job gets this long to reach the end of its step and save its state.
@@ -165,7 +166,7 @@ impl Service {
 
     /// Name of the device that trains.
     pub fn device(&self) -> &DeviceInfo {
-        &self.jobs.device
+        &self.jobs.server.host.device
     }
 
     /// Serves until `end` resolves; then the running job's state is saved and everyone told.
@@ -205,7 +206,7 @@ impl Service {
         _ = saved.await;
         drop(close);
         _ = tokio::time::timeout(CLOSE_WITHIN, serving).await;
-        jobs.store.close().await;
+        jobs.server.store.close().await;
         Ok(())
     }
 }
@@ -213,8 +214,7 @@ impl Service {
 /// Opens folder, database, device and thread; the future is the queue's work.
 async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output = ()> + use<>)> {
     let folder = Arc::new(DataFolder::open(&settings.data)?);
-    let store = Store::open(&folder.database()).await?;
-    let queue = Queue::open(store.pool().clone()).await?;
+    let store = SqliteStore::open(Arc::clone(&folder)).await?;
     let room = Room::new(settings.max_blobs_bytes);
     let loras = Loras::open(Arc::clone(&folder), room.clone());
     let blobs = Blobs::open(Arc::clone(&folder), room);
@@ -239,7 +239,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
         is_gpu: compute.is_gpu(),
         in_use: true,
     };
-    let (progress, copiers) = (watch::Sender::new(None), watch::Sender::new(Vec::new()));
+    let progress = watch::Sender::new(None);
     let trainer = Trainer::start(Context {
         store: store.clone(),
         blobs: blobs.clone(),
@@ -249,26 +249,24 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
         compute: compute.clone(),
         save_every: settings.save_every,
         progress: progress.clone(),
-        copiers: copiers.clone(),
         runtime: tokio::runtime::Handle::current(),
     });
-    let jobs = Jobs {
-        store,
+    let queue = store.queue.clone();
+    let host = Companion {
         blobs,
         loras,
         bases,
         folder,
+        store: store.clone(),
         device,
-        is_local: settings.network.is_none(),
-        progress: progress.subscribe(),
-        copiers,
-        order: watch::Sender::new(Vec::new()),
-        removed: watch::Sender::new(Vec::new()),
-        queue: queue.clone(),
-        trainer,
-        memory,
         compute,
-        running: Arc::new(Mutex::new(BTreeMap::new())),
+        memory,
+        trainer,
+        progress: progress.subscribe(),
+        is_local: settings.network.is_none(),
+    };
+    let jobs = Jobs {
+        server: Arc::new(Server::new(store, host)),
         ending: watch::Sender::new(false),
     };
     let handler = jobs.clone();

@@ -14,11 +14,11 @@ use mimeo_protocol::{
     Transition,
 };
 use mimeo_service::blob::id_of;
-use mimeo_service::{Archive, KeptPicture, NewCopier, Steering, Trouble};
+use mimeo_service::{Archive, KeptPicture, NewCopier, Steering, Store as _, StoredJob, Trouble};
 
 use super::blobs::BlobError;
 use super::folder::DataFolder;
-use super::store::{NewCopier as StoredCopier, NewFile, StoreError, StoredJob};
+use super::store::{NewCopier as StoredCopier, NewFile, StoreError};
 use super::trainer::{Context, Inbox};
 
 /// While the disk is full.
@@ -170,7 +170,8 @@ impl Archive for JobArchive<'_> {
                 .wait_for(context.store.add_copier(&copier))
                 .map(drop::<CopierId>)
         });
-        self.context.copiers_changed();
+        // If that fails, clients see it when the copiers change next.
+        _ = self.context.wait_for(self.context.store.tell_copiers());
         kept
     }
 

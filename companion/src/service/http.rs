@@ -152,7 +152,8 @@ async fn put_blob(
         let why = format!("A picture file has at most {limit} MiB. Make it smaller.");
         return (StatusCode::PAYLOAD_TOO_LARGE, why).into_response();
     };
-    let taken = tokio::task::spawn_blocking(move || shared.jobs.blobs.take(id, &bytes)).await;
+    let taken =
+        tokio::task::spawn_blocking(move || shared.jobs.server.host.blobs.take(id, &bytes)).await;
     match taken {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(error)) => {
@@ -214,7 +215,7 @@ async fn put_lora(
 
 /// Onto the disk part by part, since it may be larger than what memory is for.
 async fn take_lora(shared: &Shared, id: BlobId, body: Body) -> Result<(), LoraError> {
-    let mut upload = shared.jobs.loras.begin(id)?;
+    let mut upload = shared.jobs.server.host.loras.begin(id)?;
     let mut trouble = None;
     let (mut parts, mut length) = (body.into_data_stream(), 0);
     while let Some(part) = parts.next().await {
@@ -236,7 +237,7 @@ async fn take_lora(shared: &Shared, id: BlobId, body: Body) -> Result<(), LoraEr
 }
 
 async fn get_blob(State(shared): State<Shared>, Wanted(id): Wanted<BlobId>) -> Response {
-    let Ok(bytes) = tokio::fs::read(shared.jobs.folder.blob(id)).await else {
+    let Ok(bytes) = tokio::fs::read(shared.jobs.server.host.folder.blob(id)).await else {
         return not_found();
     };
     let headers = [
@@ -248,10 +249,10 @@ async fn get_blob(State(shared): State<Shared>, Wanted(id): Wanted<BlobId>) -> R
 }
 
 async fn get_file(State(shared): State<Shared>, Wanted(id): Wanted<FileId>) -> Response {
-    let Ok(Some((file, path))) = shared.jobs.store.file(id).await else {
+    let Ok(Some((file, path))) = shared.jobs.server.store.file(id).await else {
         return not_found();
     };
-    let path: PathBuf = shared.jobs.folder.file(&path);
+    let path: PathBuf = shared.jobs.server.host.folder.file(&path);
     let Ok(opened) = tokio::fs::File::open(path).await else {
         return not_found();
     };

@@ -3,10 +3,7 @@
 use std::process::Command;
 
 use mimeo_engine::{Compute, MemoryKind};
-use mimeo_protocol::{MemoryPlan, Rejection, TrainJob};
-use mimeo_service::plan::{Room, plan};
-
-use super::bases::Bases;
+use mimeo_service::plan::Room;
 
 /// Left to the system and to other programs.
 const SHARE: f64 = 0.9;
@@ -30,24 +27,12 @@ impl Memory {
         Self { total_bytes }
     }
 
-    /// What a job takes; quick enough to be asked after every change.
-    ///
-    /// # Errors
-    /// When its base cannot be read.
-    pub fn plan(
-        self,
-        bases: &Bases,
-        compute: &Compute,
-        job: &TrainJob,
-        size: Option<(u32, u32)>,
-    ) -> Result<MemoryPlan, Rejection> {
-        let base = bases.shape(&job.base)?;
-        let available_bytes = self.total_bytes.map(|total| (total as f64 * SHARE) as u64);
-        let room = Room {
-            available_bytes,
+    /// What of it jobs may take.
+    pub fn room(self) -> Room {
+        Room {
+            available_bytes: self.total_bytes.map(|total| (total as f64 * SHARE) as u64),
             largest_bytes: None,
-        };
-        Ok(plan(&base, &job.recipe, size, compute, room))
+        }
     }
 }
 

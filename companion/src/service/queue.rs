@@ -70,13 +70,12 @@ impl Queue {
         job: JobId,
         number: i64,
     ) -> Result<(), StoreError> {
-        let priority = FIRST_PRIORITY.saturating_sub(number as usize);
-        let task = TaskBuilder::new(ticket(job)).priority(priority).build();
-        let pushed = apalis_sqlite::queries::push_tasks(connection, QUEUE, &[task]).await;
-        pushed.map_err(|error| match error {
-            apalis_sqlite::Error::Database(error) => error.into(),
-            other => sqlx::Error::Protocol(other.to_string()).into(),
-        })
+        push(
+            connection,
+            job,
+            FIRST_PRIORITY.saturating_sub(number as usize),
+        )
+        .await
     }
 
     /// Tells the engine that there is a new job.
@@ -90,9 +89,9 @@ impl Queue {
         Ok(waiting.into_iter().map(|(_, _, job)| job).collect())
     }
 
-    /// Adds a job that should wait but is not there: its last delivery was acknowledged, and the
-    /// process ended before what came of it was stored.
-    pub async fn ensure(&self, job: JobId) -> Result<(), StoreError> {
+    /// Adds a job before all others that should wait but is not there: its last delivery was
+    /// acknowledged, and the process ended before what came of it was stored.
+    pub async fn requeue(&self, job: JobId) -> Result<(), StoreError> {
         let mut connection = self.pool.acquire().await.map_err(StoreError::from)?;
         let waits: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM Jobs WHERE job_type = ?1 AND job = ?2
@@ -105,11 +104,14 @@ impl Queue {
         if waits {
             return Ok(());
         }
-        Self::push(&mut connection, job, 0).await
+        let waiting = self.waiting().await?;
+        let first = waiting.first().map_or(0, |(_, priority, _)| priority + 1);
+        let priority = FIRST_PRIORITY.max(usize::try_from(first).unwrap_or_default());
+        push(&mut connection, job, priority).await
     }
 
     /// Takes a waiting job out.
-    pub async fn remove(&self, job: JobId) -> Result<(), StoreError> {
+    pub async fn unqueue(&self, job: JobId) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE Jobs SET status = 'Killed', done_at = ?3
              WHERE job_type = ?1 AND job = ?2 AND status = 'Pending'",
@@ -136,7 +138,6 @@ impl Queue {
         let moved = waiting.remove(from);
         let to = match before {
             None => Some(waiting.len()),
-            Some(before) if before == job => Some(from),
             Some(before) => place(&waiting, before),
         };
         let Some(to) = to else { return Ok(false) };
@@ -213,6 +214,19 @@ impl Queue {
         });
         Ok(rows.collect())
     }
+}
+
+async fn push(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    priority: usize,
+) -> Result<(), StoreError> {
+    let task = TaskBuilder::new(ticket(job)).priority(priority).build();
+    let pushed = apalis_sqlite::queries::push_tasks(connection, QUEUE, &[task]).await;
+    pushed.map_err(|error| match error {
+        apalis_sqlite::Error::Database(error) => error.into(),
+        other => sqlx::Error::Protocol(other.to_string()).into(),
+    })
 }
 
 /// A ticket as the engine stores it.

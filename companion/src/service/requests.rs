@@ -6,7 +6,7 @@
 //! database itself, would keep all four, and everyone would wait, the training thread too.
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use mimeo_protocol::{ClientMessage, ServerMessage};
+use mimeo_protocol::ClientMessage;
 use tokio::sync::mpsc;
 
 /// Requests of one client that are worked on at once.
@@ -15,20 +15,22 @@ pub const MAX_PENDING: usize = 16;
 /// The requests that a client waits for.
 ///
 /// What has begun is done, whether or not the client is still there.
-pub struct Requests {
+///
+/// - `T`: an answer
+pub struct Requests<T> {
     begun: mpsc::Sender<ClientMessage>,
-    answers: mpsc::Receiver<ServerMessage>,
+    answers: mpsc::Receiver<T>,
     /// Begun, and their answers not taken yet.
     pending: usize,
 }
 
-impl Requests {
+impl<T: Send + 'static> Requests<T> {
     /// None yet.
     ///
     /// - `answer`: does what a request asks for
     pub fn new<F>(answer: impl Fn(ClientMessage) -> F + Send + 'static) -> Self
     where
-        F: Future<Output = ServerMessage> + Send + 'static,
+        F: Future<Output = T> + Send + 'static,
     {
         // Either has room for all that can be pending, so that neither side ever waits for it.
         let (begun, to_do) = mpsc::channel(MAX_PENDING);
@@ -56,7 +58,7 @@ impl Requests {
 
     /// The next answer, whenever there is one; none after a fault in a request: no other is answered
     /// any more. Nothing is lost when this is dropped before it resolves.
-    pub async fn next(&mut self) -> Option<ServerMessage> {
+    pub async fn next(&mut self) -> Option<T> {
         let answer = self.answers.recv().await?;
         self.pending -= 1;
         Some(answer)
@@ -64,12 +66,12 @@ impl Requests {
 }
 
 /// Works on requests until no more can come and all are done.
-async fn work<F>(
+async fn work<T, F>(
     mut to_do: mpsc::Receiver<ClientMessage>,
-    done: mpsc::Sender<ServerMessage>,
+    done: mpsc::Sender<T>,
     answer: impl Fn(ClientMessage) -> F,
 ) where
-    F: Future<Output = ServerMessage>,
+    F: Future<Output = T>,
 {
     let mut pending = FuturesUnordered::new();
     loop {
@@ -89,7 +91,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use mimeo_protocol::RequestId;
+    use mimeo_protocol::{RequestId, ServerMessage};
     use tokio::sync::{Notify, Semaphore};
     use tokio::task::yield_now;
     use tokio::time::timeout;

@@ -10,13 +10,13 @@ use mimeo_checkpoint::{DiskFile, LoraFile};
 use mimeo_engine::{Base, FinishedCopier, PreparedJob, TrainingState, runtime};
 use mimeo_protocol::{CopierId, JobId, Transition};
 use mimeo_service::draw::draw_final;
-use mimeo_service::prepare::prepared;
+use mimeo_service::prepare::{prepared, unusable_state};
 use mimeo_service::{
-    End, JobToRun, Next, Recorder, SaveRule, ServiceError, Shared, Steering, Went,
+    End, JobToRun, Next, Recorder, SaveRule, ServiceError, Shared, Steering, Store as _, StoredJob,
+    Went,
 };
 
 use super::archive::JobArchive;
-use super::store::StoredJob;
 use super::trainer::{Context, Thread};
 use crate::console;
 
@@ -41,7 +41,7 @@ pub fn run(thread: &mut Thread, job: &StoredJob, steering: &Arc<Steering>) {
     let went = go(thread, &to_run, &recorder);
     let mut recorder = recorder.into_inner();
     if matches!(went, Went::Ended(End::Discard)) {
-        context.wait_for(context.store.forget_results(job.id, &context.folder));
+        context.wait_for(context.store.forget_results(job.id));
     }
     recorder.keep_results(&went);
     recorder.settle(&went);
@@ -79,7 +79,7 @@ fn go(thread: &mut Thread, job: &JobToRun, recorder: &RefCell<JobRecorder<'_>>) 
         Ok(prepared) => prepared,
         Err(error) => return Went::Wrong(format!("{error:#}")),
     };
-    let saved = read_state(&context, job.id);
+    let saved = read_state(&context, job.id, recorder);
     let mut control = Shared(recorder);
     let mut future = Box::pin(mimeo_engine::run(
         &base,
@@ -180,12 +180,16 @@ pub fn read_lora(path: &Path) -> anyhow::Result<LoraFile> {
     Ok(runtime::block_on(LoraFile::read(Box::new(file)))?)
 }
 
-fn read_state(context: &Context, job: JobId) -> Option<TrainingState> {
+fn read_state(
+    context: &Context,
+    job: JobId,
+    recorder: &RefCell<JobRecorder<'_>>,
+) -> Option<TrainingState> {
     let bytes = fs::read(context.folder.state(job)).ok()?;
     match runtime::block_on(TrainingState::from_bytes(bytes)) {
         Ok(state) => Some(state),
         Err(error) => {
-            console::err(&format!("Note: job {job} starts anew ({error})."));
+            recorder.borrow_mut().record(&unusable_state(&error));
             None
         }
     }

@@ -4,16 +4,19 @@
 //! reads the next ones from the store when there are newer ones and the client has taken the last:
 //! a client that is slow, or was away, costs nothing and misses nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use mimeo_protocol::{
-    ClientMessage, DeviceInfo, JobId, JobProgress, MAX_CLIENT_FRAME, PROTOCOL_VERSION, Rejection,
-    RequestId, ServerMessage, codec,
+    ClientMessage, JobId, JobProgress, Rejection, RequestId, ServerMessage, codec,
 };
+use mimeo_service::server::{check_version, read};
+use mimeo_service::{Host as _, Reply};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::guard::Guard;
+use super::host::Companion;
 use super::jobs::Jobs;
 use super::requests::{MAX_PENDING, Requests};
 
@@ -33,9 +36,6 @@ mod close {
     pub const GOING_AWAY: u16 = 1001;
     pub const NOT_LET_IN: u16 = 4001;
 }
-
-/// The program and version that a server calls itself.
-const APP: &str = concat!("Mimeo ", env!("CARGO_PKG_VERSION"));
 
 /// The client is gone, or has to go.
 struct Gone;
@@ -79,20 +79,13 @@ async fn hello(socket: &mut WebSocket, guard: &Guard) -> Result<(), Rejection> {
         }
     });
     let frame = frame.await.ok().flatten().ok_or_else(none)?;
-    match codec::decode(&frame, MAX_CLIENT_FRAME).map_err(Rejection::from)? {
+    match read(&frame)? {
         ClientMessage::Hello {
             protocol,
             app,
             token,
         } => {
-            if protocol != PROTOCOL_VERSION {
-                return Err(Rejection::Version {
-                    client: app.chars().take(80).collect(),
-                    client_protocol: protocol,
-                    server: APP.to_owned(),
-                    server_protocol: PROTOCOL_VERSION,
-                });
-            }
+            check_version(Companion::PROGRAM, protocol, &app)?;
             if guard.knows(&token) {
                 Ok(())
             } else {
@@ -106,7 +99,7 @@ async fn hello(socket: &mut WebSocket, guard: &Guard) -> Result<(), Rejection> {
 struct Connection {
     socket: WebSocket,
     /// What the client asked for and was not told yet.
-    requests: Requests,
+    requests: Requests<Reply>,
     jobs: Jobs,
     /// Number of the newest event that the client has.
     sent: i64,
@@ -117,11 +110,12 @@ struct Connection {
 impl Connection {
     async fn talk(&mut self) -> Result<(), Gone> {
         let jobs = self.jobs.clone();
-        let mut events = jobs.store.watch_events();
-        let mut order = jobs.order.subscribe();
-        let mut copiers = jobs.copiers.subscribe();
-        let mut removed = jobs.removed.subscribe();
-        let mut progress = jobs.progress.clone();
+        let store = &jobs.server.store;
+        let mut events = store.watch_events();
+        let mut order = store.order.subscribe();
+        let mut copiers = store.copiers.subscribe();
+        let mut removed = store.removed.subscribe();
+        let mut progress = jobs.server.host.progress.clone();
         let mut ending = jobs.ending.subscribe();
         order.mark_unchanged();
         copiers.mark_unchanged();
@@ -151,7 +145,7 @@ impl Connection {
                     alive_at = Instant::now();
                     self.receive(frame).await?;
                 }
-                answer = self.requests.next() => self.send(&answer.ok_or(Gone)?).await?,
+                reply = self.requests.next() => self.reply(reply.ok_or(Gone)?).await?,
                 Ok(()) = events.changed() => self.send_events().await?,
                 Ok(()) = order.changed() => {
                     let order = order.borrow_and_update().clone();
@@ -194,15 +188,10 @@ impl Connection {
     }
 
     async fn welcome(&mut self) -> Result<(), Gone> {
-        match self.jobs.snapshot().await {
-            Ok((snapshot, newest)) => {
+        match self.jobs.server.welcome().await {
+            Ok((welcome, newest)) => {
                 self.sent = newest;
-                self.send(&ServerMessage::Welcome {
-                    protocol: PROTOCOL_VERSION,
-                    app: APP.to_owned(),
-                    snapshot,
-                })
-                .await
+                self.send(&welcome).await
             }
             Err(reason) => {
                 self.reject(None, reason).await?;
@@ -214,7 +203,7 @@ impl Connection {
     /// Sends every event that the client does not have yet.
     async fn send_events(&mut self) -> Result<(), Gone> {
         loop {
-            let events = match self.jobs.store.events_after(self.sent).await {
+            let events = match self.jobs.server.store.events_after(self.sent).await {
                 Ok(events) => events,
                 // It is asked again when the next event comes, or with the next sign of life.
                 Err(error) => return self.reject(None, error.into()).await,
@@ -224,7 +213,7 @@ impl Connection {
             }
             for (number, event) in events {
                 if event.seq == 1
-                    && let Ok(Some(summary)) = self.jobs.store.summary(event.job).await
+                    && let Ok(Some(summary)) = self.jobs.server.store.summary(event.job).await
                 {
                     let job = Box::new(summary);
                     self.send(&ServerMessage::Added { job }).await?;
@@ -237,12 +226,10 @@ impl Connection {
 
     async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), Gone> {
         match frame {
-            Some(Ok(Message::Binary(frame))) => {
-                match codec::decode::<ClientMessage>(&frame, MAX_CLIENT_FRAME) {
-                    Ok(message) => self.handle(message).await,
-                    Err(error) => self.reject(None, error.into()).await,
-                }
-            }
+            Some(Ok(Message::Binary(frame))) => match read(&frame) {
+                Ok(message) => self.handle(message).await,
+                Err(reason) => self.reject(None, reason).await,
+            },
             Some(Ok(Message::Text(_))) => {
                 let what = "it is text, and messages are binary".to_owned();
                 self.reject(None, Rejection::Undecodable { what }).await
@@ -258,29 +245,33 @@ impl Connection {
             let message = format!("{MAX_PENDING} requests are worked on already. Wait for some.");
             return self.reject(request, Rejection::Full { message }).await;
         }
-        if let ClientMessage::Resync {
-            request,
-            job,
-            after,
-        } = message
-        {
-            return self.resync(request, job, after).await;
-        }
         // Not awaited here: drawing a picture must not hold up the events.
         self.requests.begin(message);
         Ok(())
     }
 
-    /// Sends a job's events again, in order with those that follow.
-    async fn resync(&mut self, request: RequestId, job: JobId, after: u64) -> Result<(), Gone> {
-        if let Err(reason) = self.jobs.job(job).await {
-            return self.reject(Some(request), reason).await;
+    async fn reply(&mut self, reply: Reply) -> Result<(), Gone> {
+        match reply {
+            Reply::Message(message) => self.send(&message).await,
+            Reply::Events {
+                request,
+                job,
+                after,
+            } => self.send_again(request, job, after).await,
         }
-        let mut after = after;
+    }
+
+    /// Sends a job's events again, up to the newest that the client has: all others follow.
+    async fn send_again(
+        &mut self,
+        request: RequestId,
+        job: JobId,
+        mut after: u64,
+    ) -> Result<(), Gone> {
         loop {
-            let events = match self.jobs.store.events_of(job, after, self.sent).await {
+            let events = match self.jobs.server.events(job, after, &self.sent).await {
                 Ok(events) => events,
-                Err(error) => return self.reject(Some(request), error.into()).await,
+                Err(reason) => return self.reject(Some(request), reason).await,
             };
             let Some(last) = events.last() else { break };
             after = last.seq;
@@ -302,99 +293,11 @@ impl Connection {
 }
 
 /// The requests of a client, of which there are none yet.
-fn requests(jobs: Jobs) -> Requests {
+fn requests(jobs: Jobs) -> Requests<Reply> {
     Requests::new(move |message| {
-        let jobs = jobs.clone();
-        async move {
-            let request = message.request();
-            let answer = answer(&jobs, message).await;
-            answer.unwrap_or_else(|reason| ServerMessage::Rejected { request, reason })
-        }
+        let server = Arc::clone(&jobs.server);
+        async move { server.answer(message).await }
     })
-}
-
-/// Does what a request asks for.
-async fn answer(jobs: &Jobs, message: ClientMessage) -> Result<ServerMessage, Rejection> {
-    use ClientMessage as C;
-    let request = message.request().unwrap_or(RequestId(0));
-    let done = ServerMessage::Done { request };
-    Ok(match message {
-        C::Hello { .. } | C::Resync { .. } => {
-            let what = "the hello was said already".to_owned();
-            return Err(Rejection::Undecodable { what });
-        }
-        C::Submit { job, .. } => {
-            let job = jobs.submit(*job).await?;
-            ServerMessage::Accepted { request, job }
-        }
-        C::Control { job, control, .. } => {
-            jobs.control(job, control).await?;
-            done
-        }
-        C::Reorder { job, before, .. } => {
-            jobs.reorder(job, before).await?;
-            done
-        }
-        C::Delete { job, .. } => {
-            jobs.delete(job).await?;
-            done
-        }
-        C::Preview { preview, .. } => {
-            let picture = jobs.preview(preview).await?;
-            ServerMessage::Preview { request, picture }
-        }
-        C::Score { file, .. } => {
-            let scores = jobs.score(file).await?;
-            ServerMessage::Scored { request, scores }
-        }
-        C::Plan { job, .. } => {
-            let plan = jobs.plan(*job).await?;
-            ServerMessage::Plan { request, plan }
-        }
-        C::ListCheckpoints { .. } => ServerMessage::Checkpoints {
-            request,
-            checkpoints: jobs.checkpoints().await?,
-        },
-        C::Devices { .. } => ServerMessage::Devices {
-            request,
-            devices: devices(jobs.device.clone()).await,
-        },
-        C::RenameCopier { copier, name, .. } => {
-            jobs.rename_copier(copier, &name).await?;
-            done
-        }
-        C::DeleteCopier { copier, .. } => {
-            jobs.delete_copier(copier).await?;
-            done
-        }
-        C::Reveal { file, .. } => {
-            jobs.reveal(file).await?;
-            done
-        }
-    })
-}
-
-/// The device in use, then the others.
-async fn devices(in_use: DeviceInfo) -> Vec<DeviceInfo> {
-    let offers = tokio::task::spawn_blocking(|| {
-        mimeo_engine::runtime::block_on(mimeo_engine::Compute::offers())
-    });
-    let others = offers.await.unwrap_or_default().into_iter();
-    let others = others
-        .filter(|offer| offer.name != in_use.name)
-        .map(|offer| DeviceInfo {
-            reason: if offer.is_software {
-                "a software adapter, slower than the CPU itself".to_owned()
-            } else {
-                "start the companion with --device gpu to use it".to_owned()
-            },
-            is_gpu: !offer.is_software,
-            name: offer.name,
-            memory_bytes: None,
-            in_use: false,
-        });
-    let others: Vec<DeviceInfo> = others.collect();
-    std::iter::once(in_use).chain(others).collect()
 }
 
 async fn send(socket: &mut WebSocket, message: &ServerMessage) -> Result<(), Gone> {

@@ -7,15 +7,19 @@
 mod copiers;
 mod paces;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::sync::Arc;
 
 use mimeo_protocol::{
-    BlobId, CopierId, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind, JobId, JobState,
-    JobSummary, Rejection, ResultFile, Snapshot, TrainJob, Transition, UnreadableJob, codec,
+    BlobId, CopierId, CopierInfo, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind,
+    JobId, JobName, JobState, JobSummary, Pace, Rejection, ResultFile, Snapshot, TrainJob,
+    Transition, codec,
 };
 use mimeo_service::rules::missing_job;
+use mimeo_service::{KeptJob, Listed, Store, StoredJob};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
@@ -68,12 +72,6 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A job's row cannot be read.
-    #[error("{}", job.message)]
-    Unreadable {
-        /// Which, and why.
-        job: UnreadableJob,
-    },
     /// Something else.
     #[error("the job database cannot be used ({source}).")]
     Database {
@@ -115,36 +113,21 @@ impl From<StoreError> for Rejection {
     }
 }
 
-/// The database.
+/// The database, the files that it names, and what changes in it.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct SqliteStore {
     pool: SqlitePool,
+    folder: Arc<DataFolder>,
+    /// The order in which jobs are done.
+    pub queue: Queue,
     /// Number of the newest event of all.
     newest: watch::Sender<i64>,
-}
-
-/// A job as it is stored.
-#[derive(Debug, Clone)]
-pub struct StoredJob {
-    /// Its number.
-    pub id: JobId,
-    /// What was asked for.
-    pub job: TrainJob,
-    /// Where it is.
-    pub state: JobState,
-    /// The cached copier that it builds upon, once it has begun.
-    pub copier: Option<CopierId>,
-}
-
-/// The newest jobs.
-#[derive(Debug)]
-pub struct Listed {
-    /// Those that can be read, in short, the newest first.
-    pub jobs: Vec<JobSummary>,
-    /// The others, the newest first.
-    pub unreadable: Vec<UnreadableJob>,
-    /// Number of the newest event that they include.
-    pub newest: i64,
+    /// The waiting jobs, in order.
+    pub order: watch::Sender<Vec<JobId>>,
+    /// The finished copiers.
+    pub copiers: watch::Sender<Vec<CopierInfo>>,
+    /// Jobs that were deleted since the start.
+    pub removed: watch::Sender<Vec<JobId>>,
 }
 
 /// A file that is about to be known.
@@ -162,12 +145,13 @@ pub struct NewFile {
     pub sha256: BlobId,
 }
 
-impl Store {
+impl SqliteStore {
     /// Opens the database, checks that it is sound, and brings its tables up to date.
     ///
     /// # Errors
     /// [`StoreError`], one sentence with the file.
-    pub async fn open(file: &Path) -> Result<Self, StoreError> {
+    pub async fn open(folder: Arc<DataFolder>) -> Result<Self, StoreError> {
+        let file = &folder.database();
         let name = file.display().to_string();
         let options = SqliteConnectOptions::new()
             .filename(file)
@@ -217,14 +201,14 @@ impl Store {
         let newest = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM events");
         let newest: i64 = newest.fetch_one(&pool).await.map_err(explain)?;
         Ok(Self {
+            queue: Queue::open(pool.clone()).await?,
             pool,
+            folder,
             newest: watch::Sender::new(newest),
+            order: watch::Sender::default(),
+            copiers: watch::Sender::default(),
+            removed: watch::Sender::default(),
         })
-    }
-
-    /// The connections, for the queue engine.
-    pub const fn pool(&self) -> &SqlitePool {
-        &self.pool
     }
 
     /// Closes the database in good order.
@@ -237,102 +221,9 @@ impl Store {
         self.newest.subscribe()
     }
 
-    /// A new job, waiting in the queue.
-    pub async fn add_job(&self, job: &TrainJob) -> Result<JobId, StoreError> {
-        let state = JobState::Queued;
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let id = sqlx::query_scalar(
-            "INSERT INTO train_jobs (job, state, is_over, seq, submitted_millis)
-             VALUES (?1, ?2, 0, 0, ?3) RETURNING id",
-        )
-        .bind(codec::encode(job))
-        .bind(codec::encode(&state))
-        .bind(now_millis() as i64)
-        .fetch_one(&mut *transaction)
-        .await?;
-        let id = id_from_row(id, JobId);
-        let newest = append(&mut transaction, id, &JobEventKind::State { state }).await?;
-        Queue::push(&mut transaction, id, newest).await?;
-        transaction.commit().await?;
-        self.announce(newest);
-        Ok(id)
-    }
-
-    /// A job, if it is there.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`] when it is and cannot be read.
-    pub async fn job(&self, id: JobId) -> Result<Option<StoredJob>, StoreError> {
-        let row = sqlx::query("SELECT * FROM train_jobs WHERE id = ?1")
-            .bind(id.0 as i64)
-            .fetch_optional(&self.pool)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let files = self.files_of(id).await?;
-        // All that a summary says, so that what is listed as unreadable is unreadable here.
-        let read = || -> Result<Option<StoredJob>, StoreError> {
-            let summary = summary_with_files(&row, &files)?;
-            let copier: Option<i64> = row.try_get("copier")?;
-            Ok(Some(StoredJob {
-                id,
-                job: summary.job,
-                state: summary.state,
-                copier: copier.map(|id| id_from_row(id, CopierId)),
-            }))
-        };
-        read().map_err(|error| StoreError::Unreadable {
-            job: unreadable(id, submitted_from_row(&row), error),
-        })
-    }
-
     async fn files_of(&self, id: JobId) -> Result<Vec<SqliteRow>, StoreError> {
         let files = sqlx::query("SELECT * FROM files WHERE job = ?1 ORDER BY id");
         Ok(files.bind(id.0 as i64).fetch_all(&self.pool).await?)
-    }
-
-    /// The jobs that are not over, in the order of their submission.
-    pub async fn jobs_under_way(&self) -> Result<Vec<JobId>, StoreError> {
-        let ids = sqlx::query_scalar("SELECT id FROM train_jobs WHERE is_over = 0 ORDER BY id");
-        let ids: Vec<i64> = ids.fetch_all(&self.pool).await?;
-        Ok(ids.into_iter().map(|id| id_from_row(id, JobId)).collect())
-    }
-
-    /// The newest jobs. A row that cannot be read makes its own job unreadable, and no other.
-    pub async fn summaries(&self) -> Result<Listed, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let newest = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM events");
-        let newest: i64 = newest.fetch_one(&mut *transaction).await?;
-        let rows = sqlx::query("SELECT * FROM train_jobs ORDER BY id DESC LIMIT ?1")
-            .bind(Snapshot::MAX_JOBS as i64)
-            .fetch_all(&mut *transaction)
-            .await?;
-        let oldest: Option<i64> = rows.last().map(|row| row.try_get("id")).transpose()?;
-        let files = sqlx::query("SELECT * FROM files WHERE job >= ?1 ORDER BY id")
-            .bind(oldest)
-            .fetch_all(&mut *transaction)
-            .await?;
-        let mut files_of = BTreeMap::<i64, Vec<SqliteRow>>::new();
-        for file in files {
-            files_of.entry(file.try_get("job")?).or_default().push(file);
-        }
-        let mut listed = Listed {
-            jobs: Vec::new(),
-            unreadable: Vec::new(),
-            newest,
-        };
-        for row in &rows {
-            let id: i64 = row.try_get("id")?;
-            let files = files_of.remove(&id).unwrap_or_default();
-            match summary_with_files(row, &files) {
-                Ok(job) => listed.jobs.push(job),
-                Err(error) => {
-                    let id = id_from_row(id, JobId);
-                    let job = unreadable(id, submitted_from_row(row), error);
-                    listed.unreadable.push(job);
-                }
-            }
-        }
-        Ok(listed)
     }
 
     /// One job in short.
@@ -344,68 +235,6 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let files = self.files_of(id).await?;
         summary_with_files(&row, &files).map(Some)
-    }
-
-    /// Adds a fact about a job.
-    pub async fn record(&self, job: JobId, kind: &JobEventKind) -> Result<(), StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        if let JobEventKind::Scores { scores } = kind {
-            sqlx::query("UPDATE train_jobs SET scores = ?2 WHERE id = ?1")
-                .bind(job.0 as i64)
-                .bind(codec::encode(scores))
-                .execute(&mut *transaction)
-                .await?;
-        }
-        let newest = append(&mut transaction, job, kind).await?;
-        transaction.commit().await?;
-        self.announce(newest);
-        Ok(())
-    }
-
-    /// Changes a job's state, as the one table of transitions allows. One that is tried again goes
-    /// to the end of the queue.
-    pub async fn change_state(
-        &self,
-        job: JobId,
-        transition: Transition,
-    ) -> Result<JobState, StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let state: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT state FROM train_jobs WHERE id = ?1")
-                .bind(job.0 as i64)
-                .fetch_optional(&mut *transaction)
-                .await?;
-        let state: JobState = from_bytes(&state.ok_or(StoreError::NoJob { job })?)?;
-        let is_retry = transition == Transition::Retry;
-        let state = state.after(transition)?;
-        sqlx::query("UPDATE train_jobs SET state = ?2, is_over = ?3 WHERE id = ?1")
-            .bind(job.0 as i64)
-            .bind(codec::encode(&state))
-            .bind(state.is_over())
-            .execute(&mut *transaction)
-            .await?;
-        let event = JobEventKind::State {
-            state: state.clone(),
-        };
-        let newest = append(&mut transaction, job, &event).await?;
-        if is_retry {
-            sqlx::query("UPDATE train_jobs SET deaths = 0 WHERE id = ?1")
-                .bind(job.0 as i64)
-                .execute(&mut *transaction)
-                .await?;
-            Queue::push(&mut transaction, job, newest).await?;
-        }
-        transaction.commit().await?;
-        self.announce(newest);
-        Ok(state)
-    }
-
-    /// The service was gone while this job ran; how often that happened since its state was saved.
-    pub async fn count_death(&self, job: JobId) -> Result<u32, StoreError> {
-        let deaths = sqlx::query_scalar(
-            "UPDATE train_jobs SET deaths = deaths + 1 WHERE id = ?1 RETURNING deaths",
-        );
-        Ok(deaths.bind(job.0 as i64).fetch_one(&self.pool).await?)
     }
 
     /// The job gets on.
@@ -437,26 +266,6 @@ impl Store {
         rows.iter().map(event_from_row).collect()
     }
 
-    /// Events of one job after `seq` up to the number `newest`, in order; the first of many.
-    pub async fn events_of(
-        &self,
-        job: JobId,
-        seq: u64,
-        newest: i64,
-    ) -> Result<Vec<JobEvent>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT * FROM events WHERE job = ?1 AND seq > ?2 AND id <= ?3 ORDER BY seq LIMIT ?4",
-        )
-        .bind(job.0 as i64)
-        .bind(i64::try_from(seq).unwrap_or(i64::MAX))
-        .bind(newest)
-        .bind(PAGE)
-        .fetch_all(&self.pool)
-        .await?;
-        let events = rows.iter().map(|row| Ok(event_from_row(row)?.1));
-        events.collect()
-    }
-
     /// Makes a job's file known, and tells.
     ///
     /// One of the same place is replaced: a job that goes on from an older state writes it again.
@@ -478,35 +287,6 @@ impl Store {
             .await?;
         row.map(|row| Ok((file_from_row(&row)?, row.try_get("path")?)))
             .transpose()
-    }
-
-    /// The job that made a file.
-    pub async fn owner(&self, file: FileId) -> Result<Option<JobId>, StoreError> {
-        let owner: Option<Option<i64>> = sqlx::query_scalar("SELECT job FROM files WHERE id = ?1")
-            .bind(file.0 as i64)
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(owner.flatten().map(|id| id_from_row(id, JobId)))
-    }
-
-    /// Removes what a job left: its files, and the state to go on from.
-    pub async fn forget_results(&self, job: JobId, folder: &DataFolder) {
-        // What is not there need not be removed; what stays is found by nobody.
-        _ = sqlx::query("DELETE FROM files WHERE job = ?1")
-            .bind(job.0 as i64)
-            .execute(&self.pool)
-            .await;
-        _ = tokio::fs::remove_file(folder.state(job)).await;
-        _ = tokio::fs::remove_dir_all(folder.results(job)).await;
-    }
-
-    /// Forgets a job that is over, with its events and files.
-    pub async fn delete_job(&self, job: JobId) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM train_jobs WHERE id = ?1")
-            .bind(job.0 as i64)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
     }
 
     /// Every picture that a job, an event or a copier names.
@@ -543,6 +323,263 @@ impl Store {
             newer
         });
     }
+}
+
+/// What is written here is on disk when a change returns, and reaches clients as events after the last
+/// that each has.
+impl Store for SqliteStore {
+    type Error = StoreError;
+    /// Number of the newest event of all.
+    type Mark = i64;
+
+    async fn list(&self) -> Result<Listed<i64>, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        let newest = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM events");
+        let newest: i64 = newest.fetch_one(&mut *transaction).await?;
+        let rows = sqlx::query("SELECT * FROM train_jobs ORDER BY id DESC LIMIT ?1")
+            .bind(Snapshot::MAX_JOBS as i64)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let oldest: Option<i64> = rows.last().map(|row| row.try_get("id")).transpose()?;
+        let files = sqlx::query("SELECT * FROM files WHERE job >= ?1 ORDER BY id")
+            .bind(oldest)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let mut files_of = BTreeMap::<i64, Vec<SqliteRow>>::new();
+        for file in files {
+            files_of.entry(file.try_get("job")?).or_default().push(file);
+        }
+        let mut listed = Listed {
+            jobs: Vec::new(),
+            unreadable: Vec::new(),
+            mark: newest,
+        };
+        for row in &rows {
+            let id: i64 = row.try_get("id")?;
+            let files = files_of.remove(&id).unwrap_or_default();
+            // A row that cannot be read makes its own job unreadable, and no other.
+            match summary_with_files(row, &files) {
+                Ok(job) => listed.jobs.push(job),
+                Err(error) => {
+                    let id = id_from_row(id, JobId);
+                    let job = unreadable(id, submitted_from_row(row), error);
+                    listed.unreadable.push(job);
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    async fn under_way(&self) -> Result<Vec<JobId>, StoreError> {
+        let ids = sqlx::query_scalar("SELECT id FROM train_jobs WHERE is_over = 0 ORDER BY id");
+        let ids: Vec<i64> = ids.fetch_all(&self.pool).await?;
+        Ok(ids.into_iter().map(|id| id_from_row(id, JobId)).collect())
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<KeptJob>, StoreError> {
+        let row = sqlx::query("SELECT * FROM train_jobs WHERE id = ?1")
+            .bind(id.0 as i64)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let files = self.files_of(id).await?;
+        // All that a summary says, so that what is listed as unreadable is unreadable here.
+        let read = || -> Result<StoredJob, StoreError> {
+            let summary = summary_with_files(&row, &files)?;
+            let copier: Option<i64> = row.try_get("copier")?;
+            Ok(StoredJob {
+                id,
+                job: summary.job,
+                state: summary.state,
+                copier: copier.map(|id| id_from_row(id, CopierId)),
+            })
+        };
+        Ok(Some(match read() {
+            Ok(job) => KeptJob::Readable(Box::new(job)),
+            Err(error) => KeptJob::Unreadable(unreadable(id, submitted_from_row(&row), error)),
+        }))
+    }
+
+    async fn add(&self, job: &TrainJob) -> Result<JobId, StoreError> {
+        let state = JobState::Queued;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let id = sqlx::query_scalar(
+            "INSERT INTO train_jobs (job, state, is_over, seq, submitted_millis)
+             VALUES (?1, ?2, 0, 0, ?3) RETURNING id",
+        )
+        .bind(codec::encode(job))
+        .bind(codec::encode(&state))
+        .bind(now_millis() as i64)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let id = id_from_row(id, JobId);
+        let newest = append(&mut transaction, id, &JobEventKind::State { state }).await?;
+        Queue::push(&mut transaction, id, newest).await?;
+        transaction.commit().await?;
+        self.announce(newest);
+        Ok(id)
+    }
+
+    async fn record(&self, job: JobId, kind: &JobEventKind) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        if let JobEventKind::Scores { scores } = kind {
+            sqlx::query("UPDATE train_jobs SET scores = ?2 WHERE id = ?1")
+                .bind(job.0 as i64)
+                .bind(codec::encode(scores))
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let newest = append(&mut transaction, job, kind).await?;
+        transaction.commit().await?;
+        self.announce(newest);
+        Ok(())
+    }
+
+    async fn change_state(
+        &self,
+        job: JobId,
+        transition: Transition,
+    ) -> Result<JobState, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let state: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT state FROM train_jobs WHERE id = ?1")
+                .bind(job.0 as i64)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let state: JobState = from_bytes(&state.ok_or(StoreError::NoJob { job })?)?;
+        let is_retry = transition == Transition::Retry;
+        let state = state.after(transition)?;
+        sqlx::query("UPDATE train_jobs SET state = ?2, is_over = ?3 WHERE id = ?1")
+            .bind(job.0 as i64)
+            .bind(codec::encode(&state))
+            .bind(state.is_over())
+            .execute(&mut *transaction)
+            .await?;
+        let event = JobEventKind::State {
+            state: state.clone(),
+        };
+        let newest = append(&mut transaction, job, &event).await?;
+        if is_retry {
+            sqlx::query("UPDATE train_jobs SET deaths = 0 WHERE id = ?1")
+                .bind(job.0 as i64)
+                .execute(&mut *transaction)
+                .await?;
+            Queue::push(&mut transaction, job, newest).await?;
+        }
+        transaction.commit().await?;
+        self.announce(newest);
+        Ok(state)
+    }
+
+    async fn count_death(&self, job: JobId) -> Result<u32, StoreError> {
+        let deaths = sqlx::query_scalar(
+            "UPDATE train_jobs SET deaths = deaths + 1 WHERE id = ?1 RETURNING deaths",
+        );
+        Ok(deaths.bind(job.0 as i64).fetch_one(&self.pool).await?)
+    }
+
+    async fn events(
+        &self,
+        job: JobId,
+        after: u64,
+        until: &i64,
+    ) -> Result<Vec<JobEvent>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT * FROM events WHERE job = ?1 AND seq > ?2 AND id <= ?3 ORDER BY seq LIMIT ?4",
+        )
+        .bind(job.0 as i64)
+        .bind(i64::try_from(after).unwrap_or(i64::MAX))
+        .bind(*until)
+        .bind(PAGE)
+        .fetch_all(&self.pool)
+        .await?;
+        let events = rows.iter().map(|row| Ok(event_from_row(row)?.1));
+        events.collect()
+    }
+
+    async fn forget_results(&self, job: JobId) {
+        // What is not there need not be removed; what stays is found by nobody.
+        _ = sqlx::query("DELETE FROM files WHERE job = ?1")
+            .bind(job.0 as i64)
+            .execute(&self.pool)
+            .await;
+        _ = tokio::fs::remove_file(self.folder.state(job)).await;
+        _ = tokio::fs::remove_dir_all(self.folder.results(job)).await;
+    }
+
+    async fn delete(&self, job: JobId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM train_jobs WHERE id = ?1")
+            .bind(job.0 as i64)
+            .execute(&self.pool)
+            .await?;
+        self.removed.send_modify(|removed| removed.push(job));
+        Ok(())
+    }
+
+    async fn owner(&self, file: FileId) -> Result<Option<JobId>, StoreError> {
+        let owner: Option<Option<i64>> = sqlx::query_scalar("SELECT job FROM files WHERE id = ?1")
+            .bind(file.0 as i64)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(owner.flatten().map(|id| id_from_row(id, JobId)))
+    }
+
+    async fn order(&self) -> Result<Vec<JobId>, StoreError> {
+        self.queue.order().await
+    }
+
+    async fn requeue(&self, job: JobId) -> Result<(), StoreError> {
+        self.queue.requeue(job).await
+    }
+
+    async fn unqueue(&self, job: JobId) -> Result<(), StoreError> {
+        self.queue.unqueue(job).await
+    }
+
+    async fn reorder(&self, job: JobId, before: Option<JobId>) -> Result<bool, StoreError> {
+        self.queue.reorder(job, before).await
+    }
+
+    async fn tell_order(&self) {
+        if let Ok(order) = self.queue.order().await {
+            self.order.send_if_modified(|known| {
+                let is_new = *known != order;
+                *known = order;
+                is_new
+            });
+        }
+    }
+
+    async fn copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
+        Ok(self.copiers.borrow().clone())
+    }
+
+    async fn rename_copier(&self, id: CopierId, name: &JobName) -> Result<(), StoreError> {
+        self.write_copier_name(id, name).await
+    }
+
+    async fn user_of_copier(&self, id: CopierId) -> Result<Option<JobId>, StoreError> {
+        self.find_user_of_copier(id).await
+    }
+
+    async fn delete_copier(&self, id: CopierId) -> Result<(), StoreError> {
+        if let Some(path) = self.take_copier(id).await? {
+            // What is not there need not be removed.
+            _ = tokio::fs::remove_file(self.folder.file(&path)).await;
+        }
+        Ok(())
+    }
+
+    async fn tell_copiers(&self) -> Result<(), StoreError> {
+        self.copiers.send_replace(self.read_copiers().await?);
+        Ok(())
+    }
+
+    async fn paces(&self, device: &str) -> Result<Vec<Pace>, StoreError> {
+        self.read_paces(device).await
+    }
+
+    async fn flush(&self) {}
 }
 
 fn summary_with_files(row: &SqliteRow, files: &[SqliteRow]) -> Result<JobSummary, StoreError> {

@@ -4,10 +4,9 @@ use anyhow::Context as _;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{Base, runtime};
 use mimeo_protocol::{BlobId, LoraRef, PreviewRequest, Rejection, Scores};
-use mimeo_service::{Shelf, draw};
+use mimeo_service::{Shelf, StoredJob, draw};
 
 use super::run;
-use super::store::StoredJob;
 use super::trainer::{Context, Task, TaskKind};
 
 /// Does a task and tells whoever asked; they may be gone.

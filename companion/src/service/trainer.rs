@@ -14,10 +14,8 @@ use std::thread;
 use std::time::Duration;
 
 use mimeo_engine::{Base, Compute, Emit};
-use mimeo_protocol::{
-    BaseId, BlobId, CopierInfo, JobId, JobProgress, PreviewRequest, Rejection, Scores,
-};
-use mimeo_service::{Steering, rules};
+use mimeo_protocol::{BaseId, BlobId, JobId, JobProgress, PreviewRequest, Rejection, Scores};
+use mimeo_service::{Steering, StoredJob, rules};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
@@ -26,7 +24,7 @@ use super::blobs::Blobs;
 use super::folder::DataFolder;
 use super::loras::Loras;
 use super::run;
-use super::store::{Store, StoredJob};
+use super::store::SqliteStore;
 use super::task;
 use crate::console;
 
@@ -36,7 +34,7 @@ const INBOX: usize = 64;
 /// All that the thread works with.
 pub struct Context {
     /// Jobs and files.
-    pub store: Store,
+    pub store: SqliteStore,
     /// Pictures.
     pub blobs: Blobs,
     /// Uploaded LoRAs.
@@ -51,8 +49,6 @@ pub struct Context {
     pub save_every: Duration,
     /// How far the running job is.
     pub progress: watch::Sender<Option<JobProgress>>,
-    /// The finished copiers.
-    pub copiers: watch::Sender<Vec<CopierInfo>>,
     /// Where the database's futures run.
     pub runtime: Handle,
 }
@@ -61,14 +57,6 @@ impl Context {
     /// Waits for a future of the database; only on the training thread.
     pub fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
-    }
-
-    /// Tells everyone which copiers there are.
-    pub fn copiers_changed(&self) {
-        let copiers = self.wait_for(self.store.copiers());
-        if let Ok(copiers) = copiers {
-            self.copiers.send_replace(copiers);
-        }
     }
 }
 
@@ -342,13 +330,15 @@ mod tests {
         CopierChoice, JobFormat, JobState, Method, ModelSize, Phase, Recipe, TrainJob, Transition,
     };
 
+    use mimeo_service::{KeptJob, Store as _};
+
     use super::*;
     use crate::service::room::Room;
 
     async fn context(folder: &tempfile::TempDir) -> Context {
         let folder = Arc::new(DataFolder::open(folder.path()).unwrap());
         Context {
-            store: Store::open(&folder.database()).await.unwrap(),
+            store: SqliteStore::open(Arc::clone(&folder)).await.unwrap(),
             blobs: Blobs::open(Arc::clone(&folder), Room::new(0)),
             loras: Loras::open(Arc::clone(&folder), Room::new(0)),
             bases: Bases::new(folder.models()),
@@ -356,7 +346,6 @@ mod tests {
             compute: Compute::choose(&DeviceChoice::Cpu).await.unwrap(),
             save_every: Duration::ZERO,
             progress: watch::Sender::new(None),
-            copiers: watch::Sender::new(Vec::new()),
             runtime: Handle::current(),
         }
     }
@@ -379,14 +368,17 @@ mod tests {
             previews: None,
             scores: false,
         };
-        let id = context.wait_for(context.store.add_job(&job)).unwrap();
+        let id = context.wait_for(context.store.add(&job)).unwrap();
         let begin = Transition::Enter(Phase::Training);
         let begun = context.store.change_state(id, begin);
         context.wait_for(begun).unwrap();
 
         let is_sound = contain(&context, id, || panic!("the device is lost"));
         assert!(!is_sound, "the fault is seen");
-        let job = context.wait_for(context.store.job(id)).unwrap().unwrap();
+        let job = context.wait_for(context.store.job(id)).unwrap();
+        let Some(KeptJob::Readable(job)) = job else {
+            panic!("readable: {job:?}");
+        };
         let JobState::Failed { message } = job.state else {
             panic!("failed: {:?}", job.state);
         };

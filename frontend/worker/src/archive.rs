@@ -8,9 +8,10 @@ use mimeo_protocol::{
 };
 use mimeo_service::{Archive, KeptPicture, NewCopier, Trouble, blob};
 
+use crate::desk::Listener as _;
+use crate::host::Worker;
 use crate::ledger::Copier;
-use crate::server::{blob_path, file_path, state_path};
-use crate::trainer::{Worker, now_millis};
+use crate::places::{blob_path, file_path, state_path};
 
 /// The writer of one run.
 pub struct JobArchive {
@@ -27,7 +28,7 @@ impl JobArchive {
     /// Gives a file a number, or the one that it had: a job that goes on from an older state
     /// writes some again.
     fn file(&self, kind: FileKind, name: &str, bytes: &[u8]) -> ResultFile {
-        let mut ledger = self.worker.ledger.borrow_mut();
+        let mut ledger = self.worker.store.ledger.borrow_mut();
         let files = ledger.job(self.job).map(|entry| entry.files.as_slice());
         let mut known = files.unwrap_or_default().iter();
         let known = known.find(|file| file.name == name).map(|file| file.id);
@@ -43,34 +44,41 @@ impl JobArchive {
 
 impl Archive for JobArchive {
     fn record(&mut self, kind: &JobEventKind) -> Result<(), Trouble> {
-        self.worker.record(self.job, kind.clone());
+        self.worker.store.append(self.job, kind.clone());
         Ok(())
     }
 
     fn change_state(&mut self, transition: &Transition) -> Result<(), Trouble> {
-        let changed = self.worker.change_state(self.job, transition.clone());
+        let changed = self.worker.store.change(self.job, transition.clone());
         changed.map_err(|illegal| Trouble::Failed(illegal.to_string()))
     }
 
     fn keep_file(&mut self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<(), Trouble> {
         let file = self.file(kind, name, bytes);
-        self.worker.keep(file_path(file.id), bytes.to_vec());
-        self.worker.record(self.job, JobEventKind::File { file });
+        self.worker.store.keep(file_path(file.id), bytes.to_vec());
+        self.worker
+            .store
+            .append(self.job, JobEventKind::File { file });
         Ok(())
     }
 
     fn keep_picture(&mut self, png: &[u8]) -> Result<KeptPicture, Trouble> {
         let id = blob::id_of(png);
-        self.worker.keep(blob_path(id), png.to_vec());
+        self.worker.store.keep(blob_path(id), png.to_vec());
         Ok(KeptPicture::As(id))
     }
 
     fn has_copier(&self, fingerprint: &str) -> bool {
-        self.worker.ledger.borrow().copier_of(fingerprint).is_some()
+        self.worker
+            .store
+            .ledger
+            .borrow()
+            .copier_of(fingerprint)
+            .is_some()
     }
 
     fn keep_copier(&mut self, copier: NewCopier<'_>) -> Result<(), Trouble> {
-        let mut ledger = self.worker.ledger.borrow_mut();
+        let mut ledger = self.worker.store.ledger.borrow_mut();
         let Some(job) = ledger.job(self.job).map(|entry| entry.job.clone()) else {
             return Err(Trouble::Ended);
         };
@@ -81,7 +89,9 @@ impl Archive for JobArchive {
             bytes: copier.bytes.len() as u64,
             sha256: blob::id_of(copier.bytes),
         };
-        self.worker.keep(file_path(file.id), copier.bytes.to_vec());
+        self.worker
+            .store
+            .keep(file_path(file.id), copier.bytes.to_vec());
         let info = CopierInfo {
             id: ledger.new_copier(),
             name: job.name,
@@ -90,33 +100,33 @@ impl Archive for JobArchive {
             fidelity: copier.fidelity,
             steps: copier.steps,
             file,
-            finished_millis: now_millis(),
+            finished_millis: self.worker.store.page.now_millis(),
         };
         ledger.add_copier(Copier {
             info,
             fingerprint: copier.fingerprint.to_owned(),
         });
         drop(ledger);
-        self.worker.copiers_changed();
+        self.worker.store.copiers_changed();
         Ok(())
     }
 
     fn keep_state(&mut self, state: &[u8]) -> Result<(), Trouble> {
-        self.worker.keep(state_path(self.job), state.to_vec());
-        self.worker.ledger.borrow_mut().state_saved(self.job);
+        self.worker.store.keep(state_path(self.job), state.to_vec());
+        self.worker.store.ledger.borrow_mut().state_saved(self.job);
         Ok(())
     }
 
     fn forget_state(&mut self) {
-        self.worker.forget_later(state_path(self.job));
+        self.worker.store.forget_later(state_path(self.job));
     }
 
     fn keep_pace(&mut self, pace: &Pace) {
-        let mut ledger = self.worker.ledger.borrow_mut();
-        ledger.keep_pace(&self.worker.device.name, pace);
+        let mut ledger = self.worker.store.ledger.borrow_mut();
+        ledger.keep_pace(&self.worker.host.device.name, pace);
     }
 
     fn tell_progress(&mut self, progress: JobProgress) {
-        self.worker.tell_progress(progress);
+        self.worker.store.tell_progress(progress);
     }
 }

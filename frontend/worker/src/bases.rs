@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use js_sys::{Reflect, Uint8Array};
 use mimeo_base::{BaseFile, MANIFEST};
@@ -65,7 +66,7 @@ pub struct Bases {
     bundled: Files,
     picked: RefCell<BTreeMap<BaseId, Picked>>,
     /// What was read of them: the page asks for plans after every change.
-    shapes: RefCell<HashMap<BaseId, Rc<BaseShape>>>,
+    shapes: RefCell<HashMap<BaseId, Arc<BaseShape>>>,
 }
 
 impl Bases {
@@ -151,18 +152,18 @@ impl Bases {
     ///
     /// # Errors
     /// When there is no such base, or it cannot be read.
-    pub async fn shape(&self, id: &BaseId) -> Result<Rc<BaseShape>, Rejection> {
+    pub async fn shape(&self, id: &BaseId) -> Result<Arc<BaseShape>, Rejection> {
         if let Some(shape) = self.shapes.borrow().get(id) {
-            return Ok(Rc::clone(shape));
+            return Ok(Arc::clone(shape));
         }
         let files = self.find(id).ok_or_else(|| missing(id))?;
         let shape = BaseShape::read(&files).await;
-        let shape = Rc::new(shape.map_err(|error| Rejection::Failed {
+        let shape = Arc::new(shape.map_err(|error| Rejection::Failed {
             message: error.to_string(),
         })?);
         self.shapes
             .borrow_mut()
-            .insert(id.clone(), Rc::clone(&shape));
+            .insert(id.clone(), Arc::clone(&shape));
         Ok(shape)
     }
 

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use futures_util::lock::Mutex;
 use js_sys::{Array, Reflect, Uint8Array};
@@ -15,6 +16,8 @@ use web_sys::{
     Blob, FileSystemDirectoryHandle, FileSystemFileHandle, FileSystemGetDirectoryOptions,
     FileSystemGetFileOptions, FileSystemWritableFileStream, WorkerGlobalScope,
 };
+
+use crate::desk::Storage;
 
 /// The folder of everything.
 const ROOT: &str = "mimeo";
@@ -200,6 +203,26 @@ impl Disk {
         let _nobody_reads = self.in_place.lock().await;
         // What is not there need not be removed.
         _ = JsFuture::from(folder.remove_entry_with_options(name, &options)).await;
+    }
+}
+
+impl Storage for Rc<Disk> {
+    type Error = DiskError;
+
+    async fn read(&self, path: &str) -> Option<Vec<u8>> {
+        Disk::read(self, path).await
+    }
+
+    async fn write(&self, path: &str, bytes: &[u8]) -> Result<(), DiskError> {
+        Disk::write(self, path, bytes).await
+    }
+
+    async fn names(&self, folder: &str) -> Vec<String> {
+        Disk::names(self, folder).await
+    }
+
+    async fn remove(&self, path: &str) {
+        Disk::remove(self, path).await;
     }
 }
 

@@ -8,13 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use mimeo_protocol::format::{Format, Kind};
 use mimeo_protocol::{
     BlobId, CopierId, CopierInfo, DecodeError, FileId, IllegalTransition, JobEvent, JobEventKind,
-    JobId, JobState, JobSummary, Pace, ResultFile, Scores, Snapshot, TrainJob, Transition,
+    JobId, JobName, JobState, JobSummary, Pace, ResultFile, Scores, Snapshot, TrainJob, Transition,
     UnreadableJob, codec,
 };
 use serde::{Deserialize, Serialize};
 
-/// A job that takes the worker down so often, and gets nowhere, is not begun again by itself.
-const MAX_DEATHS: u32 = 3;
 /// Larger files are none of ours.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -220,42 +218,22 @@ impl Ledger {
         }
     }
 
-    /// After a start: what ran when the last worker ended goes on, and waits in the queue for it,
-    /// before those that waited already.
-    pub fn recover(&mut self, now_millis: u64) {
-        for id in self.known() {
-            // One that cannot be read stays as it is, for a program that can.
-            let Some(entry) = self.jobs.get_mut(&id) else {
-                continue;
-            };
-            if entry.state.is_over() || entry.state == JobState::Queued {
-                continue;
-            }
-            entry.deaths += 1;
-            let transition = if entry.deaths >= MAX_DEATHS {
-                Transition::Fail {
-                    message: format!(
-                        "the browser's trainer ended {MAX_DEATHS} times in this run, perhaps because the memory is full. Try it again with a smaller batch size or picture, or with the companion."
-                    ),
-                }
-            } else {
-                self.index.queue.insert(0, id);
-                Transition::Interrupt
-            };
-            // Running and paused jobs can be interrupted and can fail.
-            _ = self.change_state(id, transition, now_millis);
-        }
-        let jobs = &self.jobs;
-        self.index.queue.retain(|id| {
-            let waits = |entry: &Entry| entry.state == JobState::Queued;
-            jobs.get(id).is_some_and(waits)
-        });
-        for (id, entry) in &self.jobs {
-            if entry.state == JobState::Queued && !self.index.queue.contains(id) {
-                self.index.queue.push(*id);
-            }
-        }
-        self.index_changed = true;
+    /// The jobs that are not over. Of one that cannot be read nobody knows.
+    #[must_use]
+    pub fn under_way(&self) -> Vec<JobId> {
+        let jobs = self.jobs.iter();
+        let under_way = jobs.filter(|(_, entry)| !entry.state.is_over());
+        under_way.map(|(id, _)| *id).collect()
+    }
+
+    /// The worker ended in this job; how often it did since the job's state was saved.
+    pub fn count_death(&mut self, id: JobId) -> u32 {
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return 0;
+        };
+        entry.deaths += 1;
+        self.changed.insert(id);
+        entry.deaths
     }
 
     /// A new job, last in the queue, and its first event.
@@ -410,6 +388,14 @@ impl Ledger {
         next
     }
 
+    /// Puts a job that does not wait before all that do.
+    pub fn requeue(&mut self, id: JobId) {
+        if !self.index.queue.contains(&id) {
+            self.index.queue.insert(0, id);
+            self.index_changed = true;
+        }
+    }
+
     /// Takes a waiting job out of the queue.
     pub fn unqueue(&mut self, id: JobId) {
         self.index.queue.retain(|waiting| *waiting != id);
@@ -480,22 +466,21 @@ impl Ledger {
         self.index_changed = true;
     }
 
-    /// Changes what is known of a copier; whether there is one.
-    pub fn change_copier(&mut self, id: CopierId, change: impl FnOnce(&mut CopierInfo)) -> bool {
+    /// Calls a copier something else.
+    pub fn rename_copier(&mut self, id: CopierId, name: &JobName) {
         let mut copiers = self.index.copiers.iter_mut();
-        let found = copiers.find(|copier| copier.info.id == id);
-        let is_there = found.is_some();
-        if let Some(copier) = found {
-            change(&mut copier.info);
+        if let Some(copier) = copiers.find(|copier| copier.info.id == id) {
+            copier.info.name.clone_from(name);
             self.index_changed = true;
         }
-        is_there
     }
 
-    /// Forgets a copier.
-    pub fn forget_copier(&mut self, id: CopierId) {
-        self.index.copiers.retain(|copier| copier.info.id != id);
+    /// Forgets a copier; its file, if it was there.
+    pub fn forget_copier(&mut self, id: CopierId) -> Option<FileId> {
+        let mut copiers = self.index.copiers.iter();
+        let at = copiers.position(|copier| copier.info.id == id)?;
         self.index_changed = true;
+        Some(self.index.copiers.remove(at).info.file.id)
     }
 
     /// A job that is under way and builds upon this copier.
@@ -532,27 +517,23 @@ impl Ledger {
         self.index_changed = true;
     }
 
-    /// Everything that the page is told at first, but for the device and the bases.
+    /// How fast steps went on a device.
     #[must_use]
-    pub fn snapshot(
-        &self,
-        device: mimeo_protocol::DeviceInfo,
-        checkpoints: Vec<mimeo_protocol::BaseInfo>,
-    ) -> Snapshot {
-        let newest = self.jobs.iter().rev().take(Snapshot::MAX_JOBS);
-        let paces = self.index.paces.iter().filter(|(on, _)| *on == device.name);
-        Snapshot {
-            jobs: newest.map(|(id, entry)| entry.summary(*id)).collect(),
-            unreadable: self.unreadable_jobs(),
-            queue: self.index.queue.clone(),
-            copiers: self.copiers(),
-            paces: paces.map(|(_, pace)| pace.clone()).collect(),
-            device,
-            checkpoints,
-        }
+    pub fn paces(&self, device: &str) -> Vec<Pace> {
+        let paces = self.index.paces.iter().filter(|(on, _)| on == device);
+        paces.map(|(_, pace)| pace.clone()).collect()
     }
 
-    fn unreadable_jobs(&self) -> Vec<UnreadableJob> {
+    /// The newest jobs in short, the newest first.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<JobSummary> {
+        let newest = self.jobs.iter().rev().take(Snapshot::MAX_JOBS);
+        newest.map(|(id, entry)| entry.summary(*id)).collect()
+    }
+
+    /// The newest jobs that cannot be read, the newest first.
+    #[must_use]
+    pub fn unreadable_jobs(&self) -> Vec<UnreadableJob> {
         let newest = self.unreadable.iter().rev().take(Snapshot::MAX_JOBS);
         let unreadable = newest.map(|(id, message)| UnreadableJob {
             id: *id,
@@ -606,7 +587,10 @@ mod tests {
         ModelSize, PauseReason, Phase, Recipe, Strength,
     };
 
+    use mimeo_service::rules::MAX_DEATHS;
+
     use super::*;
+    use crate::tests::recover;
 
     fn job() -> TrainJob {
         let picture = BlobId::from_sha256([0; 32]);
@@ -840,8 +824,8 @@ mod tests {
             "jobs, with all that happened to them"
         );
 
-        let mut ledger = stored;
-        ledger.recover(1_790_000_300_000);
+        let ledger = stored;
+        let ledger = recover(ledger);
         let name = |id: &JobId| ledger.job(*id).unwrap().job.name.to_string();
         let queue: Vec<String> = ledger.queue().iter().map(name).collect();
         let expected = ["running", "paused", "first", "waiting"];
@@ -885,10 +869,7 @@ mod tests {
             assert_eq!(ledger.take_next(), Some(run), "start {death}");
             let enter = Transition::Enter(Phase::Training);
             ledger.change_state(run, enter, 2).unwrap();
-            let pause = Transition::Pause(PauseReason::User);
-            ledger.change_state(run, pause, 3).unwrap();
-            ledger = reopened(&mut ledger, &mut disk);
-            ledger.recover(4);
+            ledger = recover(reopened(&mut ledger, &mut disk));
             if death < MAX_DEATHS {
                 assert_eq!(ledger.queue(), [run, waiting], "after death {death}");
             }
@@ -910,8 +891,7 @@ mod tests {
             let enter = Transition::Enter(Phase::Training);
             ledger.change_state(run, enter, 2).unwrap();
             ledger.state_saved(run);
-            ledger = reopened(&mut ledger, &mut disk);
-            ledger.recover(3);
+            ledger = recover(reopened(&mut ledger, &mut disk));
         }
         assert_eq!(ledger.queue(), [run], "it gets somewhere each time");
     }
@@ -944,8 +924,7 @@ mod tests {
         disk.remove(&Ledger::path(lost));
         let before = disk.clone();
 
-        let mut ledger = reopened(&mut ledger, &mut disk);
-        ledger.recover(5);
+        let mut ledger = recover(reopened(&mut ledger, &mut disk));
         ledger.give_back();
         let mut ledger = reopened(&mut ledger, &mut disk);
         assert_eq!(
@@ -962,12 +941,11 @@ mod tests {
                 "as it was"
             );
         }
-        let snapshot = snapshot_of(&ledger);
-        let readable: Vec<JobId> = snapshot.jobs.iter().map(|job| job.id).collect();
+        let readable: Vec<JobId> = ledger.summaries().iter().map(|job| job.id).collect();
         assert_eq!(readable, [sound], "in the list");
         let told = |id: JobId| {
-            let mut jobs = snapshot.unreadable.iter();
-            jobs.find(|job| job.id == id).unwrap().message.clone()
+            let mut jobs = ledger.unreadable_jobs().into_iter();
+            jobs.find(|job| job.id == id).unwrap().message
         };
         assert!(
             told(newer).contains("the recipe has format 2 of a newer Mimeo"),
@@ -997,8 +975,7 @@ mod tests {
                 Some(index) => disk.insert(Ledger::INDEX.to_owned(), index),
                 None => disk.remove(Ledger::INDEX),
             };
-            let mut again = reopened(&mut Ledger::default(), &mut disk);
-            again.recover(5);
+            let mut again = recover(reopened(&mut Ledger::default(), &mut disk));
             assert_eq!(again.known(), ledger.known(), "every run is there");
             assert_eq!(again.queue().len(), 4, "what was to be done is done");
             let told = again.lost().unwrap_or_default();
@@ -1021,16 +998,5 @@ mod tests {
         }
         let nothing = Ledger::open(None, Found::default());
         assert!(nothing.is_whole(), "a first visit has lost nothing");
-    }
-
-    fn snapshot_of(ledger: &Ledger) -> Snapshot {
-        let device = mimeo_protocol::DeviceInfo {
-            name: "CPU".to_owned(),
-            reason: String::new(),
-            memory_bytes: None,
-            is_gpu: false,
-            in_use: true,
-        };
-        ledger.snapshot(device, Vec::new())
     }
 }

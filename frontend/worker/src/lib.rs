@@ -2,19 +2,22 @@
 //! the companion does, so that the page cannot tell the two apart but by name.
 //!
 //! ```text
-//! page ── frames ──▶ server ── jobs ──▶ ledger ──▶ disk (OPFS)
+//! page ── frames ──▶ server ── jobs ──▶ desk (ledger, disk: OPFS)
 //!      ── files ──▶ disk   └── tasks ──▶ inbox
 //! trainer: takes jobs and tasks in turn, drives the engine, writes down what it reports
 //! ```
 //!
-//! - `page`: messages to and from the page. `server`: what the page asks for. `ledger`: what is
-//!   remembered. `disk`: where it is kept. `bases`: the bundled base and picked folders.
-//! - `inbox`: what waits for the device, and the loops that do it. `trainer`: all that they work
-//!   with. `run`: one job. `archive`: its writer. `drive`: how the engine's futures share the thread
-//!   with messages.
+//! - `page`: messages to and from the page. `server`: what of it goes where; what is answered is
+//!   `mimeo-service`'s, which asks the desk and `host`. `desk`: what is remembered (`ledger`), written
+//!   (`disk`, at its `places`) and told.
+//! - `machine`: the device, and `bases`: the bundled one and picked folders. `inbox`: what waits for
+//!   it, and the loops that do it. `task`: the small things, `run`: one job, `archive`: its writer.
+//!   `drive`: how the engine's futures share the thread with messages. `trainer` opens all of it.
 
+pub mod desk;
 pub mod inbox;
 pub mod ledger;
+pub mod places;
 
 #[cfg(target_family = "wasm")]
 mod archive;
@@ -25,6 +28,10 @@ mod disk;
 #[cfg(target_family = "wasm")]
 mod drive;
 #[cfg(target_family = "wasm")]
+mod host;
+#[cfg(target_family = "wasm")]
+mod machine;
+#[cfg(target_family = "wasm")]
 mod page;
 #[cfg(target_family = "wasm")]
 mod run;
@@ -34,6 +41,13 @@ mod server;
 mod task;
 #[cfg(target_family = "wasm")]
 mod trainer;
+
+#[cfg(test)]
+mod tests;
+
+/// The desk of a worker.
+#[cfg(target_family = "wasm")]
+type Desk = desk::Desk<std::rc::Rc<disk::Disk>, page::Page>;
 
 /// Begins to listen to the page.
 #[cfg(target_family = "wasm")]

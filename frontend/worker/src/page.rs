@@ -1,9 +1,49 @@
 //! Messages to the page; what they mean is told in the page's `link/worker.rs`.
 
+use std::cell::Cell;
+
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use mimeo_protocol::{ServerMessage, codec};
 use wasm_bindgen::{JsCast as _, JsValue};
 use web_sys::{Blob, DedicatedWorkerGlobalScope};
+
+use crate::desk::Listener;
+
+/// The page, as far as it has said hello.
+#[derive(Debug, Default)]
+pub struct Page {
+    is_greeted: Cell<bool>,
+    is_heard: Cell<bool>,
+}
+
+impl Page {
+    /// Whether the hello that is said is the first.
+    pub fn is_first_hello(&self) -> bool {
+        !self.is_greeted.replace(true)
+    }
+
+    /// It was welcomed: from now on it is told what changes.
+    pub fn listens(&self) {
+        self.is_heard.set(true);
+    }
+
+    /// Whether it was welcomed.
+    pub fn is_heard(&self) -> bool {
+        self.is_heard.get()
+    }
+}
+
+impl Listener for Page {
+    fn tell(&self, message: &ServerMessage) {
+        if self.is_heard() {
+            send(message);
+        }
+    }
+
+    fn now_millis(&self) -> u64 {
+        js_sys::Date::now() as u64
+    }
+}
 
 /// The worker's own global scope.
 pub fn scope() -> DedicatedWorkerGlobalScope {

@@ -8,19 +8,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mimeo_engine::{Base, FinishedCopier, PreparedJob, TrainingState, rehearse};
-use mimeo_protocol::{CopierId, JobEventKind, JobId, PauseReason, Transition};
+use mimeo_protocol::{CopierId, JobId, PauseReason, Transition};
 use mimeo_service::draw::draw_final;
-use mimeo_service::prepare::prepared;
+use mimeo_service::prepare::{prepared, unusable_state};
 use mimeo_service::{
-    End, JobToRun, Next, Recorder, SaveRule, ServiceError, Shared, Steering, Went,
+    End, JobToRun, Next, Recorder, SaveRule, ServiceError, Shared, Steering, Store as _, Went,
 };
 
 use crate::archive::JobArchive;
 use crate::disk::DiskError;
 use crate::drive::{drive, sleep, step};
-use crate::server::{file_path, state_path};
+use crate::host::Worker;
+use crate::machine::compiled;
+use crate::places::{file_path, state_path};
 use crate::task::{Task, read_lora};
-use crate::trainer::Worker;
 use crate::{inbox, page};
 
 /// What a closed tab loses at most.
@@ -35,12 +36,11 @@ type JobRecorder = Recorder<JobArchive>;
 
 /// Runs a job and keeps its new state.
 pub async fn run(worker: &Rc<Worker>, id: JobId) {
-    let Some(entry) = worker.ledger.borrow().job(id).cloned() else {
+    let Some(entry) = worker.store.ledger.borrow().job(id).cloned() else {
         return;
     };
-    let steering = Arc::new(Steering::default());
-    worker.running.replace(Some((id, Arc::clone(&steering))));
-    worker.order_changed();
+    let steering = worker.running.begin(id);
+    worker.store.tell_order().await;
     let job = JobToRun {
         id,
         job: entry.job,
@@ -62,17 +62,17 @@ pub async fn run(worker: &Rc<Worker>, id: JobId) {
         went = ended;
     }
     if matches!(went, Went::Ended(End::Discard)) {
-        worker.forget_results(id).await;
+        worker.store.forget_results(id).await;
     }
     let mut recorder = recorder.into_inner();
     recorder.settle(&went);
     if let Some(Went::Wrong(message)) = recorder.went_wrong() {
         // It is over already: then nobody has to know.
-        _ = worker.change_state(id, Transition::Fail { message });
+        _ = worker.store.change(id, Transition::Fail { message });
     }
-    worker.running.take();
+    worker.running.end(id);
     // A full disk is waited for by the next run.
-    _ = worker.flush().await;
+    worker.store.flush().await;
 }
 
 /// Whether the browser took the GPU away: then nothing is wrong with the job itself. What the GPU was
@@ -91,7 +91,7 @@ async fn go(
     steering: &Steering,
 ) -> Went {
     let mut emit = |event| recorder.borrow_mut().take(event);
-    let base = match worker.base(&job.job.base, &mut emit).await {
+    let base = match worker.host.machine.base(&job.job.base, &mut emit).await {
         Ok(base) => base,
         Err(error) => return Went::Wrong(error),
     };
@@ -99,14 +99,14 @@ async fn go(
         Ok(prepared) => prepared,
         Err(error) => return Went::Wrong(error.to_string()),
     };
-    if page::wants_webgpu() && worker.is_new(&job.job, &prepared) {
+    if page::wants_webgpu() && worker.host.machine.is_new(&job.job, &prepared) {
         if let Err(error) = drive(rehearse(&base, &prepared, &mut emit)).await {
             return error.into();
         }
-        worker.compiled();
+        compiled(&worker.store);
     }
     let saved = read_state(worker, job.id, recorder).await;
-    let fits = |task: &Task| task.fits(worker, &job.job.base);
+    let fits = |task: &Task| task.base == job.job.base;
     let mut control = Shared(recorder);
     let mut future = Box::pin(mimeo_engine::run(
         &base,
@@ -145,7 +145,7 @@ async fn keep(
     steering: &Steering,
     recorder: &RefCell<JobRecorder>,
 ) -> Result<(), Went> {
-    let Err(error) = worker.flush_if_due().await else {
+    let Err(error) = worker.store.write_if_due().await else {
         return Ok(());
     };
     let message = error.to_string();
@@ -157,8 +157,8 @@ async fn keep(
         .borrow_mut()
         .change_state(&Transition::Pause(reason));
     let base = recorder.borrow().job().base.clone();
-    let fits = |task: &Task| task.fits(worker, &base);
-    while worker.flush().await.is_err() {
+    let fits = |task: &Task| task.base == base;
+    while worker.store.write().await.is_err() {
         if let Some(end) = steering.wishes().end {
             return Err(Went::Ended(end));
         }
@@ -186,7 +186,7 @@ async fn prepare(
     base: &Base,
     recorder: &RefCell<JobRecorder>,
 ) -> Result<PreparedJob, ServiceError> {
-    let mut prepared = prepared(base, &job.job, worker).await?;
+    let mut prepared = prepared(base, &job.job, &worker.store).await?;
     recorder.borrow_mut().prepared(&prepared);
     if let Some(fingerprint) = &prepared.fingerprint
         && let Some(id) = choose_copier(worker, job, fingerprint).await
@@ -198,8 +198,8 @@ async fn prepare(
 
 /// Which finished copier to build upon; none: a new one is trained.
 async fn choose_copier(worker: &Worker, job: &JobToRun, fingerprint: &str) -> Option<CopierId> {
-    let has_state = worker.disk.blob(&state_path(job.id)).await.is_some();
-    let mut ledger = worker.ledger.borrow_mut();
+    let has_state = worker.store.disk.blob(&state_path(job.id)).await.is_some();
+    let mut ledger = worker.store.ledger.borrow_mut();
     let found = ledger.copier_of(fingerprint);
     let Ok(chosen) = job.choose_copier(has_state, || Ok::<_, Infallible>(found));
     if let Some(copier) = chosen {
@@ -209,10 +209,10 @@ async fn choose_copier(worker: &Worker, job: &JobToRun, fingerprint: &str) -> Op
 }
 
 async fn read_copier(worker: &Worker, id: CopierId) -> Result<FinishedCopier, ServiceError> {
-    let copiers = worker.ledger.borrow().copiers();
+    let copiers = worker.store.ledger.borrow().copiers();
     let copier = copiers.into_iter().find(|copier| copier.id == id);
     let copier = copier.ok_or(ServiceError::NoCopier { copier: id })?;
-    let file = read_lora(worker, &file_path(copier.file.id), &copier.file.name).await;
+    let file = read_lora(&worker.store, &file_path(copier.file.id), &copier.file.name).await;
     Ok(FinishedCopier {
         file: file.map_err(ServiceError::Unreadable)?,
         steps: copier.steps,
@@ -225,13 +225,11 @@ async fn read_state(
     id: JobId,
     recorder: &RefCell<JobRecorder>,
 ) -> Option<TrainingState> {
-    let bytes = worker.disk.read(&state_path(id)).await?;
+    let bytes = worker.store.disk.read(&state_path(id)).await?;
     match TrainingState::from_bytes(bytes).await {
         Ok(state) => Some(state),
         Err(error) => {
-            let text = format!("The saved state cannot be used ({error}).");
-            let note = JobEventKind::Note { text };
-            recorder.borrow_mut().record(&note);
+            recorder.borrow_mut().record(&unusable_state(&error));
             None
         }
     }

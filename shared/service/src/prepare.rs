@@ -1,12 +1,13 @@
 //! A job's pictures and copier, from where the server keeps them to what the engine takes.
 
 use mimeo_checkpoint::LoraFile;
-use mimeo_engine::{Base, EngineError, PreparedJob};
+use mimeo_engine::{Base, EngineError, PreparedJob, StateError};
 use mimeo_image::{
     Difference, Fit, ImageError, Mask, MaskView, Rgb, decode, decode_mask, fit_pair,
 };
 use mimeo_protocol::{
-    BlobId, CopierChoice, CopierId, JobId, LoraRef, Method, PromptSyntax, TrainJob, codec,
+    BlobId, CopierChoice, CopierId, JobEventKind, JobId, LoraRef, Method, PromptSyntax, TrainJob,
+    codec,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -119,6 +120,14 @@ pub async fn decoded(job: &TrainJob, shelf: &impl Shelf) -> Result<PreparedJob, 
         copier: None,
         held_out_prompts: Vec::new(),
     })
+}
+
+/// What a job whose saved state is damaged, or of another version, says of that.
+#[must_use]
+pub fn unusable_state(error: &StateError) -> JobEventKind {
+    JobEventKind::Note {
+        text: format!("The saved state cannot be used ({error}), so the run starts anew."),
+    }
 }
 
 pub(crate) async fn read(id: BlobId, shelf: &impl Shelf) -> Result<Vec<u8>, ServiceError> {

@@ -1,9 +1,11 @@
 //! What may be asked for, and when.
 
 use mimeo_protocol::{
-    BaseId, BlobId, CopierId, FileId, JobControl, JobId, JobState, LoraRef, Phase, PreviewRequest,
+    BaseId, BlobId, CopierId, FileId, JobControl, JobId, JobState, Phase, PreviewRequest,
     Rejection, TrainJob,
 };
+
+use crate::host::Program;
 
 /// Waiting jobs; more are refused.
 pub const MAX_QUEUE: usize = 500;
@@ -13,6 +15,11 @@ pub const MAX_PROMPT: usize = 4000;
 pub const MAX_BLOB_BYTES: usize = 64 << 20;
 /// Largest LoRA that is taken.
 pub const MAX_LORA_BYTES: u64 = 512 << 20;
+
+/// A job that takes its server down so often, with no state saved between, is not begun again by
+/// itself. Each time everybody waits, for a minute or more, and whatever else the machine does may go
+/// with it: twice can be chance, such as another program that took the memory.
+pub const MAX_DEATHS: u32 = 3;
 
 /// What a wish about a job comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +87,17 @@ pub fn base_is_held() -> Rejection {
     Rejection::State {
         message: "a paused run keeps its base on the device, and this needs another one. Resume or end that run, then ask again.".to_owned(),
     }
+}
+
+/// What is wrong with a job that took its server down [`MAX_DEATHS`] times.
+#[must_use]
+pub fn given_up(program: Program) -> String {
+    let Program {
+        title, elsewhere, ..
+    } = program;
+    format!(
+        "{title} ended {MAX_DEATHS} times while it did this job, perhaps because the memory is full. Try it again with a smaller batch size or picture, or {elsewhere}."
+    )
 }
 
 /// Whether one more job may wait.
@@ -167,31 +185,27 @@ pub fn check_prompt(prompt: &str) -> Result<(), Rejection> {
     })
 }
 
-/// Whether so many LoRAs can be active, and those that were uploaded are here.
+/// Whether so many LoRAs can be active.
 ///
 /// # Errors
-/// When there are too many, or one is missing.
-pub fn check_loras(
-    request: &PreviewRequest,
-    is_here: impl Fn(BlobId) -> bool,
-) -> Result<(), Rejection> {
-    let (count, limit) = (request.loras.len(), PreviewRequest::MAX_LORAS);
-    if count > limit {
-        return Err(Rejection::Failed {
-            message: format!("{count} LoRAs at once are too many, {limit} can be. Take some away."),
-        });
+/// When there are too many.
+pub fn check_lora_count(count: usize) -> Result<(), Rejection> {
+    let limit = PreviewRequest::MAX_LORAS;
+    if count <= limit {
+        return Ok(());
     }
-    for (lora, _) in &request.loras {
-        if let LoraRef::Uploaded { lora } = lora
-            && !is_here(*lora)
-        {
-            return Err(Rejection::Missing {
-                what: format!("the LoRA {lora}"),
-                remedy: "Upload it first.".to_owned(),
-            });
-        }
+    Err(Rejection::Failed {
+        message: format!("{count} LoRAs at once are too many, {limit} can be. Take some away."),
+    })
+}
+
+/// There is no such uploaded LoRA.
+#[must_use]
+pub fn missing_lora(id: BlobId) -> Rejection {
+    Rejection::Missing {
+        what: format!("the LoRA {id}"),
+        remedy: "Upload it first.".to_owned(),
     }
-    Ok(())
 }
 
 /// There is no such base.

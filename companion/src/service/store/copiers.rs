@@ -1,11 +1,13 @@
 //! Finished copiers, which other jobs on the same picture build upon.
 
-use mimeo_protocol::{BaseId, BlobId, CopierId, CopierInfo, JobId, JobName};
+use mimeo_protocol::{
+    BaseId, BlobId, CopierChoice, CopierId, CopierInfo, JobId, JobName, TrainJob,
+};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::rows::{file_from_row, from_text, id_from_row};
-use super::{NewFile, Store, StoreError, insert_file};
+use super::rows::{file_from_row, from_bytes, from_text, id_from_row};
+use super::{NewFile, SqliteStore, StoreError, insert_file};
 use crate::console;
 use crate::service::clock::now_millis;
 
@@ -28,7 +30,7 @@ pub struct NewCopier {
     pub file: NewFile,
 }
 
-impl Store {
+impl SqliteStore {
     /// Makes a finished copier known; the one that was there already wins.
     pub async fn add_copier(&self, copier: &NewCopier) -> Result<CopierId, StoreError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -71,7 +73,7 @@ impl Store {
 
     /// Every copier, the newest first. One that cannot be read stays where it is, and is told on the
     /// terminal.
-    pub async fn copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
+    pub(super) async fn read_copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
         let rows = sqlx::query(
             "SELECT copiers.id AS copier_id, copiers.name AS copier_name, original, base, fidelity,
                     steps, finished_millis, files.*
@@ -94,28 +96,39 @@ impl Store {
         Ok(copiers)
     }
 
-    /// Calls a copier something else; whether it is there.
-    pub async fn rename_copier(&self, id: CopierId, name: &JobName) -> Result<bool, StoreError> {
-        let renamed = sqlx::query("UPDATE copiers SET name = ?2 WHERE id = ?1")
+    pub(super) async fn write_copier_name(
+        &self,
+        id: CopierId,
+        name: &JobName,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE copiers SET name = ?2 WHERE id = ?1")
             .bind(id.0 as i64)
             .bind(name.as_str())
             .execute(&self.pool)
             .await?;
-        Ok(renamed.rows_affected() > 0)
+        Ok(())
     }
 
-    /// A job that is not over and builds upon this copier.
-    pub async fn user_of_copier(&self, id: CopierId) -> Result<Option<JobId>, StoreError> {
-        let job: Option<i64> =
-            sqlx::query_scalar("SELECT id FROM train_jobs WHERE copier = ?1 AND is_over = 0")
-                .bind(id.0 as i64)
-                .fetch_optional(&self.pool)
-                .await?;
-        Ok(job.map(|id| id_from_row(id, JobId)))
+    /// A job that is not over and builds upon this copier, or will once it begins.
+    pub(super) async fn find_user_of_copier(
+        &self,
+        id: CopierId,
+    ) -> Result<Option<JobId>, StoreError> {
+        let rows = sqlx::query("SELECT id, job, copier FROM train_jobs WHERE is_over = 0");
+        for row in rows.fetch_all(&self.pool).await? {
+            let copier: Option<i64> = row.try_get("copier")?;
+            // One that cannot be read does not begin.
+            let given = from_bytes::<TrainJob>(row.try_get("job")?).map(|job| job.copier);
+            let is_given = given.is_ok_and(|given| given == CopierChoice::Given(id));
+            if is_given || copier == Some(id.0 as i64) {
+                return Ok(Some(id_from_row(row.try_get("id")?, JobId)));
+            }
+        }
+        Ok(None)
     }
 
     /// Forgets a copier; the place of its file, if it was there.
-    pub async fn delete_copier(&self, id: CopierId) -> Result<Option<String>, StoreError> {
+    pub(super) async fn take_copier(&self, id: CopierId) -> Result<Option<String>, StoreError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let file: Option<i64> =
             sqlx::query_scalar("DELETE FROM copiers WHERE id = ?1 RETURNING file")

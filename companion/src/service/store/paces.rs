@@ -3,9 +3,9 @@
 use mimeo_protocol::{Pace, codec};
 
 use super::rows::from_bytes;
-use super::{Store, StoreError};
+use super::{SqliteStore, StoreError};
 
-impl Store {
+impl SqliteStore {
     /// Remembers a measurement in place of the older one of its kind.
     pub async fn keep_pace(&self, device: &str, pace: &Pace) -> Result<(), StoreError> {
         let part = (&pace.base, pace.method, pace.phase);
@@ -22,7 +22,7 @@ impl Store {
     }
 
     /// What is known of a device.
-    pub async fn paces(&self, device: &str) -> Result<Vec<Pace>, StoreError> {
+    pub(super) async fn read_paces(&self, device: &str) -> Result<Vec<Pace>, StoreError> {
         let paces = sqlx::query_scalar("SELECT pace FROM paces WHERE device = ?1 ORDER BY part");
         let paces: Vec<Vec<u8>> = paces.bind(device).fetch_all(&self.pool).await?;
         // One that cannot be read will be measured again.

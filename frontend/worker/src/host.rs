@@ -1,0 +1,157 @@
+//! What the server asks of a browser: bases, uploaded files, and the device.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_channel::oneshot;
+use mimeo_engine::Compute;
+use mimeo_engine::memory::BaseShape;
+use mimeo_image::decode;
+use mimeo_protocol::{
+    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, PreviewRequest, Rejection, Scores,
+};
+use mimeo_service::plan::Room;
+use mimeo_service::{Answer, Host, Program, Server, StoredJob, rules};
+
+use crate::bases::missing;
+use crate::disk::Disk;
+use crate::inbox::Inbox;
+use crate::machine::Machine;
+use crate::places::{blob_path, lora_path};
+use crate::task::{Task, TaskKind};
+use crate::{Desk, page};
+
+/// A program in a page has no more memory than this, whatever the machine has.
+const HEAP_BYTES: u64 = 4 << 30;
+
+/// All that the worker works with.
+pub type Worker = Server<Desk, Browser>;
+
+/// The page's own browser.
+pub struct Browser {
+    /// Where files are kept.
+    pub disk: Rc<Disk>,
+    /// What computes.
+    pub machine: Machine,
+    /// What the page is told of it.
+    pub device: DeviceInfo,
+    /// Pictures and measurements that were asked for.
+    pub inbox: Inbox<Task>,
+}
+
+impl Host for Browser {
+    const PROGRAM: Program = Program {
+        app: concat!("browser ", env!("CARGO_PKG_VERSION")),
+        title: "the browser's trainer",
+        elsewhere: "with the companion",
+    };
+
+    fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
+    async fn devices(&self) -> Vec<DeviceInfo> {
+        vec![self.device.clone()]
+    }
+
+    fn compute(&self) -> &Compute {
+        &self.machine.compute
+    }
+
+    fn room(&self) -> Room {
+        // Of a GPU's memory a browser tells nothing but the largest piece.
+        match page::largest_buffer() {
+            Some(largest) => Room {
+                available_bytes: None,
+                largest_bytes: Some(largest),
+            },
+            None => Room {
+                available_bytes: Some(HEAP_BYTES),
+                largest_bytes: None,
+            },
+        }
+    }
+
+    async fn bases(&self) -> Answer<Vec<BaseInfo>> {
+        Ok(self.machine.bases.list().await)
+    }
+
+    fn check_base(&self, id: &BaseId) -> Answer<()> {
+        let found = self.machine.bases.find(id).map(drop);
+        found.ok_or_else(|| missing(id))
+    }
+
+    async fn shape(&self, id: &BaseId) -> Answer<Arc<BaseShape>> {
+        self.machine.bases.shape(id).await
+    }
+
+    async fn has_picture(&self, id: BlobId) -> bool {
+        self.disk.blob(&blob_path(id)).await.is_some()
+    }
+
+    async fn picture(&self, id: BlobId) -> Answer<Vec<u8>> {
+        let found = self.disk.read(&blob_path(id)).await;
+        found.ok_or_else(|| rules::missing_picture(id))
+    }
+
+    async fn picture_size(&self, id: BlobId) -> Option<(u32, u32)> {
+        let bytes = self.disk.read(&blob_path(id)).await?;
+        let picture = decode(&bytes).ok()?.picture;
+        Some((picture.width(), picture.height()))
+    }
+
+    async fn has_lora(&self, id: BlobId) -> bool {
+        self.disk.blob(&lora_path(id)).await.is_some()
+    }
+
+    /// A worker has one thread.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Answer<T> {
+        Ok(work())
+    }
+
+    async fn draw(&self, request: PreviewRequest) -> Answer<BlobId> {
+        let (answer, picture) = oneshot::channel();
+        let base = request.base.clone();
+        let kind = TaskKind::Preview(request, answer);
+        self.inbox.push(Task { base, kind });
+        picture.await.unwrap_or_else(|_gone| Err(fault()))
+    }
+
+    async fn score(&self, job: StoredJob, lora: FileId) -> Answer<Scores> {
+        let (answer, scores) = oneshot::channel();
+        let base = job.job.base.clone();
+        let kind = TaskKind::Score(Box::new(job), lora, answer);
+        self.inbox.push(Task { base, kind });
+        scores.await.unwrap_or_else(|_gone| Err(fault()))
+    }
+
+    async fn reveal(&self, _: FileId) -> Answer<()> {
+        let message =
+            "the file is kept inside the browser, where no folder shows it. Download it instead.";
+        Err(Rejection::Failed {
+            message: message.to_owned(),
+        })
+    }
+
+    /// Nothing runs before the page was welcomed.
+    fn progress(&self) -> Option<JobProgress> {
+        None
+    }
+
+    fn wake(&self) {
+        self.inbox.ring();
+    }
+
+    fn nudge(&self) {
+        self.inbox.ring();
+    }
+}
+
+fn fault() -> Rejection {
+    Rejection::Failed {
+        message: "this ended with a fault of Mimeo or of the browser. Reload the page.".to_owned(),
+    }
+}

@@ -1,0 +1,85 @@
+//! What computes: the device, the bases that there are, and the one that is on it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use mimeo_engine::{Base, Compute, Emit, PreparedJob};
+use mimeo_protocol::{BaseId, Method, TrainJob};
+
+use crate::bases::{Bases, missing};
+use crate::drive::drive;
+use crate::{Desk, page};
+
+/// Base, method, batch size, rank, and width and height of the pictures.
+type Shape = (BaseId, Method, u32, u32, (u32, u32));
+
+/// The device and what is on it.
+pub struct Machine {
+    /// The device.
+    pub compute: Compute,
+    /// Checkpoints.
+    pub bases: Bases,
+    loaded: RefCell<Option<(BaseId, Rc<Base>)>>,
+    /// What jobs were like that the GPU has done before.
+    rehearsed: RefCell<Vec<Shape>>,
+}
+
+impl Machine {
+    /// A device with nothing on it.
+    pub fn new(compute: Compute, bases: Bases) -> Self {
+        Self {
+            compute,
+            bases,
+            loaded: RefCell::default(),
+            rehearsed: RefCell::default(),
+        }
+    }
+
+    /// The base, loaded if another one was.
+    ///
+    /// # Errors
+    /// A sentence when it cannot be used.
+    pub async fn base(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
+        if let Some((known, base)) = &*self.loaded.borrow()
+            && known == id
+        {
+            return Ok(Rc::clone(base));
+        }
+        // First, because the device may not hold two.
+        self.unload();
+        let files = self.bases.find(id).ok_or_else(|| missing(id).to_string())?;
+        let loaded = drive(Base::load(&files, &self.compute.device, emit)).await;
+        let base = Rc::new(loaded.map_err(|error| error.to_string())?);
+        self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
+        Ok(base)
+    }
+
+    /// Forgets the loaded base, so that its files are read anew.
+    pub fn unload(&self) {
+        self.loaded.take();
+        self.compute.free_unused();
+    }
+
+    /// Whether the GPU may lack programs for a job: none of its shape was done before. What such a
+    /// job needs beyond those of another shape is little.
+    pub fn is_new(&self, job: &TrainJob, prepared: &PreparedJob) -> bool {
+        let size = (prepared.original.width(), prepared.original.height());
+        let recipe = &job.recipe;
+        let (batch, rank) = (recipe.pass.batch_size.get(), recipe.pass.rank.get());
+        let shape = (job.base.clone(), recipe.method, batch, rank, size);
+        let mut known = self.rehearsed.borrow_mut();
+        let is_new = !known.contains(&shape);
+        if is_new {
+            known.push(shape);
+        }
+        is_new
+    }
+}
+
+/// Tells that the GPU has its programs, and remembers how many those are.
+pub fn compiled(desk: &Desk) {
+    let mut ledger = desk.ledger.borrow_mut();
+    let most = ledger.pipelines().max(page::pipelines());
+    ledger.keep_pipelines(most);
+    page::pipelines_done();
+}

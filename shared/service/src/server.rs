@@ -1,0 +1,463 @@
+//! Every message of a client, and what is answered to it.
+//!
+//! The one table of them. What differs between servers is asked of two traits: what is remembered of
+//! the [`Store`], all else of the [`Host`]. How a client reaches the server, who may, and in which
+//! order events reach it are the server's own.
+
+use mimeo_protocol::{
+    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, FileId, JobControl, JobEvent, JobId,
+    JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION, PauseReason,
+    PreviewRequest, Rejection, RequestId, Scores, ServerMessage, Snapshot, TrainJob, Transition,
+    UnreadableJob, codec,
+};
+
+use crate::host::{Answer, Host, Program};
+use crate::plan;
+use crate::prepare;
+use crate::rules::{self, Course};
+use crate::steering::Running;
+use crate::store::{KeptJob, Listed, Store, StoredJob};
+
+/// The longest name of a client that is repeated to it, in characters.
+const MAX_APP: usize = 80;
+
+/// What answers the clients.
+#[derive(Debug)]
+pub struct Server<S, H> {
+    /// What is remembered.
+    pub store: S,
+    /// Where it runs.
+    pub host: H,
+    /// The jobs that run, and what is wanted of them.
+    pub running: Running,
+}
+
+/// What a client hears of its message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// This.
+    Message(Box<ServerMessage>),
+    /// A job's events again ([`Server::events`]), in order with those that follow by themselves, and
+    /// then that it is done.
+    Events {
+        /// Number of the request.
+        request: RequestId,
+        /// Which job.
+        job: JobId,
+        /// The last one that the client has; 0 for none.
+        after: u64,
+    },
+}
+
+/// The message in a client's frame.
+///
+/// # Errors
+/// When it is none.
+pub fn read(frame: &[u8]) -> Answer<ClientMessage> {
+    codec::decode(frame, MAX_CLIENT_FRAME).map_err(Rejection::from)
+}
+
+/// Whether a client speaks as we do.
+///
+/// - `protocol`, `client`: what its hello says
+///
+/// # Errors
+/// When it speaks another version.
+pub fn check_version(program: Program, protocol: u32, client: &str) -> Answer<()> {
+    if protocol == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    Err(Rejection::Version {
+        client: client.chars().take(MAX_APP).collect(),
+        client_protocol: protocol,
+        server: program.app.to_owned(),
+        server_protocol: PROTOCOL_VERSION,
+    })
+}
+
+impl<S: Store, H: Host> Server<S, H>
+where
+    Rejection: From<S::Error>,
+{
+    /// A server of which no job runs yet; see [`Self::recover`].
+    pub fn new(store: S, host: H) -> Self {
+        Self {
+            store,
+            host,
+            running: Running::default(),
+        }
+    }
+
+    /// After a start: what ran when the last process ended waits again, before all others, and what
+    /// the user had paused will be paused. Jobs that cannot be read stay as they are, for a program
+    /// that can; they are returned.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn recover(&self) -> Answer<Vec<UnreadableJob>> {
+        let (mut broken_off, mut waiting, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for id in self.store.under_way().await? {
+            match self.store.job(id).await? {
+                Some(KeptJob::Readable(job)) => {
+                    if job.state == JobState::Queued {
+                        waiting.push(id);
+                    } else if self.take_up(*job).await? {
+                        broken_off.push(id);
+                    }
+                }
+                Some(KeptJob::Unreadable(job)) => unreadable.push(job),
+                None => {}
+            }
+        }
+        for id in self.store.order().await? {
+            if !broken_off.contains(&id) && !waiting.contains(&id) {
+                self.store.unqueue(id).await?;
+            }
+        }
+        // Most wait already. Each goes before all others, so the one that is to be first comes last.
+        for id in waiting.into_iter().rev().chain(broken_off) {
+            self.store.requeue(id).await?;
+        }
+        self.store.tell_copiers().await?;
+        self.store.tell_order().await;
+        Ok(unreadable)
+    }
+
+    /// Lets a job wait that was under way; whether it does.
+    async fn take_up(&self, job: StoredJob) -> Answer<bool> {
+        let id = job.id;
+        // While a job waits for the user or for room nothing computes that could take the server down:
+        // it is closed meanwhile, as often as its user likes.
+        if let JobState::Paused { reason, .. } = job.state {
+            if reason == PauseReason::User {
+                self.running.hold(id);
+            }
+        } else if self.store.count_death(id).await? >= rules::MAX_DEATHS {
+            let message = rules::given_up(H::PROGRAM);
+            let fail = Transition::Fail { message };
+            self.store.change_state(id, fail).await?;
+            return Ok(false);
+        }
+        self.store.change_state(id, Transition::Interrupt).await?;
+        Ok(true)
+    }
+
+    /// Lets a client in: how everything is, and which events that includes.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    pub async fn welcome(&self) -> Answer<(ServerMessage, S::Mark)> {
+        // First, because it is waited for: what comes meanwhile is in all that follows.
+        let checkpoints = self.host.bases().await?;
+        let Listed {
+            mut jobs,
+            unreadable,
+            mark,
+        } = self.store.list().await?;
+        if let Some(progress) = self.host.progress()
+            && let Some(job) = jobs.iter_mut().find(|job| job.id == progress.job)
+        {
+            job.progress = Some(progress);
+        }
+        let device = self.host.device().clone();
+        let snapshot = Snapshot {
+            jobs,
+            queue: self.store.order().await?,
+            copiers: self.store.copiers().await?,
+            paces: self.store.paces(&device.name).await?,
+            device,
+            checkpoints,
+            unreadable,
+        };
+        let welcome = ServerMessage::Welcome {
+            protocol: PROTOCOL_VERSION,
+            app: H::PROGRAM.app.to_owned(),
+            snapshot,
+        };
+        Ok((welcome, mark))
+    }
+
+    /// Does what a client that was let in asks for.
+    pub async fn answer(&self, message: ClientMessage) -> Reply {
+        let request = message.request();
+        let answered = self.obey(message).await;
+        answered.unwrap_or_else(|reason| {
+            let rejected = ServerMessage::Rejected { request, reason };
+            Reply::Message(Box::new(rejected))
+        })
+    }
+
+    /// The table.
+    async fn obey(&self, message: ClientMessage) -> Answer<Reply> {
+        use ClientMessage as C;
+        let answer = match message {
+            C::Hello { .. } => {
+                let what = "the hello was said already".to_owned();
+                return Err(Rejection::Undecodable { what });
+            }
+            C::Resync {
+                request,
+                job,
+                after,
+            } => {
+                self.job(job).await?;
+                return Ok(Reply::Events {
+                    request,
+                    job,
+                    after,
+                });
+            }
+            C::Submit { request, job } => {
+                let job = self.submit(&job).await?;
+                ServerMessage::Accepted { request, job }
+            }
+            C::Control {
+                request,
+                job,
+                control,
+            } => {
+                self.control(job, control).await?;
+                ServerMessage::Done { request }
+            }
+            C::Reorder {
+                request,
+                job,
+                before,
+            } => {
+                self.reorder(job, before).await?;
+                ServerMessage::Done { request }
+            }
+            C::Delete { request, job } => {
+                self.delete(job).await?;
+                ServerMessage::Done { request }
+            }
+            C::Preview { request, preview } => {
+                let picture = self.preview(preview).await?;
+                ServerMessage::Preview { request, picture }
+            }
+            C::Score { request, file } => {
+                let scores = self.score(file).await?;
+                ServerMessage::Scored { request, scores }
+            }
+            C::Plan { request, job } => {
+                let size = self.host.picture_size(job.original).await;
+                let plan = self.plan(&job, size).await?;
+                ServerMessage::Plan { request, plan }
+            }
+            C::ListCheckpoints { request } => ServerMessage::Checkpoints {
+                request,
+                checkpoints: self.host.bases().await?,
+            },
+            C::Devices { request } => ServerMessage::Devices {
+                request,
+                devices: self.host.devices().await,
+            },
+            C::RenameCopier {
+                request,
+                copier,
+                name,
+            } => {
+                self.rename_copier(copier, &name).await?;
+                ServerMessage::Done { request }
+            }
+            C::DeleteCopier { request, copier } => {
+                self.delete_copier(copier).await?;
+                ServerMessage::Done { request }
+            }
+            C::Reveal { request, file } => {
+                self.host.reveal(file).await?;
+                ServerMessage::Done { request }
+            }
+        };
+        Ok(Reply::Message(Box::new(answer)))
+    }
+
+    /// A job's events in order, for [`Reply::Events`]; the first of many, and none at the end.
+    ///
+    /// - `until`: what the client has, or is told otherwise
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn events(&self, job: JobId, after: u64, until: &S::Mark) -> Answer<Vec<JobEvent>> {
+        Ok(self.store.events(job, after, until).await?)
+    }
+
+    /// Queues a job, if it can be done at all.
+    async fn submit(&self, job: &TrainJob) -> Answer<JobId> {
+        rules::check_queue(self.store.order().await?.len())?;
+        self.check(job).await?;
+        let id = self.store.add(job).await?;
+        self.store.tell_order().await;
+        self.store.flush().await;
+        self.host.wake();
+        Ok(id)
+    }
+
+    /// What the run would find wrong minutes later.
+    async fn check(&self, job: &TrainJob) -> Answer<()> {
+        rules::check_prompts(job)?;
+        rules::check_recipe(job)?;
+        if let CopierChoice::Given(id) = job.copier {
+            self.check_copier(id).await?;
+        }
+        let original = self.picture(job.original).await?;
+        let target = self.picture(job.target).await?;
+        let mask = match job.mask {
+            Some(mask) => Some(self.picture(mask).await?),
+            None => None,
+        };
+        let check = move || prepare::check_pair(&original, &target, mask.as_deref());
+        let size = self.host.aside(check).await?;
+        let size = size.map_err(|error| Rejection::Failed {
+            message: error.to_string(),
+        })?;
+        let plan = self.plan(job, Some(size)).await?;
+        plan::refusal(&plan).map_or(Ok(()), Err)
+    }
+
+    /// What a job would take of the device's memory.
+    async fn plan(&self, job: &TrainJob, size: Option<(u32, u32)>) -> Answer<MemoryPlan> {
+        let shape = self.host.shape(&job.base).await?;
+        let (compute, room) = (self.host.compute(), self.host.room());
+        Ok(plan::plan(&shape, &job.recipe, size, compute, room))
+    }
+
+    /// Steers a job.
+    async fn control(&self, id: JobId, control: JobControl) -> Answer<()> {
+        let job = self.job(id).await?;
+        match rules::course(control, &job.state)? {
+            Course::Queue => {
+                self.store.change_state(id, Transition::Retry).await?;
+                self.store.tell_order().await;
+                self.store.flush().await;
+                self.host.wake();
+            }
+            course @ (Course::Leave | Course::Discard) => {
+                self.store.unqueue(id).await?;
+                self.store.change_state(id, Transition::Stop).await?;
+                // If it is tried again, that is what its user wants.
+                self.running.release(id);
+                if course == Course::Discard {
+                    self.store.forget_results(id).await;
+                }
+                self.store.tell_order().await;
+                self.store.flush().await;
+            }
+            Course::Steer => {
+                // Not made anew: wishes about a run that ended meanwhile would be those of the next.
+                let steering = self.running.steering(id).ok_or_else(rules::just_ended)?;
+                steering.control(control);
+                self.host.nudge();
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves a waiting job.
+    async fn reorder(&self, job: JobId, before: Option<JobId>) -> Answer<()> {
+        if !self.store.reorder(job, before).await? {
+            return Err(rules::not_waiting());
+        }
+        self.store.tell_order().await;
+        self.store.flush().await;
+        Ok(())
+    }
+
+    /// Removes a job that is over, with what it made; or one that cannot be read, whose files stay:
+    /// they may be all that is left of it, and nobody knows which they are.
+    async fn delete(&self, id: JobId) -> Answer<()> {
+        match self.store.job(id).await? {
+            Some(KeptJob::Unreadable(_)) => {}
+            Some(KeptJob::Readable(job)) => {
+                rules::check_deletion(&job.state)?;
+                self.store.forget_results(id).await;
+            }
+            None => return Err(rules::missing_job(id)),
+        }
+        self.store.delete(id).await?;
+        self.store.flush().await;
+        Ok(())
+    }
+
+    /// Draws a picture.
+    async fn preview(&self, request: PreviewRequest) -> Answer<BlobId> {
+        rules::check_prompt(&request.prompt)?;
+        rules::check_prompt(&request.negative_prompt)?;
+        self.host.check_base(&request.base)?;
+        match request.canvas {
+            Canvas::Native => {}
+            Canvas::Like { picture } => self.check_picture(picture).await?,
+            Canvas::Inpaint { picture, mask } => {
+                self.check_picture(picture).await?;
+                self.check_picture(mask).await?;
+            }
+        }
+        rules::check_lora_count(request.loras.len())?;
+        for (lora, _) in &request.loras {
+            if let LoraRef::Uploaded { lora } = lora
+                && !self.host.has_lora(*lora).await
+            {
+                return Err(rules::missing_lora(*lora));
+            }
+        }
+        self.host.draw(request).await
+    }
+
+    /// Measures a LoRA on the pair of the job that made it.
+    async fn score(&self, file: FileId) -> Answer<Scores> {
+        let owner = self.store.owner(file).await?;
+        let owner = owner.ok_or_else(|| rules::missing_file(file))?;
+        let job = self.job(owner).await?;
+        self.host.score(job, file).await
+    }
+
+    /// Calls a copier something else.
+    async fn rename_copier(&self, id: CopierId, name: &JobName) -> Answer<()> {
+        self.check_copier(id).await?;
+        self.store.rename_copier(id, name).await?;
+        self.store.tell_copiers().await?;
+        self.store.flush().await;
+        Ok(())
+    }
+
+    /// Removes a copier that no job under way needs.
+    async fn delete_copier(&self, id: CopierId) -> Answer<()> {
+        self.check_copier(id).await?;
+        rules::check_copier_deletion(self.store.user_of_copier(id).await?)?;
+        self.store.delete_copier(id).await?;
+        self.store.tell_copiers().await?;
+        self.store.flush().await;
+        Ok(())
+    }
+
+    /// A job, by its number.
+    async fn job(&self, id: JobId) -> Answer<StoredJob> {
+        match self.store.job(id).await? {
+            Some(KeptJob::Readable(job)) => Ok(*job),
+            Some(KeptJob::Unreadable(job)) => Err(Rejection::Failed {
+                message: job.message,
+            }),
+            None => Err(rules::missing_job(id)),
+        }
+    }
+
+    async fn check_copier(&self, id: CopierId) -> Answer<()> {
+        let copiers = self.store.copiers().await?;
+        if copiers.iter().any(|copier| copier.id == id) {
+            return Ok(());
+        }
+        Err(rules::missing_copier(id))
+    }
+
+    async fn check_picture(&self, id: BlobId) -> Answer<()> {
+        if self.host.has_picture(id).await {
+            return Ok(());
+        }
+        Err(rules::missing_picture(id))
+    }
+
+    async fn picture(&self, id: BlobId) -> Answer<Vec<u8>> {
+        self.check_picture(id).await?;
+        self.host.picture(id).await
+    }
+}
