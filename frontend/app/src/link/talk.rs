@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use futures_util::future::{AbortHandle, Either, select};
 use futures_util::StreamExt as _;
+use futures_util::future::{AbortHandle, Either, select};
 use leptos::prelude::*;
 use mimeo_protocol::{ClientMessage, JobProgress, MAX_SERVER_FRAME, ServerMessage, codec};
 use mimeo_workbench::Runs;
