@@ -48,7 +48,7 @@ pub trait Rig {
 
 /// Makes a test of each of these, on a store of one's own.
 ///
-/// - `$rig`: a fresh [`Rig`](crate::conformance::Rig)
+/// - `$rig`: a fresh [`Rig`]
 /// - `$wait`: a function that runs a future to its end
 #[macro_export]
 macro_rules! every_store {
