@@ -12,9 +12,11 @@ mod archive;
 mod bases;
 mod blobs;
 mod clock;
+mod context;
 mod folder;
 mod guard;
 pub mod http;
+mod inbox;
 mod jobs;
 mod loras;
 mod memory;
@@ -24,10 +26,8 @@ mod queue;
 mod requests;
 mod reveal;
 mod room;
-mod run;
 mod socket;
 mod store;
-mod task;
 mod trainer;
 
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ use memory::Memory;
 use queue::Queue;
 use room::Room;
 use store::Store;
-use trainer::{Context, Trainer};
+use trainer::Trainer;
 
 /// At the end, the running job gets this long to reach the end of its step and save its state.
 const SAVE_WITHIN: Duration = Duration::from_secs(60);
@@ -240,7 +240,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
         in_use: true,
     };
     let (progress, copiers) = (watch::Sender::new(None), watch::Sender::new(Vec::new()));
-    let trainer = Trainer::start(Context {
+    let trainer = Trainer::start(context::Context {
         store: store.clone(),
         blobs: blobs.clone(),
         loras: loras.clone(),

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mimeo_protocol::{
     BaseId, BaseInfo, BlobId, Canvas, CopierChoice, CopierId, CopierInfo, DeviceInfo, FileId,
     JobControl, JobId, JobName, JobProgress, JobState, MemoryPlan, PreviewRequest, Rejection,
-    ResultFile, Scores, Snapshot, TrainJob, Transition,
+    RequestId, ResultFile, ServerMessage, Snapshot, TrainJob, Transition,
 };
-use mimeo_service::Steering;
 use mimeo_service::plan::refusal;
 use mimeo_service::prepare::check_pair;
 use mimeo_service::rules::{self, Course};
-use tokio::sync::{oneshot, watch};
+use mimeo_service::{Steering, Task};
+use tokio::sync::watch;
 
 use super::bases::Bases;
 use super::blobs::Blobs;
@@ -22,7 +22,7 @@ use super::memory::Memory;
 use super::queue::Queue;
 use super::reveal::reveal;
 use super::store::{Listed, Store, StoreError, StoredJob};
-use super::trainer::{Task, TaskKind, Trainer};
+use super::trainer::Trainer;
 use crate::console;
 
 /// A job that takes the service down so often, and gets nowhere, is not begun again by itself.
@@ -262,11 +262,15 @@ impl Jobs {
     }
 
     /// Draws a picture.
-    pub async fn preview(&self, request: PreviewRequest) -> Answer<BlobId> {
-        rules::check_prompt(&request.prompt)?;
-        rules::check_prompt(&request.negative_prompt)?;
-        self.check_base(&request.base)?;
-        match request.canvas {
+    pub async fn preview(
+        &self,
+        request: RequestId,
+        preview: PreviewRequest,
+    ) -> Answer<ServerMessage> {
+        rules::check_prompt(&preview.prompt)?;
+        rules::check_prompt(&preview.negative_prompt)?;
+        self.check_base(&preview.base)?;
+        match preview.canvas {
             Canvas::Native => {}
             Canvas::Like { picture } => self.check_picture(picture)?,
             Canvas::Inpaint { picture, mask } => {
@@ -274,12 +278,9 @@ impl Jobs {
                 self.check_picture(mask)?;
             }
         }
-        rules::check_loras(&request, |lora| self.loras.find(lora).is_some())?;
-        let (answer, picture) = oneshot::channel();
-        let base = request.base.clone();
-        let kind = TaskKind::Preview(request, answer);
-        self.trainer.ask(Task { base, kind })?;
-        picture.await.unwrap_or_else(|_gone| Err(fault()))
+        rules::check_loras(&preview, |lora| self.loras.find(lora).is_some())?;
+        let answer = self.trainer.ask(Task::Preview { request, preview })?;
+        answer.await.map_err(|_gone| fault())
     }
 
     fn check_base(&self, id: &BaseId) -> Answer<()> {
@@ -325,17 +326,15 @@ impl Jobs {
     }
 
     /// Measures a LoRA on the pair of the job that made it.
-    pub async fn score(&self, file: FileId) -> Answer<Scores> {
+    pub async fn score(&self, request: RequestId, file: FileId) -> Answer<ServerMessage> {
         let owner = self.store.owner(file).await?;
         let job = self
             .job(owner.ok_or_else(|| rules::missing_file(file))?)
             .await?;
-        let (_, path) = self.file(file).await?;
-        let (answer, scores) = oneshot::channel();
-        let base = job.job.base.clone();
-        let kind = TaskKind::Score(Box::new(job), path, answer);
-        self.trainer.ask(Task { base, kind })?;
-        scores.await.unwrap_or_else(|_gone| Err(fault()))
+        self.file(file).await?;
+        let job = Box::new(job.job);
+        let answer = self.trainer.ask(Task::Score { request, job, file })?;
+        answer.await.map_err(|_gone| fault())
     }
 
     /// Calls a copier something else.

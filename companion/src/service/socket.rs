@@ -339,14 +339,8 @@ async fn answer(jobs: &Jobs, message: ClientMessage) -> Result<ServerMessage, Re
             jobs.delete(job).await?;
             done
         }
-        C::Preview { preview, .. } => {
-            let picture = jobs.preview(preview).await?;
-            ServerMessage::Preview { request, picture }
-        }
-        C::Score { file, .. } => {
-            let scores = jobs.score(file).await?;
-            ServerMessage::Scored { request, scores }
-        }
+        C::Preview { preview, .. } => jobs.preview(request, preview).await?,
+        C::Score { file, .. } => jobs.score(request, file).await?,
         C::Plan { job, .. } => {
             let plan = jobs.plan(*job).await?;
             ServerMessage::Plan { request, plan }

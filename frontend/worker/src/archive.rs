@@ -4,10 +4,11 @@
 use std::rc::Rc;
 
 use mimeo_protocol::{
-    CopierInfo, FileKind, JobEventKind, JobId, JobProgress, Pace, ResultFile, Transition,
+    CopierId, CopierInfo, FileKind, JobEventKind, JobId, JobProgress, Pace, ResultFile, Transition,
 };
-use mimeo_service::{Archive, KeptPicture, NewCopier, Trouble, blob};
+use mimeo_service::{Archive, KeptPicture, NewCopier, Trouble, Unwritten, blob};
 
+use crate::disk::DiskError;
 use crate::ledger::Copier;
 use crate::server::{blob_path, file_path, state_path};
 use crate::trainer::{Worker, now_millis};
@@ -65,8 +66,18 @@ impl Archive for JobArchive {
         Ok(KeptPicture::As(id))
     }
 
-    fn has_copier(&self, fingerprint: &str) -> bool {
-        self.worker.ledger.borrow().copier_of(fingerprint).is_some()
+    fn copier_of(&mut self, fingerprint: &str) -> Result<Option<CopierId>, Trouble> {
+        Ok(self.worker.ledger.borrow().copier_of(fingerprint))
+    }
+
+    fn copier(&mut self, id: CopierId) -> Result<Option<CopierInfo>, Trouble> {
+        let copiers = self.worker.ledger.borrow().copiers();
+        Ok(copiers.into_iter().find(|copier| copier.id == id))
+    }
+
+    fn set_copier(&mut self, id: CopierId) -> Result<(), Trouble> {
+        self.worker.ledger.borrow_mut().set_copier(self.job, id);
+        Ok(())
     }
 
     fn keep_copier(&mut self, copier: NewCopier<'_>) -> Result<(), Trouble> {
@@ -107,8 +118,16 @@ impl Archive for JobArchive {
         Ok(())
     }
 
+    async fn state(&mut self) -> Option<Vec<u8>> {
+        self.worker.disk.read(&state_path(self.job)).await
+    }
+
     fn forget_state(&mut self) {
         self.worker.forget_later(state_path(self.job));
+    }
+
+    async fn forget_results(&mut self) {
+        self.worker.forget_results(self.job).await;
     }
 
     fn keep_pace(&mut self, pace: &Pace) {
@@ -118,5 +137,28 @@ impl Archive for JobArchive {
 
     fn tell_progress(&mut self, progress: JobProgress) {
         self.worker.tell_progress(progress);
+    }
+
+    fn end_in_trouble(&mut self, transition: &Transition) {
+        // It is over already: then nobody has to know.
+        _ = self.worker.change_state(self.job, transition.clone());
+    }
+
+    async fn write_due(&mut self) -> Result<(), Unwritten> {
+        Ok(self.worker.flush_if_due().await?)
+    }
+
+    async fn write(&mut self) -> Result<(), Unwritten> {
+        Ok(self.worker.flush().await?)
+    }
+}
+
+impl From<DiskError> for Unwritten {
+    fn from(error: DiskError) -> Self {
+        let message = error.to_string();
+        match error {
+            DiskError::Full => Self::Full(message),
+            DiskError::Failed { .. } => Self::Failed(message),
+        }
     }
 }

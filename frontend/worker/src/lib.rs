@@ -9,9 +9,9 @@
 //!
 //! - `page`: messages to and from the page. `server`: what the page asks for. `ledger`: what is
 //!   remembered. `disk`: where it is kept. `bases`: the bundled base and picked folders.
-//! - `inbox`: what waits for the device, and the loops that do it. `trainer`: all that they work
-//!   with. `run`: one job. `archive`: its writer. `drive`: how the engine's futures share the thread
-//!   with messages.
+//! - `inbox`: what waits for the device, and the loop that does it. `trainer`: all that it works
+//!   with. `host`: the device as a job sees it, whose loop is `mimeo_service::run`. `archive`: its
+//!   writer. `drive`: how the engine shares the thread with messages.
 
 pub mod inbox;
 pub mod ledger;
@@ -25,13 +25,11 @@ mod disk;
 #[cfg(target_family = "wasm")]
 mod drive;
 #[cfg(target_family = "wasm")]
+mod host;
+#[cfg(target_family = "wasm")]
 mod page;
 #[cfg(target_family = "wasm")]
-mod run;
-#[cfg(target_family = "wasm")]
 mod server;
-#[cfg(target_family = "wasm")]
-mod task;
 #[cfg(target_family = "wasm")]
 mod trainer;
 

@@ -12,7 +12,7 @@ use mimeo_protocol::{
     TrainJob, Transition, codec,
 };
 use mimeo_service::rules::Course;
-use mimeo_service::{blob, plan, prepare, rules};
+use mimeo_service::{Task, blob, plan, prepare, rules};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::spawn_local;
@@ -21,7 +21,6 @@ use web_sys::{Blob, MessageEvent};
 use crate::bases::missing;
 use crate::disk::{blob_of, bytes_of};
 use crate::page;
-use crate::task::Task;
 use crate::trainer::{Worker, now_millis};
 
 const APP: &str = concat!("browser ", env!("CARGO_PKG_VERSION"));
@@ -224,7 +223,9 @@ impl Worker {
             }
             C::Score { file, .. } => {
                 let owner = self.ledger.borrow().file(file).and_then(|(owner, _)| owner);
-                let job = owner.ok_or_else(|| rules::missing_file(file))?;
+                let id = owner.ok_or_else(|| rules::missing_file(file))?;
+                let entry = self.ledger.borrow().job(id).cloned();
+                let job = Box::new(entry.ok_or_else(|| self.missing_job(id))?.job);
                 self.inbox.push(Task::Score { request, job, file });
                 return Ok(None);
             }

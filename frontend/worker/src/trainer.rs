@@ -7,20 +7,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::lock::Mutex;
-use mimeo_engine::{Base, Compute, DeviceChoice, Emit, PreparedJob, rehearse};
+use mimeo_engine::{Base, Compute, DeviceChoice, PreparedJob, Unsteered, rehearse};
 use mimeo_protocol::{
     BaseId, DeviceInfo, IllegalTransition, JobEvent, JobEventKind, JobId, JobProgress, Method,
     ModelSize, Recipe, ServerMessage, TrainJob, Transition,
 };
-use mimeo_service::steering::Steering;
+use mimeo_service::host::Turns;
+use mimeo_service::{Host as _, JobToRun, Steering, Task, rules, task};
 
-use crate::bases::{Bases, missing};
+use crate::bases::Bases;
 use crate::disk::{Disk, DiskError};
-use crate::drive::{drive, sleep};
+use crate::drive::sleep;
+use crate::host::Browser;
 use crate::inbox::{self, Device, Inbox};
 use crate::ledger::{Change, Found, Ledger};
-use crate::task::{self, Task};
-use crate::{page, run, server};
+use crate::{page, server};
 
 /// Milliseconds between two messages about progress.
 const PROGRESS_EVERY: f64 = 100.0;
@@ -145,7 +146,7 @@ async fn open() -> Result<Worker, String> {
 async fn work(worker: &Rc<Worker>) {
     // Software that stands in for a GPU would compile and rehearse for minutes.
     if worker.compute.is_gpu() {
-        worker.warm_up().await;
+        warm_up(worker).await;
     }
     // By then it has the bases that runs under way may need.
     while !worker.is_heard.get() {
@@ -167,15 +168,29 @@ impl Device for Rc<Worker> {
     }
 
     async fn perform(&self, task: Task) {
-        task::perform(self, task).await;
+        page::send(&task::perform(&Browser(Self::clone(self)), &task).await);
     }
 
     fn refuse(&self, task: Task) {
-        task::refuse(&task);
+        page::send(&task.refused(rules::base_is_held()));
     }
 
-    async fn run(&self, job: JobId) {
-        run::run(self, job).await;
+    async fn run(&self, id: JobId) {
+        let entry = self.ledger.borrow().job(id).cloned();
+        let Some(entry) = entry else { return };
+        let job = JobToRun {
+            id,
+            job: entry.job,
+            copier: entry.copier,
+        };
+        let steering = Arc::new(Steering::default());
+        self.running.replace(Some((id, Arc::clone(&steering))));
+        self.order_changed();
+        let host = Browser(Self::clone(self));
+        Box::pin(mimeo_service::run(&host, &job, steering)).await;
+        self.running.take();
+        // A full disk is waited for by the next run.
+        _ = Worker::flush(self).await;
     }
 
     async fn flush(&self) -> bool {
@@ -187,24 +202,28 @@ impl Device for Rc<Worker> {
     }
 }
 
-impl Worker {
-    /// Compiles what the GPU needs for a job on the bundled base, while the user still paints.
-    async fn warm_up(&self) {
-        let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
-        let warmed = async {
-            let base = self.base(&BaseId::bundled(), &mut |_| ()).await.ok()?;
-            let job = PreparedJob::blank(&base, recipe);
-            // If it cannot be done now, the job will say why.
-            drive(rehearse(&base, &job, &mut |_| ())).await.ok()
-        };
-        warmed.await;
-        self.compiled();
-    }
+/// Compiles what the GPU needs for a job on the bundled base, while the user still paints.
+async fn warm_up(worker: &Rc<Worker>) {
+    let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+    let host = Browser(Rc::clone(worker));
+    let warmed = async {
+        let base = host.base(&BaseId::bundled(), &mut |_| ()).await.ok()?;
+        let job = PreparedJob::blank(&base, recipe);
+        let rest = &mut Turns(&host);
+        let control = &mut Unsteered(rest);
+        // If it cannot be done now, the job will say why.
+        Box::pin(rehearse(&base, &job, control)).await.ok()
+    };
+    warmed.await;
+    worker.compiled();
+}
 
+impl Worker {
     /// Whether the GPU may lack programs for a job: none of its shape was done before. What such a
     /// job needs beyond those of another shape is little.
     pub fn is_new(&self, job: &TrainJob, prepared: &PreparedJob) -> bool {
-        let size = (prepared.original.width(), prepared.original.height());
+        let picture = &prepared.pictures.original;
+        let size = (picture.width(), picture.height());
         let recipe = &job.recipe;
         let (batch, rank) = (recipe.pass.batch_size.get(), recipe.pass.rank.get());
         let shape = (job.base.clone(), recipe.method, batch, rank, size);
@@ -224,23 +243,16 @@ impl Worker {
         page::pipelines_done();
     }
 
-    /// The base, loaded if another one was.
-    ///
-    /// # Errors
-    /// A sentence when it cannot be used.
-    pub async fn base(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
-        if let Some((known, base)) = &*self.loaded.borrow()
-            && known == id
-        {
-            return Ok(Rc::clone(base));
-        }
-        // First, because the device may not hold two.
-        self.unload();
-        let files = self.bases.find(id).ok_or_else(|| missing(id).to_string())?;
-        let loaded = drive(Base::load(&files, &self.compute.device, emit)).await;
-        let base = Rc::new(loaded.map_err(|error| error.to_string())?);
-        self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
-        Ok(base)
+    /// The base, if it is the loaded one.
+    pub fn loaded(&self, id: &BaseId) -> Option<Rc<Base>> {
+        let loaded = self.loaded.borrow();
+        let (_, base) = loaded.as_ref().filter(|(known, _)| known == id)?;
+        Some(Rc::clone(base))
+    }
+
+    /// Keeps the loaded base for the next job.
+    pub fn keep_loaded(&self, id: &BaseId, base: &Rc<Base>) {
+        self.loaded.replace(Some((id.clone(), Rc::clone(base))));
     }
 
     /// Forgets the loaded base, so that its files are read anew.

@@ -6,9 +6,10 @@
 //! down is here. Nothing blocks, and nothing knows a file, a thread or the time of day.
 //!
 //! ```text
-//! request ─▶ rules, plan ─▶ the server's queue ─▶ prepare ─▶ engine ⇄ Recorder ─▶ Archive
-//!                                                              ▲        ▲
-//!                                             draw ────────────┘        └──── Steering
+//! request ─▶ rules, plan ─▶ the server's queue ─▶ run ─▶ prepare, engine ⇄ Host
+//!                                                  │                       ▲
+//!                                     Recorder ◀───┴──▶ Schedule ◀── Steering
+//!                                        └──▶ Archive
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -16,17 +17,25 @@
 pub mod archive;
 pub mod bases;
 pub mod blob;
-pub mod draw;
 pub mod error;
-pub mod pace;
+pub mod host;
+mod pace;
 pub mod plan;
 pub mod prepare;
-pub mod recorder;
+mod recorder;
+mod results;
 pub mod rules;
+pub mod run;
+mod schedule;
+pub mod shelf;
 pub mod steering;
+pub mod task;
 
-pub use archive::{Archive, KeptPicture, NewCopier, Trouble};
+pub use archive::{Archive, KeptPicture, NewCopier, Trouble, Unwritten};
 pub use error::ServiceError;
-pub use prepare::{JobToRun, Prepared, Shelf};
-pub use recorder::{Next, Recorder, SaveRule, Shared, Went};
+pub use host::Host;
+pub use run::{JobToRun, run};
+pub use schedule::SaveRule;
+pub use shelf::Shelf;
 pub use steering::{End, Steering, Wishes};
+pub use task::Task;
