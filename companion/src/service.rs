@@ -12,10 +12,12 @@ mod archive;
 mod bases;
 mod blobs;
 mod clock;
+mod context;
 mod folder;
 mod guard;
 mod host;
 pub mod http;
+mod inbox;
 mod jobs;
 mod loras;
 mod memory;
@@ -25,10 +27,8 @@ mod queue;
 mod requests;
 mod reveal;
 mod room;
-mod run;
 mod socket;
 mod store;
-mod task;
 mod trainer;
 
 use std::net::SocketAddr;
@@ -61,7 +61,7 @@ use loras::Loras;
 use memory::Memory;
 use room::Room;
 use store::SqliteStore;
-use trainer::{Context, Trainer};
+use trainer::Trainer;
 
 /// At the end, the running job gets this long to reach the end of its step and save its state.
 const SAVE_WITHIN: Duration = Duration::from_secs(60);
@@ -240,7 +240,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
         in_use: true,
     };
     let progress = watch::Sender::new(None);
-    let trainer = Trainer::start(Context {
+    let trainer = Trainer::start(context::Context {
         store: store.clone(),
         blobs: blobs.clone(),
         loras: loras.clone(),

@@ -1,11 +1,10 @@
 //! A job that was interrupted and goes on makes the same file, bit for bit.
 
-use std::cell::RefCell;
-use std::task::{Context, Poll, Waker};
-
 use mimeo_checkpoint::Precision;
+use mimeo_engine::job::fit;
 use mimeo_engine::{
-    Artifact, Control, Directive, Event, Kept, Phase, Place, PreparedJob, TrainingState, run,
+    Artifact, Control, Directive, Emit, EngineError, Event, GivenUp, Kept, Phase, Place,
+    PreparedJob, Stoppable, TrainingState, run,
 };
 use mimeo_image::{decode, decode_mask};
 use mimeo_protocol::{Method, ModelSize, Recipe, Share, Steps};
@@ -14,25 +13,38 @@ use pollster::block_on;
 use crate::support::models::base;
 use crate::support::test;
 
-/// Asks for the state before every step, and remembers the last one.
-#[derive(Default)]
+/// Asks for the state before every step, remembers the last one, and gives the job up once it has
+/// enough of them.
 struct Saver {
+    /// How many are enough.
+    enough: usize,
     asked_at: Option<(Phase, u32)>,
     last: Option<Vec<u8>>,
     saved: usize,
+    /// Where the job went on.
+    resumed: Option<(Phase, u32)>,
+}
+
+impl Emit for Saver {
+    fn emit(&mut self, event: Event) {
+        if let Event::Resumed { phase, step } = event {
+            self.resumed = Some((phase, step));
+        }
+    }
 }
 
 impl Control for Saver {
-    fn next(&mut self, place: Place) -> Directive {
-        if self.asked_at.replace((place.phase, place.step)) == Some((place.phase, place.step)) {
-            Directive::Step
-        } else {
-            Directive::SaveState
+    async fn at_rest(&mut self, place: Option<Place>) -> Result<Directive, GivenUp> {
+        let Some(Place { phase, step, .. }) = place else {
+            return Ok(Directive::Step);
+        };
+        if self.asked_at.replace((phase, step)) != Some((phase, step)) {
+            return Ok(Directive::SaveState);
         }
-    }
-
-    fn stop_requested(&self) -> bool {
-        false
+        match self.saved >= self.enough {
+            true => Err(GivenUp),
+            false => Ok(Directive::Step),
+        }
     }
 
     fn keep(&mut self, kept: Kept) {
@@ -53,15 +65,17 @@ fn job(method: Method) -> PreparedJob {
     // Clipping and weight decay are in the preset; both directions of addift as well.
     recipe.pass.steps = Steps::constant(4);
     recipe.calibrate = false;
+    let original = decode(pair.original_png).expect("A").picture;
+    let target = decode(pair.target_png).expect("B").picture;
+    let mask = decode_mask(pair.mask_png).expect("mask");
     PreparedJob {
         name: "resumed".to_owned(),
-        original: decode(pair.original_png).expect("A").picture,
-        target: decode(pair.target_png).expect("B").picture,
-        mask: Some(decode_mask(pair.mask_png).expect("mask")),
+        pictures: fit(base(), &original, &target, Some(&mask)).expect("a pair"),
         pair: None,
         recipe,
         copier: None,
         held_out_prompts: Vec::new(),
+        previews: None,
     }
 }
 
@@ -73,23 +87,6 @@ fn bytes(artifact: &Artifact) -> [Option<Vec<u8>>; 2] {
                 .expect("a LoRA that can be written"),
         )
     })
-}
-
-/// The saver of a run, which outlives the run's future.
-struct Shared<'a>(&'a RefCell<Saver>);
-
-impl Control for Shared<'_> {
-    fn next(&mut self, place: Place) -> Directive {
-        self.0.borrow_mut().next(place)
-    }
-
-    fn stop_requested(&self) -> bool {
-        false
-    }
-
-    fn keep(&mut self, kept: Kept) {
-        self.0.borrow_mut().keep(kept);
-    }
 }
 
 /// What a run came to.
@@ -104,28 +101,21 @@ struct Life {
 
 /// Runs the job, but gives it up once so many states were saved.
 fn live(job: &PreparedJob, saved: Option<TrainingState>, states: usize) -> Life {
-    let saver = RefCell::new(Saver::default());
-    let mut shared = Shared(&saver);
-    let mut resumed = None;
-    let mut emit = |event| {
-        if let Event::Resumed { phase, step } = event {
-            resumed = Some((phase, step));
-        }
+    let mut saver = Saver {
+        enough: states,
+        asked_at: None,
+        last: None,
+        saved: 0,
+        resumed: None,
     };
-    let mut future = Box::pin(run(base(), job, saved, &mut shared, &mut emit));
-    let mut context = Context::from_waker(Waker::noop());
-    let artifact = loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(artifact) => break Some(artifact.expect("a job that can be done")),
-            Poll::Pending if saver.borrow().saved >= states => break None,
-            Poll::Pending => {}
-        }
+    let artifact = match block_on(Box::pin(run(base(), job, saved, &mut saver))) {
+        Err(EngineError::GivenUp(_)) => None,
+        artifact => Some(artifact.expect("a job that can be done")),
     };
-    drop(future);
     Life {
         artifact,
-        state: saver.into_inner().last.expect("a state was saved"),
-        resumed,
+        state: saver.last.expect("a state was saved"),
+        resumed: saver.resumed,
     }
 }
 
@@ -189,8 +179,11 @@ fn a_state_of_another_job_is_refused_with_a_note() {
             notes.push(text);
         }
     };
-    let control = std::sync::atomic::AtomicBool::new(false);
-    let artifact = block_on(run(base(), &second, Some(saved), &mut &control, &mut emit));
+    let mut control = Stoppable {
+        stop: &std::sync::atomic::AtomicBool::new(false),
+        emit: &mut emit,
+    };
+    let artifact = block_on(Box::pin(run(base(), &second, Some(saved), &mut control)));
     assert!(artifact.expect("it starts anew").lora.is_some(), "a LoRA");
     assert!(
         notes.iter().any(|note| note.contains("starts anew")),

@@ -8,10 +8,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use mimeo_base::ExamplePair;
 use mimeo_checkpoint::LoraFile;
+use mimeo_engine::job::fit;
 use mimeo_engine::sample::sample;
 use mimeo_engine::{
-    Base, EngineError, Event, LoadedLora, LoraStack, Outcome, Phase, PreparedJob, SampleRequest,
-    Scores,
+    Base, EngineError, Event, LoadedLora, LoraStack, NoRest, Outcome, Phase, PreparedJob,
+    SampleRequest, Scores, Stoppable,
 };
 use mimeo_image::{Sheet, decode, decode_mask};
 use mimeo_protocol::{Method, Recipe};
@@ -145,7 +146,7 @@ impl Methods {
                 seed,
                 ..Recipe::preset(method, base.model_size())
             };
-            let job = self.job(pair, recipe)?;
+            let job = self.job(base, pair, recipe)?;
             let Some((lora, scores, secs)) = train(base, &job, report).await? else {
                 return Ok(None);
             };
@@ -156,16 +157,23 @@ impl Methods {
         Ok(first.map(|lora| (row, lora)))
     }
 
-    fn job(&self, pair: &ExamplePair, recipe: Recipe) -> Result<PreparedJob, EngineError> {
+    fn job(
+        &self,
+        base: &Base,
+        pair: &ExamplePair,
+        recipe: Recipe,
+    ) -> Result<PreparedJob, EngineError> {
+        let original = decode(pair.original_png)?.picture;
+        let target = decode(pair.target_png)?.picture;
+        let mask = decode_mask(pair.mask_png)?;
         Ok(PreparedJob {
             name: pair_name(pair),
-            original: decode(pair.original_png)?.picture,
-            target: decode(pair.target_png)?.picture,
-            mask: Some(decode_mask(pair.mask_png)?),
+            pictures: fit(base, &original, &target, Some(&mask))?,
             pair: None,
             recipe,
             copier: None,
             held_out_prompts: self.compute.unseen_prompts(),
+            previews: None,
         })
     }
 
@@ -181,12 +189,12 @@ impl Methods {
         let pictures = prompts.iter().cloned().zip(SHEET_SEED..).collect();
         let request = SampleRequest::new(base, pictures);
         let mut labels = vec!["base".to_owned()];
-        let mut columns = vec![sample(base, &request, &LoraStack::none(), |_| ()).await?];
+        let mut columns = vec![sample(base, &request, &LoraStack::none(), &mut NoRest).await?];
         for (method, file) in loras {
             let lora = LoadedLora::new(base, file, method.name())?;
             let stack = LoraStack::none().with(&lora.network, 1.0);
             labels.push(method.name().to_owned());
-            columns.push(sample(base, &request, &stack, |_| ()).await?);
+            columns.push(sample(base, &request, &stack, &mut NoRest).await?);
         }
         let sheet = Sheet {
             title: pair_name(pair),
@@ -227,8 +235,11 @@ async fn train(
         }
         mimeo_engine::Emit::emit(report, event);
     };
-    let mut control = interrupt::listen();
-    let run = mimeo_engine::run(base, job, None, &mut control, &mut emit);
+    let mut control = Stoppable {
+        stop: interrupt::listen(),
+        emit: &mut emit,
+    };
+    let run = mimeo_engine::run(base, job, None, &mut control);
     let artifact = match Box::pin(run).await {
         Err(EngineError::StoppedBeforeTraining) => return Ok(None),
         artifact => artifact?,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mimeo_engine::LoraStack;
+use mimeo_engine::rest::Counted;
 use mimeo_engine::sample::{sample, total_steps};
 use mimeo_image::{Rgb, Sheet, SheetRow};
 use mimeo_protocol::parse_seed;
@@ -97,8 +98,8 @@ impl Grid {
         let mut columns = Vec::new();
         for (before, strength) in (0..).zip(&self.strengths) {
             let stack = LoraStack::none().with(&lora.network, *strength);
-            let progress = |done| report.advance(before * total + done);
-            columns.push(sample(&base, &request, &stack, progress).await?);
+            let mut rest = Counted::new(|done| report.advance(before * total + done));
+            columns.push(sample(&base, &request, &stack, &mut rest).await?);
         }
 
         sheet.rows = rows(prompts, &columns);

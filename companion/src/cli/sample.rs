@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use mimeo_engine::rest::Counted;
 use mimeo_engine::sample::{sample, total_steps};
 use mimeo_engine::{Base, EngineError, LoraStack, SampleRequest, SamplerKind};
 use mimeo_protocol::{PromptSyntax, parse_seed};
@@ -140,8 +141,8 @@ impl Sample {
         report.begin("Drawing", each * self.count);
         let mut out = Vec::new();
         for (index, (place, seed)) in (0..).zip(outs.iter().zip(seeds)) {
-            let progress = |done| report.advance(index * each + done);
-            let pictures = sample(&base, &request(seed), &stack, progress).await?;
+            let mut rest = Counted::new(|done| report.advance(index * each + done));
+            let pictures = sample(&base, &request(seed), &stack, &mut rest).await?;
             for picture in &pictures {
                 out.push(save_png(place, picture, report)?);
             }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::RECIPE;
-use mimeo_engine::{Base, PreparedJob, Scores, score_file};
+use mimeo_engine::job::fit;
+use mimeo_engine::{Base, PreparedJob, Scores, Stoppable, score_file};
 use mimeo_protocol::{Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
@@ -45,16 +46,18 @@ impl Score {
         let lora = lora::load(&base, &file, &self.lora, report)?;
         let job = PreparedJob {
             name: String::new(),
-            original: pair.original,
-            target: pair.target,
-            mask: pair.mask,
+            pictures: fit(&base, &pair.original, &pair.target, pair.mask.as_ref())?,
             pair: Some(pair.ids),
             recipe: recipe_of(&file, &base).map_err(|newer| BadInput::file(newer, &self.lora))?,
             copier: None,
             held_out_prompts: self.compute.unseen_prompts(),
+            previews: None,
         };
-        let stop = interrupt::listen();
-        let scores = Box::pin(score_file(&base, &job, &lora.network, &stop, report)).await?;
+        let mut control = Stoppable {
+            stop: interrupt::listen(),
+            emit: report,
+        };
+        let scores = Box::pin(score_file(&base, &job, &lora.network, &mut control)).await?;
         let Some(scores) = scores else {
             return Ok(Exit::Stopped);
         };

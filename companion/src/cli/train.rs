@@ -6,7 +6,8 @@ use std::time::Instant;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode as encode_lora;
-use mimeo_engine::{FinishedCopier, Outcome, Phase, PreparedJob, Scores};
+use mimeo_engine::job::fit;
+use mimeo_engine::{FinishedCopier, Outcome, Phase, PreparedJob, Scores, Stoppable};
 use mimeo_protocol::{InvalidId, JobName, Method, Recipe};
 use serde::Serialize;
 
@@ -112,16 +113,18 @@ impl Train {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            original: pair.original,
-            target: pair.target,
-            mask: pair.mask,
+            pictures: fit(&base, &pair.original, &pair.target, pair.mask.as_ref())?,
             pair: Some(pair.ids),
             recipe,
             copier,
             held_out_prompts,
+            previews: None,
         };
-        let mut control = interrupt::listen();
-        let run = mimeo_engine::run(&base, &job, None, &mut control, report);
+        let mut control = Stoppable {
+            stop: interrupt::listen(),
+            emit: report,
+        };
+        let run = mimeo_engine::run(&base, &job, None, &mut control);
         let artifact = Box::pin(run).await?;
         let precision = job.recipe.precision;
         let mut encode = |file: &Option<LoraFile>| match file {

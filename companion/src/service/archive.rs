@@ -10,33 +10,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mimeo_protocol::{
-    CopierId, FileKind, JobEventKind, JobProgress, JobState, Pace, PauseReason, Rejection,
-    Transition,
+    CopierId, CopierInfo, FileKind, JobEventKind, JobProgress, JobState, Pace, PauseReason,
+    Rejection, Transition,
 };
 use mimeo_service::blob::id_of;
 use mimeo_service::{Archive, KeptPicture, NewCopier, Steering, Store as _, StoredJob, Trouble};
 
 use super::blobs::BlobError;
+use super::context::Context;
 use super::folder::DataFolder;
+use super::inbox::Inbox;
 use super::store::{NewCopier as StoredCopier, NewFile, StoreError};
-use super::trainer::{Context, Inbox};
 
 /// While the disk is full.
 const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// The data folder and the database, for one job.
-pub struct JobArchive<'a> {
-    context: &'a Context,
-    job: &'a StoredJob,
+pub struct JobArchive {
+    context: Rc<Context>,
+    job: StoredJob,
     steering: Arc<Steering>,
     inbox: Rc<Inbox>,
 }
 
-impl<'a> JobArchive<'a> {
+impl JobArchive {
     /// The archive of a job that begins.
     pub const fn new(
-        context: &'a Context,
-        job: &'a StoredJob,
+        context: Rc<Context>,
+        job: StoredJob,
         steering: Arc<Steering>,
         inbox: Rc<Inbox>,
     ) -> Self {
@@ -54,7 +55,7 @@ impl<'a> JobArchive<'a> {
         mut write: impl FnMut(&Context, &StoredJob) -> Result<T, StoreError>,
     ) -> Result<T, Trouble> {
         loop {
-            match write(self.context, self.job) {
+            match write(&self.context, &self.job) {
                 Err(StoreError::DiskFull) => {
                     if !self.wait_for_room() {
                         return Err(Trouble::Ended);
@@ -67,7 +68,7 @@ impl<'a> JobArchive<'a> {
 
     /// Pauses the job until there is room; whether it may go on.
     fn wait_for_room(&self) -> bool {
-        let (context, job) = (self.context, self.job.id);
+        let (context, job) = (&self.context, self.job.id);
         // The database needs some of it to note that the job waits.
         context.folder.release_reserve();
         let message = format!(
@@ -102,7 +103,7 @@ impl<'a> JobArchive<'a> {
     }
 }
 
-impl Archive for JobArchive<'_> {
+impl Archive for JobArchive {
     fn record(&mut self, kind: &JobEventKind) -> Result<(), Trouble> {
         self.persist(|context, job| context.wait_for(context.store.record(job.id, kind)))
     }
@@ -140,9 +141,17 @@ impl Archive for JobArchive<'_> {
         })
     }
 
-    fn has_copier(&self, fingerprint: &str) -> bool {
-        let known = self.context.store.copier_of(fingerprint);
-        matches!(self.context.wait_for(known), Ok(Some(_)))
+    fn copier_of(&mut self, fingerprint: &str) -> Result<Option<CopierId>, Trouble> {
+        self.persist(|context, _| context.wait_for(context.store.copier_of(fingerprint)))
+    }
+
+    fn copier(&mut self, id: CopierId) -> Result<Option<CopierInfo>, Trouble> {
+        let copiers = self.persist(|context, _| context.wait_for(context.store.copiers()))?;
+        Ok(copiers.into_iter().find(|copier| copier.id == id))
+    }
+
+    fn set_copier(&mut self, id: CopierId) -> Result<(), Trouble> {
+        self.persist(|context, job| context.wait_for(context.store.set_copier(job.id, id)))
     }
 
     fn keep_copier(&mut self, copier: NewCopier<'_>) -> Result<(), Trouble> {
@@ -182,19 +191,37 @@ impl Archive for JobArchive<'_> {
         })
     }
 
+    async fn state(&mut self) -> Option<Vec<u8>> {
+        std::fs::read(self.context.folder.state(self.job.id)).ok()
+    }
+
     fn forget_state(&mut self) {
         // A finished job is never begun again, so one that stays does no harm.
         _ = std::fs::remove_file(self.context.folder.state(self.job.id));
     }
 
+    async fn forget_results(&mut self) {
+        let context = &self.context;
+        context.wait_for(context.store.forget_results(self.job.id));
+    }
+
     fn keep_pace(&mut self, pace: &Pace) {
-        let context = self.context;
+        let context = &self.context;
         // If that fails, an older measurement stays.
         _ = context.wait_for(context.store.keep_pace(&context.compute.name, pace));
     }
 
     fn tell_progress(&mut self, progress: JobProgress) {
         self.context.progress.send_replace(Some(progress));
+    }
+
+    fn end_in_trouble(&mut self, transition: &Transition) {
+        let (context, job) = (&self.context, self.job.id);
+        if let Transition::Fail { message } = transition {
+            return context.fail(job, message);
+        }
+        // On a full disk this may fail; the start after this one finds the job and takes it up.
+        _ = context.wait_for(context.store.change_state(job, transition.clone()));
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use mimeo_engine::Compute;
 use mimeo_engine::memory::BaseShape;
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, PreviewRequest, Rejection, Scores,
+    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage,
 };
 use mimeo_service::plan::Room;
-use mimeo_service::{Answer, Host, Program, StoredJob, rules};
-use tokio::sync::{oneshot, watch};
+use mimeo_service::{Answer, Host, Program, Task, rules};
+use tokio::sync::watch;
 
 use super::bases::Bases;
 use super::blobs::Blobs;
@@ -19,7 +19,7 @@ use super::loras::Loras;
 use super::memory::Memory;
 use super::reveal::reveal;
 use super::store::SqliteStore;
-use super::trainer::{Task, TaskKind, Trainer};
+use super::trainer::Trainer;
 
 /// The program and version that a companion calls itself.
 const APP: &str = concat!("Mimeo ", env!("CARGO_PKG_VERSION"));
@@ -52,12 +52,11 @@ pub struct Companion {
 
 impl Companion {
     /// The place of a file that is there.
-    async fn file(&self, id: FileId) -> Answer<(String, PathBuf)> {
+    async fn file(&self, id: FileId) -> Answer<PathBuf> {
         let found = self.store.file(id).await?;
-        let found = found.map(|(_, path)| (self.folder.file(&path), path));
-        let found = found.filter(|(place, _)| place.is_file());
-        let (place, path) = found.ok_or_else(|| rules::missing_file(id))?;
-        Ok((path, place))
+        let place = found.map(|(_, path)| self.folder.file(&path));
+        let place = place.filter(|place| place.is_file());
+        place.ok_or_else(|| rules::missing_file(id))
     }
 }
 
@@ -147,21 +146,12 @@ impl Host for Companion {
         done.map_err(|_panicked| fault())
     }
 
-    async fn draw(&self, request: PreviewRequest) -> Answer<BlobId> {
-        let (answer, picture) = oneshot::channel();
-        let base = request.base.clone();
-        let kind = TaskKind::Preview(request, answer);
-        self.trainer.ask(Task { base, kind })?;
-        picture.await.unwrap_or_else(|_gone| Err(fault()))
-    }
-
-    async fn score(&self, job: StoredJob, lora: FileId) -> Answer<Scores> {
-        let (path, _) = self.file(lora).await?;
-        let (answer, scores) = oneshot::channel();
-        let base = job.job.base.clone();
-        let kind = TaskKind::Score(Box::new(job), path, answer);
-        self.trainer.ask(Task { base, kind })?;
-        scores.await.unwrap_or_else(|_gone| Err(fault()))
+    async fn perform(&self, task: Task) -> Answer<ServerMessage> {
+        if let Task::Score { file, .. } = &task {
+            self.file(*file).await?;
+        }
+        let answer = self.trainer.ask(task)?.await;
+        answer.map_err(|_gone| fault())
     }
 
     async fn reveal(&self, file: FileId) -> Answer<()> {
@@ -171,7 +161,7 @@ impl Host for Companion {
                 message: message.to_owned(),
             });
         }
-        let (_, place) = self.file(file).await?;
+        let place = self.file(file).await?;
         let show = move || {
             reveal(&place).map_err(|error| Rejection::Failed {
                 message: format!(

@@ -5,97 +5,24 @@
 //! meanwhile are made between two steps of the running job.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::thread;
-use std::time::Duration;
 
-use mimeo_engine::{Base, Compute, Emit};
-use mimeo_protocol::{BaseId, BlobId, JobId, JobProgress, PreviewRequest, Rejection, Scores};
-use mimeo_service::{Steering, StoredJob, rules};
-use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use anyhow::Context as _;
+use mimeo_checkpoint::{AsyncReadAt, DiskFile};
+use mimeo_engine::runtime::block_on;
+use mimeo_engine::{Base, Emit};
+use mimeo_protocol::{BaseId, BlobId, JobId, LoraRef, Rejection, ServerMessage};
+use mimeo_service::{Runner, SaveRule, Shelf, Steering, StoredJob, Task, rules, run, task};
+use tokio::sync::oneshot;
 
-use super::bases::Bases;
-use super::blobs::Blobs;
-use super::folder::DataFolder;
-use super::loras::Loras;
-use super::run;
-use super::store::SqliteStore;
-use super::task;
+use super::archive::JobArchive;
+use super::context::Context;
+use super::inbox::{Asked, Inbox, LIMIT, Work};
 use crate::console;
-
-/// Requests that wait for the thread; more are refused.
-const INBOX: usize = 64;
-
-/// All that the thread works with.
-pub struct Context {
-    /// Jobs and files.
-    pub store: SqliteStore,
-    /// Pictures.
-    pub blobs: Blobs,
-    /// Uploaded LoRAs.
-    pub loras: Loras,
-    /// Checkpoints.
-    pub bases: Bases,
-    /// Where everything is.
-    pub folder: Arc<DataFolder>,
-    /// The device.
-    pub compute: Compute,
-    /// Time between saves of the running job's state.
-    pub save_every: Duration,
-    /// How far the running job is.
-    pub progress: watch::Sender<Option<JobProgress>>,
-    /// Where the database's futures run.
-    pub runtime: Handle,
-}
-
-impl Context {
-    /// Waits for a future of the database; only on the training thread.
-    pub fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-}
-
-/// Something for the thread to do.
-pub enum Work {
-    /// Train.
-    Job {
-        /// What.
-        job: Box<StoredJob>,
-        /// What the user wants of it.
-        steering: Arc<Steering>,
-        /// Told when the job's new state is stored.
-        done: oneshot::Sender<()>,
-    },
-    /// Draw or measure.
-    Task(Box<Task>),
-    /// Look at the steering again.
-    Nudge,
-}
-
-/// A small piece of work on a base.
-pub struct Task {
-    /// The base.
-    pub base: BaseId,
-    /// What to do.
-    pub kind: TaskKind,
-}
-
-/// What to do, and whom to tell.
-pub enum TaskKind {
-    /// Draw a picture.
-    Preview(PreviewRequest, oneshot::Sender<Result<BlobId, Rejection>>),
-    /// Measure a LoRA file of the data folder on the pair of a job.
-    Score(
-        Box<StoredJob>,
-        String,
-        oneshot::Sender<Result<Scores, Rejection>>,
-    ),
-}
 
 /// The way to the thread.
 #[derive(Clone)]
@@ -106,14 +33,14 @@ pub struct Trainer {
 impl Trainer {
     /// Starts the thread.
     pub fn start(context: Context) -> Self {
-        let (inbox, work) = sync_channel(INBOX);
+        let (sender, inbox) = Inbox::new();
         let spawned = thread::Builder::new()
             .name("trainer".to_owned())
-            .spawn(move || Thread::new(context, work).run());
+            .spawn(move || Thread::new(context, inbox).run());
         if let Err(error) = spawned {
             console::err(&format!("error: no thread could be started ({error})."));
         }
-        Self { inbox }
+        Self { inbox: sender }
     }
 
     /// Trains a job to its end, or until its steering ends it.
@@ -133,21 +60,22 @@ impl Trainer {
         }
     }
 
-    /// Adds a task.
+    /// Adds a task; its answer comes from there, or the other end is closed after a fault.
     ///
     /// # Errors
     /// When too many wait already.
-    pub fn ask(&self, task: Task) -> Result<(), Rejection> {
-        self.inbox
-            .try_send(Work::Task(Box::new(task)))
-            .map_err(|error| Rejection::Full {
-                message: match error {
-                    TrySendError::Full(_) => {
-                        format!("{INBOX} pictures and scores wait already. Try again later.")
-                    }
-                    TrySendError::Disconnected(_) => "the companion ends.".to_owned(),
-                },
-            })
+    pub fn ask(&self, task: Task) -> Result<oneshot::Receiver<ServerMessage>, Rejection> {
+        let (answer, answered) = oneshot::channel();
+        let work = Work::Task(Box::new(Asked { task, answer }));
+        self.inbox.try_send(work).map_err(|error| Rejection::Full {
+            message: match error {
+                TrySendError::Full(_) => {
+                    format!("{LIMIT} pictures and scores wait already. Try again later.")
+                }
+                TrySendError::Disconnected(_) => "the companion ends.".to_owned(),
+            },
+        })?;
+        Ok(answered)
     }
 
     /// Makes the thread look at the steering of the running job.
@@ -157,60 +85,23 @@ impl Trainer {
     }
 }
 
-/// A base on the device.
-struct Loaded {
-    id: BaseId,
-    base: Rc<Base>,
-}
-
-/// What waits for the thread.
-pub struct Inbox {
-    work: Receiver<Work>,
-    /// Tasks on another base than the running job's.
-    later: RefCell<VecDeque<Task>>,
-}
-
-impl Inbox {
-    /// Refuses the tasks that wait for the end of the running job.
-    fn refuse_later(&self, why: impl Fn() -> Rejection) {
-        for task in self.later.take() {
-            task::refuse(task, why());
-        }
-    }
-
-    /// Refuses every task for a while, which may end sooner: something came.
-    pub fn refuse_for(&self, time: Duration, why: impl Fn() -> Rejection) {
-        self.refuse_later(&why);
-        match self.work.recv_timeout(time) {
-            Ok(Work::Task(task)) => task::refuse(*task, why()),
-            // The queue hands out one job at a time; of a wish about it the steering tells.
-            Ok(Work::Job { .. } | Work::Nudge) | Err(RecvTimeoutError::Timeout) => {}
-            // The service ends, and nobody is left who could ask.
-            Err(RecvTimeoutError::Disconnected) => thread::sleep(time),
-        }
-    }
-}
-
 /// The thread's own things.
-pub struct Thread {
-    /// All that it works with.
-    pub context: Rc<Context>,
-    /// What waits for it.
-    pub inbox: Rc<Inbox>,
-    loaded: Option<Loaded>,
+struct Thread {
+    context: Rc<Context>,
+    inbox: Rc<Inbox>,
+    loaded: RefCell<Option<(BaseId, Rc<Base>)>>,
 }
 
 impl Thread {
-    fn new(context: Context, work: Receiver<Work>) -> Self {
-        let later = RefCell::default();
+    fn new(context: Context, inbox: Inbox) -> Self {
         Self {
             context: Rc::new(context),
-            inbox: Rc::new(Inbox { work, later }),
-            loaded: None,
+            inbox: Rc::new(inbox),
+            loaded: RefCell::default(),
         }
     }
 
-    fn run(mut self) {
+    fn run(self) {
         while let Ok(work) = self.inbox.work.recv() {
             match work {
                 Work::Job {
@@ -218,95 +109,141 @@ impl Thread {
                     steering,
                     done,
                 } => {
-                    self.train(&job, &steering);
+                    self.train(&job, steering);
                     // The queue may have been shut down meanwhile.
                     _ = done.send(());
                 }
-                Work::Task(task) => self.perform(*task),
+                Work::Task(asked) => self.perform(*asked),
                 Work::Nudge => {}
             }
-            for task in self.inbox.later.take() {
-                self.perform(task);
+            for asked in self.inbox.later.take() {
+                self.perform(asked);
             }
         }
     }
 
-    fn train(&mut self, job: &StoredJob, steering: &Arc<Steering>) {
-        let context = Rc::clone(&self.context);
-        let is_sound = contain(&context, job.id, || run::run(self, job, steering));
-        if !is_sound {
+    fn train(&self, job: &StoredJob, steering: Arc<Steering>) {
+        let work = || block_on(run(self, job, steering));
+        if !contain(&self.context, job.id, work) {
             // Whatever broke may have left the device's state broken.
-            self.loaded = None;
+            self.loaded.take();
         }
         self.context.progress.send_replace(None);
     }
 
-    fn perform(&mut self, task: Task) {
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            match self.base(&task.base, &mut |_| ()) {
-                Ok(base) => task::perform(&self.context, &base, task),
-                Err(error) => {
-                    let message = format!("{error:#}");
-                    task::refuse(task, Rejection::Failed { message });
-                }
-            }
-        }));
-        if done.is_err() {
+    fn perform(&self, asked: Asked) {
+        let work = || block_on(self.answer(asked));
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
             // Whoever asked is told by the closed channel.
-            self.loaded = None;
+            self.loaded.take();
         }
     }
 
-    /// The base, loaded if another one was.
-    ///
-    /// # Errors
-    /// When it cannot be used.
-    pub fn base(&mut self, id: &BaseId, emit: &mut impl Emit) -> anyhow::Result<Rc<Base>> {
-        if let Some(loaded) = self.loaded.as_ref().filter(|loaded| loaded.id == *id) {
-            return Ok(Rc::clone(&loaded.base));
+    async fn answer(&self, asked: Asked) {
+        let answer = task::perform(self, &asked.task).await;
+        // Whoever asked may be gone.
+        _ = asked.answer.send(answer);
+    }
+
+    /// Does what came between two steps of a job, if that is on its base.
+    async fn answer_beside(&self, work: Work, running: &BaseId) {
+        match work {
+            Work::Task(asked) if asked.task.base() == running => self.answer(*asked).await,
+            Work::Task(asked) => self.inbox.later.borrow_mut().push_back(*asked),
+            // The queue hands out one job at a time.
+            Work::Job { .. } | Work::Nudge => {}
+        }
+    }
+
+    async fn load(&self, id: &BaseId, emit: &mut impl Emit) -> anyhow::Result<Rc<Base>> {
+        if let Some((known, base)) = &*self.loaded.borrow()
+            && known == id
+        {
+            return Ok(Rc::clone(base));
         }
         // First, because the device may not hold two.
-        self.loaded = None;
-        let source = self.context.bases.find(id).ok_or_else(|| {
+        self.loaded.take();
+        let source = self.context.bases.find(id).with_context(|| {
             let known = "put it back into the models folder";
-            anyhow::anyhow!(
+            format!(
                 "the base {id:?} is not here any more; {known}.",
                 id = id.as_str()
             )
         })?;
-        let loading = source.load(&self.context.compute, emit);
-        let base = Rc::new(mimeo_engine::runtime::block_on(loading)?);
-        self.loaded = Some(Loaded {
-            id: id.clone(),
-            base: Rc::clone(&base),
-        });
+        let base = Rc::new(source.load(&self.context.compute, emit).await?);
+        self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
         Ok(base)
     }
 
-    /// Does the tasks that wait, on the base of the running job; others wait for its end.
-    pub fn perform_waiting(&mut self, base: &Base, running: &BaseId) {
-        while let Ok(work) = self.inbox.work.try_recv() {
-            self.perform_between(work, base, running);
+    fn open_lora(&self, lora: &LoraRef) -> anyhow::Result<(DiskFile, String)> {
+        let context = &self.context;
+        let (path, name) = match lora {
+            LoraRef::File { file } => {
+                let found = context.wait_for(context.store.file(*file))?;
+                let (file, path) = found.with_context(|| {
+                    format!("the file {file} is not here any more. Choose another LoRA.")
+                })?;
+                (context.folder.file(&path), file.name)
+            }
+            LoraRef::Uploaded { lora } => {
+                let found = context.loras.find(*lora);
+                let path =
+                    found.context("the uploaded LoRA is not here any more. Send it again.")?;
+                (path, "the uploaded file".to_owned())
+            }
+        };
+        Ok((DiskFile::open(path)?, name))
+    }
+}
+
+impl Shelf for Thread {
+    async fn picture(&self, id: BlobId) -> Result<Vec<u8>, String> {
+        let bytes = self.context.blobs.read(id);
+        bytes.map_err(|error| format!("the picture cannot be read ({error}). Send it again: {id}"))
+    }
+
+    async fn lora(&self, lora: &LoraRef) -> Result<(Box<dyn AsyncReadAt>, String), String> {
+        let opened = self.open_lora(lora);
+        let (file, name) = opened.map_err(|error| format!("{error:#}"))?;
+        Ok((Box::new(file), name))
+    }
+
+    async fn keep_picture(&self, png: &[u8]) -> Result<BlobId, String> {
+        let kept = self.context.blobs.keep(png);
+        kept.map_err(|error| error.to_string())
+    }
+}
+
+impl Runner for Thread {
+    type Archive = JobArchive;
+
+    fn save_rule(&self) -> SaveRule {
+        SaveRule {
+            secs: self.context.save_every.as_secs_f64(),
+            steps: None,
         }
     }
 
-    /// Waits for something to do while the running job is paused: a task, or a nudge. What needs
-    /// another base could wait for days, so it is refused.
-    pub fn wait(&mut self, base: &Base, running: &BaseId) {
+    fn archive(&self, job: &StoredJob, steering: &Arc<Steering>) -> JobArchive {
+        let (context, inbox) = (Rc::clone(&self.context), Rc::clone(&self.inbox));
+        JobArchive::new(context, job.clone(), Arc::clone(steering), inbox)
+    }
+
+    async fn base(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
+        let loaded = self.load(id, emit).await;
+        loaded.map_err(|error| format!("{error:#}"))
+    }
+
+    async fn perform_waiting(&self, running: &BaseId) {
+        while let Ok(work) = self.inbox.work.try_recv() {
+            self.answer_beside(work, running).await;
+        }
+    }
+
+    async fn wait(&self, running: &BaseId, _: bool) {
         self.inbox.refuse_later(rules::base_is_held);
         if let Ok(work) = self.inbox.work.recv() {
-            self.perform_between(work, base, running);
-        }
-    }
-
-    fn perform_between(&mut self, work: Work, base: &Base, running: &BaseId) {
-        match work {
-            Work::Task(task) if task.base == *running => {
-                task::perform(&self.context, base, *task);
-            }
-            Work::Task(task) => self.inbox.later.borrow_mut().push_back(*task),
-            // The queue hands out one job at a time.
-            Work::Job { .. } | Work::Nudge => {}
+            self.answer_beside(work, running).await;
         }
     }
 }
@@ -318,22 +255,30 @@ fn contain(context: &Context, job: JobId, work: impl FnOnce()) -> bool {
     let is_sound = catch_unwind(AssertUnwindSafe(work)).is_ok();
     if !is_sound {
         let message = "the job ended with a fault of the device, of its driver or of Mimeo (the companion's terminal says which), so the base is loaded anew for the next job. Try this one again with a smaller batch size or picture, or on another device.";
-        run::fail(context, job, message);
+        context.fail(job, message);
     }
     is_sound
 }
 
 #[cfg(test)]
 mod tests {
-    use mimeo_engine::DeviceChoice;
+    use std::time::Duration;
+
+    use mimeo_engine::{Compute, DeviceChoice};
     use mimeo_protocol::{
         CopierChoice, JobFormat, JobState, Method, ModelSize, Phase, Recipe, TrainJob, Transition,
     };
-
     use mimeo_service::{KeptJob, Store as _};
+    use tokio::runtime::Handle;
+    use tokio::sync::watch;
 
     use super::*;
+    use crate::service::bases::Bases;
+    use crate::service::blobs::Blobs;
+    use crate::service::folder::DataFolder;
+    use crate::service::loras::Loras;
     use crate::service::room::Room;
+    use crate::service::store::SqliteStore;
 
     async fn context(folder: &tempfile::TempDir) -> Context {
         let folder = Arc::new(DataFolder::open(folder.path()).unwrap());

@@ -4,11 +4,12 @@
 use std::rc::Rc;
 
 use mimeo_protocol::{
-    CopierInfo, FileKind, JobEventKind, JobId, JobProgress, Pace, ResultFile, Transition,
+    CopierId, CopierInfo, FileKind, JobEventKind, JobId, JobProgress, Pace, ResultFile, Transition,
 };
-use mimeo_service::{Archive, KeptPicture, NewCopier, Trouble, blob};
+use mimeo_service::{Archive, KeptPicture, NewCopier, Store as _, Trouble, Unwritten, blob};
 
 use crate::desk::Listener as _;
+use crate::disk::DiskError;
 use crate::host::Worker;
 use crate::ledger::Copier;
 use crate::places::{blob_path, file_path, state_path};
@@ -68,13 +69,19 @@ impl Archive for JobArchive {
         Ok(KeptPicture::As(id))
     }
 
-    fn has_copier(&self, fingerprint: &str) -> bool {
-        self.worker
-            .store
-            .ledger
-            .borrow()
-            .copier_of(fingerprint)
-            .is_some()
+    fn copier_of(&mut self, fingerprint: &str) -> Result<Option<CopierId>, Trouble> {
+        Ok(self.worker.store.ledger.borrow().copier_of(fingerprint))
+    }
+
+    fn copier(&mut self, id: CopierId) -> Result<Option<CopierInfo>, Trouble> {
+        let copiers = self.worker.store.ledger.borrow().copiers();
+        Ok(copiers.into_iter().find(|copier| copier.id == id))
+    }
+
+    fn set_copier(&mut self, id: CopierId) -> Result<(), Trouble> {
+        let mut ledger = self.worker.store.ledger.borrow_mut();
+        ledger.set_copier(self.job, id);
+        Ok(())
     }
 
     fn keep_copier(&mut self, copier: NewCopier<'_>) -> Result<(), Trouble> {
@@ -117,8 +124,16 @@ impl Archive for JobArchive {
         Ok(())
     }
 
+    async fn state(&mut self) -> Option<Vec<u8>> {
+        self.worker.host.disk.read(&state_path(self.job)).await
+    }
+
     fn forget_state(&mut self) {
         self.worker.store.forget_later(state_path(self.job));
+    }
+
+    async fn forget_results(&mut self) {
+        self.worker.store.forget_results(self.job).await;
     }
 
     fn keep_pace(&mut self, pace: &Pace) {
@@ -128,5 +143,27 @@ impl Archive for JobArchive {
 
     fn tell_progress(&mut self, progress: JobProgress) {
         self.worker.store.tell_progress(progress);
+    }
+    fn end_in_trouble(&mut self, transition: &Transition) {
+        // It is over already: then nobody has to know.
+        _ = self.worker.store.change(self.job, transition.clone());
+    }
+
+    async fn write_due(&mut self) -> Result<(), Unwritten> {
+        Ok(self.worker.store.write_if_due().await?)
+    }
+
+    async fn write(&mut self) -> Result<(), Unwritten> {
+        Ok(self.worker.store.write().await?)
+    }
+}
+
+impl From<DiskError> for Unwritten {
+    fn from(error: DiskError) -> Self {
+        let message = error.to_string();
+        match error {
+            DiskError::Full => Self::Full(message),
+            DiskError::Failed { .. } => Self::Failed(message),
+        }
     }
 }

@@ -1,15 +1,12 @@
 //! How the engine shares the worker's one thread with everything else.
 //!
-//! The engine yields between steps, but a promise that is ready would be taken up before the next
-//! message: so each time it yields, the browser gets a turn.
+//! The engine rests between steps, but a promise that is ready would be taken up before the next
+//! message: so each time it rests, the browser gets a turn.
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
-use mimeo_checkpoint::BoxFuture;
-use mimeo_engine::runtime::until_yield;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::prelude::Closure;
 use web_sys::MessageChannel;
@@ -60,18 +57,6 @@ impl Turns {
     }
 }
 
-/// Drives a future of the engine to the next place where it yields, and gives everything else a turn;
-/// its answer, if it is there.
-///
-/// Between two calls the caller may do something else, or never come back.
-pub async fn step<T>(future: &mut Pin<Box<impl Future<Output = T>>>) -> Option<T> {
-    let answer = until_yield(future.as_mut()).await;
-    if answer.is_none() {
-        turn().await;
-    }
-    answer
-}
-
 /// Waits.
 pub async fn sleep(millis: u32) {
     let waited = js_sys::Promise::new(&mut |resolve, _| {
@@ -81,18 +66,4 @@ pub async fn sleep(millis: u32) {
     });
     // It is never rejected.
     _ = wasm_bindgen_futures::JsFuture::from(waited).await;
-}
-
-/// Runs a future to its end, with turns for everything else.
-///
-/// Boxed at once, because futures of the engine are large.
-pub fn drive<'a, T: 'a>(future: impl Future<Output = T> + 'a) -> BoxFuture<'a, T> {
-    let mut future = Box::pin(future);
-    Box::pin(async move {
-        loop {
-            if let Some(answer) = step(&mut future).await {
-                return answer;
-            }
-        }
-    })
 }

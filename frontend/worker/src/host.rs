@@ -8,17 +8,16 @@ use mimeo_engine::Compute;
 use mimeo_engine::memory::BaseShape;
 use mimeo_image::decode;
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, PreviewRequest, Rejection, Scores,
+    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage,
 };
 use mimeo_service::plan::Room;
-use mimeo_service::{Answer, Host, Program, Server, StoredJob, rules};
+use mimeo_service::{Answer, Host, Program, Server, Task, rules};
 
 use crate::bases::missing;
 use crate::disk::Disk;
 use crate::inbox::Inbox;
 use crate::machine::Machine;
 use crate::places::{blob_path, lora_path};
-use crate::task::{Task, TaskKind};
 use crate::{Desk, page};
 
 /// A program in a page has no more memory than this, whatever the machine has.
@@ -36,7 +35,23 @@ pub struct Browser {
     /// What the page is told of it.
     pub device: DeviceInfo,
     /// Pictures and measurements that were asked for.
-    pub inbox: Inbox<Task>,
+    pub inbox: Inbox<Asked>,
+}
+
+/// A task, and who waits for its answer.
+#[derive(Debug)]
+pub struct Asked {
+    /// What to do.
+    pub task: Task,
+    /// Takes the answer.
+    pub answer: oneshot::Sender<ServerMessage>,
+}
+
+impl Asked {
+    /// Answers; whoever asked waits for as long as the worker lives.
+    pub fn answer(self, answer: ServerMessage) {
+        _ = self.answer.send(answer);
+    }
 }
 
 impl Host for Browser {
@@ -112,20 +127,10 @@ impl Host for Browser {
         Ok(work())
     }
 
-    async fn draw(&self, request: PreviewRequest) -> Answer<BlobId> {
-        let (answer, picture) = oneshot::channel();
-        let base = request.base.clone();
-        let kind = TaskKind::Preview(request, answer);
-        self.inbox.push(Task { base, kind });
-        picture.await.unwrap_or_else(|_gone| Err(fault()))
-    }
-
-    async fn score(&self, job: StoredJob, lora: FileId) -> Answer<Scores> {
-        let (answer, scores) = oneshot::channel();
-        let base = job.job.base.clone();
-        let kind = TaskKind::Score(Box::new(job), lora, answer);
-        self.inbox.push(Task { base, kind });
-        scores.await.unwrap_or_else(|_gone| Err(fault()))
+    async fn perform(&self, task: Task) -> Answer<ServerMessage> {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.push(Asked { task, answer });
+        answered.await.map_err(|_gone| fault())
     }
 
     async fn reveal(&self, _: FileId) -> Answer<()> {

@@ -1,4 +1,4 @@
-//! What waits for the worker's one device, and the loops that do it.
+//! What waits for the worker's one device, and the loop that does it.
 //!
 //! The page asks at any moment: also while a loop computes, writes, or is about to wait. So a ring of
 //! the bell stays until it is heard, and whoever hears it looks at everything that may wait. Nothing
@@ -89,7 +89,7 @@ pub trait Device {
     /// Tells the page that a task cannot be done while a job that is paused has the device.
     fn refuse(&self, task: Self::Task);
 
-    /// Does a job, and between its steps what waits: see [`until`].
+    /// Does a job, and between its steps what waits: see [`perform_waiting`].
     fn run(&self, job: Self::Job) -> impl Future<Output = ()>;
 
     /// Writes everything that changed; whether all of it is written now.
@@ -115,34 +115,15 @@ pub async fn work(device: &impl Device) {
     }
 }
 
-/// Does what waits, and more of it as it comes, until `decide` says how the running job goes on.
-///
-/// - `fits`: whether a task can be done while that job has the device. Others wait for its end, and
-///   are refused while the job waits itself: that may take days
-pub async fn until<D: Device, T>(
-    device: &D,
-    fits: impl Fn(&D::Task) -> bool,
-    mut decide: impl FnMut() -> Option<T>,
-) -> T {
-    loop {
-        perform_waiting(device, &fits).await;
-        if let Some(decided) = decide() {
-            return decided;
-        }
-        refuse_waiting(device, &fits);
-        let is_written = device.flush().await;
-        rest(device, is_written).await;
-    }
-}
-
-/// Does the tasks that wait and fit.
+/// Does the tasks that wait and can be done while the running job has the device. Others wait for its
+/// end.
 pub async fn perform_waiting<D: Device>(device: &D, fits: impl Fn(&D::Task) -> bool) {
     while let Some(task) = device.inbox().take(&fits) {
         device.perform(task).await;
     }
 }
 
-/// Refuses the tasks that wait and do not fit.
+/// Refuses the others, because the job waits itself: that may take days.
 pub fn refuse_waiting<D: Device>(device: &D, fits: impl Fn(&D::Task) -> bool) {
     while let Some(task) = device.inbox().take(|task| !fits(task)) {
         device.refuse(task);
@@ -250,7 +231,16 @@ mod tests {
             for _ in 0..STEPS {
                 self.work.over().await;
                 let fits = |task: &u32| task % 2 == job % 2;
-                until(self, fits, || (!self.is_held.get()).then_some(())).await;
+                // As `mimeo_service::run` does.
+                loop {
+                    perform_waiting(self, fits).await;
+                    if !self.is_held.get() {
+                        break;
+                    }
+                    let is_written = self.flush().await;
+                    refuse_waiting(self, fits);
+                    rest(self, is_written).await;
+                }
             }
             self.jobs.borrow_mut().push(job);
             self.is_changed.set(true);

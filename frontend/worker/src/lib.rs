@@ -11,8 +11,9 @@
 //!   `mimeo-service`'s, which asks the desk and `host`. `desk`: what is remembered (`ledger`), written
 //!   (`disk`, at its `places`) and told.
 //! - `machine`: the device, and `bases`: the bundled one and picked folders. `inbox`: what waits for
-//!   it, and the loops that do it. `task`: the small things, `run`: one job, `archive`: its writer.
-//!   `drive`: how the engine's futures share the thread with messages. `trainer` opens all of it.
+//!   it, and the loop that does it. `runner`: the machine as jobs and tasks of `mimeo-service` see it,
+//!   `archive`: a job's writer. `drive`: how the engine shares the thread with messages. `trainer`
+//!   opens all of it.
 
 pub mod desk;
 pub mod inbox;
@@ -34,11 +35,9 @@ mod machine;
 #[cfg(target_family = "wasm")]
 mod page;
 #[cfg(target_family = "wasm")]
-mod run;
+mod runner;
 #[cfg(target_family = "wasm")]
 mod server;
-#[cfg(target_family = "wasm")]
-mod task;
 #[cfg(target_family = "wasm")]
 mod trainer;
 

@@ -7,7 +7,6 @@ use mimeo_engine::{Base, Compute, Emit, PreparedJob};
 use mimeo_protocol::{BaseId, Method, TrainJob};
 
 use crate::bases::{Bases, missing};
-use crate::drive::drive;
 use crate::{Desk, page};
 
 /// Base, method, batch size, rank, and width and height of the pictures.
@@ -48,7 +47,7 @@ impl Machine {
         // First, because the device may not hold two.
         self.unload();
         let files = self.bases.find(id).ok_or_else(|| missing(id).to_string())?;
-        let loaded = drive(Base::load(&files, &self.compute.device, emit)).await;
+        let loaded = Box::pin(Base::load(&files, &self.compute.device, emit)).await;
         let base = Rc::new(loaded.map_err(|error| error.to_string())?);
         self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
         Ok(base)
@@ -63,7 +62,8 @@ impl Machine {
     /// Whether the GPU may lack programs for a job: none of its shape was done before. What such a
     /// job needs beyond those of another shape is little.
     pub fn is_new(&self, job: &TrainJob, prepared: &PreparedJob) -> bool {
-        let size = (prepared.original.width(), prepared.original.height());
+        let picture = &prepared.pictures.original;
+        let size = (picture.width(), picture.height());
         let recipe = &job.recipe;
         let (batch, rank) = (recipe.pass.batch_size.get(), recipe.pass.rank.get());
         let shape = (job.base.clone(), recipe.method, batch, rank, size);

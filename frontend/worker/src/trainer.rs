@@ -4,19 +4,20 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use mimeo_engine::{Compute, DeviceChoice, PreparedJob, rehearse};
+use mimeo_engine::{Compute, DeviceChoice, PreparedJob, Unsteered, rehearse};
 use mimeo_protocol::{BaseId, DeviceInfo, JobId, Method, ModelSize, Recipe};
-use mimeo_service::Server;
+use mimeo_service::runner::Turns;
+use mimeo_service::{KeptJob, Runner as _, Server, Store as _, rules, task};
 
 use crate::bases::Bases;
 use crate::disk::Disk;
-use crate::drive::{drive, sleep};
-use crate::host::{Browser, Worker};
+use crate::drive::sleep;
+use crate::host::{Asked, Browser, Worker};
 use crate::inbox::{self, Device, Inbox};
 use crate::machine::{Machine, compiled};
 use crate::page::{self, Page};
-use crate::task::{self, Task};
-use crate::{Desk, run, server};
+use crate::runner::WorkerRunner;
+use crate::{Desk, server};
 
 /// Milliseconds between two looks for room on a full disk.
 const LOOK_FOR_ROOM_EVERY: u32 = 1_000;
@@ -107,24 +108,26 @@ async fn work(worker: &Rc<Worker>) {
 }
 
 /// Compiles what the GPU needs for a job on the bundled base, while the user still paints.
-async fn warm_up(worker: &Worker) {
+async fn warm_up(worker: &Rc<Worker>) {
     let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
-    let machine = &worker.host.machine;
+    let runner = WorkerRunner(Rc::clone(worker));
     let warmed = async {
-        let base = machine.base(&BaseId::bundled(), &mut |_| ()).await.ok()?;
+        let base = runner.base(&BaseId::bundled(), &mut |_| ()).await.ok()?;
         let job = PreparedJob::blank(&base, recipe);
+        let rest = &mut Turns(&runner);
+        let control = &mut Unsteered(rest);
         // If it cannot be done now, the job will say why.
-        drive(rehearse(&base, &job, &mut |_| ())).await.ok()
+        Box::pin(rehearse(&base, &job, control)).await.ok()
     };
     warmed.await;
     compiled(&worker.store);
 }
 
 impl Device for Rc<Worker> {
-    type Task = Task;
+    type Task = Asked;
     type Job = JobId;
 
-    fn inbox(&self) -> &Inbox<Task> {
+    fn inbox(&self) -> &Inbox<Asked> {
         &self.host.inbox
     }
 
@@ -132,16 +135,27 @@ impl Device for Rc<Worker> {
         self.store.ledger.borrow_mut().take_next()
     }
 
-    async fn perform(&self, task: Task) {
-        task::perform(&self.store, &self.host.machine, task).await;
+    async fn perform(&self, asked: Asked) {
+        let answer = task::perform(&WorkerRunner(Self::clone(self)), &asked.task).await;
+        asked.answer(answer);
     }
 
-    fn refuse(&self, task: Task) {
-        task::refuse(task);
+    fn refuse(&self, asked: Asked) {
+        let refused = asked.task.refused(rules::base_is_held());
+        asked.answer(refused);
     }
 
-    async fn run(&self, job: JobId) {
-        run::run(self, job).await;
+    async fn run(&self, id: JobId) {
+        let Ok(Some(KeptJob::Readable(job))) = self.store.job(id).await else {
+            return;
+        };
+        let steering = self.running.begin(id);
+        self.store.tell_order().await;
+        let runner = WorkerRunner(Self::clone(self));
+        Box::pin(mimeo_service::run(&runner, &job, steering)).await;
+        self.running.end(id);
+        // A full disk is waited for by the next run.
+        self.store.flush().await;
     }
 
     async fn flush(&self) -> bool {

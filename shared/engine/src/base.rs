@@ -17,7 +17,7 @@ use mimeo_protocol::ModelSize;
 
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
-use crate::runtime;
+use crate::rest::Rest;
 
 /// The parts of a base that have weights.
 pub(crate) const COMPONENTS: [Component; 3] =
@@ -185,8 +185,12 @@ impl Base {
     /// - `latents`: `[pictures, 4, height, width]`
     ///
     /// # Errors
-    /// [`EngineError::Readback`] when the device fails.
-    pub async fn decode(&self, latents: Tensor<4>) -> Result<Vec<Rgb>, EngineError> {
+    /// [`EngineError::Readback`] when the device fails; [`EngineError::GivenUp`].
+    pub async fn decode(
+        &self,
+        latents: Tensor<4>,
+        rest: &mut impl Rest,
+    ) -> Result<Vec<Rgb>, EngineError> {
         let [count, ..] = latents.dims();
         let mut pictures = Vec::with_capacity(count);
         for index in 0..count {
@@ -198,7 +202,7 @@ impl Base {
                 height as u32,
                 &planes,
             )?);
-            runtime::yield_now().await;
+            rest.rest().await?;
         }
         Ok(pictures)
     }

@@ -16,6 +16,7 @@ use mimeo_train::NoiseRng;
 
 use crate::base::Base;
 use crate::error::EngineError;
+use crate::rest::Rest;
 use crate::sample::denoise;
 use crate::score::{GAINED, progress};
 
@@ -64,7 +65,7 @@ impl<'a> Calibration<'a> {
         (original, target): (&Rgb, &Rgb),
         mask: &Mask,
         recipe: &Recipe,
-        tick: &mut impl FnMut(),
+        rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let prompts = [&recipe.prompt; COUNT];
         let prompts = base.encode_prompts(&prompts, recipe.prompt_syntax)?;
@@ -89,7 +90,7 @@ impl<'a> Calibration<'a> {
             has_outside: outside.iter().any(|weight| *weight > 0.0),
             outside,
         };
-        calibration.without = calibration.draw(&LoraStack::none(), tick).await?;
+        calibration.without = calibration.draw(&LoraStack::none(), rest).await?;
         calibration.goals = calibration
             .without
             .iter()
@@ -103,12 +104,12 @@ impl<'a> Calibration<'a> {
     pub async fn best_strength(
         &self,
         network: &LoraNetwork,
-        tick: &mut impl FnMut(),
+        rest: &mut impl Rest,
     ) -> Result<f64, EngineError> {
         let mut made = Vec::with_capacity(STRENGTHS.len());
         for strength in STRENGTHS {
             let stack = LoraStack::none().with(network, strength);
-            let drawn = self.draw(&stack, tick).await?;
+            let drawn = self.draw(&stack, rest).await?;
             made.push(self.made(&drawn)?);
         }
         Ok(worth(&made).map_or(1.0, |worth| end_of_rise(&worth)))
@@ -117,11 +118,11 @@ impl<'a> Calibration<'a> {
     async fn draw(
         &self,
         lora: &LoraStack<'_>,
-        tick: &mut impl FnMut(),
+        rest: &mut impl Rest,
     ) -> Result<Vec<Rgb>, EngineError> {
         let noisy = self.noisy.clone();
-        let latents = denoise(self.base, &self.guidance, noisy, DDIM_STEPS, lora, tick).await;
-        self.base.decode(latents).await
+        let latents = denoise(self.base, &self.guidance, noisy, DDIM_STEPS, lora, rest).await?;
+        self.base.decode(latents, rest).await
     }
 
     /// What a LoRA made of each picture.

@@ -7,6 +7,7 @@ use mimeo_image::ImageError;
 use mimeo_protocol::InvalidRecipe;
 use mimeo_train::TrainError;
 
+use crate::rest::GivenUp;
 use crate::runtime::DeviceError;
 
 /// Why a job cannot be done: one sentence that says what is wrong and what to do.
@@ -84,6 +85,9 @@ pub enum EngineError {
     /// The job was stopped before anything was trained.
     #[error("stopped before anything was trained, so there is nothing to keep.")]
     StoppedBeforeTraining,
+    /// Whoever asked for it does not want it any more.
+    #[error(transparent)]
+    GivenUp(#[from] GivenUp),
     /// A picture size that the base cannot draw.
     #[error(
         "{width}x{height} cannot be drawn by this base. Use multiples of {multiple}, at most {limit}."

@@ -16,7 +16,7 @@ use mimeo_train::NoiseRng;
 
 use crate::base::Base;
 use crate::error::EngineError;
-use crate::runtime;
+use crate::rest::Rest;
 use crate::sample::{GUIDANCE, STEPS, STREAM, check_size};
 
 /// Width in px of the soft edge around the mask, so that no seam shows. Farther out every pixel
@@ -73,6 +73,7 @@ pub async fn inpaint(
     base: &Base,
     request: &InpaintRequest<'_>,
     lora: &LoraStack<'_>,
+    rest: &mut impl Rest,
 ) -> Result<Rgb, EngineError> {
     let (picture, mask) = (request.picture, request.mask);
     let (width, height) = (picture.width(), picture.height());
@@ -103,10 +104,11 @@ pub async fn inpaint(
         let noise_pred = guidance.noise_pred(&base.unet, sample.clone(), *timestep, lora);
         sample = ddim.step(*timestep, noise_pred, sample);
         sample = keep(noised(timesteps.get(index + 1)), sample);
-        runtime::yield_now().await;
+        rest.unit_done();
+        rest.rest().await?;
     }
     // One latent, one picture.
-    let drawn = base.decode(sample).await?;
+    let drawn = base.decode(sample, rest).await?;
     let drawn = drawn.first().unwrap_or(picture);
     Ok(composite(picture, drawn, mask, FEATHER)?)
 }
@@ -146,6 +148,7 @@ mod tests {
 
     use super::*;
     use crate::bundled;
+    use crate::rest::NoRest;
     use crate::runtime::block_on;
 
     /// The bundled pair of this edit: A, B and where they differ.
@@ -160,7 +163,7 @@ mod tests {
 
     fn draw(base: &Base, picture: &Rgb, mask: &Mask, prompt: &str) -> Result<Rgb, EngineError> {
         let request = InpaintRequest::new(picture, mask, prompt, 1);
-        block_on(inpaint(base, &request, &LoraStack::none()))
+        block_on(inpaint(base, &request, &LoraStack::none(), &mut NoRest))
     }
 
     /// Whether a pixel of the mask is painted within the feather.

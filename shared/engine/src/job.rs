@@ -1,21 +1,19 @@
 //! What is to be trained.
 
-use mimeo_image::{Mask, Rgb};
-use mimeo_protocol::{PairIds, Recipe};
+use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
+use mimeo_protocol::{PairIds, PreviewPlan, Recipe};
 
-use crate::event::FinishedCopier;
+use crate::base::Base;
+use crate::control::FinishedCopier;
 
 /// A `TrainJob` whose pictures are here: two that differ in one thing, where, and how to learn it.
 #[derive(Debug, Clone)]
 pub struct PreparedJob {
     /// Name of the LoRA; other programs offer it under this name.
     pub name: String,
-    /// A: what to start from.
-    pub original: Rgb,
-    /// B: what to become.
-    pub target: Rgb,
-    /// Where to learn; nothing painted means everywhere.
-    pub mask: Option<Mask>,
+    /// A, B and where to learn, at the size at which they are trained (see [`fit`]); no mask means
+    /// where they differ.
+    pub pictures: FittedPair,
     /// The files that the pictures were read from; none: the LoRA does not say.
     pub pair: Option<PairIds>,
     /// The method and its numbers.
@@ -24,4 +22,31 @@ pub struct PreparedJob {
     pub copier: Option<FinishedCopier>,
     /// Prompts that the job is not trained on, for the held-out score; none: no scores.
     pub held_out_prompts: Vec<String>,
+    /// Pictures to draw with the finished LoRA; none: none. Those before are asked for by the
+    /// [`Control`](crate::Control).
+    pub previews: Option<PreviewPlan>,
+}
+
+/// A, B and their mask at the size at which the base trains them.
+///
+/// # Errors
+/// [`ImageError`] when they do not lie on each other or cannot be brought to that size; when nothing
+/// is left there of what was painted.
+pub fn fit(
+    base: &Base,
+    original: &Rgb,
+    target: &Rgb,
+    mask: Option<&Mask>,
+) -> Result<FittedPair, ImageError> {
+    let (multiple, side) = (base.side_multiple(), base.native_side());
+    let fitted = fit_pair(original, target, mask, multiple, side)?;
+    // Something else than a mask that was black from the start.
+    let was_painted = mask.is_some_and(|mask| !mask.is_empty());
+    if let Some(mask) = fitted.mask.as_ref().filter(|mask| mask.is_empty())
+        && was_painted
+    {
+        let (width, height) = (mask.width(), mask.height());
+        return Err(ImageError::MaskVanishes { width, height });
+    }
+    Ok(fitted)
 }

@@ -1,8 +1,8 @@
 //! A job becomes a file: the one place where a request turns into a result.
 //!
 //! [`Base`] is a loaded checkpoint; [`run`] trains one [`PreparedJob`] on it and answers an
-//! [`Artifact`]. Everything is async and reports through [`Emit`]; nothing blocks, prints or
-//! touches a disk, so the same code serves the companion and, later, the browser.
+//! [`Artifact`]. Everything is async, reports through [`Emit`] and is steered through [`Control`];
+//! nothing blocks, prints or touches a disk, so the same code serves the companion and the browser.
 //!
 //! ```text
 //! Base::load ─▶ encode ─▶ train (copier pass, then the kept LoRA) ─▶ calibrate ─▶ score ─▶ save
@@ -13,6 +13,7 @@ pub mod base;
 #[cfg(test)]
 mod bundled;
 mod calibrate;
+pub mod control;
 pub mod error;
 pub mod event;
 pub mod inpaint;
@@ -22,23 +23,28 @@ mod pass;
 mod phase;
 mod prompt;
 mod rehearsal;
+pub mod rest;
 pub mod runtime;
 pub mod sample;
 pub mod score;
+mod session;
 pub mod state;
 mod thumbnail;
 
 pub use artifact::{Artifact, LoadedLora, Outcome};
 pub use base::Base;
+pub use control::{Control, Directive, FinishedCopier, Kept, Place, Stoppable, Unsteered};
 pub use error::EngineError;
-pub use event::{Control, Directive, Emit, Event, FinishedCopier, Kept, Phase, Place};
+pub use event::{Emit, Event, Phase};
 pub use inpaint::{InpaintRequest, inpaint};
 pub use job::PreparedJob;
 /// Which adapters are active, for [`sample::sample`].
 pub use mimeo_lora::LoraStack;
 pub use mimeo_protocol::{HeldOut, Linearity, Scores};
-pub use phase::{mask_note, run, score_file};
+pub use phase::{run, score_file};
 pub use rehearsal::rehearse;
+pub use rest::{GivenUp, NoRest, Rest};
 pub use runtime::{Compute, DeviceChoice, MemoryKind};
 pub use sample::{SampleRequest, SamplerKind};
+pub use session::mask_note;
 pub use state::{StateError, TrainingState};

@@ -6,39 +6,29 @@ use mimeo_train::loss::MaskWeights;
 use mimeo_train::{NoiseRng, Objective, TrainError, Trainer};
 
 use crate::artifact::Outcome;
+use crate::control::{Control, Directive, FinishedCopier, Kept, Place, Within};
 use crate::error::EngineError;
-use crate::event::{Control, Directive, Emit, Event, FinishedCopier, Kept, Phase, Place};
-use crate::phase::{SCORE_SEED, Session};
-use crate::runtime::{self, Stopwatch};
+use crate::event::{Emit, Event, Phase};
+use crate::runtime::Stopwatch;
 use crate::sample::{SampleRequest, sample};
-use crate::score::CopyFidelity;
+use crate::score::{CopyFidelity, SCORE_SEED};
+use crate::session::{Session, Streams};
 use crate::state::{CopierWatch, TrainingState};
-
-/// Streams of the seed for a pass, so that no part of a job disturbs another's draws.
-#[derive(Clone, Copy)]
-pub(crate) struct Streams {
-    /// Of the LoRA's first values.
-    weights: u64,
-    /// Of noise and timesteps.
-    noise: u64,
-}
-
-impl Streams {
-    pub(crate) const COPIER: Self = Self {
-        weights: 1,
-        noise: 2,
-    };
-    pub(crate) const LORA: Self = Self {
-        weights: 3,
-        noise: 4,
-    };
-}
 
 /// Prompts under which copy fidelity is measured: a copier draws A whatever it is asked for.
 const UNRELATED_PROMPTS: [&str; 4] = ["a landscape", "a red car", "an old man", "a bowl of fruit"];
 
-/// Denoising steps of a preview: it is to show where training goes, and training waits for it.
+/// Denoising steps of a preview that is drawn [`Drawing::Quick`].
 const PREVIEW_STEPS: usize = 12;
+
+/// How a preview is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drawing {
+    /// To show where training goes, which waits for it.
+    Quick,
+    /// As others will draw with the result.
+    Whole,
+}
 
 /// A copier, trained by this job or given to it.
 pub(crate) struct Copier {
@@ -66,20 +56,11 @@ struct Running<'a> {
 }
 
 impl Session<'_> {
-    /// A LoRA that changes nothing yet.
-    pub(crate) fn fresh_network(&self, pass: &Pass, streams: Streams) -> LoraNetwork {
-        let mut rng = NoiseRng::new(self.job.recipe.seed, streams.weights);
-        let (rank, alpha) = (pass.rank.get() as usize, pass.alpha.get());
-        let device = self.base.device();
-        LoraNetwork::new(self.base.unet.targets(), rank, alpha, rng.rng(), device)
-    }
-
     /// Pass 1. The outcome is none when the copier is ready to be used.
     pub(crate) async fn train_copier(
         &self,
         saved: Option<TrainingState>,
         control: &mut impl Control,
-        emit: &mut impl Emit,
     ) -> Result<(Copier, Option<Outcome>), EngineError> {
         let recipe = &self.job.recipe;
         let (phase, pass) = (Phase::Copier, &recipe.copier.pass);
@@ -90,7 +71,7 @@ impl Session<'_> {
             watch: CopierWatch::default(),
             copier: None,
         };
-        running.begin(self, saved, emit);
+        running.begin(self, saved, control);
         // Made when it is needed first, so that the first step does not wait for it.
         let mut measure = None;
 
@@ -98,22 +79,24 @@ impl Session<'_> {
         let goal: Share = recipe.copier.fidelity_goal;
         let mut outcome = None;
         while running.watch.above < 2 && running.trainer.steps_done() < steps {
-            outcome = running.step(self, control, emit).await?;
+            outcome = running.step(self, control).await?;
             if outcome.is_some() {
                 break;
             }
             let step = running.trainer.steps_done();
             if step.is_multiple_of(recipe.copier.check_every.get()) || step == steps {
+                let mut rest = Within::uncounted(control);
                 let measure = match &mut measure {
                     Some(measure) => measure,
                     none => {
-                        let request = self.fidelity_request();
-                        let made = CopyFidelity::new(self.base, &self.scene.original, request);
+                        let (original, request) = (&self.scene.original, self.fidelity_request());
+                        let made = CopyFidelity::new(self.base, original, request, &mut rest);
                         none.insert(made.await?)
                     }
                 };
-                let fidelity = measure.of(&running.trainer.network()).await?;
-                emit.emit(Event::CopyFidelity { step, fidelity });
+                let network = running.trainer.network();
+                let fidelity = measure.of(&network, &mut rest).await?;
+                control.emit(Event::CopyFidelity { step, fidelity });
                 let watch = &mut running.watch;
                 watch.fidelity = Some(fidelity);
                 // Once may be luck; it has to stay there.
@@ -128,6 +111,8 @@ impl Session<'_> {
             trained: true,
         };
         if outcome.is_none() {
+            // After the last step as well.
+            control.at_rest(None).await?;
             control.keep(Kept::State(running.state().await?));
             control.keep(Kept::Copier(FinishedCopier {
                 file: self.copier_file(&copier.network, copier.steps).await?,
@@ -145,7 +130,6 @@ impl Session<'_> {
         copier: Option<&Copier>,
         saved: Option<TrainingState>,
         control: &mut impl Control,
-        emit: &mut impl Emit,
     ) -> Result<Ended, EngineError> {
         let (phase, pass) = (Phase::Training, &self.job.recipe.pass);
         let mut running = Running {
@@ -158,12 +142,14 @@ impl Session<'_> {
             },
             copier: copier.filter(|copier| copier.trained),
         };
-        running.begin(self, saved, emit);
+        running.begin(self, saved, control);
         let mut outcome = None;
         while outcome.is_none() && running.trainer.steps_done() < pass.steps.get() {
-            outcome = running.step(self, control, emit).await?;
+            outcome = running.step(self, control).await?;
         }
         if outcome.is_none() {
+            // After the last step as well.
+            control.at_rest(None).await?;
             control.keep(Kept::State(running.state().await?));
         }
         Ok(Ended {
@@ -201,23 +187,27 @@ impl Session<'_> {
     }
 
     /// Draws with a LoRA at the plan's strengths.
-    async fn preview(
+    pub(crate) async fn preview(
         &self,
         place: Place,
         network: &LoraNetwork,
-        plan: PreviewPlan,
+        plan: &PreviewPlan,
+        drawing: Drawing,
         control: &mut impl Control,
     ) -> Result<(), EngineError> {
-        let (prompt, seed) = (plan.prompt, plan.seed);
-        let request = SampleRequest {
+        let (prompt, seed) = (&plan.prompt, plan.seed);
+        let mut request = SampleRequest {
             size: self.scene.size(),
             syntax: self.job.recipe.prompt_syntax,
-            steps: PREVIEW_STEPS,
             ..SampleRequest::new(self.base, vec![(prompt.clone(), seed)])
         };
-        for strength in plan.strengths {
+        if drawing == Drawing::Quick {
+            request.steps = PREVIEW_STEPS;
+        }
+        for &strength in &plan.strengths {
             let lora = LoraStack::none().with(network, strength.get());
-            for picture in sample(self.base, &request, &lora, |_| ()).await? {
+            let mut rest = Within::uncounted(control);
+            for picture in sample(self.base, &request, &lora, &mut rest).await? {
                 control.keep(Kept::Preview {
                     place,
                     strength,
@@ -280,11 +270,10 @@ impl Running<'_> {
         &mut self,
         session: &Session<'_>,
         control: &mut impl Control,
-        emit: &mut impl Emit,
     ) -> Result<Option<Outcome>, EngineError> {
         loop {
             let place = self.place();
-            match control.next(place) {
+            match control.at_rest(Some(place)).await? {
                 Directive::Step => break,
                 Directive::Stop => {
                     let Place { phase, step, .. } = place;
@@ -304,10 +293,12 @@ impl Running<'_> {
                 }
                 Directive::Preview(plan) => {
                     let network = self.trainer.network();
-                    session.preview(place, &network, plan, control).await?;
+                    let quick = Drawing::Quick;
+                    session
+                        .preview(place, &network, &plan, quick, control)
+                        .await?;
                 }
             }
-            runtime::yield_now().await;
         }
 
         let watch = Stopwatch::start();
@@ -319,14 +310,13 @@ impl Running<'_> {
             }
             Err(error @ TrainError::Device { .. }) => return Err(error.into()),
         };
-        emit.emit(Event::Step {
+        control.emit(Event::Step {
             phase: self.phase,
             step: report.step,
             steps: self.pass.steps.get(),
             loss: report.loss,
             secs: watch.secs(),
         });
-        runtime::yield_now().await;
         Ok(None)
     }
 }

@@ -1,32 +1,25 @@
 //! The phases of a job, in order.
 
-use burn::tensor::{Tensor, TensorData};
-use mimeo_checkpoint::LoraFile;
-use mimeo_image::{
-    Difference, FittedPair, ImageError, LatentMask, Mask, MaskRemedy, MaskView, MaskWarning,
-    PairWarning, Rgb, composite, fit_pair,
-};
 use mimeo_lora::LoraNetwork;
-use mimeo_protocol::{MaskRecipe, Method, Pass, Scores};
-use mimeo_train::{Objective, Pair};
+use mimeo_protocol::{Method, Scores};
+use mimeo_train::Objective;
 
-use crate::artifact::{
-    Artifact, LoadedLora, Outcome, Provenance, describe, file_from_network, is_untrained,
-};
+use crate::artifact::{Artifact, LoadedLora, Outcome, file_from_network, is_untrained};
 use crate::base::Base;
 use crate::calibrate::Calibration;
+use crate::control::{Control, Directive, Place, Within};
 use crate::error::EngineError;
-use crate::event::{Control, Emit, Event, Phase};
+use crate::event::{Event, Phase};
 use crate::job::PreparedJob;
-use crate::pass::{Copier, Streams};
+use crate::pass::{Copier, Drawing};
 use crate::sample::{SampleRequest, total_steps};
-use crate::score::{AT_ONE, LINEARITY_STEPS, ROUND_TRIP_STEPS, RoundTrip, held_out};
+use crate::score::{AT_ONE, LINEARITY_STEPS, ROUND_TRIP_STEPS, RoundTrip, SCORE_SEED, held_out};
+use crate::session::{Scene, Session, Streams};
 use crate::state::TrainingState;
 
-/// Seed of the first picture of every measurement; users start at 0.
-pub(crate) const SCORE_SEED: u64 = 7000;
-
 /// Trains one job on a loaded base.
+///
+/// The future is not to be dropped before its end (see [`crate::rest`]); `control` holds or ends it.
 ///
 /// - `saved`: where to go on; a state of another job is ignored with a note
 ///
@@ -38,12 +31,11 @@ pub async fn run(
     job: &PreparedJob,
     mut saved: Option<TrainingState>,
     control: &mut impl Control,
-    emit: &mut impl Emit,
 ) -> Result<Artifact, EngineError> {
-    let session = Session::new(base, job, emit)?;
+    let session = Session::new(base, job, control)?;
     let recipe = &job.recipe;
     for text in base.prompt_notes(&recipe.prompt, recipe.prompt_syntax)? {
-        emit.emit(Event::Note { text });
+        control.emit(Event::Note { text });
     }
 
     let mut copier = None;
@@ -57,9 +49,7 @@ pub async fn run(
                 trained: false,
             },
             (None, Some(finished)) => finished,
-            (None, None) => match Box::pin(session.train_copier(saved.take(), control, emit))
-                .await?
-            {
+            (None, None) => match Box::pin(session.train_copier(saved.take(), control)).await? {
                 (copier, None) => copier,
                 (copier, Some(outcome)) => return session.save_copier_only(copier, outcome).await,
             },
@@ -73,7 +63,7 @@ pub async fn run(
         (Method::Addift, _) => Objective::Addift(&recipe.addift),
         _ => Objective::Plain,
     };
-    let training = session.train(objective, copier.as_ref(), saved, control, emit);
+    let training = session.train(objective, copier.as_ref(), saved, control);
     let mut ended = Box::pin(training).await?;
     let mut network = ended.network;
     // What changes nothing is no result, however it came about.
@@ -94,11 +84,11 @@ pub async fn run(
     let mut scores = None;
     if ended.outcome == Outcome::Finished {
         let fidelity = copier.as_ref().and_then(|copier| copier.fidelity);
-        let measured = session.measure(network, fidelity, control, emit);
+        let measured = session.measure(network, fidelity, control);
         (network, scores) = Box::pin(measured).await?;
     }
 
-    emit.emit(Event::Phase {
+    control.emit(Event::Phase {
         phase: Phase::Saving,
         total: None,
     });
@@ -108,6 +98,17 @@ pub async fn run(
         Some(copier) => Some(session.copier_file(&copier.network, copier.steps).await?),
         None => None,
     };
+    if ended.outcome == Outcome::Finished
+        && let Some(plan) = &job.previews
+    {
+        let place = Place {
+            phase: Phase::Saving,
+            step: ended.step,
+            steps: ended.step,
+        };
+        let drawn = session.preview(place, &network, plan, Drawing::Whole, control);
+        Box::pin(drawn).await?;
+    }
     Ok(Artifact {
         lora: Some(lora),
         copier,
@@ -132,173 +133,19 @@ pub async fn score_file(
     base: &Base,
     job: &PreparedJob,
     network: &LoraNetwork,
-    control: &impl Control,
-    emit: &mut impl Emit,
+    control: &mut impl Control,
 ) -> Result<Option<Scores>, EngineError> {
-    let session = Session::new(base, job, emit)?;
-    session.score(network, control, emit).await
+    let session = Session::new(base, job, control)?;
+    session.score(network, control).await
 }
 
-/// A job on its base, with its pictures encoded.
-pub(crate) struct Session<'a> {
-    pub base: &'a Base,
-    pub job: &'a PreparedJob,
-    pub scene: Scene,
-}
-
-/// The job's pictures, ready for training and for measuring.
-pub(crate) struct Scene {
-    /// A and B at the base's size; B as it is trained, so composited where the recipe says so.
-    pub original: Rgb,
-    target: Rgb,
-    mask: Mask,
-    pub pair: Pair,
-    /// Σ (1 - mask) over the latent.
-    pub outside: f64,
-}
-
-impl Scene {
-    pub(crate) fn size(&self) -> (u32, u32) {
-        (self.original.width(), self.original.height())
-    }
-}
-
-fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene, EngineError> {
-    emit.emit(Event::Phase {
-        phase: Phase::Encoding,
-        total: None,
-    });
-    let FittedPair {
-        original,
-        target,
-        mask,
-    } = fit_pair(
-        &job.original,
-        &job.target,
-        job.mask.as_ref(),
-        base.side_multiple(),
-        base.native_side(),
-    )?;
-    let difference = Difference::between(&original, &target)?;
-    if let Some(warning) = PairWarning::of(&original, &target, mask.as_ref())? {
-        emit.emit(Event::Note {
-            text: warning.to_string(),
-        });
-    }
-    let mask = match mask {
-        Some(mask) => {
-            check_fitted(&mask, job)?;
-            let view = MaskView::new(&difference.without_noise(), &mask)?;
-            if let Some(text) = told_of_mask(&view) {
-                emit.emit(Event::Note { text });
-            }
-            mask
-        }
-        None => {
-            let mask = difference.suggested_mask();
-            let share = mask.coverage() * 100.0;
-            let text = format!(
-                "No mask was given, so the LoRA learns where the pictures differ: {share:.0} % of them."
-            );
-            emit.emit(Event::Note { text });
-            mask
-        }
-    };
-    let target = match composite_feather(&job.recipe.mask) {
-        Some(feather) => composite(&original, &target, &mask, feather)?,
-        None => target,
-    };
-    // Compositing may have removed all that differed.
-    Difference::between(&original, &target).map_err(|error| match error {
-        ImageError::Identical => ImageError::SameInsideMask,
-        other => other,
-    })?;
-
-    let latent_mask = LatentMask::new(&mask)?;
-    let shape = [
-        1,
-        1,
-        latent_mask.height as usize,
-        latent_mask.width as usize,
-    ];
-    let outside = latent_mask
-        .weights
-        .iter()
-        .map(|weight| 1.0 - f64::from(*weight))
-        .sum();
-    let pair = Pair {
-        original: base.encode_picture(&original),
-        target: base.encode_picture(&target),
-        mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
-        conditioning: base.encode_prompt(&job.recipe.prompt, job.recipe.prompt_syntax)?,
-    };
-    Ok(Scene {
-        original,
-        target,
-        mask,
-        pair,
-        outside,
-    })
-}
-
-/// A painted mask may be gone at the size of training, which is something else than a black file.
-fn check_fitted(mask: &Mask, job: &PreparedJob) -> Result<(), ImageError> {
-    let was_painted = job.mask.as_ref().is_some_and(|mask| !mask.is_empty());
-    if mask.is_empty() && was_painted {
-        let (width, height) = (mask.width(), mask.height());
-        return Err(ImageError::MaskVanishes { width, height });
-    }
-    Ok(())
-}
-
-/// What is to be known of a mask before it is trained with; nothing of one that holds the change.
-fn told_of_mask(view: &MaskView) -> Option<String> {
-    /// Soft edges leave out less.
-    const WORTH_TELLING: f64 = 0.05;
-    if let Some(warning) = view.warning() {
-        return Some(mask_note(&warning));
-    }
-    let share = view.left_out * 100.0;
-    (view.left_out >= WORTH_TELLING)
-        .then(|| format!("{share:.0} % of what differs lies outside the mask."))
-}
-
-/// What is wrong with a mask, with the option of `mimeo train` that mends it.
-pub fn mask_note(warning: &MaskWarning) -> String {
-    let option = match warning.remedy() {
-        MaskRemedy::Stretch => " (--mask-from stretched)",
-        MaskRemedy::Invert => " (--mask-from inverted)",
-        MaskRemedy::MaskDifference => " (leave out --mask)",
-        MaskRemedy::Grow => "",
-    };
-    let sentence = warning.to_string();
-    format!("{}{option}.", sentence.trim_end_matches('.'))
-}
-
-fn composite_feather(recipe: &MaskRecipe) -> Option<u32> {
-    recipe
-        .composite
-        .then(|| recipe.feather.get().round() as u32)
-}
-
-impl<'a> Session<'a> {
-    pub(crate) fn new(
-        base: &'a Base,
-        job: &'a PreparedJob,
-        emit: &mut impl Emit,
-    ) -> Result<Self, EngineError> {
-        job.recipe.check()?;
-        let scene = encode(base, job, emit)?;
-        Ok(Self { base, job, scene })
-    }
-
+impl Session<'_> {
     /// Calibrates the strength and measures the result.
     async fn measure(
         &self,
         mut network: LoraNetwork,
         copy_fidelity: Option<f64>,
-        control: &impl Control,
-        emit: &mut impl Emit,
+        control: &mut impl Control,
     ) -> Result<(LoraNetwork, Option<Scores>), EngineError> {
         let recipe = &self.job.recipe;
         let wants_scores = !self.job.held_out_prompts.is_empty();
@@ -308,11 +155,11 @@ impl<'a> Session<'a> {
         let mut calibrated_strength = 1.0;
         if recipe.calibrate {
             let total = Some(Calibration::STEPS);
-            emit.emit(Event::Phase {
+            control.emit(Event::Phase {
                 phase: Phase::Calibrating,
                 total,
             });
-            let mut tick = counter(emit);
+            let mut rest = Within::counted(control);
             let Scene {
                 original,
                 target,
@@ -320,14 +167,14 @@ impl<'a> Session<'a> {
                 ..
             } = &self.scene;
             let pair = (original, target);
-            let calibration = Calibration::new(self.base, pair, mask, recipe, &mut tick).await?;
-            calibrated_strength = calibration.best_strength(&network, &mut tick).await?;
+            let calibration = Calibration::new(self.base, pair, mask, recipe, &mut rest).await?;
+            calibrated_strength = calibration.best_strength(&network, &mut rest).await?;
             network = network.scaled(calibrated_strength);
         }
         if !wants_scores {
             return Ok((network, None));
         }
-        let scores = self.score(&network, control, emit).await?;
+        let scores = self.score(&network, control).await?;
         let scores = scores.map(|scores| Scores {
             copy_fidelity,
             calibrated_strength,
@@ -342,10 +189,9 @@ impl<'a> Session<'a> {
     async fn score(
         &self,
         network: &LoraNetwork,
-        control: &impl Control,
-        emit: &mut impl Emit,
+        control: &mut impl Control,
     ) -> Result<Option<Scores>, EngineError> {
-        if control.stop_requested() {
+        if control.at_rest(None).await? == Directive::Stop {
             return Ok(None);
         }
         let (base, scene) = (self.base, &self.scene);
@@ -356,29 +202,30 @@ impl<'a> Session<'a> {
             ..SampleRequest::new(base, prompts.collect())
         };
         let total = ROUND_TRIP_STEPS + LINEARITY_STEPS + 2 * total_steps(base, &request)?;
-        emit.emit(Event::Phase {
+        control.emit(Event::Phase {
             phase: Phase::Scoring,
             total: Some(total),
         });
-        let mut tick = counter(emit);
+        let mut rest = Within::counted(control);
         let Scene {
             original,
             target,
             mask,
             ..
         } = scene;
-        let trip = RoundTrip::new(base, original, target, mask, &mut tick).await?;
-        if control.stop_requested() {
+        let trip = RoundTrip::new(base, original, target, mask, &mut rest).await?;
+        if rest.stop_requested {
             return Ok(None);
         }
-        let redrawn = trip.redraw_strengths(network, &mut tick).await?;
-        if control.stop_requested() {
+        let redrawn = trip.redraw_strengths(network, &mut rest).await?;
+        if rest.stop_requested {
             return Ok(None);
         }
         Ok(Some(Scores {
             edit_gain: trip.edit_gain(&redrawn[AT_ONE])?,
             spill: trip.spill(&redrawn[AT_ONE])?,
-            held_out: held_out(base, &request, network, (original, target), mask, tick).await?,
+            held_out: held_out(base, &request, network, (original, target), mask, &mut rest)
+                .await?,
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,
@@ -397,55 +244,6 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The LoRA as a file with its provenance.
-    ///
-    /// - `pass`: how it was trained, and the steps done
-    pub(crate) async fn lora_file(
-        &self,
-        network: &LoraNetwork,
-        pass: (&Pass, u32),
-        scores: Option<&Scores>,
-    ) -> Result<LoraFile, EngineError> {
-        let shows = &self.scene.target;
-        self.file(network, &self.job.name, pass, scores, shows)
-            .await
-    }
-
-    /// The same for the copier, which shows A.
-    pub(crate) async fn copier_file(
-        &self,
-        network: &LoraNetwork,
-        steps: u32,
-    ) -> Result<LoraFile, EngineError> {
-        let name = format!("{}_copy", self.job.name);
-        let pass = (&self.job.recipe.copier.pass, steps);
-        let shows = &self.scene.original;
-        self.file(network, &name, pass, None, shows).await
-    }
-
-    async fn file(
-        &self,
-        network: &LoraNetwork,
-        name: &str,
-        (pass, steps): (&Pass, u32),
-        scores: Option<&Scores>,
-        shows: &Rgb,
-    ) -> Result<LoraFile, EngineError> {
-        let mut file = file_from_network(self.base, network).await?;
-        let provenance = Provenance {
-            name,
-            recipe: &self.job.recipe,
-            pass,
-            steps,
-            size: self.scene.size(),
-            scores,
-            pair: self.job.pair,
-            shows,
-        };
-        describe(&mut file, self.base, &provenance)?;
-        Ok(file)
-    }
-
     async fn save_copier_only(
         &self,
         copier: Copier,
@@ -461,14 +259,5 @@ impl<'a> Session<'a> {
             scores: None,
             outcome,
         })
-    }
-}
-
-/// Reports one more unit of the phase's progress at every call.
-fn counter(emit: &mut impl Emit) -> impl FnMut() {
-    let mut done = 0;
-    move || {
-        done += 1;
-        emit.emit(Event::Progress { done });
     }
 }

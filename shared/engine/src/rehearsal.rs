@@ -4,19 +4,19 @@
 //! one picture use them all, so what takes its time is over when the job begins.
 
 use mimeo_checkpoint::LoraFile;
-use mimeo_image::Rgb;
+use mimeo_image::{FittedPair, Rgb};
 use mimeo_lora::LoraStack;
 use mimeo_protocol::{Method, Recipe};
 use mimeo_train::Objective;
 
 use crate::artifact::file_from_network;
 use crate::base::Base;
+use crate::control::{Control, Within};
 use crate::error::EngineError;
-use crate::event::{Emit, Event, Phase};
+use crate::event::{Event, Phase};
 use crate::job::PreparedJob;
-use crate::pass::Streams;
-use crate::phase::Session;
 use crate::sample::{SampleRequest, sample};
+use crate::session::{Session, Streams};
 
 /// Grey, and what is to become of it.
 const GREY: [u8; 3] = [128; 3];
@@ -29,11 +29,11 @@ const WHITE: [u8; 3] = [255; 3];
 pub async fn rehearse(
     base: &Base,
     job: &PreparedJob,
-    emit: &mut impl Emit,
+    control: &mut impl Control,
 ) -> Result<(), EngineError> {
     // Quiet about the pictures: the job itself will tell.
     let session = Session::new(base, job, &mut |_| ())?;
-    emit.emit(Event::Phase {
+    control.emit(Event::Phase {
         phase: Phase::Compiling,
         total: None,
     });
@@ -56,7 +56,7 @@ pub async fn rehearse(
         ..SampleRequest::new(base, vec![(recipe.prompt.clone(), 0)])
     };
     let stack = LoraStack::none().with(&network, 1.0);
-    sample(base, &request, &stack, |_| ()).await?;
+    sample(base, &request, &stack, &mut Within::uncounted(control)).await?;
     Ok(())
 }
 
@@ -64,16 +64,20 @@ impl PreparedJob {
     /// A job of no use but to be rehearsed: a grey picture that becomes white.
     #[must_use]
     pub fn blank(base: &Base, recipe: Recipe) -> Self {
-        let side = base.native_side();
+        let multiple = base.side_multiple();
+        let side = base.native_side() / multiple * multiple;
         Self {
             name: "blank".to_owned(),
-            original: Rgb::filled(side, side, GREY),
-            target: Rgb::filled(side, side, WHITE),
-            mask: None,
+            pictures: FittedPair {
+                original: Rgb::filled(side, side, GREY),
+                target: Rgb::filled(side, side, WHITE),
+                mask: None,
+            },
             pair: None,
             recipe,
             copier: None,
             held_out_prompts: Vec::new(),
+            previews: None,
         }
     }
 }

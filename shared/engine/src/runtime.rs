@@ -11,11 +11,8 @@
 )]
 mod platform;
 
-use std::cell::Cell;
 use std::fmt::Write as _;
-use std::pin::Pin;
 use std::str::FromStr;
-use std::task::Poll;
 
 use burn::tensor::Device;
 use web_time::Instant;
@@ -251,69 +248,5 @@ impl Stopwatch {
     #[must_use]
     pub fn secs(self) -> f64 {
         self.0.elapsed().as_secs_f64()
-    }
-}
-
-thread_local! {
-    /// Whether the future that was polled last stands at [`yield_now`].
-    static AT_YIELD: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Gives whoever drives the future a chance to wait before it goes on, or to drop it.
-pub async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        AT_YIELD.set(true);
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Drives a future of the engine until it is done, or yields: then none, and it may be left for a
-/// while, or dropped.
-///
-/// It must not be dropped while it waits for the device: Burn would take the buffer of a readback for
-/// the next one while it is still mapped, and that one fails.
-pub async fn until_yield<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    std::future::poll_fn(|context| {
-        AT_YIELD.set(false);
-        match future.as_mut().poll(context) {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending if AT_YIELD.get() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_future_is_left_where_it_yields_and_not_where_it_waits() {
-        let mut waits = 0;
-        let mut future = Box::pin(async {
-            std::future::poll_fn(|context| {
-                waits += 1;
-                context.waker().wake_by_ref();
-                if waits > 3 {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await;
-            yield_now().await;
-            7
-        });
-        assert_eq!(block_on(until_yield(future.as_mut())), None, "it yields");
-        assert_eq!(block_on(until_yield(future.as_mut())), Some(7), "its end");
-        drop(future);
-        assert_eq!(waits, 4, "it was waited for");
     }
 }

@@ -11,7 +11,7 @@ use mimeo_train::NoiseRng;
 
 use crate::base::Base;
 use crate::error::EngineError;
-use crate::runtime;
+use crate::rest::{GivenUp, Rest};
 
 /// Stream of a seed from which pictures start, apart from those that training uses.
 pub(crate) const STREAM: u64 = 0x5a;
@@ -92,23 +92,24 @@ impl SampleRequest {
     }
 }
 
-/// Draws the pictures; `progress` is called with the number of denoising steps done, of
+/// Draws the pictures. The units of its rests are denoising steps, of which there are
 /// [`total_steps`].
 ///
 /// # Errors
 /// [`EngineError::Size`] for a size the base cannot draw; [`EngineError::Tokenizer`] and
-/// [`EngineError::PromptTooLong`] for a prompt that it cannot read; [`EngineError::Readback`].
+/// [`EngineError::PromptTooLong`] for a prompt that it cannot read; [`EngineError::Readback`];
+/// [`EngineError::GivenUp`].
 pub async fn sample(
     base: &Base,
     request: &SampleRequest,
     lora: &LoraStack<'_>,
-    mut progress: impl FnMut(u32),
+    rest: &mut impl Rest,
 ) -> Result<Vec<Rgb>, EngineError> {
-    let latents = sample_latents(base, request, lora, &mut progress).await?;
-    base.decode(latents).await
+    let latents = sample_latents(base, request, lora, rest).await?;
+    base.decode(latents, rest).await
 }
 
-/// How many steps [`sample`] reports.
+/// How many steps [`sample`] takes.
 ///
 /// # Errors
 /// [`EngineError`] when a prompt cannot be read.
@@ -135,7 +136,7 @@ async fn sample_latents(
     base: &Base,
     request: &SampleRequest,
     lora: &LoraStack<'_>,
-    progress: &mut impl FnMut(u32),
+    rest: &mut impl Rest,
 ) -> Result<Tensor<4>, EngineError> {
     check_size(base, request.size, MAX_SIDE)?;
     let (width, height) = request.size;
@@ -143,7 +144,6 @@ async fn sample_latents(
     let unconditional = base.encode_prompt(&request.negative_prompt, request.syntax)?;
     let prompts = request.prompts();
     let lengths = base.count_chunks(&prompts, request.syntax)?;
-    let mut done = 0;
     let mut latents = Vec::new();
     for batch in batches(&lengths) {
         let prompts = &prompts[batch.clone()];
@@ -157,17 +157,11 @@ async fn sample_latents(
             .iter()
             .map(|(_, seed)| NoiseRng::new(*seed, STREAM).normal(shape, base.device()))
             .collect();
-        let mut tick = || {
-            done += 1;
-            progress(done);
-        };
         let noise = Tensor::cat(noise, 0);
         latents.push(match request.sampler {
-            SamplerKind::Ddim => {
-                denoise(base, &guidance, noise, request.steps, lora, &mut tick).await
-            }
+            SamplerKind::Ddim => denoise(base, &guidance, noise, request.steps, lora, rest).await?,
             SamplerKind::Euler => {
-                denoise_euler(base, &guidance, noise, request.steps, lora, &mut tick).await
+                denoise_euler(base, &guidance, noise, request.steps, lora, rest).await?
             }
         });
     }
@@ -196,24 +190,24 @@ pub(crate) fn check_size(
     })
 }
 
-/// DDIM from noise to latents.
+/// DDIM from noise to latents. A unit is a step.
 pub(crate) async fn denoise(
     base: &Base,
     guidance: &Guidance,
     noise: Tensor<4>,
     steps: usize,
     lora: &LoraStack<'_>,
-    tick: &mut impl FnMut(),
-) -> Tensor<4> {
+    rest: &mut impl Rest,
+) -> Result<Tensor<4>, GivenUp> {
     let ddim = Ddim::new(&base.schedule, steps);
     let mut sample = noise;
     for timestep in ddim.timesteps() {
         let noise_pred = guidance.noise_pred(&base.unet, sample.clone(), *timestep, lora);
         sample = ddim.step(*timestep, noise_pred, sample);
-        tick();
-        runtime::yield_now().await;
+        rest.unit_done();
+        rest.rest().await?;
     }
-    sample
+    Ok(sample)
 }
 
 async fn denoise_euler(
@@ -222,18 +216,18 @@ async fn denoise_euler(
     noise: Tensor<4>,
     steps: usize,
     lora: &LoraStack<'_>,
-    tick: &mut impl FnMut(),
-) -> Tensor<4> {
+    rest: &mut impl Rest,
+) -> Result<Tensor<4>, GivenUp> {
     let euler = Euler::new(&base.schedule, steps);
     let mut sample = noise * euler.init_noise_sigma();
     for (index, timestep) in euler.timesteps().iter().enumerate() {
         let input = euler.scale_model_input(index, sample.clone());
         let noise_pred = guidance.noise_pred(&base.unet, input, *timestep, lora);
         sample = euler.step(index, noise_pred, sample);
-        tick();
-        runtime::yield_now().await;
+        rest.unit_done();
+        rest.rest().await?;
     }
-    sample
+    Ok(sample)
 }
 
 /// DDIM from latents back to the noise that draws them.
@@ -242,18 +236,18 @@ pub(crate) async fn invert(
     guidance: &Guidance,
     latents: Tensor<4>,
     steps: usize,
-    tick: &mut impl FnMut(),
-) -> Tensor<4> {
+    rest: &mut impl Rest,
+) -> Result<Tensor<4>, GivenUp> {
     let ddim = Ddim::new(&base.schedule, steps);
     let mut sample = latents;
     for timestep in ddim.timesteps().iter().rev() {
         let own = LoraStack::none();
         let noise_pred = guidance.noise_pred(&base.unet, sample.clone(), *timestep, &own);
         sample = ddim.invert_step(*timestep, noise_pred, sample);
-        tick();
-        runtime::yield_now().await;
+        rest.unit_done();
+        rest.rest().await?;
     }
-    sample
+    Ok(sample)
 }
 
 #[cfg(test)]

@@ -13,8 +13,11 @@ use mimeo_protocol::{HeldOut, Linearity, PromptSyntax};
 
 use crate::base::Base;
 use crate::error::EngineError;
+use crate::rest::Rest;
 use crate::sample::{SampleRequest, denoise, invert, sample};
 
+/// Seed of the first picture of every measurement; users start at 0.
+pub(crate) const SCORE_SEED: u64 = 7000;
 /// Steps of inversion and of every redrawing.
 const STEPS: usize = 20;
 /// Strengths at which linearity is measured.
@@ -49,11 +52,11 @@ impl<'a> RoundTrip<'a> {
         original: &'a Rgb,
         target: &'a Rgb,
         mask: &Mask,
-        tick: &mut impl FnMut(),
+        rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let guidance = Guidance::unguided(base.encode_prompt("", PromptSyntax::USUAL)?);
         let latent = base.encode_picture(original);
-        let noise = invert(base, &guidance, latent, STEPS, tick).await;
+        let noise = invert(base, &guidance, latent, STEPS, rest).await?;
         let mut trip = Self {
             base,
             noise,
@@ -64,7 +67,7 @@ impl<'a> RoundTrip<'a> {
             outside: mask.outside_weights(),
             redrawn: original.clone(),
         };
-        trip.redrawn = trip.redraw(&LoraStack::none(), tick).await?;
+        trip.redrawn = trip.redraw(&LoraStack::none(), rest).await?;
         Ok(trip)
     }
 
@@ -75,11 +78,11 @@ impl<'a> RoundTrip<'a> {
     pub async fn redraw(
         &self,
         lora: &LoraStack<'_>,
-        tick: &mut impl FnMut(),
+        rest: &mut impl Rest,
     ) -> Result<Rgb, EngineError> {
         let noise = self.noise.clone();
-        let latent = denoise(self.base, &self.guidance, noise, STEPS, lora, tick).await;
-        let mut pictures = self.base.decode(latent).await?;
+        let latent = denoise(self.base, &self.guidance, noise, STEPS, lora, rest).await?;
+        let mut pictures = self.base.decode(latent, rest).await?;
         Ok(pictures.swap_remove(0))
     }
 
@@ -125,7 +128,7 @@ impl<'a> RoundTrip<'a> {
     pub async fn redraw_strengths(
         &self,
         network: &LoraNetwork,
-        tick: &mut impl FnMut(),
+        rest: &mut impl Rest,
     ) -> Result<Vec<Rgb>, EngineError> {
         let mut pictures = Vec::with_capacity(STRENGTHS.len());
         for strength in STRENGTHS {
@@ -133,7 +136,7 @@ impl<'a> RoundTrip<'a> {
                 self.redrawn.clone()
             } else {
                 let stack = LoraStack::none().with(network, strength);
-                self.redraw(&stack, tick).await?
+                self.redraw(&stack, rest).await?
             });
         }
         Ok(pictures)
@@ -177,12 +180,12 @@ pub async fn held_out(
     network: &LoraNetwork,
     pair: (&Rgb, &Rgb),
     mask: &Mask,
-    mut tick: impl FnMut(),
+    rest: &mut impl Rest,
 ) -> Result<HeldOut, EngineError> {
     let (original, target) = pair;
     let with = LoraStack::none().with(network, 1.0);
-    let before = sample(base, request, &LoraStack::none(), |_| tick()).await?;
-    let after = sample(base, request, &with, |_| tick()).await?;
+    let before = sample(base, request, &LoraStack::none(), rest).await?;
+    let after = sample(base, request, &with, rest).await?;
     let (inside, outside) = (mask.inside_weights(), mask.outside_weights());
     let (mut gained, mut sum, mut elsewhere) = (0, 0.0, 0.0);
     for (before, after) in before.iter().zip(&after) {
@@ -217,8 +220,9 @@ impl<'a> CopyFidelity<'a> {
         base: &'a Base,
         original: &'a Rgb,
         request: SampleRequest,
+        rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
-        let pictures = sample(base, &request, &LoraStack::none(), |_| ()).await?;
+        let pictures = sample(base, &request, &LoraStack::none(), rest).await?;
         let without = pictures
             .iter()
             .map(|picture| mae(picture.pixels(), original.pixels()))
@@ -231,9 +235,9 @@ impl<'a> CopyFidelity<'a> {
         })
     }
 
-    pub async fn of(&self, copier: &LoraNetwork) -> Result<f64, EngineError> {
+    pub async fn of(&self, copier: &LoraNetwork, rest: &mut impl Rest) -> Result<f64, EngineError> {
         let stack = LoraStack::none().with(copier, 1.0);
-        let pictures = sample(self.base, &self.request, &stack, |_| ()).await?;
+        let pictures = sample(self.base, &self.request, &stack, rest).await?;
         let mut sum = 0.0;
         for (picture, without) in pictures.iter().zip(&self.without) {
             sum += 1.0 - mae(picture.pixels(), self.original.pixels())? / without;

@@ -1,6 +1,8 @@
 //! Where a running job's facts and results are kept.
 
-use mimeo_protocol::{BlobId, FileKind, JobEventKind, JobProgress, Pace, Transition};
+use mimeo_protocol::{
+    BlobId, CopierId, CopierInfo, FileKind, JobEventKind, JobProgress, Pace, Transition,
+};
 
 /// The server's memory of one running job.
 ///
@@ -31,8 +33,23 @@ pub trait Archive {
     /// [`Trouble`] when it cannot be kept.
     fn keep_picture(&mut self, png: &[u8]) -> Result<KeptPicture, Trouble>;
 
-    /// Whether there is a finished copier of this fingerprint.
-    fn has_copier(&self, fingerprint: &str) -> bool;
+    /// The finished copier of this fingerprint.
+    ///
+    /// # Errors
+    /// [`Trouble`] when nobody can tell.
+    fn copier_of(&mut self, fingerprint: &str) -> Result<Option<CopierId>, Trouble>;
+
+    /// A finished copier.
+    ///
+    /// # Errors
+    /// [`Trouble`] when nobody can tell.
+    fn copier(&mut self, id: CopierId) -> Result<Option<CopierInfo>, Trouble>;
+
+    /// Notes the finished copier that the job builds upon from now on.
+    ///
+    /// # Errors
+    /// [`Trouble`] when that cannot be kept.
+    fn set_copier(&mut self, id: CopierId) -> Result<(), Trouble>;
 
     /// Keeps a finished copier for other jobs, and tells.
     ///
@@ -46,14 +63,50 @@ pub trait Archive {
     /// [`Trouble`] when it cannot be kept.
     fn keep_state(&mut self, state: &[u8]) -> Result<(), Trouble>;
 
+    /// The state from which the job can go on, if one was kept.
+    fn state(&mut self) -> impl Future<Output = Option<Vec<u8>>>;
+
     /// Removes the state of a job that is finished.
     fn forget_state(&mut self);
+
+    /// Removes what a job left that was discarded: its files and its state.
+    fn forget_results(&mut self) -> impl Future<Output = ()>;
 
     /// Keeps how long a step takes on this device, in place of the older measurement of its kind.
     fn keep_pace(&mut self, pace: &Pace);
 
     /// Tells how far the job is; only the latest counts.
     fn tell_progress(&mut self, progress: JobProgress);
+
+    /// The job is over although [`Self::change_state`] could not keep it: notes that as far as it
+    /// can be noted.
+    fn end_in_trouble(&mut self, transition: &Transition);
+
+    /// Writes what has to be written before the run goes on, where a call above keeps something to be
+    /// written later.
+    ///
+    /// # Errors
+    /// [`Unwritten`], and all of it is still kept.
+    fn write_due(&mut self) -> impl Future<Output = Result<(), Unwritten>> {
+        std::future::ready(Ok(()))
+    }
+
+    /// Writes all that is kept and not written yet.
+    ///
+    /// # Errors
+    /// [`Unwritten`], and all of it is still kept.
+    fn write(&mut self) -> impl Future<Output = Result<(), Unwritten>> {
+        std::future::ready(Ok(()))
+    }
+}
+
+/// Why something is kept and not written yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unwritten {
+    /// There is no room: what is full and what to do.
+    Full(String),
+    /// What is wrong and what to do.
+    Failed(String),
 }
 
 /// What became of a picture.

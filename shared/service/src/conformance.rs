@@ -15,7 +15,7 @@ use mimeo_protocol::{
     BaseId, BaseInfo, BlobId, Canvas, ClientMessage, CopierChoice, CopierId, DeviceInfo, FileId,
     JobControl, JobEvent, JobEventKind, JobFormat, JobId, JobProgress, JobState, LoraRef, Method,
     ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe, Rejection, RequestId,
-    Scores, ServerMessage, Snapshot, Strength, TrainJob, Transition,
+    ServerMessage, Snapshot, Strength, TrainJob, Transition,
 };
 
 use crate::blob;
@@ -23,7 +23,8 @@ use crate::host::{Answer, Host, Program};
 use crate::plan::Room;
 use crate::rules::{MAX_DEATHS, MAX_QUEUE};
 use crate::server::{Reply, Server, check_version};
-use crate::store::{KeptJob, Store, StoredJob};
+use crate::store::{KeptJob, Store};
+use crate::task::Task;
 
 /// A store of somebody's, and what only its owner can do with it.
 pub trait Rig {
@@ -182,13 +183,16 @@ impl Host for Pretended {
     ) -> Answer<T> {
         Ok(work())
     }
-    async fn draw(&self, _: PreviewRequest) -> Answer<BlobId> {
-        Ok(PICTURE)
-    }
-    async fn score(&self, job: StoredJob, _: FileId) -> Answer<Scores> {
-        Err(Rejection::Failed {
-            message: format!("job {} is not measured.", job.id),
-        })
+    async fn perform(&self, task: Task) -> Answer<ServerMessage> {
+        match task {
+            Task::Preview { request, .. } => Ok(ServerMessage::Preview {
+                request,
+                picture: PICTURE,
+            }),
+            Task::Score { job, .. } => Err(Rejection::Failed {
+                message: format!("job {} is not measured.", job.id),
+            }),
+        }
     }
     async fn reveal(&self, file: FileId) -> Answer<()> {
         Err(crate::rules::missing_file(file))

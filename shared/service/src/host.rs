@@ -5,11 +5,11 @@ use std::sync::Arc;
 use mimeo_engine::Compute;
 use mimeo_engine::memory::BaseShape;
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, PreviewRequest, Rejection, Scores,
+    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage,
 };
 
 use crate::plan::Room;
-use crate::store::StoredJob;
+use crate::task::Task;
 
 /// What is done, or why not.
 pub type Answer<T> = Result<T, Rejection>;
@@ -72,11 +72,9 @@ pub trait Host {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Answer<T>>;
 
-    /// Draws a picture once whoever computes has time for it. It was found to be possible.
-    fn draw(&self, request: PreviewRequest) -> impl Future<Output = Answer<BlobId>>;
-
-    /// Measures a LoRA on the pair of the job that made it, likewise.
-    fn score(&self, job: StoredJob, lora: FileId) -> impl Future<Output = Answer<Scores>>;
+    /// Draws or measures once whoever computes has time for it, and answers. It was found to be
+    /// possible.
+    fn perform(&self, task: Task) -> impl Future<Output = Answer<ServerMessage>>;
 
     /// Shows a file in its folder, on this computer's screen.
     fn reveal(&self, file: FileId) -> impl Future<Output = Answer<()>>;

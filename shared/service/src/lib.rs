@@ -6,9 +6,10 @@
 //! down is here. Nothing blocks, and nothing knows a file, a thread or the time of day.
 //!
 //! ```text
-//! message ─▶ Server ─▶ Store ─▶ (the queue) ─▶ prepare ─▶ engine ⇄ Recorder ─▶ Archive
-//!         rules, plan  │                                    ▲         ▲
-//!                      └─▶ Host ───────────────────▶ draw ──┘         └── Steering
+//! message ─▶ Server ─▶ Store ─▶ (the queue) ─▶ run ─▶ prepare, engine ⇄ Runner
+//!         rules, plan  │                         │                       ▲
+//!                      └─▶ Host ─▶ Task ─────────┼──▶ Schedule ◀── Steering
+//!                                                └──▶ Recorder ─▶ Archive
 //! ```
 
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
@@ -18,23 +19,31 @@ pub mod bases;
 pub mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-pub mod draw;
 pub mod error;
 pub mod host;
-pub mod pace;
+mod pace;
 pub mod plan;
 pub mod prepare;
-pub mod recorder;
+mod recorder;
+mod results;
 pub mod rules;
+pub mod run;
+pub mod runner;
+mod schedule;
 pub mod server;
+pub mod shelf;
 pub mod steering;
 pub mod store;
+pub mod task;
 
-pub use archive::{Archive, KeptPicture, NewCopier, Trouble};
+pub use archive::{Archive, KeptPicture, NewCopier, Trouble, Unwritten};
 pub use error::ServiceError;
 pub use host::{Answer, Host, Program};
-pub use prepare::{JobToRun, Prepared, Shelf};
-pub use recorder::{Next, Recorder, SaveRule, Shared, Went};
+pub use run::run;
+pub use runner::Runner;
+pub use schedule::SaveRule;
 pub use server::{Reply, Server};
+pub use shelf::Shelf;
 pub use steering::{End, Running, Steering, Wishes};
 pub use store::{KeptJob, Listed, Store, StoredJob};
+pub use task::Task;

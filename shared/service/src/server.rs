@@ -7,7 +7,7 @@
 use mimeo_protocol::{
     BlobId, Canvas, ClientMessage, CopierChoice, CopierId, FileId, JobControl, JobEvent, JobId,
     JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION, PauseReason,
-    PreviewRequest, Rejection, RequestId, Scores, ServerMessage, Snapshot, TrainJob, Transition,
+    PreviewRequest, Rejection, RequestId, ServerMessage, Snapshot, TrainJob, Transition,
     UnreadableJob, codec,
 };
 
@@ -17,6 +17,7 @@ use crate::prepare;
 use crate::rules::{self, Course};
 use crate::steering::Running;
 use crate::store::{KeptJob, Listed, Store, StoredJob};
+use crate::task::Task;
 
 /// The longest name of a client that is repeated to it, in characters.
 const MAX_APP: usize = 80;
@@ -232,12 +233,16 @@ where
                 ServerMessage::Done { request }
             }
             C::Preview { request, preview } => {
-                let picture = self.preview(preview).await?;
-                ServerMessage::Preview { request, picture }
+                self.check_preview(&preview).await?;
+                self.host
+                    .perform(Task::Preview { request, preview })
+                    .await?
             }
             C::Score { request, file } => {
-                let scores = self.score(file).await?;
-                ServerMessage::Scored { request, scores }
+                let job = Box::new(self.maker(file).await?);
+                self.host
+                    .perform(Task::Score { request, job, file })
+                    .await?
             }
             C::Plan { request, job } => {
                 let size = self.host.picture_size(job.original).await;
@@ -379,8 +384,8 @@ where
         Ok(())
     }
 
-    /// Draws a picture.
-    async fn preview(&self, request: PreviewRequest) -> Answer<BlobId> {
+    /// Whether a picture can be drawn.
+    async fn check_preview(&self, request: &PreviewRequest) -> Answer<()> {
         rules::check_prompt(&request.prompt)?;
         rules::check_prompt(&request.negative_prompt)?;
         self.host.check_base(&request.base)?;
@@ -400,15 +405,14 @@ where
                 return Err(rules::missing_lora(*lora));
             }
         }
-        self.host.draw(request).await
+        Ok(())
     }
 
-    /// Measures a LoRA on the pair of the job that made it.
-    async fn score(&self, file: FileId) -> Answer<Scores> {
+    /// The job that made a LoRA.
+    async fn maker(&self, file: FileId) -> Answer<StoredJob> {
         let owner = self.store.owner(file).await?;
-        let owner = owner.ok_or_else(|| rules::missing_file(file))?;
-        let job = self.job(owner).await?;
-        self.host.score(job, file).await
+        self.job(owner.ok_or_else(|| rules::missing_file(file))?)
+            .await
     }
 
     /// Calls a copier something else.

@@ -1,0 +1,162 @@
+//! Pictures and scores that a user asks for, between the steps of a run.
+
+use mimeo_engine::sample::sample;
+use mimeo_engine::{
+    Base, InpaintRequest, LoadedLora, LoraStack, Rest, SampleRequest, Unsteered, inpaint,
+    score_file,
+};
+use mimeo_image::{Rgb, decode, decode_mask, encode_png};
+use mimeo_protocol::{
+    BaseId, BlobId, Canvas, FileId, LoraRef, PreviewRequest, Rejection, RequestId, Scores,
+    ServerMessage, TrainJob,
+};
+
+use crate::bases::Origin;
+use crate::error::{ServiceError, in_full};
+use crate::prepare::{decoded, fitted_size};
+use crate::runner::{Runner, Turns};
+use crate::shelf::{Shelf, read_lora, read_picture};
+use crate::store::StoredJob;
+
+/// Something small to do on a base, for which somebody waits.
+#[derive(Debug)]
+pub enum Task {
+    /// Draw a picture.
+    Preview {
+        /// Number of the request.
+        request: RequestId,
+        /// What to draw.
+        preview: PreviewRequest,
+    },
+    /// Measure a LoRA on the pair of the job that made it.
+    Score {
+        /// Number of the request.
+        request: RequestId,
+        /// The job.
+        job: Box<StoredJob>,
+        /// The LoRA.
+        file: FileId,
+    },
+}
+
+impl Task {
+    /// The base that it needs.
+    #[must_use]
+    pub const fn base(&self) -> &BaseId {
+        match self {
+            Self::Preview { preview, .. } => &preview.base,
+            Self::Score { job, .. } => &job.job.base,
+        }
+    }
+
+    /// The answer that it cannot be done.
+    #[must_use]
+    pub const fn refused(&self, reason: Rejection) -> ServerMessage {
+        let (Self::Preview { request, .. } | Self::Score { request, .. }) = self;
+        ServerMessage::Rejected {
+            request: Some(*request),
+            reason,
+        }
+    }
+}
+
+/// Does a task; its answer.
+pub async fn perform(runner: &impl Runner, task: &Task) -> ServerMessage {
+    match answer(runner, task).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let message = in_full(&error);
+            task.refused(Rejection::Failed { message })
+        }
+    }
+}
+
+async fn answer(runner: &impl Runner, task: &Task) -> Result<ServerMessage, ServiceError> {
+    let base = runner.base(task.base(), &mut |_| ()).await;
+    let base = base.map_err(ServiceError::Unreadable)?;
+    let rest = &mut Turns(runner);
+    Ok(match task {
+        Task::Preview { request, preview } => ServerMessage::Preview {
+            request: *request,
+            picture: Box::pin(draw(&base, preview, runner, rest)).await?,
+        },
+        Task::Score { request, job, file } => ServerMessage::Scored {
+            request: *request,
+            scores: Box::pin(score(&base, &job.job, *file, runner, rest)).await?,
+        },
+    })
+}
+
+/// Draws a picture and keeps it.
+async fn draw(
+    base: &Base,
+    request: &PreviewRequest,
+    shelf: &impl Shelf,
+    rest: &mut impl Rest,
+) -> Result<BlobId, ServiceError> {
+    let mut loaded = Vec::new();
+    for (lora, strength) in &request.loras {
+        let (file, name) = read_lora(lora, shelf).await?;
+        loaded.push((LoadedLora::new(base, &file, &name)?, *strength));
+    }
+    let mut stack = LoraStack::none();
+    for (lora, strength) in &loaded {
+        stack = stack.with(&lora.network, strength.get());
+    }
+    let side = base.native_side();
+    let picture = match request.canvas {
+        Canvas::Native => draw_new(base, request, (side, side), &stack, rest).await?,
+        Canvas::Like { picture } => {
+            let like = decode(&read_picture(picture, shelf).await?)?.picture;
+            draw_new(base, request, fitted_size(base, &like)?, &stack, rest).await?
+        }
+        Canvas::Inpaint { picture, mask } => {
+            let picture = decode(&read_picture(picture, shelf).await?)?.picture;
+            let mask = decode_mask(&read_picture(mask, shelf).await?)?;
+            let inpainting = InpaintRequest {
+                negative_prompt: &request.negative_prompt,
+                syntax: request.prompt_syntax,
+                ..InpaintRequest::new(&picture, &mask, &request.prompt, request.seed)
+            };
+            inpaint(base, &inpainting, &stack, rest).await?
+        }
+    };
+    let kept = shelf.keep_picture(&encode_png(&picture)?).await;
+    kept.map_err(ServiceError::Unreadable)
+}
+
+async fn draw_new(
+    base: &Base,
+    request: &PreviewRequest,
+    size: (u32, u32),
+    stack: &LoraStack<'_>,
+    rest: &mut impl Rest,
+) -> Result<Rgb, ServiceError> {
+    let sample_request = SampleRequest {
+        size,
+        negative_prompt: request.negative_prompt.clone(),
+        syntax: request.prompt_syntax,
+        ..SampleRequest::new(base, vec![(request.prompt.clone(), request.seed)])
+    };
+    let drawn = sample(base, &sample_request, stack, rest).await?;
+    let drawn = drawn.into_iter().next();
+    drawn.ok_or(ServiceError::Nothing { done: "drawn" })
+}
+
+/// Measures a LoRA on the pair of a job.
+async fn score(
+    base: &Base,
+    job: &TrainJob,
+    file: FileId,
+    shelf: &impl Shelf,
+    rest: &mut impl Rest,
+) -> Result<Scores, ServiceError> {
+    let (lora, _) = read_lora(&LoraRef::File { file }, shelf).await?;
+    let network = LoadedLora::new(base, &lora, "the LoRA")?.network;
+    let mut prepared = decoded(base, job, shelf).await?;
+    prepared.held_out_prompts = Origin::of(&job.base).unseen_prompts();
+    let control = &mut Unsteered(rest);
+    let scored = score_file(base, &prepared, &network, control);
+    let scores = Box::pin(scored).await?;
+    scores.ok_or(ServiceError::Nothing { done: "measured" })
+}
