@@ -5,6 +5,7 @@ use mimeo_protocol::{PairIds, PreviewPlan, Recipe};
 
 use crate::base::Base;
 use crate::control::FinishedCopier;
+use crate::error::EngineError;
 
 /// A `TrainJob` whose pictures are here: two that differ in one thing, where, and how to learn it.
 #[derive(Debug, Clone)]
@@ -30,14 +31,14 @@ pub struct PreparedJob {
 /// A, B and their mask at the size at which the base trains them.
 ///
 /// # Errors
-/// [`ImageError`] when they do not lie on each other or cannot be brought to that size; when nothing
+/// [`EngineError::Image`] when they do not lie on each other or cannot be brought to that size; when nothing
 /// is left there of what was painted.
 pub fn fit(
     base: &Base,
     original: &Rgb,
     target: &Rgb,
     mask: Option<&Mask>,
-) -> Result<FittedPair, ImageError> {
+) -> Result<FittedPair, EngineError> {
     let (multiple, side) = (base.side_multiple(), base.native_side());
     let fitted = fit_pair(original, target, mask, multiple, side)?;
     // Something else than a mask that was black from the start.
@@ -46,7 +47,7 @@ pub fn fit(
         && was_painted
     {
         let (width, height) = (mask.width(), mask.height());
-        return Err(ImageError::MaskVanishes { width, height });
+        return Err(ImageError::MaskVanishes { width, height }.into());
     }
     Ok(fitted)
 }
