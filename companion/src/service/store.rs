@@ -25,7 +25,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{Connection as _, Row as _, SqliteConnection};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::clock::now_millis;
 use super::folder::DataFolder;
@@ -128,6 +128,8 @@ pub struct SqliteStore {
     pub copiers: watch::Sender<Vec<CopierInfo>>,
     /// Jobs that were deleted since the start.
     pub removed: watch::Sender<Vec<JobId>>,
+    /// One reader of what is told at a time, so that what was read later is told later.
+    telling: Arc<Mutex<()>>,
 }
 
 /// A file that is about to be known.
@@ -208,6 +210,7 @@ impl SqliteStore {
             order: watch::Sender::default(),
             copiers: watch::Sender::default(),
             removed: watch::Sender::default(),
+            telling: Arc::default(),
         })
     }
 
@@ -541,6 +544,7 @@ impl Store for SqliteStore {
     }
 
     async fn tell_order(&self) {
+        let _one_at_a_time = self.telling.lock().await;
         if let Ok(order) = self.queue.order().await {
             self.order.send_if_modified(|known| {
                 let is_new = *known != order;
@@ -571,6 +575,7 @@ impl Store for SqliteStore {
     }
 
     async fn tell_copiers(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.telling.lock().await;
         self.copiers.send_replace(self.read_copiers().await?);
         Ok(())
     }
