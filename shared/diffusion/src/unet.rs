@@ -155,7 +155,7 @@ impl UNet2DConditionModel {
             let timestep = Tensor::from_data(timestep, &device);
             let context = encoder_hidden_states.clone().narrow(0, start, count);
             let sample = sample.clone().narrow(0, start, count);
-            self.forward(sample, timestep, &context, lora)
+            self.forward(sample, timestep, &context, &lora.rows(start, count))
         };
         let rows_per_task = Self::rows_per_task(&device);
         if rows <= rows_per_task {
