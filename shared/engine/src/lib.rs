@@ -10,6 +10,7 @@
 
 pub mod artifact;
 pub mod base;
+mod budget;
 #[cfg(test)]
 mod bundled;
 mod calibrate;
@@ -37,7 +38,7 @@ pub use job::PreparedJob;
 /// Which adapters are active, for [`sample::sample`].
 pub use mimeo_lora::LoraStack;
 pub use mimeo_protocol::{HeldOut, Linearity, Scores};
-pub use phase::{mask_note, run, score_file};
+pub use phase::{mask_note, measure_file, run, score_file};
 pub use rehearsal::rehearse;
 pub use runtime::{Compute, DeviceChoice, MemoryKind};
 pub use sample::{SampleRequest, SamplerKind};

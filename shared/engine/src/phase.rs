@@ -14,13 +14,14 @@ use crate::artifact::{
     Artifact, LoadedLora, Outcome, Provenance, describe, file_from_network, is_untrained,
 };
 use crate::base::Base;
+use crate::budget::{Plan, Wanted};
 use crate::calibrate::Calibration;
 use crate::error::EngineError;
 use crate::event::{Control, Emit, Event, Phase};
 use crate::job::PreparedJob;
 use crate::pass::{Copier, Streams};
-use crate::sample::{SampleRequest, total_steps};
-use crate::score::{AT_ONE, LINEARITY_STEPS, ROUND_TRIP_STEPS, RoundTrip, held_out};
+use crate::sample::SampleRequest;
+use crate::score::{Effort, RoundTrip, held_out};
 use crate::state::TrainingState;
 
 /// Seed of the first picture of every measurement; users start at 0.
@@ -124,7 +125,8 @@ fn nothing_to_keep(outcome: Outcome) -> EngineError {
     }
 }
 
-/// Measures a finished LoRA on a pair, for `mimeo score`; none when the user stopped.
+/// Measures a finished LoRA on a pair, for `mimeo score`, whatever it takes: whoever asks for the
+/// scores wants them. None when the user stopped.
 ///
 /// # Errors
 /// [`EngineError`] when the LoRA does not fit the base or the pictures cannot be used.
@@ -136,7 +138,25 @@ pub async fn score_file(
     emit: &mut impl Emit,
 ) -> Result<Option<Scores>, EngineError> {
     let session = Session::new(base, job, emit)?;
-    session.score(network, control, emit).await
+    Box::pin(session.score(network, Effort::FULL, control, emit)).await
+}
+
+/// Calibrates and measures a LoRA as its recipe says, as a job does after training; none when the
+/// user stopped.
+///
+/// # Errors
+/// [`EngineError`] when the LoRA does not fit the base or the pictures cannot be used.
+pub async fn measure_file(
+    base: &Base,
+    job: &PreparedJob,
+    network: LoraNetwork,
+    control: &impl Control,
+    emit: &mut impl Emit,
+) -> Result<Option<Scores>, EngineError> {
+    let session = Session::new(base, job, emit)?;
+    let measured = session.measure(network, None, control, emit);
+    let (_, scores) = Box::pin(measured).await?;
+    Ok(scores)
 }
 
 /// A job on its base, with its pictures encoded.
@@ -150,8 +170,8 @@ pub(crate) struct Session<'a> {
 pub(crate) struct Scene {
     /// A and B at the base's size; B as it is trained, so composited where the recipe says so.
     pub original: Rgb,
-    target: Rgb,
-    mask: Mask,
+    pub target: Rgb,
+    pub mask: Mask,
     pub pair: Pair,
     /// Σ (1 - mask) over the latent.
     pub outside: f64,
@@ -301,33 +321,31 @@ impl<'a> Session<'a> {
         emit: &mut impl Emit,
     ) -> Result<(LoraNetwork, Option<Scores>), EngineError> {
         let recipe = &self.job.recipe;
-        let wants_scores = !self.job.held_out_prompts.is_empty();
-        if !recipe.calibrate && !wants_scores {
-            return Ok((network, None));
+        let wanted = Wanted {
+            calibration: recipe.calibrate,
+            prompts: self.job.held_out_prompts.len(),
+        };
+        let plan = Plan::new(recipe, wanted);
+        if let Some(text) = plan.told_of_small(recipe, wanted) {
+            emit.emit(Event::Note { text });
         }
         let mut calibrated_strength = 1.0;
-        if recipe.calibrate {
-            let total = Some(Calibration::STEPS);
+        if let Some(effort) = plan.calibration {
+            let total = Some(effort.denoising_steps());
             emit.emit(Event::Phase {
                 phase: Phase::Calibrating,
                 total,
             });
             let mut tick = counter(emit);
-            let Scene {
-                original,
-                target,
-                mask,
-                ..
-            } = &self.scene;
-            let pair = (original, target);
-            let calibration = Calibration::new(self.base, pair, mask, recipe, &mut tick).await?;
+            let calibration =
+                Calibration::new(self.base, effort, &self.scene, recipe, &mut tick).await?;
             calibrated_strength = calibration.best_strength(&network, &mut tick).await?;
             network = network.scaled(calibrated_strength);
         }
-        if !wants_scores {
+        let Some(effort) = plan.scores else {
             return Ok((network, None));
-        }
-        let scores = self.score(&network, control, emit).await?;
+        };
+        let scores = Box::pin(self.score(&network, effort, control, emit)).await?;
         let scores = scores.map(|scores| Scores {
             copy_fidelity,
             calibrated_strength,
@@ -342,6 +360,7 @@ impl<'a> Session<'a> {
     async fn score(
         &self,
         network: &LoraNetwork,
+        effort: Effort,
         control: &impl Control,
         emit: &mut impl Emit,
     ) -> Result<Option<Scores>, EngineError> {
@@ -355,7 +374,8 @@ impl<'a> Session<'a> {
             syntax: self.job.recipe.prompt_syntax,
             ..SampleRequest::new(base, prompts.collect())
         };
-        let total = ROUND_TRIP_STEPS + LINEARITY_STEPS + 2 * total_steps(base, &request)?;
+        let request = effort.held_out(request);
+        let total = effort.round_trip_steps() + effort.held_out_steps(base, &request)?;
         emit.emit(Event::Phase {
             phase: Phase::Scoring,
             total: Some(total),
@@ -367,7 +387,7 @@ impl<'a> Session<'a> {
             mask,
             ..
         } = scene;
-        let trip = RoundTrip::new(base, original, target, mask, &mut tick).await?;
+        let trip = RoundTrip::new(base, original, target, mask, effort, &mut tick).await?;
         if control.stop_requested() {
             return Ok(None);
         }
@@ -375,10 +395,11 @@ impl<'a> Session<'a> {
         if control.stop_requested() {
             return Ok(None);
         }
+        let (at_one, pair) = (trip.at(1.0), (original, target));
         Ok(Some(Scores {
-            edit_gain: trip.edit_gain(&redrawn[AT_ONE])?,
-            spill: trip.spill(&redrawn[AT_ONE])?,
-            held_out: held_out(base, &request, network, (original, target), mask, tick).await?,
+            edit_gain: trip.edit_gain(&redrawn[at_one])?,
+            spill: trip.spill(&redrawn[at_one])?,
+            held_out: held_out(base, &request, effort, network, pair, mask, tick).await?,
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,

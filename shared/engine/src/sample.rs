@@ -102,9 +102,20 @@ pub async fn sample(
     base: &Base,
     request: &SampleRequest,
     lora: &LoraStack<'_>,
+    progress: impl FnMut(u32),
+) -> Result<Vec<Rgb>, EngineError> {
+    sample_foreseen(base, request, request.steps, lora, progress).await
+}
+
+/// As [`sample`], of each picture the first `calls` of its steps, and what they would lead to.
+pub(crate) async fn sample_foreseen(
+    base: &Base,
+    request: &SampleRequest,
+    calls: usize,
+    lora: &LoraStack<'_>,
     mut progress: impl FnMut(u32),
 ) -> Result<Vec<Rgb>, EngineError> {
-    let latents = sample_latents(base, request, lora, &mut progress).await?;
+    let latents = sample_latents(base, request, calls, lora, &mut progress).await?;
     base.decode(latents).await
 }
 
@@ -134,6 +145,7 @@ fn batches(lengths: &[usize]) -> Vec<Range<usize>> {
 async fn sample_latents(
     base: &Base,
     request: &SampleRequest,
+    calls: usize,
     lora: &LoraStack<'_>,
     progress: &mut impl FnMut(u32),
 ) -> Result<Tensor<4>, EngineError> {
@@ -164,7 +176,8 @@ async fn sample_latents(
         let noise = Tensor::cat(noise, 0);
         latents.push(match request.sampler {
             SamplerKind::Ddim => {
-                denoise(base, &guidance, noise, request.steps, lora, &mut tick).await
+                let of = (calls, request.steps);
+                foresee(base, &guidance, noise, of, lora, &mut tick).await
             }
             SamplerKind::Euler => {
                 denoise_euler(base, &guidance, noise, request.steps, lora, &mut tick).await
@@ -214,6 +227,34 @@ pub(crate) async fn denoise(
         runtime::yield_now().await;
     }
     sample
+}
+
+/// The first `calls` of the steps of [`denoise`], and what the model then takes for the picture. What a picture shows is settled early, and most of what later steps do is to make it
+/// sharp.
+///
+/// Not the same as fewer steps, which leave a LoRA fewer noisy ones to change the picture in.
+pub(crate) async fn foresee(
+    base: &Base,
+    guidance: &Guidance,
+    noise: Tensor<4>,
+    (calls, steps): (usize, usize),
+    lora: &LoraStack<'_>,
+    tick: &mut impl FnMut(),
+) -> Tensor<4> {
+    if calls >= steps {
+        return denoise(base, guidance, noise, steps, lora, tick).await;
+    }
+    let ddim = Ddim::new(&base.schedule, steps);
+    let mut sample = noise;
+    let mut picture = sample.clone();
+    for timestep in &ddim.timesteps()[..calls] {
+        let noise_pred = guidance.noise_pred(&base.unet, sample.clone(), *timestep, lora);
+        picture = ddim.pred_original_sample(*timestep, noise_pred.clone(), sample.clone());
+        sample = ddim.step(*timestep, noise_pred, sample);
+        tick();
+        runtime::yield_now().await;
+    }
+    picture
 }
 
 async fn denoise_euler(
