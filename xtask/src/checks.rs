@@ -1,6 +1,5 @@
 //! `cargo xtask test`: every check as one list of named steps, the same for people and CI.
 
-use std::env;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -81,13 +80,13 @@ impl Step {
                 &mut cargo
             }
             Self::Build => {
-                cargo = workspace.building_cargo()?;
+                cargo = workspace.building_cargo();
                 cargo.args(TESTS).arg("--no-run")
             }
             Self::Cpu => {
                 // Nothing above the engine knows whether there is GPU support.
                 finish(&mut clippy(workspace, &["--package", "mimeo-engine"]))?;
-                cargo = workspace.building_cargo()?;
+                cargo = workspace.building_cargo();
                 // With Burn as all other tests have it, GPUs included: it would be compiled again.
                 cargo
                     .args(["test", "--workspace", "--no-default-features"])
@@ -100,7 +99,7 @@ impl Step {
             }
             Self::Test => {
                 install::software_vulkan(workspace);
-                cargo = workspace.building_cargo()?;
+                cargo = workspace.building_cargo();
                 cargo.args(TESTS)
             }
             Self::Trainer => return page::test_in_browser(workspace, Part::Trainer),
@@ -194,9 +193,8 @@ impl Beside {
         let file = File::create(&log)
             .with_context(|| format!("this file cannot be written: {}", log.display()))?;
         let both = file.try_clone().context("a file cannot be opened twice")?;
-        let this = env::current_exe().context("this program does not know where it is")?;
         let process = workspace
-            .command(this)
+            .command(workspace.program())
             .args(["test", "--only", step.name()])
             .stdin(Stdio::null())
             .stdout(file)

@@ -20,29 +20,43 @@ use crate::workspace::{Workspace, answer, same_contents};
 /// Where `clippy-driver` and `rustdoc` are; says too that this program was started as a wrapper.
 const TOOLS: &str = "XTASK_TOOLS";
 
-/// Lets a build of cargo's lint and document what it compiles of ours; a warning is an error.
-///
-/// # Errors
-/// When the compiler or this program cannot be found.
-pub fn in_build(workspace: &Workspace, cargo: &mut Command) -> Result<()> {
-    let sysroot = answer(workspace.rustc().args(["--print", "sysroot"]))
-        .context("rustc does not say where it is; install Rust from https://rustup.rs")?;
-    cargo
-        .env(TOOLS, Path::new(&sysroot).join("bin"))
-        .env("RUSTC_WORKSPACE_WRAPPER", wrapper(workspace)?);
-    Ok(())
+/// What lints and documents, found before any build: cargo puts a new `xtask` in the place of the one
+/// that runs.
+pub struct Lints {
+    tools: PathBuf,
+    wrapper: PathBuf,
 }
 
-/// This program where no build replaces it: cargo puts a new `xtask` in the place of the one that runs.
+impl Lints {
+    /// Finds the compilers, and puts this program where no build replaces it.
+    ///
+    /// # Errors
+    /// When the compilers cannot be found, or the copy cannot be written.
+    pub fn find(workspace: &Workspace) -> Result<Self> {
+        let sysroot = answer(workspace.rustc().args(["--print", "sysroot"]))
+            .context("rustc does not say where it is; install Rust from https://rustup.rs")?;
+        Ok(Self {
+            tools: Path::new(&sysroot).join("bin"),
+            wrapper: wrapper(workspace)?,
+        })
+    }
+
+    /// Lets a build of cargo's lint and document what it compiles of ours; a warning is an error.
+    pub fn join(&self, cargo: &mut Command) {
+        cargo
+            .env(TOOLS, &self.tools)
+            .env("RUSTC_WORKSPACE_WRAPPER", &self.wrapper);
+    }
+}
+
 fn wrapper(workspace: &Workspace) -> Result<PathBuf> {
-    let this = env::current_exe().context("this program does not know where it is")?;
     let folder = workspace.target_path("xtask");
     let name = format!("lints{}", env::consts::EXE_SUFFIX);
     let wrapper = folder.join(&name);
-    if !same_contents(&this, &wrapper) {
+    if !same_contents(workspace.program(), &wrapper) {
         let copied = folder.join(format!("{name}.{}", process::id()));
         fs::create_dir_all(&folder)
-            .and_then(|()| fs::copy(&this, &copied))
+            .and_then(|()| fs::copy(workspace.program(), &copied))
             // Whole or not at all: another step may start it now.
             .and_then(|_bytes| fs::rename(&copied, &wrapper))
             .with_context(|| format!("this file cannot be written: {}", wrapper.display()))?;

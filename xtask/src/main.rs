@@ -76,7 +76,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Run(arguments) => run::run(&workspace, &arguments)?,
         Task::Page => page::build(&workspace)?,
         Task::Dist(arguments) => dist::run(&workspace, &arguments)?,
-        Task::Test(arguments) => return checks::run(&workspace.linted(), &arguments),
+        Task::Test(arguments) => return checks::run(&workspace.linted()?, &arguments),
         Task::Fixtures(arguments) => python::fixtures(&workspace, &arguments)?,
         Task::CheckLora(arguments) => python::check_lora(&workspace, &arguments)?,
         Task::Bench(arguments) => bench::run(&workspace, &arguments)?,

@@ -50,22 +50,19 @@ fn build_into(workspace: &Workspace, page: Page, dist: &Path) -> Result<()> {
     }
     let mut programs = Vec::new();
     for (name, profile) in wanted {
-        let compiled = executable(name, &mut compile(workspace, name, profile)?)?;
+        let compiled = executable(name, &mut compile(workspace, name, profile))?;
         programs.push((name, compiled));
     }
     make(workspace, &maker(workspace)?, &programs, dist)
 }
 
 /// Compiles a program for the browser.
-///
-/// # Errors
-/// See [`Workspace::building_cargo`].
-pub fn compile(workspace: &Workspace, name: &str, profile: &str) -> Result<Command> {
-    let mut cargo = workspace.building_cargo()?;
+pub fn compile(workspace: &Workspace, name: &str, profile: &str) -> Command {
+    let mut cargo = workspace.building_cargo();
     cargo
         .args(["build", "--package", name, "--bin", name])
         .args(["--profile", profile, "--target", install::WASM]);
-    Ok(cargo)
+    cargo
 }
 
 /// Makes a page of compiled programs.
@@ -202,7 +199,7 @@ pub fn test_in_browser(workspace: &Workspace, part: Part) -> Result<()> {
 /// Builds the parity tests for a browser, and a page that runs them.
 fn build_parity(workspace: &Workspace, page: &Path) -> Result<()> {
     println!("Building the parity tests for the browser …");
-    let mut cargo = workspace.building_cargo()?;
+    let mut cargo = workspace.building_cargo();
     let compiled = executable(
         "parity",
         cargo
@@ -223,7 +220,7 @@ fn build_parity(workspace: &Workspace, page: &Path) -> Result<()> {
 
 /// `mimeo-page`, built.
 fn maker(workspace: &Workspace) -> Result<PathBuf> {
-    let mut cargo = workspace.building_cargo()?;
+    let mut cargo = workspace.building_cargo();
     executable(MAKER, cargo.args(["build", "--package", MAKER]))
 }
 

@@ -69,10 +69,10 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             .arg(features(has_gpu, &arguments.arguments)),
     )?;
     // It shares macros and build scripts with the program, and is not optimised as a whole.
-    let page = progress.build(&mut page::compile(workspace, page::APP, "dev")?)?;
+    let page = progress.build(&mut page::compile(workspace, page::APP, "dev"))?;
     let mut programs = vec![(page::APP, named(&page, page::APP)?)];
     if arguments.browser {
-        let trainer = progress.build(&mut page::compile(workspace, page::WORKER, page::FAST)?)?;
+        let trainer = progress.build(&mut page::compile(workspace, page::WORKER, page::FAST))?;
         programs.push((page::WORKER, named(&trainer, page::WORKER)?));
     }
     page::make(

@@ -11,14 +11,16 @@ use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{Message, MetadataCommand};
 use etcetera::BaseStrategy as _;
 
-use crate::lints;
+use crate::lints::Lints;
 
 /// The checkout that this program was started in.
 pub struct Workspace {
     root: PathBuf,
     target: PathBuf,
-    /// Whether builds lint and document what they compile of ours.
-    lints: bool,
+    /// This program, as it was called: a build may put another one in its place.
+    program: PathBuf,
+    /// What lints and documents what a build compiles of ours.
+    lints: Option<Lints>,
 }
 
 impl Workspace {
@@ -36,16 +38,23 @@ impl Workspace {
         Ok(Self {
             root: metadata.workspace_root.into(),
             target: metadata.target_directory.into(),
-            lints: false,
+            program: env::current_exe().context("this program does not know where it is")?,
+            lints: None,
         })
     }
 
-    /// The same, whose builds lint and document what they compile of ours, see [`lints`].
-    pub fn linted(self) -> Self {
-        Self {
-            lints: true,
-            ..self
-        }
+    /// The same, whose builds lint and document what they compile of ours.
+    ///
+    /// # Errors
+    /// See [`Lints::find`].
+    pub fn linted(self) -> Result<Self> {
+        let lints = Some(Lints::find(&self)?);
+        Ok(Self { lints, ..self })
+    }
+
+    /// This program.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// A path in the repository.
@@ -90,15 +99,12 @@ impl Workspace {
     }
 
     /// A cargo that builds something of ours.
-    ///
-    /// # Errors
-    /// When what lints it cannot be found.
-    pub fn building_cargo(&self) -> Result<Command> {
+    pub fn building_cargo(&self) -> Command {
         let mut cargo = self.cargo();
-        if self.lints {
-            lints::in_build(self, &mut cargo)?;
+        if let Some(lints) = &self.lints {
+            lints.join(&mut cargo);
         }
-        Ok(cargo)
+        cargo
     }
 
     /// The compiler that this cargo calls.
@@ -126,7 +132,7 @@ impl Workspace {
     /// Builds the binary `mimeo` and says where it is.
     pub fn build_mimeo(&self) -> Result<PathBuf> {
         println!("Building mimeo (the first time takes several minutes) …");
-        let mut cargo = self.building_cargo()?;
+        let mut cargo = self.building_cargo();
         // The whole workspace, as the tests build it: a package by itself would resolve other
         // features for Burn's dependencies and compile all of it a second time.
         cargo.args(["build", "--workspace", "--bins"]);
