@@ -106,6 +106,30 @@ fn a_stack_adds_what_each_of_its_networks_adds() {
 }
 
 #[test]
+fn a_multiplier_for_each_row_does_to_it_what_it_does_alone() {
+    let lora = Scene::new(&cpu()).difference(base().unet.targets());
+    let multipliers = vec![-2.0, 0.0, 0.5];
+    let each = LoraStack::none().with_each(&lora, multipliers.clone());
+    let targets = base().unet.targets();
+    let mut rng = NoiseRng::new(7, 9);
+    let mut comparisons = Vec::new();
+    for (id, target) in targets.iter() {
+        let x = rng.normal([3, 1, 4, target.in_features], &cpu());
+        let y = rng.normal([3, 1, 4, target.out_features], &cpu());
+        let together = each.apply(id, &x, y.clone());
+        for (row, multiplier) in multipliers.iter().enumerate() {
+            let of_row = |tensor: &Tensor<4>| tensor.clone().narrow(0, row, 1);
+            let stack = LoraStack::none().with(&lora, *multiplier);
+            let alone = stack.apply(id, &of_row(&x), of_row(&y));
+            let part = each.rows(row, 1).apply(id, &of_row(&x), of_row(&y));
+            comparisons.push(exactly(&target.path, of_row(&together), alone.clone()));
+            comparisons.push(exactly(&target.path, part, alone));
+        }
+    }
+    assert_all_close("what is added to a row", &comparisons);
+}
+
+#[test]
 fn a_network_survives_its_own_flattening() {
     let lora = Scene::new(&cpu()).difference(base().unet.targets());
     let flat = lora.flatten();

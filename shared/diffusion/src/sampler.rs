@@ -45,6 +45,19 @@ impl<'a> Ddim<'a> {
         self.transfer(here, next, noise_pred, sample)
     }
 
+    /// The picture that the model sees in `sample`: where all further steps would lead if its answer
+    /// stayed the same (diffusers' `pred_original_sample`).
+    #[must_use]
+    pub fn pred_original_sample(
+        &self,
+        timestep: usize,
+        noise_pred: Tensor<4>,
+        sample: Tensor<4>,
+    ) -> Tensor<4> {
+        let here = self.schedule.alpha_cumprod(timestep as i64);
+        self.original_and_noise(here, noise_pred, sample).0
+    }
+
     /// One step towards the noise: from the next lower timestep up to `timestep`, with the model
     /// asked at `timestep` (`schedulers/scheduling_ddim_inverse.py`). Walk the timesteps in
     /// reverse.
@@ -63,14 +76,23 @@ impl<'a> Ddim<'a> {
     }
 
     fn transfer(&self, here: f64, next: f64, pred: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
+        let (original, noise) = self.original_and_noise(here, pred, sample);
+        original * next.sqrt() + noise * (1.0 - next).sqrt()
+    }
+
+    fn original_and_noise(
+        &self,
+        here: f64,
+        pred: Tensor<4>,
+        sample: Tensor<4>,
+    ) -> (Tensor<4>, Tensor<4>) {
         let (a, s) = (here.sqrt(), (1.0 - here).sqrt());
-        let (original, noise) = match self.schedule.prediction_type() {
+        match self.schedule.prediction_type() {
             PredictionType::Epsilon => ((sample - pred.clone() * s) / a, pred),
             PredictionType::VPrediction => {
                 (sample.clone() * a - pred.clone() * s, pred * a + sample * s)
             }
-        };
-        original * next.sqrt() + noise * (1.0 - next).sqrt()
+        }
     }
 }
 

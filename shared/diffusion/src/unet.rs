@@ -162,7 +162,7 @@ impl UNet2DConditionModel {
             let timestep = Tensor::from_data(timestep, &device);
             let conditioning = conditioning.rows(start..start + count);
             let sample = sample.clone().narrow(0, start, count);
-            self.forward(sample, timestep, &conditioning, lora)
+            self.forward(sample, timestep, &conditioning, &lora.rows(start, count))
         };
         let rows_per_task = Tuning::of(&device).rows_per_task;
         if rows <= rows_per_task {

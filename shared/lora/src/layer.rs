@@ -50,8 +50,25 @@ impl LoraLayer {
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>, multiplier: f64) -> Tensor<D> {
         // Scaled between the factors, where the tensor is smallest.
-        let inner =
-            linear(x, self.down.clone(), None) * (multiplier * self.alpha / self.rank() as f64);
+        let inner = linear(x, self.down.clone(), None) * self.scale(multiplier);
         linear(inner, self.up.clone(), None)
+    }
+
+    /// As [`Self::forward`], each row of the batch with a multiplier of its own.
+    ///
+    /// - `x`: `[rows, .., in_features]`
+    #[must_use]
+    pub fn forward_each<const D: usize>(&self, x: Tensor<D>, multipliers: &[f64]) -> Tensor<D> {
+        let scales = multipliers.iter();
+        let scales: Vec<f32> = scales.map(|one| self.scale(*one) as f32).collect();
+        let mut shape = [1; D];
+        shape[0] = scales.len();
+        let scales = Tensor::from_data(TensorData::new(scales, shape), &x.device());
+        let inner = linear(x, self.down.clone(), None) * scales;
+        linear(inner, self.up.clone(), None)
+    }
+
+    fn scale(&self, multiplier: f64) -> f64 {
+        multiplier * self.alpha / self.rank() as f64
     }
 }

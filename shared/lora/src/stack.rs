@@ -8,7 +8,15 @@ use crate::{LoraNetwork, TargetId};
 ///
 /// The copier of `Method::Copier` is a network in this stack below the one that is trained.
 #[derive(Debug, Clone, Default)]
-pub struct LoraStack<'a>(Vec<(&'a LoraNetwork, f64)>);
+pub struct LoraStack<'a>(Vec<(&'a LoraNetwork, Multiplier)>);
+
+/// How strongly a network acts on the rows of a batch.
+#[derive(Debug, Clone)]
+enum Multiplier {
+    Same(f64),
+    /// One for each row.
+    Each(Vec<f64>),
+}
 
 impl<'a> LoraStack<'a> {
     /// No adapter: the model as it is.
@@ -21,14 +29,39 @@ impl<'a> LoraStack<'a> {
     #[must_use]
     pub fn with(mut self, network: &'a LoraNetwork, multiplier: f64) -> Self {
         if multiplier != 0.0 {
-            self.0.push((network, multiplier));
+            self.0.push((network, Multiplier::Same(multiplier)));
         }
         self
     }
 
+    /// The stack with one more network, which acts on each row of the batch with another strength:
+    /// a picture at many strengths is one batch.
+    ///
+    /// - `multipliers`: one for each row
+    #[must_use]
+    pub fn with_each(mut self, network: &'a LoraNetwork, multipliers: Vec<f64>) -> Self {
+        self.0.push((network, Multiplier::Each(multipliers)));
+        self
+    }
+
+    /// The stack for some rows of the batch alone.
+    #[must_use]
+    pub fn rows(&self, start: usize, count: usize) -> Self {
+        let of_rows = |multiplier: &Multiplier| match multiplier {
+            Multiplier::Same(multiplier) => Multiplier::Same(*multiplier),
+            Multiplier::Each(each) => Multiplier::Each(each[start..start + count].to_vec()),
+        };
+        let networks = self.0.iter();
+        Self(
+            networks
+                .map(|(network, multiplier)| (*network, of_rows(multiplier)))
+                .collect(),
+        )
+    }
+
     /// A module's answer `y` to its input `x`, plus what the adapters add.
     ///
-    /// - `x`: `[.., in_features]`, `y`: `[.., out_features]`
+    /// - `x`: `[.., in_features]`, `y`: `[.., out_features]`; rows come first
     #[must_use]
     pub fn apply<const D: usize>(
         &self,
@@ -36,11 +69,14 @@ impl<'a> LoraStack<'a> {
         x: &Tensor<D>,
         y: Tensor<D>,
     ) -> Tensor<D> {
-        self.0
-            .iter()
-            .fold(y, |y, (network, multiplier)| match network.layer(target) {
-                Some(layer) => y + layer.forward(x.clone(), *multiplier),
-                None => y,
-            })
+        self.0.iter().fold(y, |y, (network, multiplier)| {
+            let Some(layer) = network.layer(target) else {
+                return y;
+            };
+            y + match multiplier {
+                Multiplier::Same(multiplier) => layer.forward(x.clone(), *multiplier),
+                Multiplier::Each(each) => layer.forward_each(x.clone(), each),
+            }
+        })
     }
 }
