@@ -2,6 +2,7 @@
 
 mod base;
 mod bench;
+mod bench_scores;
 mod bench_service;
 mod grid;
 mod inspect;
@@ -65,6 +66,8 @@ enum Command {
 enum Bench {
     /// Every method on every bundled pair, as a table
     Methods(bench::Methods),
+    /// What calibration and scores within a budget come to, beside the full ones
+    Scores(bench_scores::BenchScores),
     /// How quickly a companion tells, and what it costs while nothing happens
     Service(bench_service::BenchService),
 }
@@ -84,6 +87,7 @@ impl Cli {
             Command::Score(command) => Box::pin(command.run(report)),
             Command::Inspect(command) => Box::pin(command.run(report)),
             Command::Bench(Bench::Methods(command)) => Box::pin(command.run(report)),
+            Command::Bench(Bench::Scores(command)) => Box::pin(command.run(report)),
             Command::Bench(Bench::Service(command)) => Box::pin(command.run(report)),
             Command::Completions(command) => Box::pin(ready(Ok(command.run()))),
             Command::Man(command) => Box::pin(ready(command.run())),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use mimeo_engine::{Compute, Emit, Event, Phase};
+use mimeo_protocol::Recipe;
 use serde::Serialize;
 
 use crate::{console, exit};
@@ -70,6 +71,37 @@ impl Report {
             }),
             _ => self.line(&format!("Device: {name}; {reason}")),
         }
+    }
+
+    /// What a job is going to take.
+    ///
+    /// - `scores`: whether it is to be measured
+    pub fn plan(&mut self, recipe: &Recipe, scores: bool) {
+        let training = recipe.training_calls();
+        let scores = match recipe.calibrate || scores {
+            true => recipe.score_calls(),
+            false => Some(0),
+        };
+        if let Style::Json = self.style {
+            return console::json(&Tagged {
+                event: "plan",
+                body: PlanBody {
+                    training_calls: training,
+                    score_calls: scores,
+                },
+            });
+        }
+        let scores = match scores {
+            None => "whatever they ask for".to_owned(),
+            Some(0) => "none".to_owned(),
+            Some(calls) => {
+                let share = 100 * calls / training.max(1);
+                format!("up to {calls} ({share} %)")
+            }
+        };
+        self.line(&format!(
+            "UNet calls: training {training}, calibration and scores {scores}"
+        ));
     }
 
     /// Something the user should know, in one sentence.
@@ -230,6 +262,13 @@ struct DeviceBody<'a> {
 #[derive(Serialize)]
 struct WaitingBody<'a> {
     message: &'a str,
+}
+
+#[derive(Serialize)]
+struct PlanBody {
+    training_calls: u64,
+    /// Null without a limit.
+    score_calls: Option<u64>,
 }
 
 const fn phase_name(phase: Phase) -> &'static str {

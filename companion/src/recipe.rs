@@ -18,8 +18,12 @@ use crate::input;
 /// Far above any recipe.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Numbers that can be switched off. TOML has no null, so `"off"` says it as well.
-const OPTIONAL: [&str; 2] = ["clip_norm", "min_snr_gamma"];
+/// Numbers that may be none. TOML has no null, so a word says it as well.
+const OPTIONAL: [(&str, &str); 3] = [
+    ("clip_norm", "off"),
+    ("min_snr_gamma", "off"),
+    ("score_budget", "full"),
+];
 
 /// A recipe file that was read.
 #[derive(Debug)]
@@ -268,8 +272,11 @@ fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recipe, S
     let Value::Object(table) = place else {
         return Err("it is inside of something that is no table".to_owned());
     };
-    let off = value.is_null() || value.as_str() == Some("off");
-    if off && OPTIONAL.contains(last) {
+    let is_none = |word: &str| value.is_null() || value.as_str() == Some(word);
+    if OPTIONAL
+        .iter()
+        .any(|(key, word)| key == last && is_none(word))
+    {
         table.remove(*last);
     } else {
         table.insert((*last).to_owned(), value.clone());

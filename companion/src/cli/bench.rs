@@ -60,7 +60,7 @@ impl Methods {
     /// # Errors
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let pairs = self.chosen_pairs()?;
+        let pairs = chosen_pairs(&self.pairs)?;
         let methods: Vec<Method> = Method::ALL
             .into_iter()
             .filter(|method| self.wants(*method))
@@ -94,27 +94,6 @@ impl Methods {
         Ok(exit)
     }
 
-    fn chosen_pairs(&self) -> Result<Vec<&'static ExamplePair>, BadInput> {
-        let all = mimeo_base::pairs();
-        let is = |pair: &ExamplePair, name: &str| name == pair.edit || name == pair_name(pair);
-        if let Some(name) = self
-            .pairs
-            .iter()
-            .find(|name| !all.iter().any(|pair| is(pair, name)))
-        {
-            let mut edits: Vec<&str> = all.iter().map(|pair| pair.edit).collect();
-            edits.dedup();
-            let edits = edits.join(", ");
-            return Err(BadInput(format!(
-                "there is no bundled pair named {name:?}; choose among {edits}."
-            )));
-        }
-        let chosen = |pair: &&ExamplePair| {
-            self.pairs.is_empty() || self.pairs.iter().any(|name| is(pair, name))
-        };
-        Ok(all.iter().filter(chosen).collect())
-    }
-
     fn wants(&self, method: Method) -> bool {
         self.methods.is_empty() || self.methods.iter().any(|name| name == method.name())
     }
@@ -146,7 +125,7 @@ impl Methods {
                 seed,
                 ..Recipe::preset(method, base.model_size())
             };
-            let job = self.job(base, pair, recipe)?;
+            let job = job(base, pair, recipe, self.compute.unseen_prompts())?;
             let Some((lora, scores, secs)) = train(base, &job, report).await? else {
                 return Ok(None);
             };
@@ -155,26 +134,6 @@ impl Methods {
         }
         let row = Row::of_pair(&pair_name(pair), method, &measured);
         Ok(first.map(|lora| (row, lora)))
-    }
-
-    fn job(
-        &self,
-        base: &Base,
-        pair: &ExamplePair,
-        recipe: Recipe,
-    ) -> Result<PreparedJob, EngineError> {
-        let original = decode(pair.original_png)?.picture;
-        let target = decode(pair.target_png)?.picture;
-        let mask = decode_mask(pair.mask_png)?;
-        Ok(PreparedJob {
-            name: pair_name(pair),
-            pictures: fit(base, &original, &target, Some(&mask))?,
-            pair: None,
-            recipe,
-            copier: None,
-            held_out_prompts: self.compute.unseen_prompts(),
-            previews: None,
-        })
     }
 
     async fn draw_sheet(
@@ -207,7 +166,51 @@ impl Methods {
     }
 }
 
-fn pair_name(pair: &ExamplePair) -> String {
+/// The bundled pairs of these names, by edit or one by one; all without any.
+///
+/// # Errors
+/// The first name that none has.
+pub fn chosen_pairs(names: &[String]) -> Result<Vec<&'static ExamplePair>, BadInput> {
+    let all = mimeo_base::pairs();
+    let is = |pair: &ExamplePair, name: &str| name == pair.edit || name == pair_name(pair);
+    if let Some(name) = names
+        .iter()
+        .find(|name| !all.iter().any(|pair| is(pair, name)))
+    {
+        let mut edits: Vec<&str> = all.iter().map(|pair| pair.edit).collect();
+        edits.dedup();
+        let edits = edits.join(", ");
+        return Err(BadInput(format!(
+            "there is no bundled pair named {name:?}; choose among {edits}."
+        )));
+    }
+    let chosen = |pair: &&ExamplePair| names.is_empty() || names.iter().any(|name| is(pair, name));
+    Ok(all.iter().filter(chosen).collect())
+}
+
+/// A job on a bundled pair.
+pub fn job(
+    base: &Base,
+    pair: &ExamplePair,
+    recipe: Recipe,
+    held_out_prompts: Vec<String>,
+) -> Result<PreparedJob, EngineError> {
+    let original = decode(pair.original_png)?.picture;
+    let target = decode(pair.target_png)?.picture;
+    let mask = decode_mask(pair.mask_png)?;
+    Ok(PreparedJob {
+        name: pair_name(pair),
+        pictures: fit(base, &original, &target, Some(&mask))?,
+        pair: None,
+        recipe,
+        copier: None,
+        held_out_prompts,
+        previews: None,
+    })
+}
+
+/// As tables name it.
+pub fn pair_name(pair: &ExamplePair) -> String {
     format!("{}/{}", pair.edit, pair.id)
 }
 

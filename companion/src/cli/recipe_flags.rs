@@ -8,8 +8,8 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mimeo_protocol::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, LrSchedule, Method,
-    ModelSize, Multiplier, OutOfRange, Pass, Precision, PromptSyntax, Rank, Recipe, Share, Steps,
-    TimestepRange, Warmup, Weight, parse_seed,
+    ModelSize, Multiplier, OutOfRange, Pass, Precision, PromptSyntax, Rank, Recipe, ScoreBudget,
+    Share, Steps, TimestepRange, Warmup, Weight, parse_seed,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -64,17 +64,21 @@ pub struct RecipeFlags {
     #[arg(long, allow_hyphen_values = true)]
     warmup: Option<Warmup>,
     /// min-SNR gamma, or "off"
-    #[arg(long, value_name = "GAMMA|off", allow_hyphen_values = true)]
-    min_snr: Option<OrOff<Gamma>>,
+    #[arg(long, value_name = "GAMMA|off", value_parser = or_off::<Gamma>, allow_hyphen_values = true)]
+    min_snr: Option<OrNone<Gamma>>,
     /// Timesteps trained, such as 500-1000
     #[arg(long, value_name = "FROM-TO", value_parser = timesteps, allow_hyphen_values = true)]
     timesteps: Option<TimestepRange>,
     /// Largest gradient norm, or "off"
-    #[arg(long, value_name = "NORM|off", allow_hyphen_values = true)]
-    clip: Option<OrOff<ClipNorm>>,
+    #[arg(long, value_name = "NORM|off", value_parser = or_off::<ClipNorm>, allow_hyphen_values = true)]
+    clip: Option<OrNone<ClipNorm>>,
     /// Leave the strength as it was trained
     #[arg(long)]
     no_calibrate: bool,
+    /// What calibration and scores may take, as a share of what training takes; 0 leaves both out,
+    /// "full" sets no limit
+    #[arg(long, value_name = "SHARE|full", value_parser = or_full, allow_hyphen_values = true)]
+    score_budget: Option<OrNone<ScoreBudget>>,
     /// Number format of the saved file
     #[arg(long, value_parser = words::<Precision>(&["f16", "f32"]))]
     precision: Option<Precision>,
@@ -196,6 +200,10 @@ impl RecipeFlags {
         set(&mut recipe.prompt_syntax, self.prompt_syntax);
         set(&mut recipe.precision, self.precision);
         recipe.calibrate &= !self.no_calibrate;
+        set(
+            &mut recipe.score_budget,
+            self.score_budget.map(|budget| budget.0),
+        );
 
         let pass = &mut recipe.pass;
         set_rank(pass, self.rank, self.alpha, "--rank")?;
@@ -261,21 +269,29 @@ fn set_rank(
     Ok(())
 }
 
-/// A number, or "off".
+/// A number, or a word for none.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct OrOff<T>(Option<T>);
+struct OrNone<T>(Option<T>);
 
-impl<T: FromStr<Err: Display>> FromStr for OrOff<T> {
-    type Err = String;
+fn or_off<T: FromStr<Err: Display>>(text: &str) -> Result<OrNone<T>, String> {
+    number_or("off", "none", text)
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "off" => Ok(Self(None)),
-            number => match number.parse() {
-                Ok(number) => Ok(Self(Some(number))),
-                Err(error) => Err(format!("{error} To have none, write off.")),
-            },
-        }
+fn or_full(text: &str) -> Result<OrNone<ScoreBudget>, String> {
+    number_or("full", "no limit", text)
+}
+
+fn number_or<T: FromStr<Err: Display>>(
+    word: &str,
+    means: &str,
+    text: &str,
+) -> Result<OrNone<T>, String> {
+    if text == word {
+        return Ok(OrNone(None));
+    }
+    match text.parse() {
+        Ok(number) => Ok(OrNone(Some(number))),
+        Err(error) => Err(format!("{error} To have {means}, write {word}.")),
     }
 }
 
@@ -345,6 +361,21 @@ mod tests {
             recipe.pass.timesteps,
             TimestepRange::new(500, 1000).unwrap(),
             "the window"
+        );
+    }
+
+    #[test]
+    fn scores_take_what_they_are_given() {
+        let budget = |flags: &str| build(flags).score_budget.map(ScoreBudget::get);
+        assert_eq!(budget(""), Some(0.3), "the preset");
+        assert_eq!(budget("--score-budget 2"), Some(2.0), "more");
+        assert_eq!(budget("--score-budget 0"), Some(0.0), "nothing");
+        assert_eq!(budget("--score-budget full"), None, "no limit");
+        let words = ["test", "--score-budget", "101"];
+        let refusal = Only::try_parse_from(words).err().unwrap().to_string();
+        assert!(
+            refusal.contains("To have no limit, write full."),
+            "{refusal}"
         );
     }
 

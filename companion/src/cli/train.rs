@@ -97,6 +97,7 @@ impl Train {
         let base = self.compute.load(report).await?;
         let recipe = self.recipe.build(recipe_file.as_ref(), base.model_size())?;
         self.check_copier_flags(&recipe)?;
+        report.plan(&recipe, !self.no_score);
         if let (Some(copier), Some(path)) = (&copier, &self.copier) {
             // Here rather than in the engine, which does not know the path.
             lora::load(&base, &copier.file, path, report)?;

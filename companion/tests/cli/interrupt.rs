@@ -105,7 +105,11 @@ fn an_interrupted_copier_is_kept_beside_the_place_of_the_lora() {
 #[test]
 fn an_interrupt_while_scoring_keeps_the_finished_lora() {
     let desk = Desk::new();
-    let mut running = Running::start_steps(&desk, 2, "--method plain --batch-size 1");
+    let mut running = Running::start_steps(
+        &desk,
+        2,
+        "--method plain --batch-size 1 --score-budget full",
+    );
     running.wait_for(|event| event["phase"] == "scoring");
     running.interrupt();
     let (last, ran) = running.end();

@@ -250,6 +250,8 @@ impl Client {
         let mut recipe = Recipe::preset(Method::Addift, ModelSize::Small);
         recipe.pass.steps = Steps::constant(6);
         recipe.calibrate = false;
+        // A share of so few steps would be too little for anything.
+        recipe.score_budget = None;
         TrainJob {
             format: JobFormat::default(),
             name: name.parse().unwrap(),
@@ -273,6 +275,7 @@ impl Client {
         job.recipe.copier.fidelity_goal = Share::constant(1.0);
         job.recipe.pass.steps = Steps::constant(6);
         job.recipe.calibrate = false;
+        job.recipe.score_budget = None;
         job
     }
 

@@ -1,11 +1,22 @@
 //! What a choice costs, from what steps took on this machine so far.
 
-use mimeo_protocol::{JobProgress, Method, Pace, Pass, Phase, TrainJob};
+use mimeo_protocol::{JobProgress, Method, Pace, Pass, Phase, Recipe, TrainJob};
 
+use crate::words;
 use crate::workbench::Settings;
 
-/// Seconds of training, as far as a pace is known; without calibration and scores, which take
-/// about as long whatever the recipe.
+/// What calibration and scores take beside training, in words.
+#[must_use]
+pub fn of_scores(recipe: &Recipe) -> String {
+    match recipe.score_budget {
+        None => "scores in full".to_owned(),
+        Some(_) if !recipe.is_measured() => "no scores".to_owned(),
+        Some(budget) => format!("scores up to {} more", words::percent(budget.get())),
+    }
+}
+
+/// Seconds of training, as far as a pace is known; without calibration and scores, which
+/// [`of_scores`] tells of.
 ///
 /// A step takes about as long as it has pixels: picture × batch × accumulation.
 #[must_use]
@@ -69,7 +80,7 @@ fn pass_secs(
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::BaseId;
+    use mimeo_protocol::{BaseId, ScoreBudget};
 
     use super::*;
 
@@ -91,6 +102,19 @@ mod tests {
         let paces = [pace(Phase::Training, 4, 0.1), pace(Phase::Copier, 4, 0.2)];
         let secs = training_secs(&Settings::default(), 128 * 128, &paces).unwrap();
         assert!((secs - (300.0 * 0.1 + 300.0 * 0.2)).abs() < 1e-9, "{secs}");
+    }
+
+    #[test]
+    fn scores_are_told_as_what_they_add() {
+        let told = |budget| {
+            let mut recipe = Settings::default().recipe;
+            recipe.score_budget = budget;
+            of_scores(&recipe)
+        };
+        let budget = |share| Some(ScoreBudget::constant(share));
+        assert_eq!(told(budget(0.3)), "scores up to 30 % more", "the preset");
+        assert_eq!(told(budget(0.0)), "no scores", "off");
+        assert_eq!(told(None), "scores in full", "no limit");
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub const FIELDS: &[Field] = &[
     field(Run, "/prompt", Text, "Prompt", "Both pictures are trained under it; empty works best on one pair"),
     field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),
     field(Run, "/calibrate", Switch, "Calibrate strength", "So that 1 means the change you showed"),
+    field(Run, "/score_budget", OptionalNumber, "Score budget", "What calibration and scores may take, as a share of training; 0 leaves them out, empty sets no limit"),
     field(Run, "/precision", Choice(&["f16", "f32"]), "Number format", "f16 is half the size, and what other programs expect"),
 ];
 

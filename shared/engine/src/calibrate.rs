@@ -9,23 +9,84 @@
 
 use burn::tensor::Tensor;
 use mimeo_diffusion::{Conditioning, Ddim, Guidance};
-use mimeo_image::{Mask, Rgb, mae_weighted};
+use mimeo_image::{Rgb, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::Recipe;
-use mimeo_train::NoiseRng;
+use mimeo_train::{NoiseRng, Pair};
 
-use crate::base::Base;
+use crate::base::{Base, read_back};
 use crate::error::EngineError;
 use crate::rest::Rest;
-use crate::sample::denoise;
+use crate::sample::foresee;
 use crate::score::{GAINED, progress};
+use crate::session::Scene;
+
+/// How much a calibration draws.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Effort {
+    /// Pictures drawn, all in one batch.
+    pictures: usize,
+    /// How many of [`DDIM_STEPS`] are done of each; of the rest is foreseen what they would lead to.
+    calls: usize,
+    search: Search,
+}
+
+/// At which strengths is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// Every one of [`STRENGTHS`], compared as pictures.
+    Every,
+    /// So many, each where those before leave open where the rise ends; compared as latents.
+    Bracket(usize),
+}
+
+impl Effort {
+    /// What calibration was before it had a budget.
+    pub const FULL: Self = Self {
+        pictures: COUNT,
+        calls: DDIM_STEPS,
+        search: Search::Every,
+    };
+    const fn within(pictures: usize, calls: usize, strengths: usize) -> Self {
+        Self {
+            pictures,
+            calls,
+            search: Search::Bracket(strengths),
+        }
+    }
+    /// The most first; as many as scores have.
+    pub const ALL: [Self; 6] = [
+        Self::FULL,
+        Self::within(8, 10, 6),
+        Self::within(8, 6, 4),
+        Self::within(4, 6, 4),
+        Self::within(4, 5, 3),
+        Self::LEAST,
+    ];
+    /// The last of [`Self::ALL`].
+    pub const LEAST: Self = Self::within(2, 4, 3);
+
+    /// Calls of the UNet, of one picture each.
+    pub const fn calls(self) -> u64 {
+        (self.denoising_steps() as usize * self.pictures) as u64
+    }
+
+    /// Denoising steps in all.
+    pub const fn denoising_steps(self) -> u32 {
+        let strengths = match self.search {
+            Search::Every => STRENGTHS.len(),
+            Search::Bracket(strengths) => strengths,
+        };
+        (self.calls * (1 + strengths)) as u32
+    }
+}
 
 /// DDIM steps of a drawing. The first is at timestep 901 of 1000: that far A is drowned.
 const DDIM_STEPS: usize = 10;
-/// Pictures drawn, all in one batch.
+/// Pictures drawn at most.
 const COUNT: usize = 8;
-/// How many of them begin as A: few, because they take to the change nearly as easily as A itself.
-const DROWNED: usize = 2;
+/// Every fourth begins as A: few, because they take to the change nearly as easily as A itself.
+const ONE_DROWNED_IN: usize = 4;
 /// Strengths tried, √2 apart.
 const STRENGTHS: [f64; 8] = [
     0.25,
@@ -45,58 +106,99 @@ const STREAM: u64 = 5;
 
 /// Pictures to calibrate on, and what each would be with B's change.
 pub(crate) struct Calibration<'a> {
+    drawing: Drawing<'a>,
+    without: Without,
+}
+
+/// How the pictures are drawn, with the LoRA and without.
+struct Drawing<'a> {
     base: &'a Base,
+    effort: Effort,
     guidance: Guidance,
     noisy: Tensor<4>,
-    without: Vec<Rgb>,
-    goals: Vec<Rgb>,
-    inside: Vec<f32>,
-    outside: Vec<f32>,
-    has_outside: bool,
+}
+
+impl Drawing<'_> {
+    async fn latents(
+        &self,
+        lora: &LoraStack<'_>,
+        rest: &mut impl Rest,
+    ) -> Result<Tensor<4>, EngineError> {
+        let (noisy, of) = (self.noisy.clone(), (self.effort.calls, DDIM_STEPS));
+        foresee(self.base, &self.guidance, noisy, of, lora, rest).await
+    }
+}
+
+/// The pictures without the LoRA, and how to tell what it makes of them.
+enum Without {
+    Pictures {
+        without: Vec<Rgb>,
+        goals: Vec<Rgb>,
+        inside: Vec<f32>,
+        outside: Vec<f32>,
+    },
+    Latents(Box<Latents>),
+}
+
+struct Latents {
+    /// `[pictures, channels, height, width]`
+    without: Tensor<4>,
+    /// What a change is multiplied with to find how far it goes towards B's, summed up:
+    /// `mask · Δz / Σ mask · Δz²`, `[1, channels, height, width]`
+    along: Tensor<4>,
+    /// The same for change elsewhere, of its absolute values: `1 - mask`, such that the mean of
+    /// `|Δz|` inside the mask is 1; `[1, 1, height, width]`
+    elsewhere: Tensor<4>,
 }
 
 impl<'a> Calibration<'a> {
-    /// Denoising steps of [`Self::new`] and [`Self::best_strength`].
-    pub const STEPS: u32 = ((STRENGTHS.len() + 1) * DDIM_STEPS) as u32;
-
     /// - `recipe`: whose prompt the pair has
     pub async fn new(
         base: &'a Base,
-        (original, target): (&Rgb, &Rgb),
-        mask: &Mask,
+        effort: Effort,
+        scene: &Scene,
         recipe: &Recipe,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
-        let prompts = [&recipe.prompt; COUNT];
+        let pictures = effort.pictures;
+        let pair = &scene.pair;
+        let prompts = vec![&recipe.prompt; pictures];
         let prompts = base.encode_prompts(&prompts, recipe.prompt_syntax)?;
         let guidance = Guidance::unguided(Conditioning::cat(prompts));
-        let latent = base.encode_picture(original);
-        let [_, channels, height, width] = latent.dims();
+        let [_, channels, height, width] = pair.original.dims();
         let noise =
             NoiseRng::new(SEED, STREAM).normal([COUNT, channels, height, width], base.device());
         let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[0];
-        let drowned = noise.clone().narrow(0, 0, DROWNED);
-        let drowned = base
+        let drowned = pictures.div_ceil(ONE_DROWNED_IN);
+        let noise_of_drowned = noise.clone().narrow(0, 0, drowned);
+        let timesteps = vec![timestep; drowned];
+        let seen = base
             .schedule
-            .add_noise(&latent, &drowned, &[timestep; DROWNED]);
-        let outside = mask.outside_weights();
-        let mut calibration = Self {
+            .add_noise(&pair.original, &noise_of_drowned, &timesteps);
+        let fresh = noise.narrow(0, COUNT / ONE_DROWNED_IN, pictures - drowned);
+        let drawing = Drawing {
             base,
+            effort,
             guidance,
-            noisy: Tensor::cat(vec![drowned, noise.narrow(0, DROWNED, COUNT - DROWNED)], 0),
-            without: Vec::new(),
-            goals: Vec::new(),
-            inside: mask.inside_weights(),
-            has_outside: outside.iter().any(|weight| *weight > 0.0),
-            outside,
+            noisy: Tensor::cat(vec![seen, fresh], 0),
         };
-        calibration.without = calibration.draw(&LoraStack::none(), rest).await?;
-        calibration.goals = calibration
-            .without
-            .iter()
-            .map(|picture| moved(picture, original, target))
-            .collect::<Result<_, _>>()?;
-        Ok(calibration)
+        let latents = drawing.latents(&LoraStack::none(), rest).await?;
+        let without = match effort.search {
+            Search::Every => {
+                let without = base.decode(latents, rest).await?;
+                let goals = without
+                    .iter()
+                    .map(|picture| moved(picture, &scene.original, &scene.target));
+                Without::Pictures {
+                    goals: goals.collect::<Result<_, _>>()?,
+                    without,
+                    inside: scene.mask.inside_weights(),
+                    outside: scene.mask.outside_weights(),
+                }
+            }
+            Search::Bracket(_) => Without::Latents(Box::new(Latents::new(latents, pair))),
+        };
+        Ok(Self { drawing, without })
     }
 
     /// The multiplier at which the LoRA is worth most; 1 where no picture takes to the change at any
@@ -106,45 +208,88 @@ impl<'a> Calibration<'a> {
         network: &LoraNetwork,
         rest: &mut impl Rest,
     ) -> Result<f64, EngineError> {
-        let mut made = Vec::with_capacity(STRENGTHS.len());
-        for strength in STRENGTHS {
-            let stack = LoraStack::none().with(network, strength);
-            let drawn = self.draw(&stack, rest).await?;
-            made.push(self.made(&drawn)?);
+        let mut tried = Tried::default();
+        match self.drawing.effort.search {
+            Search::Every => {
+                for strength in STRENGTHS {
+                    tried.add(strength, self.made(network, strength, rest).await?);
+                }
+            }
+            Search::Bracket(count) => {
+                for _ in 0..count {
+                    let strength = tried.next();
+                    tried.add(strength, self.made(network, strength, rest).await?);
+                }
+            }
         }
-        Ok(worth(&made).map_or(1.0, |worth| end_of_rise(&worth)))
-    }
-
-    async fn draw(
-        &self,
-        lora: &LoraStack<'_>,
-        rest: &mut impl Rest,
-    ) -> Result<Vec<Rgb>, EngineError> {
-        let noisy = self.noisy.clone();
-        let latents = denoise(self.base, &self.guidance, noisy, DDIM_STEPS, lora, rest).await?;
-        self.base.decode(latents, rest).await
+        Ok(tried.end_of_rise().unwrap_or(1.0))
     }
 
     /// What a LoRA made of each picture.
-    fn made(&self, drawn: &[Rgb]) -> Result<Vec<Made>, EngineError> {
-        let pictures = drawn.iter().zip(&self.without).zip(&self.goals);
-        let made = pictures.map(|((now, without), goal)| {
-            let elsewhere = if self.has_outside {
-                let meant = mae_weighted(goal.pixels(), without.pixels(), &self.inside)?;
-                let elsewhere = mae_weighted(now.pixels(), without.pixels(), &self.outside)?;
-                // Where B's change cannot be seen there is no unit to measure in.
-                elsewhere / meant.max(1.0)
-            } else {
-                0.0
-            };
-            Ok(Made {
-                // Farther than all of the change is damage, and counts for no more.
-                progress: progress(now, without, goal, without, &self.inside).min(1.0),
-                elsewhere,
-            })
-        });
-        made.collect()
+    async fn made(
+        &self,
+        network: &LoraNetwork,
+        strength: f64,
+        rest: &mut impl Rest,
+    ) -> Result<Vec<Made>, EngineError> {
+        let stack = LoraStack::none().with(network, strength);
+        let latents = self.drawing.latents(&stack, rest).await?;
+        match &self.without {
+            Without::Pictures {
+                without,
+                goals,
+                inside,
+                outside,
+            } => {
+                let drawn = self.drawing.base.decode(latents, rest).await?;
+                let pictures = drawn.iter().zip(without.iter().zip(goals));
+                pictures
+                    .map(|(now, beside)| Made::of_picture(now, beside, inside, outside))
+                    .collect()
+            }
+            Without::Latents(beside) => {
+                let Latents {
+                    without,
+                    along,
+                    elsewhere,
+                } = &**beside;
+                let changed = latents - without.clone();
+                let progress = row_sums(changed.clone() * along.clone());
+                let spilt = row_sums(changed.abs() * elsewhere.clone());
+                let numbers = read_back(Tensor::cat(vec![progress, spilt], 0)).await?;
+                let (progress, spilt) = numbers.split_at(self.drawing.effort.pictures);
+                let made = progress.iter().zip(spilt).map(|(progress, spilt)| Made {
+                    progress: f64::from(*progress).min(1.0),
+                    elsewhere: f64::from(*spilt),
+                });
+                Ok(made.collect())
+            }
+        }
     }
+}
+
+impl Latents {
+    fn new(without: Tensor<4>, pair: &Pair) -> Self {
+        let change = pair.target.clone() - pair.original.clone();
+        let [_, channels, ..] = change.dims();
+        let outside = pair.mask.clone().neg() + 1.0;
+        let sum = |of: Tensor<4>| of.sum().reshape([1, 1, 1, 1]);
+        let meant = sum(change.clone().abs() * pair.mask.clone()) / sum(pair.mask.clone());
+        let squares = sum(change.clone().square() * pair.mask.clone());
+        // Where nothing is outside, nothing is there that could be changed.
+        let area = (sum(outside.clone()) * channels as f64).clamp_min(f32::MIN_POSITIVE);
+        Self {
+            without,
+            along: change * pair.mask.clone() / squares,
+            elsewhere: outside / (area * meant / channels as f64),
+        }
+    }
+}
+
+/// `[rows, 1]`
+fn row_sums(values: Tensor<4>) -> Tensor<2> {
+    let [rows, channels, height, width] = values.dims();
+    values.reshape([rows, channels * height * width]).sum_dim(1)
 }
 
 /// What a LoRA made of one picture.
@@ -156,40 +301,106 @@ struct Made {
     elsewhere: f64,
 }
 
-/// Progress less change elsewhere at each of [`STRENGTHS`], the mean over the pictures that take to
-/// the change at all: one that has it already would only ever speak for less strength. None without
-/// any.
-fn worth(made: &[Vec<Made>]) -> Option<[f64; STRENGTHS.len()]> {
-    let takes = |picture: usize| made.iter().any(|made| made[picture].progress >= GAINED);
-    let pictures: Vec<usize> = (0..COUNT).filter(|picture| takes(*picture)).collect();
+impl Made {
+    fn of_picture(
+        now: &Rgb,
+        (without, goal): (&Rgb, &Rgb),
+        inside: &[f32],
+        outside: &[f32],
+    ) -> Result<Self, EngineError> {
+        let elsewhere = if outside.iter().any(|weight| *weight > 0.0) {
+            let meant = mae_weighted(goal.pixels(), without.pixels(), inside)?;
+            let elsewhere = mae_weighted(now.pixels(), without.pixels(), outside)?;
+            // Where B's change cannot be seen there is no unit to measure in.
+            elsewhere / meant.max(1.0)
+        } else {
+            0.0
+        };
+        Ok(Self {
+            // Farther than all of the change is damage, and counts for no more.
+            progress: progress(now, without, goal, without, inside).min(1.0),
+            elsewhere,
+        })
+    }
+}
+
+/// What a LoRA made of the pictures, at every strength tried, the weakest first.
+#[derive(Debug, Default)]
+struct Tried {
+    strengths: Vec<f64>,
+    made: Vec<Vec<Made>>,
+}
+
+impl Tried {
+    fn add(&mut self, strength: f64, made: Vec<Made>) {
+        let at = self.strengths.partition_point(|tried| *tried < strength);
+        self.strengths.insert(at, strength);
+        self.made.insert(at, made);
+    }
+
+    fn end_of_rise(&self) -> Option<f64> {
+        Some(end_of_rise(&self.strengths, &worth(&self.made)?))
+    }
+
+    /// The strength that tells most about where the rise ends.
+    fn next(&self) -> f64 {
+        let worth = worth(&self.made).unwrap_or_else(|| vec![0.0; self.made.len()]);
+        next_strength(&self.strengths, &worth)
+    }
+}
+
+/// Progress less change elsewhere at each strength, the mean over the pictures that take to the
+/// change at all: one that has it already would only ever speak for less strength. None without any.
+fn worth(made: &[Vec<Made>]) -> Option<Vec<f64>> {
+    let takes = |picture: &usize| made.iter().any(|made| made[*picture].progress >= GAINED);
+    let count = made.first().map_or(0, Vec::len);
+    let pictures: Vec<usize> = (0..count).filter(takes).collect();
     if pictures.is_empty() {
         return None;
     }
-    let mut worth = [0.0; STRENGTHS.len()];
-    for (worth, made) in worth.iter_mut().zip(made) {
+    let worth = made.iter().map(|made| {
         let sum: f64 = pictures
             .iter()
             .map(|picture| made[*picture].progress - made[*picture].elsewhere)
             .sum();
-        *worth = sum / pictures.len() as f64;
-    }
-    Some(worth)
+        sum / pictures.len() as f64
+    });
+    Some(worth.collect())
 }
 
-/// The least strength, between two of [`STRENGTHS`], at which the worth comes within [`AS_GOOD`] of
+/// The least strength, between two of those tried, at which the worth comes within [`AS_GOOD`] of
 /// its largest.
-fn end_of_rise(worth: &[f64; STRENGTHS.len()]) -> f64 {
+fn end_of_rise(strengths: &[f64], worth: &[f64]) -> f64 {
     let largest = worth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let enough = largest - AS_GOOD;
     let end = worth.iter().position(|worth| *worth >= enough);
     match end.unwrap_or_default() {
-        0 => STRENGTHS[0],
+        0 => strengths[0],
         end => {
             let (from, to) = (worth[end - 1], worth[end]);
             let share = (enough - from) / (to - from);
-            let (low, high) = (STRENGTHS[end - 1].ln(), STRENGTHS[end].ln());
+            let (low, high) = (strengths[end - 1].ln(), strengths[end].ln());
             (low + share * (high - low)).exp()
         }
+    }
+}
+
+/// Where to look next for the end of the rise: outwards until it lies between two strengths, then
+/// between those.
+fn next_strength(strengths: &[f64], worth: &[f64]) -> f64 {
+    let (weakest, strongest) = (STRENGTHS[0], STRENGTHS[STRENGTHS.len() - 1]);
+    let (Some(first), Some(last)) = (strengths.first(), strengths.last()) else {
+        return 1.0;
+    };
+    let largest = worth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if worth.last() == Some(&largest) && *last < strongest {
+        return (last * 2.0).min(strongest);
+    }
+    let end = worth.iter().position(|worth| *worth >= largest - AS_GOOD);
+    match end.unwrap_or_default() {
+        0 if *first > weakest => (first / 2.0).max(weakest),
+        0 => (strengths[0] * strengths[1.min(strengths.len() - 1)]).sqrt(),
+        end => (strengths[end - 1] * strengths[end]).sqrt(),
     }
 }
 
@@ -213,24 +424,62 @@ mod tests {
 
     #[test]
     fn the_strength_is_where_the_rise_ends() {
-        let rise = end_of_rise(&[0.0, 0.0, 0.1, 0.4, 0.79, 0.79, 0.8, 0.7]);
+        let rise = end_of_rise(&STRENGTHS, &[0.0, 0.0, 0.1, 0.4, 0.79, 0.79, 0.8, 0.7]);
         assert!((rise - 1.0).abs() < 1e-9, "0.79 is as good as 0.8: {rise}");
-        let between = end_of_rise(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.99, 1.0]);
+        let between = end_of_rise(&STRENGTHS, &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.99, 1.0]);
         assert!(
             (between - 2.0).abs() < 1e-9,
             "the largest may be the last: {between}"
         );
-        let half_way = end_of_rise(&[0.0, 0.0, 0.0, 0.0, 0.98, 1.0, 0.9, 0.8]);
+        let half_way = end_of_rise(&STRENGTHS, &[0.0, 0.0, 0.0, 0.0, 0.98, 1.0, 0.9, 0.8]);
         let expected = 2.0_f64.powf(0.25);
         assert!(
             (half_way - expected).abs() < 1e-9,
             "between 1 and √2: {half_way}"
         );
-        let at_once = end_of_rise(&[0.9; 8]);
+        let at_once = end_of_rise(&STRENGTHS, &[0.9; 8]);
         assert!(
             (at_once - 0.25).abs() < 1e-9,
             "nothing weaker was tried: {at_once}"
         );
+    }
+
+    /// Where the search within a budget comes to on a curve, with so many strengths.
+    fn bracketed(count: usize, worth: impl Fn(f64) -> f64) -> f64 {
+        let mut strengths: Vec<f64> = Vec::new();
+        for _ in 0..count {
+            let made: Vec<f64> = strengths.iter().map(|strength| worth(*strength)).collect();
+            let next = next_strength(&strengths, &made);
+            assert!(
+                (STRENGTHS[0]..=STRENGTHS[7]).contains(&next) && !strengths.contains(&next),
+                "{next} after {strengths:?}"
+            );
+            strengths.push(next);
+            strengths.sort_by(f64::total_cmp);
+        }
+        let made: Vec<f64> = strengths.iter().map(|strength| worth(*strength)).collect();
+        end_of_rise(&strengths, &made)
+    }
+
+    #[test]
+    fn the_search_within_a_budget_comes_to_the_end_of_the_rise() {
+        for end in [0.3, 0.5, 0.8, 1.0, 1.3, 2.0, 2.6] {
+            // Up to its end, then level, then slowly down.
+            let worth = |strength: f64| {
+                let beyond = (strength / (end * 2.0)).ln().max(0.0);
+                (strength / end).min(1.0) - 0.2 * beyond
+            };
+            for (count, within) in [(3, 0.45), (4, 0.3), (6, 0.12)] {
+                let found = bracketed(count, worth);
+                let away = (found / end).ln().abs();
+                assert!(away < within, "{found} of {end} with {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_no_strength_is_worth_more_the_weakest_is_taken() {
+        assert_eq!(bracketed(4, |_| 0.3), 0.5, "of 1, 2, 2√2 and 0.5");
     }
 
     #[test]

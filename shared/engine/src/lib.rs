@@ -10,6 +10,7 @@
 
 pub mod artifact;
 pub mod base;
+mod budget;
 #[cfg(test)]
 mod bundled;
 mod calibrate;
@@ -41,7 +42,7 @@ pub use job::PreparedJob;
 /// Which adapters are active, for [`sample::sample`].
 pub use mimeo_lora::LoraStack;
 pub use mimeo_protocol::{HeldOut, Linearity, Scores};
-pub use phase::{run, score_file};
+pub use phase::{measure_file, run, score_file};
 pub use rehearsal::rehearse;
 pub use rest::{GivenUp, NoRest, Rest};
 pub use runtime::{Compute, DeviceChoice, MemoryKind};

@@ -6,14 +6,15 @@ use mimeo_train::Objective;
 
 use crate::artifact::{Artifact, LoadedLora, Outcome, file_from_network, is_untrained};
 use crate::base::Base;
+use crate::budget::{Plan, Wanted};
 use crate::calibrate::Calibration;
 use crate::control::{Control, Directive, Place, Within};
 use crate::error::EngineError;
 use crate::event::{Event, Phase};
 use crate::job::PreparedJob;
 use crate::pass::{Copier, Drawing};
-use crate::sample::{SampleRequest, total_steps};
-use crate::score::{AT_ONE, LINEARITY_STEPS, ROUND_TRIP_STEPS, RoundTrip, SCORE_SEED, held_out};
+use crate::sample::SampleRequest;
+use crate::score::{Effort, RoundTrip, SCORE_SEED, held_out};
 use crate::session::{Scene, Session, Streams};
 use crate::state::TrainingState;
 
@@ -125,7 +126,8 @@ fn nothing_to_keep(outcome: Outcome) -> EngineError {
     }
 }
 
-/// Measures a finished LoRA on a pair, for `mimeo score`; none when the user stopped.
+/// Measures a finished LoRA on a pair, for `mimeo score`, whatever it takes: whoever asks for the
+/// scores wants them. None when the user stopped.
 ///
 /// # Errors
 /// [`EngineError`] when the LoRA does not fit the base or the pictures cannot be used.
@@ -136,7 +138,23 @@ pub async fn score_file(
     control: &mut impl Control,
 ) -> Result<Option<Scores>, EngineError> {
     let session = Session::new(base, job, control)?;
-    session.score(network, control).await
+    session.score(network, Effort::FULL, control).await
+}
+
+/// Calibrates and measures a LoRA as its recipe says, as a job does after training; none when the
+/// user stopped.
+///
+/// # Errors
+/// [`EngineError`] when the LoRA does not fit the base or the pictures cannot be used.
+pub async fn measure_file(
+    base: &Base,
+    job: &PreparedJob,
+    network: LoraNetwork,
+    control: &mut impl Control,
+) -> Result<Option<Scores>, EngineError> {
+    let session = Session::new(base, job, control)?;
+    let (_, scores) = session.measure(network, None, control).await?;
+    Ok(scores)
 }
 
 impl Session<'_> {
@@ -148,33 +166,31 @@ impl Session<'_> {
         control: &mut impl Control,
     ) -> Result<(LoraNetwork, Option<Scores>), EngineError> {
         let recipe = &self.job.recipe;
-        let wants_scores = !self.job.held_out_prompts.is_empty();
-        if !recipe.calibrate && !wants_scores {
-            return Ok((network, None));
+        let wanted = Wanted {
+            calibration: recipe.calibrate,
+            prompts: self.job.held_out_prompts.len(),
+        };
+        let plan = Plan::new(recipe, wanted);
+        if let Some(text) = plan.told_of_small(recipe, wanted) {
+            control.emit(Event::Note { text });
         }
         let mut calibrated_strength = 1.0;
-        if recipe.calibrate {
-            let total = Some(Calibration::STEPS);
+        if let Some(effort) = plan.calibration {
+            let total = Some(effort.denoising_steps());
             control.emit(Event::Phase {
                 phase: Phase::Calibrating,
                 total,
             });
             let mut rest = Within::counted(control);
-            let Scene {
-                original,
-                target,
-                mask,
-                ..
-            } = &self.scene;
-            let pair = (original, target);
-            let calibration = Calibration::new(self.base, pair, mask, recipe, &mut rest).await?;
+            let calibration =
+                Calibration::new(self.base, effort, &self.scene, recipe, &mut rest).await?;
             calibrated_strength = calibration.best_strength(&network, &mut rest).await?;
             network = network.scaled(calibrated_strength);
         }
-        if !wants_scores {
+        let Some(effort) = plan.scores else {
             return Ok((network, None));
-        }
-        let scores = self.score(&network, control).await?;
+        };
+        let scores = self.score(&network, effort, control).await?;
         let scores = scores.map(|scores| Scores {
             copy_fidelity,
             calibrated_strength,
@@ -189,6 +205,7 @@ impl Session<'_> {
     async fn score(
         &self,
         network: &LoraNetwork,
+        effort: Effort,
         control: &mut impl Control,
     ) -> Result<Option<Scores>, EngineError> {
         if control.at_rest(None).await? == Directive::Stop {
@@ -201,7 +218,8 @@ impl Session<'_> {
             syntax: self.job.recipe.prompt_syntax,
             ..SampleRequest::new(base, prompts.collect())
         };
-        let total = ROUND_TRIP_STEPS + LINEARITY_STEPS + 2 * total_steps(base, &request)?;
+        let request = effort.held_out(request);
+        let total = effort.round_trip_steps() + effort.held_out_steps(base, &request)?;
         control.emit(Event::Phase {
             phase: Phase::Scoring,
             total: Some(total),
@@ -213,7 +231,7 @@ impl Session<'_> {
             mask,
             ..
         } = scene;
-        let trip = RoundTrip::new(base, original, target, mask, &mut rest).await?;
+        let trip = RoundTrip::new(base, original, target, mask, effort, &mut rest).await?;
         if rest.stop_requested {
             return Ok(None);
         }
@@ -221,11 +239,11 @@ impl Session<'_> {
         if rest.stop_requested {
             return Ok(None);
         }
+        let (at_one, pair) = (trip.at(1.0), (original, target));
         Ok(Some(Scores {
-            edit_gain: trip.edit_gain(&redrawn[AT_ONE])?,
-            spill: trip.spill(&redrawn[AT_ONE])?,
-            held_out: held_out(base, &request, network, (original, target), mask, &mut rest)
-                .await?,
+            edit_gain: trip.edit_gain(&redrawn[at_one])?,
+            spill: trip.spill(&redrawn[at_one])?,
+            held_out: held_out(base, &request, effort, network, pair, mask, &mut rest).await?,
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,

@@ -105,7 +105,18 @@ pub async fn sample(
     lora: &LoraStack<'_>,
     rest: &mut impl Rest,
 ) -> Result<Vec<Rgb>, EngineError> {
-    let latents = sample_latents(base, request, lora, rest).await?;
+    sample_foreseen(base, request, request.steps, lora, rest).await
+}
+
+/// As [`sample`], of each picture the first `calls` of its steps, and what they would lead to.
+pub(crate) async fn sample_foreseen(
+    base: &Base,
+    request: &SampleRequest,
+    calls: usize,
+    lora: &LoraStack<'_>,
+    rest: &mut impl Rest,
+) -> Result<Vec<Rgb>, EngineError> {
+    let latents = sample_latents(base, request, calls, lora, rest).await?;
     base.decode(latents, rest).await
 }
 
@@ -135,6 +146,7 @@ fn batches(lengths: &[usize]) -> Vec<Range<usize>> {
 async fn sample_latents(
     base: &Base,
     request: &SampleRequest,
+    calls: usize,
     lora: &LoraStack<'_>,
     rest: &mut impl Rest,
 ) -> Result<Tensor<4>, EngineError> {
@@ -159,7 +171,10 @@ async fn sample_latents(
             .collect();
         let noise = Tensor::cat(noise, 0);
         latents.push(match request.sampler {
-            SamplerKind::Ddim => denoise(base, &guidance, noise, request.steps, lora, rest).await?,
+            SamplerKind::Ddim => {
+                let of = (calls, request.steps);
+                foresee(base, &guidance, noise, of, lora, rest).await?
+            }
             SamplerKind::Euler => {
                 denoise_euler(base, &guidance, noise, request.steps, lora, rest).await?
             }
@@ -208,6 +223,34 @@ pub(crate) async fn denoise(
         rest.rest().await?;
     }
     Ok(sample)
+}
+
+/// The first `calls` of the steps of [`denoise`], and what the model then takes for the picture. What a picture shows is settled early, and most of what later steps do is to make it
+/// sharp.
+///
+/// Not the same as fewer steps, which leave a LoRA fewer noisy ones to change the picture in.
+pub(crate) async fn foresee(
+    base: &Base,
+    guidance: &Guidance,
+    noise: Tensor<4>,
+    (calls, steps): (usize, usize),
+    lora: &LoraStack<'_>,
+    rest: &mut impl Rest,
+) -> Result<Tensor<4>, EngineError> {
+    if calls >= steps {
+        return denoise(base, guidance, noise, steps, lora, rest).await;
+    }
+    let ddim = Ddim::new(&base.schedule, steps);
+    let mut sample = noise;
+    let mut picture = sample.clone();
+    for timestep in &ddim.timesteps()[..calls] {
+        let noise_pred = guidance.noise_pred(&base.unet, sample.clone(), *timestep, lora);
+        picture = ddim.pred_original_sample(*timestep, noise_pred.clone(), sample.clone());
+        sample = ddim.step(*timestep, noise_pred, sample);
+        rest.unit_done();
+        rest.rest().await?;
+    }
+    Ok(picture)
 }
 
 async fn denoise_euler(

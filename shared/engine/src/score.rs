@@ -14,24 +14,143 @@ use mimeo_protocol::{HeldOut, Linearity, PromptSyntax};
 use crate::base::Base;
 use crate::error::EngineError;
 use crate::rest::Rest;
-use crate::sample::{SampleRequest, denoise, invert, sample};
+use crate::sample::{
+    GUIDANCE, STEPS, SampleRequest, foresee, invert, sample, sample_foreseen, total_steps,
+};
 
 /// Seed of the first picture of every measurement; users start at 0.
 pub(crate) const SCORE_SEED: u64 = 7000;
-/// Steps of inversion and of every redrawing.
-const STEPS: usize = 20;
 /// Strengths at which linearity is measured.
-pub const STRENGTHS: [f64; 7] = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0];
-/// Where strength 1 is among [`STRENGTHS`].
-pub(crate) const AT_ONE: usize = 5;
+const STRENGTHS: [f64; 7] = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0];
+/// Fewer of them, where there are not enough calls for all.
+const FIVE_STRENGTHS: [f64; 5] = [-2.0, -1.0, 0.0, 1.0, 2.0];
+const THREE_STRENGTHS: [f64; 3] = [-1.0, 0.0, 1.0];
 /// Where all of the change is made, or none can be taken away, drawing again moves progress by so
 /// much.
 pub const STANDSTILL: f64 = 0.02;
 /// A picture gained the change when it went this far from A towards B.
 pub(crate) const GAINED: f64 = 0.25;
 
+/// How much the scores draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Effort {
+    /// Steps of inversion, and of every redrawing.
+    steps: usize,
+    /// How many of the steps of a redrawing are done; of the rest is foreseen what they lead to.
+    calls: usize,
+    /// Strengths of the redrawings.
+    strengths: &'static [f64],
+    /// Redrawings in one batch.
+    rows: usize,
+    held_out: HeldOutEffort,
+}
+
+/// How much of held-out pictures is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct HeldOutEffort {
+    /// Pictures at most, each with and without the LoRA.
+    pictures: usize,
+    /// Steps of each.
+    steps: usize,
+    /// How many of them are done.
+    calls: usize,
+    /// 1 halves what they cost.
+    guidance: f64,
+}
+
+impl Effort {
+    /// What the scores were before they had a budget, in batches as then: so an old recipe gives the
+    /// same file, bit for bit.
+    pub const FULL: Self = Self {
+        steps: 20,
+        calls: 20,
+        strengths: &STRENGTHS,
+        rows: 1,
+        held_out: HeldOutEffort {
+            pictures: usize::MAX,
+            steps: STEPS,
+            calls: STEPS,
+            guidance: GUIDANCE,
+        },
+    };
+    const fn within(
+        (calls, steps): (usize, usize),
+        strengths: &'static [f64],
+        (pictures, held_out_calls): (usize, usize),
+    ) -> Self {
+        Self {
+            steps,
+            calls,
+            strengths,
+            rows: usize::MAX,
+            held_out: HeldOutEffort {
+                pictures,
+                steps: 10,
+                calls: held_out_calls,
+                guidance: 1.0,
+            },
+        }
+    }
+    /// The most first; as many as calibration has.
+    pub const ALL: [Self; 6] = [
+        Self::FULL,
+        Self::within((20, 20), &STRENGTHS, (8, 10)),
+        Self::within((10, 10), &FIVE_STRENGTHS, (8, 8)),
+        Self::within((6, 10), &FIVE_STRENGTHS, (8, 7)),
+        Self::within((5, 10), &THREE_STRENGTHS, (3, 6)),
+        Self::LEAST,
+    ];
+    /// The last of [`Self::ALL`].
+    pub const LEAST: Self = Self::within((4, 10), &THREE_STRENGTHS, (2, 4));
+
+    /// Calls of the UNet, of one picture each.
+    pub fn calls(self, prompts: usize) -> u64 {
+        let HeldOutEffort {
+            pictures,
+            calls,
+            guidance,
+            ..
+        } = self.held_out;
+        let round_trip = self.steps + self.calls * self.strengths.len();
+        let answers = if guidance == 1.0 { 1 } else { 2 };
+        (round_trip + 2 * pictures.min(prompts) * calls * answers) as u64
+    }
+
+    /// Denoising steps of the round trip and its redrawings.
+    pub fn round_trip_steps(self) -> u32 {
+        let batches = (self.strengths.len() - 1).div_ceil(self.rows);
+        (self.steps + self.calls * (1 + batches)) as u32
+    }
+
+    /// Denoising steps of the held-out pictures, with and without the LoRA.
+    pub fn held_out_steps(self, base: &Base, request: &SampleRequest) -> Result<u32, EngineError> {
+        let drawn = SampleRequest {
+            steps: self.held_out.calls,
+            ..request.clone()
+        };
+        Ok(2 * total_steps(base, &drawn)?)
+    }
+
+    /// The held-out pictures, of so many of these.
+    pub fn held_out(self, request: SampleRequest) -> SampleRequest {
+        let HeldOutEffort {
+            pictures,
+            steps,
+            guidance,
+            ..
+        } = self.held_out;
+        SampleRequest {
+            pictures: request.pictures.into_iter().take(pictures).collect(),
+            steps,
+            guidance,
+            ..request
+        }
+    }
+}
+
 /// The round trip of one pair, ready to be redrawn at any strength.
-pub struct RoundTrip<'a> {
+pub(crate) struct RoundTrip<'a> {
+    effort: Effort,
     base: &'a Base,
     noise: Tensor<4>,
     guidance: Guidance,
@@ -52,12 +171,14 @@ impl<'a> RoundTrip<'a> {
         original: &'a Rgb,
         target: &'a Rgb,
         mask: &Mask,
+        effort: Effort,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let guidance = Guidance::unguided(base.encode_prompt("", PromptSyntax::USUAL)?);
         let latent = base.encode_picture(original);
-        let noise = invert(base, &guidance, latent, STEPS, rest).await?;
+        let noise = invert(base, &guidance, latent, effort.steps, rest).await?;
         let mut trip = Self {
+            effort,
             base,
             noise,
             guidance,
@@ -67,23 +188,26 @@ impl<'a> RoundTrip<'a> {
             outside: mask.outside_weights(),
             redrawn: original.clone(),
         };
-        trip.redrawn = trip.redraw(&LoraStack::none(), rest).await?;
+        trip.redrawn = trip
+            .redraw(1, &LoraStack::none(), rest)
+            .await?
+            .swap_remove(0);
         Ok(trip)
     }
 
-    /// The original, redrawn with adapters.
-    ///
-    /// # Errors
-    /// [`EngineError`] when the device fails.
-    pub async fn redraw(
+    /// The original, redrawn with adapters: as many pictures as rows.
+    async fn redraw(
         &self,
+        rows: usize,
         lora: &LoraStack<'_>,
         rest: &mut impl Rest,
-    ) -> Result<Rgb, EngineError> {
-        let noise = self.noise.clone();
-        let latent = denoise(self.base, &self.guidance, noise, STEPS, lora, rest).await?;
-        let mut pictures = self.base.decode(latent, rest).await?;
-        Ok(pictures.swap_remove(0))
+    ) -> Result<Vec<Rgb>, EngineError> {
+        let noise = self.noise.clone().repeat_dim(0, rows);
+        let guidance = Guidance::unguided(self.guidance.conditional.repeat(rows));
+        let Effort { steps, calls, .. } = self.effort;
+        let of = (calls, steps);
+        let latents = foresee(self.base, &guidance, noise, of, lora, rest).await?;
+        self.base.decode(latents, rest).await
     }
 
     /// `1 - MAE_in(G_s, B) / MAE_in(G_0, B)`
@@ -121,7 +245,12 @@ impl<'a> RoundTrip<'a> {
         )
     }
 
-    /// The original, redrawn at each of [`STRENGTHS`].
+    /// Where a strength is among those of [`Self::redraw_strengths`].
+    pub fn at(&self, strength: f64) -> usize {
+        at(self.effort.strengths, strength)
+    }
+
+    /// The original, redrawn at each strength.
     ///
     /// # Errors
     /// [`EngineError`] when the device fails.
@@ -130,15 +259,17 @@ impl<'a> RoundTrip<'a> {
         network: &LoraNetwork,
         rest: &mut impl Rest,
     ) -> Result<Vec<Rgb>, EngineError> {
-        let mut pictures = Vec::with_capacity(STRENGTHS.len());
-        for strength in STRENGTHS {
-            pictures.push(if strength == 0.0 {
-                self.redrawn.clone()
-            } else {
-                let stack = LoraStack::none().with(network, strength);
-                self.redraw(&stack, rest).await?
-            });
+        let Effort {
+            strengths, rows, ..
+        } = self.effort;
+        let (negative, positive) = strengths.split_at(at(strengths, 0.0));
+        let with_lora = [negative, &positive[1..]].concat();
+        let mut pictures = Vec::with_capacity(strengths.len());
+        for strengths in with_lora.chunks(rows) {
+            let stack = LoraStack::none().with_each(network, strengths.to_vec());
+            pictures.extend(self.redraw(strengths.len(), &stack, rest).await?);
         }
+        pictures.insert(negative.len(), self.redrawn.clone());
         Ok(pictures)
     }
 
@@ -160,23 +291,27 @@ impl<'a> RoundTrip<'a> {
             monotone: progress
                 .windows(2)
                 .all(|pair| pair[1] > pair[0] - STANDSTILL),
-            correlation: correlation(&STRENGTHS, &progress),
+            correlation: correlation(self.effort.strengths, &progress),
             progress,
         })
     }
 }
 
-/// Denoising steps that inversion with the first redrawing, and then the other strengths, take.
-pub(crate) const ROUND_TRIP_STEPS: u32 = (2 * STEPS) as u32;
-pub(crate) const LINEARITY_STEPS: u32 = ((STRENGTHS.len() - 1) * STEPS) as u32;
+fn at(strengths: &[f64], wanted: f64) -> usize {
+    let found = strengths.iter().position(|strength| *strength == wanted);
+    found.unwrap_or_default()
+}
 
 /// Draws the held-out pictures with and without the LoRA.
 ///
+/// - `request`: by [`Effort::held_out`]
+///
 /// # Errors
 /// [`EngineError`] when the device fails.
-pub async fn held_out(
+pub(crate) async fn held_out(
     base: &Base,
     request: &SampleRequest,
+    effort: Effort,
     network: &LoraNetwork,
     pair: (&Rgb, &Rgb),
     mask: &Mask,
@@ -184,8 +319,9 @@ pub async fn held_out(
 ) -> Result<HeldOut, EngineError> {
     let (original, target) = pair;
     let with = LoraStack::none().with(network, 1.0);
-    let before = sample(base, request, &LoraStack::none(), rest).await?;
-    let after = sample(base, request, &with, rest).await?;
+    let (calls, own) = (effort.held_out.calls, LoraStack::none());
+    let before = sample_foreseen(base, request, calls, &own, rest).await?;
+    let after = sample_foreseen(base, request, calls, &with, rest).await?;
     let (inside, outside) = (mask.inside_weights(), mask.outside_weights());
     let (mut gained, mut sum, mut elsewhere) = (0, 0.0, 0.0);
     for (before, after) in before.iter().zip(&after) {
@@ -302,10 +438,14 @@ mod tests {
 
     #[test]
     fn strength_1_is_where_the_scores_look_for_it() {
-        assert_eq!(
-            STRENGTHS[AT_ONE], 1.0,
-            "gain and spill are those of strength 1"
-        );
+        for strengths in [&STRENGTHS[..], &FIVE_STRENGTHS, &THREE_STRENGTHS] {
+            assert_eq!(
+                strengths[at(strengths, 1.0)],
+                1.0,
+                "gain and spill are those of strength 1"
+            );
+            assert_eq!(strengths[at(strengths, 0.0)], 0.0, "where nothing is drawn");
+        }
     }
 
     #[test]

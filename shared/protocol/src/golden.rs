@@ -29,9 +29,10 @@ fn job() -> TrainJob {
         original: blob(0xa),
         target: blob(0xb),
         mask: Some(blob(0xc)),
-        // From before recipes said how prompts are read.
+        // From before recipes said how prompts are read, and what scores may take.
         recipe: Recipe {
             prompt_syntax: PromptSyntax::Cut,
+            score_budget: None,
             ..Recipe::preset(Method::Copier, ModelSize::Small)
         },
         copier: CopierChoice::Given(CopierId(3)),
@@ -193,6 +194,8 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
     }
     let mut with_syntax = job();
     with_syntax.recipe.prompt_syntax = PromptSyntax::USUAL;
+    let mut with_budget = with_syntax.clone();
+    with_budget.recipe.score_budget = Some(ScoreBudget::constant(0.3));
     vec![
         (
             "hello",
@@ -214,6 +217,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ClientMessage::Submit {
                 request,
                 job: Box::new(with_syntax),
+            },
+        ),
+        (
+            "submit_budget",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(with_budget),
             },
         ),
         ("control_pause", control(JobControl::Pause)),

@@ -47,8 +47,8 @@ pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, Reques
 pub use job::{CopierChoice, JobFormat, PairIds, PreviewPlan, TrainJob};
 pub use number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, InvalidNumber, InvalidSeed,
-    LearningRate, Multiplier, OutOfRange, Range, Rank, Share, Steps, Strength, TimestepRange,
-    Warmup, Weight, WeightDecay, parse_seed,
+    LearningRate, Multiplier, OutOfRange, Range, Rank, ScoreBudget, Share, Steps, Strength,
+    TimestepRange, Warmup, Weight, WeightDecay, parse_seed,
 };
 pub use recipe::{
     AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass,

@@ -282,6 +282,8 @@ checked_numbers! {
     Multiplier(f64) "Multiplier" -8.0 ..= 8.0;
     /// The user's dial: 1 makes the change, -1 undoes it.
     Strength(f64) "Strength" -2.0 ..= 2.0;
+    /// What calibration and scores may take, in shares of what training takes.
+    ScoreBudget(f64) "Score budget" 0.0 ..= 100.0;
     /// Width in pixels of the soft edge outside a mask.
     Feather(f64) "Feather" 0.0 ..= 256.0;
 }

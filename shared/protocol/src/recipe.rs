@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::{Format, Kind};
 use crate::number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, Rank,
-    Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+    ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
 };
 
 /// How a pair of pictures becomes a LoRA.
@@ -229,6 +229,10 @@ pub struct Recipe {
     pub mask: MaskRecipe,
     /// Fold the strength that reproduces the change into the weights after training.
     pub calibrate: bool,
+    /// What calibration and scores may take of [`Self::training_calls`]; 0 leaves both out. None:
+    /// all that they ask for, which is what they took before there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_budget: Option<ScoreBudget>,
     /// Number format of the saved file.
     pub precision: Precision,
 }
@@ -259,6 +263,10 @@ impl InvalidRecipe {
 /// Closer to 0, a LoRA's gradients drown in what keeps AdamW from dividing by 0 (its ε is 1e-8).
 const LEAST_MULTIPLIER: f64 = 0.01;
 
+/// Calls of the UNet that one answer with its gradient counts for: the way back through frozen
+/// weights takes about twice as long as the way there.
+const WITH_GRADIENT: u64 = 3;
+
 impl Recipe {
     /// Whether it can be trained. Asked before a job is taken rather than when a recipe is read:
     /// older versions took and stored what is refused now, and that has to be readable.
@@ -271,6 +279,43 @@ impl Recipe {
             return Err(InvalidRecipe::Multiplier { found });
         }
         Ok(())
+    }
+
+    /// What training takes, in calls of the UNet without gradient, of one picture each. A copier
+    /// counts whether it is trained or found: the same recipe has to give the same LoRA.
+    #[must_use]
+    pub fn training_calls(&self) -> u64 {
+        let rows = |pass: &Pass| {
+            let per_step = u64::from(pass.batch_size.get()) * u64::from(pass.accumulation.get());
+            per_step * u64::from(pass.steps.get())
+        };
+        // Where the student is held to the model's own answer, that is asked for too.
+        let held = u64::from(self.mask.prior_weight.get() > 0.0);
+        let kept = rows(&self.pass);
+        match self.method {
+            Method::Plain => kept * (WITH_GRADIENT + held),
+            Method::Copier => {
+                kept * (WITH_GRADIENT + held) + rows(&self.copier.pass) * WITH_GRADIENT
+            }
+            // Each student has its teacher; there is a second pair of them on pure noise.
+            Method::Addift => {
+                let pairs = 1 + u64::from(self.addift.preservation.get() > 0.0);
+                kept * pairs * (WITH_GRADIENT + 1)
+            }
+        }
+    }
+
+    /// What calibration and scores may take together, in the same calls; none without a limit.
+    #[must_use]
+    pub fn score_calls(&self) -> Option<u64> {
+        let share = self.score_budget?.get();
+        Some((self.training_calls() as f64 * share) as u64)
+    }
+
+    /// Whether anything is calibrated or measured at all.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.score_budget.is_none_or(|budget| budget.get() > 0.0)
     }
 
     /// Good settings of a method on a base of this size: nothing else need be given.
@@ -309,6 +354,7 @@ impl Recipe {
                 prior_weight: Weight::constant(0.0),
             },
             calibrate: true,
+            score_budget: Some(ScoreBudget::constant(0.3)),
             precision: Precision::F16,
         }
     }
@@ -416,6 +462,48 @@ mod tests {
         assert_eq!(read.prompt_syntax, PromptSyntax::Cut, "as it was trained");
         let again = serde_json::to_value(&read).expect("a recipe is plain data");
         assert_eq!(again, old, "and is written as it was");
+    }
+
+    #[test]
+    fn a_recipe_from_before_there_was_a_budget_is_measured_in_full() {
+        let preset = Recipe::preset(Method::Addift, ModelSize::Small);
+        let mut old = serde_json::to_value(&preset).expect("a recipe is plain data");
+        let said = old.as_object_mut().expect("a table").remove("score_budget");
+        assert_eq!(said, Some(0.3.into()), "new recipes say it");
+        let read: Recipe = serde_json::from_value(old.clone()).expect("old recipes can be read");
+        assert_eq!(read.score_calls(), None, "as it was");
+        let again = serde_json::to_value(&read).expect("a recipe is plain data");
+        assert_eq!(again, old, "and is written as it was");
+    }
+
+    #[test]
+    fn the_budget_is_a_share_of_what_training_takes() {
+        let of = |method| Recipe::preset(method, ModelSize::Small);
+        let addift = of(Method::Addift);
+        assert_eq!(
+            addift.training_calls(),
+            120 * (1 + 3),
+            "teacher and student"
+        );
+        assert_eq!(addift.score_calls(), Some(144), "three tenths of them");
+        assert_eq!(of(Method::Plain).training_calls(), 120 * 4 * 3, "students");
+        assert_eq!(
+            of(Method::Copier).training_calls(),
+            2 * 300 * 4 * 3,
+            "two passes"
+        );
+        let mut held = of(Method::Plain);
+        held.mask.prior_weight = Weight::constant(1.0);
+        assert_eq!(held.training_calls(), 120 * 4 * 4, "and the own answers");
+        let off = Recipe {
+            score_budget: Some(ScoreBudget::constant(0.0)),
+            ..addift
+        };
+        assert_eq!(
+            (off.score_calls(), off.is_measured()),
+            (Some(0), false),
+            "off"
+        );
     }
 
     /// Where the fields are that a recipe must have, below `path`: those without which it is refused.

@@ -43,6 +43,7 @@ pub async fn train(
     let device = &snapshot.device;
     report.remote_device(&device.name, &device.reason);
     let recipe = recipe(model_size(&mut remote, &order.base).await?)?;
+    report.plan(&recipe, order.scores);
     let mask = match order.pair.mask {
         Some(mask) => Some(remote.upload(mask).await?),
         None => None,

@@ -173,9 +173,10 @@ fn EffortChoice() -> impl IntoView {
         let secs = link
             .host
             .with(|host| cost::training_secs(&settings, pixels, &host.paces));
+        let scores = cost::of_scores(&settings.recipe);
         match secs {
-            Some(secs) => format!("{steps} · about {} here", words::duration(secs)),
-            None => steps,
+            Some(secs) => format!("{steps} · about {} here · {scores}", words::duration(secs)),
+            None => format!("{steps} · {scores}"),
         }
     };
     view! {

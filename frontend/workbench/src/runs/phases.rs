@@ -71,7 +71,11 @@ pub struct Left {
 pub(super) fn planned(job: &TrainJob) -> impl Iterator<Item = Phase> {
     let trains_copier =
         job.recipe.method == Method::Copier && !matches!(job.copier, CopierChoice::Given(_));
-    let (calibrates, scores) = (job.recipe.calibrate, job.scores);
+    let is_measured = job.recipe.is_measured();
+    let (calibrates, scores) = (
+        job.recipe.calibrate && is_measured,
+        job.scores && is_measured,
+    );
     Phase::ALL.into_iter().filter(move |phase| match phase {
         // Only a browser's GPU takes its time, and only the first time: shown once it does.
         Phase::Compiling => false,
@@ -93,8 +97,7 @@ pub(super) const fn pass(job: &TrainJob, phase: Phase) -> Option<&Pass> {
 
 /// What share of a job's time a phase takes, counted in training steps.
 ///
-/// Measured on the bundled base: what comes after training takes as long as 240 steps of any
-/// method. Fixed, and not told from the pace, so that a bar never goes backwards.
+/// Fixed, and not told from the pace, so that a bar never goes backwards.
 fn weight(job: &TrainJob, phase: Phase) -> f64 {
     match phase {
         Phase::Copier | Phase::Training => {
@@ -104,9 +107,24 @@ fn weight(job: &TrainJob, phase: Phase) -> f64 {
         // Nobody knows whether it will be, and a bar never goes backwards.
         Phase::Compiling => 0.0,
         Phase::Encoding | Phase::Saving => 2.0,
-        Phase::Calibrating => 60.0,
-        Phase::Scoring => 180.0,
+        Phase::Calibrating => measuring(job) / 4.0,
+        Phase::Scoring => measuring(job) * 3.0 / 4.0,
     }
+}
+
+/// What calibration and scores take together, in training steps.
+fn measuring(job: &TrainJob) -> f64 {
+    /// Measured on the bundled base, of any method.
+    const IN_FULL: f64 = 240.0;
+    let Some(budget) = job.recipe.score_budget else {
+        return IN_FULL;
+    };
+    let copier = match job.recipe.method {
+        Method::Copier => weight(job, Phase::Copier),
+        Method::Addift | Method::Plain => 0.0,
+    };
+    let trained = copier + weight(job, Phase::Training);
+    (trained * budget.get()).min(IN_FULL)
 }
 
 /// The latest paces of the phase under way, to see whether they are steady.

@@ -1,0 +1,168 @@
+//! How much is drawn after training, so that calibration and scores cost no more than the recipe
+//! gives them ([`Recipe::score_calls`]).
+//!
+//! Counted in calls of the UNet without gradient, of one picture each: one for every step of a
+//! drawing, two where guidance asks for the negative prompt as well.
+
+use mimeo_protocol::Recipe;
+
+use crate::{calibrate, score};
+
+/// What is wanted of the time after training.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub calibration: bool,
+    /// Held-out prompts to measure with; none without scores.
+    pub prompts: usize,
+}
+
+/// What is drawn after training: none of what nobody wants, or what there are too few calls for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Plan {
+    pub calibration: Option<calibrate::Effort>,
+    pub scores: Option<score::Effort>,
+}
+
+impl Plan {
+    const NOTHING: Self = Self {
+        calibration: None,
+        scores: None,
+    };
+
+    /// The most that is within the recipe's budget.
+    pub fn new(recipe: &Recipe, wanted: Wanted) -> Self {
+        let calls = recipe.score_calls().unwrap_or(u64::MAX);
+        let steps = calibrate::Effort::ALL.iter().zip(score::Effort::ALL);
+        let plans = steps.map(|(calibration, scores)| Self {
+            calibration: wanted.calibration.then_some(*calibration),
+            scores: (wanted.prompts > 0).then_some(scores),
+        });
+        let mut within = plans.filter(|plan| plan.calls(wanted.prompts) <= calls);
+        within.next().unwrap_or(Self::NOTHING)
+    }
+
+    /// What it takes.
+    pub fn calls(&self, prompts: usize) -> u64 {
+        let calibration = self.calibration.map_or(0, calibrate::Effort::calls);
+        let scores = self.scores.map_or(0, |effort| effort.calls(prompts));
+        calibration + scores
+    }
+
+    /// What to say about a recipe whose budget is too small for what is wanted; nothing where it is
+    /// switched off.
+    pub fn told_of_small(&self, recipe: &Recipe, wanted: Wanted) -> Option<String> {
+        let is_wanted = wanted.calibration || wanted.prompts > 0;
+        if *self != Self::NOTHING || !is_wanted || !recipe.is_measured() {
+            return None;
+        }
+        let least = Self {
+            calibration: wanted.calibration.then_some(calibrate::Effort::LEAST),
+            scores: (wanted.prompts > 0).then_some(score::Effort::LEAST),
+        };
+        let needs = least.calls(wanted.prompts);
+        let share = needs as f64 / recipe.training_calls() as f64;
+        let share = (share * 100.0).ceil() / 100.0;
+        Some(format!(
+            "The score budget is too small to calibrate and measure with, so the LoRA stays as it was trained. That takes {needs} calls of the UNet: train longer, or give it {share} (--score-budget)."
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_protocol::{Method, ModelSize, ScoreBudget};
+
+    use super::*;
+
+    const BOTH: Wanted = Wanted {
+        calibration: true,
+        prompts: 8,
+    };
+
+    fn recipe(method: Method, budget: Option<f64>) -> Recipe {
+        Recipe {
+            score_budget: budget.map(ScoreBudget::constant),
+            ..Recipe::preset(method, ModelSize::Small)
+        }
+    }
+
+    #[test]
+    fn a_plan_is_within_its_budget_and_grows_with_it() {
+        for method in Method::ALL {
+            let mut last = 0;
+            for share in [0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 100.0] {
+                let recipe = recipe(method, Some(share));
+                let calls = Plan::new(&recipe, BOTH).calls(BOTH.prompts);
+                let budget = recipe.score_calls().expect("a limit");
+                assert!(calls <= budget, "{method}: {calls} of {budget}");
+                assert!(calls >= last, "{method}: {calls} after {last}");
+                last = calls;
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_limit_and_with_a_large_one_all_is_drawn() {
+        for budget in [None, Some(100.0)] {
+            let plan = Plan::new(&recipe(Method::Addift, budget), BOTH);
+            assert_eq!(
+                plan.calibration,
+                Some(calibrate::Effort::FULL),
+                "{budget:?}"
+            );
+            assert_eq!(plan.scores, Some(score::Effort::FULL), "{budget:?}");
+            assert_eq!(
+                plan.calls(BOTH.prompts),
+                720 + 160 + 640,
+                "as it always was"
+            );
+        }
+    }
+
+    #[test]
+    fn every_preset_is_calibrated_and_measured() {
+        for method in Method::ALL {
+            for size in [ModelSize::Small, ModelSize::Full] {
+                let recipe = Recipe::preset(method, size);
+                let plan = Plan::new(&recipe, BOTH);
+                assert!(
+                    plan.calibration.is_some() && plan.scores.is_some(),
+                    "{method} {size:?}: {plan:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_nobody_wants_leaves_its_calls_to_the_rest() {
+        let recipe = recipe(Method::Addift, Some(0.3));
+        let only = |calibration, prompts| {
+            Plan::new(
+                &recipe,
+                Wanted {
+                    calibration,
+                    prompts,
+                },
+            )
+        };
+        assert_eq!(only(false, 0), Plan::NOTHING, "nothing");
+        assert_eq!(only(true, 0).scores, None, "strength alone");
+        assert!(
+            only(true, 0).calls(0) >= Plan::new(&recipe, BOTH).calls(8) / 2,
+            "with more of it"
+        );
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_is_told_with_what_is_enough() {
+        let told = |budget| {
+            let recipe = recipe(Method::Addift, budget);
+            Plan::new(&recipe, BOTH).told_of_small(&recipe, BOTH)
+        };
+        let small = told(Some(0.01)).expect("it is told");
+        assert!(small.contains("--score-budget"), "{small}");
+        assert_eq!(told(Some(0.0)), None, "it is switched off");
+        assert_eq!(told(Some(0.3)), None, "the preset's is enough");
+        assert_eq!(told(None), None, "no limit");
+    }
+}
