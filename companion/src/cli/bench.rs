@@ -123,6 +123,8 @@ impl Methods {
         for seed in 0..u64::from(self.seeds) {
             let recipe = Recipe {
                 seed,
+                // Methods are compared here, and by every picture that there is.
+                score_budget: None,
                 ..Recipe::preset(method, base.model_size())
             };
             let job = job(base, pair, recipe, self.compute.unseen_prompts())?;

@@ -62,21 +62,56 @@ impl Found {
         }
     }
 
-    fn line(&self) -> String {
-        let Self {
-            strength,
-            edit_gain,
-            spill,
-            gained,
-            progress,
-            elsewhere,
-        } = self;
-        let [edit_gain, spill, gained, progress] =
-            [edit_gain, spill, gained, progress].map(|share| percent(*share));
-        format!(
-            "{strength:>8.3}  {edit_gain:>6}  {spill:>6}  {gained:>6}  {progress:>8}  {elsewhere:>9.1}"
-        )
+    /// Its line in the table.
+    ///
+    /// - `search`: how it was found
+    /// - `secs`: processor seconds that took
+    fn line(&self, pair: &str, search: &str, secs: f64) -> String {
+        laid_out([
+            pair.to_owned(),
+            search.to_owned(),
+            format!("{:.3}", self.strength),
+            percent(self.edit_gain),
+            percent(self.spill),
+            percent(self.gained),
+            percent(self.progress),
+            format!("{:.1}", self.elsewhere),
+            format!("{secs:.1}"),
+        ])
     }
+}
+
+/// The table's head.
+const HEAD: [&str; 9] = [
+    "pair",
+    "search",
+    "strength",
+    "gain",
+    "spill",
+    "gained",
+    "progress",
+    "elsewhere",
+    "secs",
+];
+
+#[derive(Serialize)]
+struct Columns {
+    columns: [&'static str; 9],
+}
+
+fn laid_out(cells: [String; 9]) -> String {
+    const WIDTHS: [usize; 9] = [15, 6, 8, 6, 6, 6, 8, 9, 6];
+    let cell = |(index, (text, width)): (usize, (String, usize))| match index {
+        0 | 1 => format!("{text:<width$}"),
+        _ => format!("{text:>width$}"),
+    };
+    let cells: Vec<String> = cells
+        .into_iter()
+        .zip(WIDTHS)
+        .enumerate()
+        .map(cell)
+        .collect();
+    cells.join("  ")
 }
 
 /// What became of one pair.
@@ -97,13 +132,11 @@ struct Row {
 
 impl Row {
     fn lines(&self) -> String {
-        let line = |what: &str, found: &Found, secs: f64| {
-            format!("{:15}  {what:7}  {}  {secs:>6.1}", self.pair, found.line())
-        };
+        let pair = &self.pair;
         [
-            line("full", &self.full, self.full_secs),
-            line("budget", &self.budget, self.budget_secs),
-            line("told", &self.told, self.budget_secs),
+            self.full.line(pair, "full", self.full_secs),
+            self.budget.line(pair, "budget", self.budget_secs),
+            self.told.line(pair, "told", self.budget_secs),
         ]
         .join("\n")
     }
@@ -117,19 +150,8 @@ impl BenchScores {
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         let pairs = chosen_pairs(&self.pairs)?;
         let base = self.compute.load(report).await?;
-        let head = format!(
-            "{:15}  {:7}  {:>8}  {:>6}  {:>6}  {:>6}  {:>8}  {:>9}  {:>6}",
-            "pair",
-            "search",
-            "strength",
-            "gain",
-            "spill",
-            "gained",
-            "progress",
-            "elsewhere",
-            "secs"
-        );
-        report.answer("columns", &(), &head);
+        let columns = Columns { columns: HEAD };
+        report.answer("columns", &columns, &laid_out(HEAD.map(str::to_owned)));
         let mut largest: f64 = 0.0;
         let mut secs = [0.0; 3];
         for pair in pairs {
@@ -137,24 +159,21 @@ impl BenchScores {
                 return Ok(Exit::Stopped);
             };
             largest = largest.max((row.budget.strength / row.full.strength).ln().abs());
-            for (sum, one) in
-                secs.iter_mut()
-                    .zip([row.training_secs, row.full_secs, row.budget_secs])
-            {
+            let of_pair = [row.training_secs, row.full_secs, row.budget_secs];
+            for (sum, one) in secs.iter_mut().zip(of_pair) {
                 *sum += one;
             }
             report.answer("row", &row, &row.lines());
         }
         let [training, full, budget] = secs;
-        let largest = largest.exp() - 1.0;
         let summary = Summary {
-            largest_difference: largest,
+            largest_factor: largest.exp(),
             full_of_training: full / training,
             budget_of_training: budget / training,
         };
         let text = format!(
-            "Strengths differ by {} at most; of training's processor time, the full search takes {}, the budgeted one {}",
-            percent(summary.largest_difference),
+            "Strengths differ by a factor of {:.2} at most; of training's processor time, the full search takes {}, the budgeted one {}",
+            summary.largest_factor,
             percent(summary.full_of_training),
             percent(summary.budget_of_training),
         );
@@ -200,7 +219,6 @@ impl BenchScores {
         };
         let network = LoadedLora::new(base, &file, "the LoRA")?.network;
 
-        clock.lap();
         let measured = measure_file(base, &in_full, network.clone(), &mut control);
         let full = Box::pin(measured).await?;
         let full_secs = clock.lap();
@@ -229,7 +247,8 @@ impl BenchScores {
 /// What it came to.
 #[derive(Debug, Serialize)]
 struct Summary {
-    largest_difference: f64,
+    /// Between the strengths of a pair.
+    largest_factor: f64,
     full_of_training: f64,
     budget_of_training: f64,
 }

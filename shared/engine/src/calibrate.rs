@@ -60,7 +60,7 @@ impl Effort {
         Self::within(8, 10, 6),
         Self::within(8, 6, 4),
         Self::within(4, 6, 4),
-        Self::within(4, 5, 3),
+        Self::within(4, 6, 3),
         Self::LEAST,
     ];
     /// The last of [`Self::ALL`].
@@ -469,7 +469,7 @@ mod tests {
                 let beyond = (strength / (end * 2.0)).ln().max(0.0);
                 (strength / end).min(1.0) - 0.2 * beyond
             };
-            for (count, within) in [(3, 0.45), (4, 0.3), (6, 0.12)] {
+            for (count, within) in [(3, 0.55), (4, 0.5), (6, 0.05)] {
                 let found = bracketed(count, worth);
                 let away = (found / end).ln().abs();
                 assert!(away < within, "{found} of {end} with {count}");

@@ -97,7 +97,7 @@ impl Effort {
         Self::within((20, 20), &STRENGTHS, (8, 10)),
         Self::within((10, 10), &FIVE_STRENGTHS, (8, 8)),
         Self::within((6, 10), &FIVE_STRENGTHS, (8, 7)),
-        Self::within((5, 10), &THREE_STRENGTHS, (3, 6)),
+        Self::within((4, 10), &THREE_STRENGTHS, (3, 4)),
         Self::LEAST,
     ];
     /// The last of [`Self::ALL`].

@@ -1,4 +1,8 @@
 //! What a LoRA does, in numbers (`mimeo-engine`'s `score` measures them).
+//!
+//! A recipe's `score_budget` decides how much is drawn for them, not what they mean. Drawn from
+//! less, they are rougher; and as pictures are then compared before they are sharp, and held-out ones
+//! drawn without guidance, they are not to be compared with those of another budget.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +23,8 @@ pub struct Scores {
     pub calibrated_strength: f64,
 }
 
-/// Pictures never trained on, the same noise with and without the LoRA.
+/// Pictures never trained on, the same noise with and without the LoRA: 8, or fewer within a small
+/// budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
     /// Pictures compared.
@@ -33,7 +38,8 @@ pub struct HeldOut {
     pub elsewhere: f64,
 }
 
-/// The round trip over several strengths, from -2 to 2.
+/// The round trip over several strengths, the lowest first: -2, -1, -0.5, 0, 0.5, 1 and 2; within
+/// a smaller budget those of them that are whole, or -1, 0 and 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Linearity {
     /// Edit gain at each strength.
