@@ -47,6 +47,7 @@ impl Effort {
         calls: DDIM_STEPS,
         search: Search::Every,
     };
+
     const fn within(pictures: usize, calls: usize, strengths: usize) -> Self {
         Self {
             pictures,
@@ -54,6 +55,7 @@ impl Effort {
             search: Search::Bracket(strengths),
         }
     }
+
     /// The most first; as many as scores have.
     pub const ALL: [Self; 6] = [
         Self::FULL,
@@ -146,8 +148,8 @@ struct Latents {
     /// What a change is multiplied with to find how far it goes towards B's, summed up:
     /// `mask · Δz / Σ mask · Δz²`, `[1, channels, height, width]`
     along: Tensor<4>,
-    /// The same for change elsewhere, of its absolute values: `1 - mask`, such that the mean of
-    /// `|Δz|` inside the mask is 1; `[1, 1, height, width]`
+    /// The same for the absolute values of change elsewhere, in units of the change that was meant:
+    /// `(1 - mask) / Σ (1 - mask) / (Σ mask · |Δz| / Σ mask)`, `[1, 1, height, width]`
     elsewhere: Tensor<4>,
 }
 
@@ -270,18 +272,19 @@ impl<'a> Calibration<'a> {
 
 impl Latents {
     fn new(without: Tensor<4>, pair: &Pair) -> Self {
-        let change = pair.target.clone() - pair.original.clone();
-        let [_, channels, ..] = change.dims();
-        let outside = pair.mask.clone().neg() + 1.0;
+        /// What is divided by is no less, so that a change that the latents do not show is no
+        /// progress, and not all of it.
+        const LEAST: f64 = 1e-9;
         let sum = |of: Tensor<4>| of.sum().reshape([1, 1, 1, 1]);
-        let meant = sum(change.clone().abs() * pair.mask.clone()) / sum(pair.mask.clone());
-        let squares = sum(change.clone().square() * pair.mask.clone());
-        // Where nothing is outside, nothing is there that could be changed.
-        let area = (sum(outside.clone()) * channels as f64).clamp_min(f32::MIN_POSITIVE);
+        let (mask, outside) = (pair.mask.clone(), pair.mask.clone().neg() + 1.0);
+        let change = pair.target.clone() - pair.original.clone();
+        let meant = sum(change.clone().abs() * mask.clone()) / sum(mask.clone());
+        let squares = sum(change.clone().square() * mask.clone());
+        let area = sum(outside.clone());
         Self {
             without,
-            along: change * pair.mask.clone() / squares,
-            elsewhere: outside / (area * meant / channels as f64),
+            along: change * mask / squares.clamp_min(LEAST),
+            elsewhere: outside / (area.clamp_min(1.0) * meant.clamp_min(LEAST)),
         }
     }
 }

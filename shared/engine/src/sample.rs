@@ -225,10 +225,11 @@ pub(crate) async fn denoise(
     Ok(sample)
 }
 
-/// The first `calls` of the steps of [`denoise`], and what the model then takes for the picture. What a picture shows is settled early, and most of what later steps do is to make it
-/// sharp.
+/// The first `calls` of the steps of [`denoise`], and what the model then takes for the picture. What a
+/// picture shows is settled early: most of what later steps do is to make it sharp.
 ///
-/// Not the same as fewer steps, which leave a LoRA fewer noisy ones to change the picture in.
+/// Not the same as fewer steps, which leave a LoRA fewer noisy ones to change the picture in: it
+/// would look weaker than it is.
 pub(crate) async fn foresee(
     base: &Base,
     guidance: &Guidance,

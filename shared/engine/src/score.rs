@@ -73,6 +73,9 @@ impl Effort {
             guidance: GUIDANCE,
         },
     };
+
+    /// - `strengths`: of the redrawings, each of so many calls of its steps
+    /// - `pictures`: held-out ones, each of so many calls
     const fn within(
         (calls, steps): (usize, usize),
         strengths: &'static [f64],
@@ -91,6 +94,7 @@ impl Effort {
             },
         }
     }
+
     /// The most first; as many as calibration has.
     pub const ALL: [Self; 6] = [
         Self::FULL,
