@@ -16,7 +16,7 @@ use mimeo_train::{NoiseRng, Pair};
 
 use crate::base::{Base, read_back};
 use crate::error::EngineError;
-use crate::rest::Rest;
+use crate::rest::{GivenUp, Rest};
 use crate::sample::foresee;
 use crate::score::{GAINED, progress};
 use crate::session::Scene;
@@ -125,7 +125,7 @@ impl Drawing<'_> {
         &self,
         lora: &LoraStack<'_>,
         rest: &mut impl Rest,
-    ) -> Result<Tensor<4>, EngineError> {
+    ) -> Result<Tensor<4>, GivenUp> {
         let (noisy, of) = (self.noisy.clone(), (self.effort.calls, DDIM_STEPS));
         foresee(self.base, &self.guidance, noisy, of, lora, rest).await
     }

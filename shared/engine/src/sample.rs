@@ -237,7 +237,7 @@ pub(crate) async fn foresee(
     (calls, steps): (usize, usize),
     lora: &LoraStack<'_>,
     rest: &mut impl Rest,
-) -> Result<Tensor<4>, EngineError> {
+) -> Result<Tensor<4>, GivenUp> {
     if calls >= steps {
         return denoise(base, guidance, noise, steps, lora, rest).await;
     }
