@@ -40,15 +40,14 @@ fn rows(scores: &Scores) -> Vec<(&'static str, String, String)> {
                 held_out.elsewhere
             ),
         ),
-        (
-            "Linearity",
-            format!("{:.2}", linearity.correlation),
+        ("Linearity", format!("{:.2}", linearity.correlation), {
+            let range = format!("from -{0} to {0}", linearity.strongest());
             if linearity.monotone {
-                "more strength is more change, from -2 to 2".to_owned()
+                format!("more strength is more change, {range}")
             } else {
-                "not every higher strength from -2 to 2 is more change".to_owned()
-            },
-        ),
+                format!("not every higher strength {range} is more change")
+            }
+        }),
     ];
     if let Some(fidelity) = scores.copy_fidelity {
         let words = format!("the copier drew the original to {}", percent(fidelity));

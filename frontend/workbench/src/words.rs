@@ -167,7 +167,7 @@ pub fn scores(scores: &Scores) -> String {
 pub fn score_sentences(measured: &Scores) -> Vec<String> {
     let mut sentences = vec![capitalised(&scores(measured))];
     sentences.extend(held_out(measured));
-    sentences.push(linearity(measured).to_owned());
+    sentences.push(linearity(measured));
     if let Some(fidelity) = measured.copy_fidelity {
         sentences.push(format!("The copier copies A: {}", percent(fidelity)));
     }
@@ -194,16 +194,17 @@ fn held_out(measured: &Scores) -> Option<String> {
     ))
 }
 
-fn linearity(measured: &Scores) -> &'static str {
+fn linearity(measured: &Scores) -> String {
     /// Straighter than this, half the strength is about half the change.
     const STRAIGHT: f64 = 0.95;
     let linearity = &measured.linearity;
     if !linearity.monotone {
-        "More strength does not always make more of the change"
+        "More strength does not always make more of the change".to_owned()
     } else if linearity.correlation >= STRAIGHT {
-        "The strength works evenly from \u{2212}2 to 2"
+        let strongest = linearity.strongest();
+        format!("The strength works evenly from \u{2212}{strongest} to {strongest}")
     } else {
-        "More strength makes more of the change, but not evenly"
+        "More strength makes more of the change, but not evenly".to_owned()
     }
 }
 

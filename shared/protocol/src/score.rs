@@ -52,3 +52,11 @@ pub struct Linearity {
     /// Correlation of `progress` with strength: 1 is a straight line.
     pub correlation: f64,
 }
+
+impl Linearity {
+    /// The largest strength that was tried; the smallest is its negative.
+    #[must_use]
+    pub fn strongest(&self) -> u8 {
+        if self.progress.len() == 3 { 1 } else { 2 }
+    }
+}
