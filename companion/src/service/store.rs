@@ -395,6 +395,7 @@ impl Store for SqliteStore {
                 job: summary.job,
                 state: summary.state,
                 copier: copier.map(|id| id_from_row(id, CopierId)),
+                held: row.try_get("is_held")?,
             })
         };
         Ok(Some(match read() {
@@ -463,7 +464,7 @@ impl Store for SqliteStore {
         };
         let newest = append(&mut transaction, job, &event).await?;
         if is_retry {
-            sqlx::query("UPDATE train_jobs SET deaths = 0 WHERE id = ?1")
+            sqlx::query("UPDATE train_jobs SET deaths = 0, is_held = NULL WHERE id = ?1")
                 .bind(job.0 as i64)
                 .execute(&mut *transaction)
                 .await?;
@@ -472,6 +473,15 @@ impl Store for SqliteStore {
         transaction.commit().await?;
         self.announce(newest);
         Ok(state)
+    }
+
+    async fn hold(&self, job: JobId, is_held: bool) -> Result<(), StoreError> {
+        sqlx::query("UPDATE train_jobs SET is_held = ?2 WHERE id = ?1")
+            .bind(job.0 as i64)
+            .bind(is_held)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     async fn count_death(&self, job: JobId) -> Result<u32, StoreError> {

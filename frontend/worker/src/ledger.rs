@@ -35,6 +35,10 @@ pub struct Entry {
     pub copier: Option<CopierId>,
     /// How often the worker ended in it since its state was saved.
     pub deaths: u32,
+    /// Whether its user wants it to wait, once anybody said so; see
+    /// [`StoredJob`](mimeo_service::StoredJob::held).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<bool>,
 }
 
 impl Entry {
@@ -226,6 +230,14 @@ impl Ledger {
         under_way.map(|(id, _)| *id).collect()
     }
 
+    /// Notes whether a job is to wait.
+    pub fn hold(&mut self, id: JobId, is_held: bool) {
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.held = Some(is_held);
+            self.changed.insert(id);
+        }
+    }
+
     /// The worker ended in this job; how often it did since the job's state was saved.
     pub fn count_death(&mut self, id: JobId) -> u32 {
         let Some(entry) = self.jobs.get_mut(&id) else {
@@ -250,6 +262,7 @@ impl Ledger {
             scores: None,
             copier: None,
             deaths: 0,
+            held: None,
         };
         self.index.jobs.insert(id);
         self.index.queue.push(id);
@@ -300,6 +313,7 @@ impl Ledger {
             entry.state = state.clone();
             if is_retry {
                 entry.deaths = 0;
+                entry.held = None;
             }
         }
         if is_retry {

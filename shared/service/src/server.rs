@@ -6,16 +6,15 @@
 
 use mimeo_protocol::{
     BlobId, Canvas, ClientMessage, CopierChoice, CopierId, FileId, JobControl, JobEvent, JobId,
-    JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION, PauseReason,
-    PreviewRequest, Rejection, RequestId, ServerMessage, Snapshot, TrainJob, Transition,
-    UnreadableJob, codec,
+    JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION, PreviewRequest,
+    Rejection, RequestId, ServerMessage, Snapshot, TrainJob, Transition, UnreadableJob, codec,
 };
 
 use crate::host::{Answer, Host, Program};
 use crate::plan;
 use crate::prepare;
 use crate::rules::{self, Course};
-use crate::steering::Running;
+use crate::steering::{Running, Steering};
 use crate::store::{KeptJob, Listed, Store, StoredJob};
 use crate::task::Task;
 
@@ -90,7 +89,7 @@ where
     }
 
     /// After a start: what ran when the last process ended waits again, before all others, and what
-    /// the user had paused will be paused. Jobs that cannot be read stay as they are, for a program
+    /// the user wants to wait will wait. Jobs that cannot be read stay as they are, for a program
     /// that can; they are returned.
     ///
     /// # Errors
@@ -129,10 +128,9 @@ where
         let id = job.id;
         // While a job waits for the user or for room nothing computes that could take the server down:
         // it is closed meanwhile, as often as its user likes.
-        if let JobState::Paused { reason, .. } = job.state {
-            if reason == PauseReason::User {
-                self.running.hold(id);
-            }
+        if matches!(job.state, JobState::Paused { .. }) {
+            // Of a job of an older Mimeo only its state tells, which is lost with the next line.
+            self.store.hold(id, job.is_held()).await?;
         } else if self.store.count_death(id).await? >= rules::MAX_DEATHS {
             let message = rules::given_up(H::PROGRAM);
             let fail = Transition::Fail { message };
@@ -340,8 +338,6 @@ where
             course @ (Course::Leave | Course::Discard) => {
                 self.store.unqueue(id).await?;
                 self.store.change_state(id, Transition::Stop).await?;
-                // If it is tried again, that is what its user wants.
-                self.running.release(id);
                 if course == Course::Discard {
                     self.store.forget_results(id).await;
                 }
@@ -353,8 +349,25 @@ where
                 let steering = self.running.steering(id).ok_or_else(rules::just_ended)?;
                 steering.control(control);
                 self.host.nudge();
+                if matches!(control, JobControl::Pause | JobControl::Resume) {
+                    self.keep_wish(id, &steering).await?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Keeps whether a running job is to wait: its state tells only once it does, or goes on.
+    async fn keep_wish(&self, id: JobId, steering: &Steering) -> Answer<()> {
+        loop {
+            let is_held = steering.wishes().pause;
+            self.store.hold(id, is_held).await?;
+            // Another client may have wished the contrary meanwhile, and written before.
+            if steering.wishes().pause == is_held {
+                break;
+            }
+        }
+        self.store.flush().await;
         Ok(())
     }
 

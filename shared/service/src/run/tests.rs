@@ -39,6 +39,7 @@ pub fn job() -> StoredJob {
         job,
         state: JobState::Queued,
         copier: None,
+        held: None,
     }
 }
 
