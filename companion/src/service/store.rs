@@ -302,8 +302,7 @@ impl SqliteStore {
         let jobs: Vec<Vec<u8>> = jobs.fetch_all(&self.pool).await?;
         for job in jobs {
             let job: TrainJob = from_bytes(&job)?;
-            pictures.extend([job.original, job.target]);
-            pictures.extend(job.mask);
+            pictures.extend(job.pictures());
         }
         let kinds = sqlx::query_scalar("SELECT kind FROM events");
         let kinds: Vec<Vec<u8>> = kinds.fetch_all(&self.pool).await?;

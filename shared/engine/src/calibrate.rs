@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use mimeo_diffusion::{Conditioning, Ddim, Guidance};
 use mimeo_image::{Mask, Rgb, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::Recipe;
+use mimeo_protocol::PromptSyntax;
 use mimeo_train::NoiseRng;
 
 use crate::base::Base;
@@ -59,16 +59,15 @@ impl<'a> Calibration<'a> {
     /// Denoising steps of [`Self::new`] and [`Self::best_strength`].
     pub const STEPS: u32 = ((STRENGTHS.len() + 1) * DDIM_STEPS) as u32;
 
-    /// - `recipe`: whose prompt the pair has
+    /// - `prompt`: of the pair, and how it is read
     pub async fn new(
         base: &'a Base,
         (original, target): (&Rgb, &Rgb),
         mask: &Mask,
-        recipe: &Recipe,
+        (prompt, syntax): (&str, PromptSyntax),
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
-        let prompts = [&recipe.prompt; COUNT];
-        let prompts = base.encode_prompts(&prompts, recipe.prompt_syntax)?;
+        let prompts = base.encode_prompts(&[prompt; COUNT], syntax)?;
         let guidance = Guidance::unguided(Conditioning::cat(prompts));
         let latent = base.encode_picture(original);
         let [_, channels, height, width] = latent.dims();

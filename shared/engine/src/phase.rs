@@ -34,7 +34,7 @@ pub async fn run(
 ) -> Result<Artifact, EngineError> {
     let session = Session::new(base, job, control)?;
     let recipe = &job.recipe;
-    for text in base.prompt_notes(&recipe.prompt, recipe.prompt_syntax)? {
+    for text in base.prompt_notes(session.shown.prompt(recipe), recipe.prompt_syntax)? {
         control.emit(Event::Note { text });
     }
 
@@ -167,7 +167,8 @@ impl Session<'_> {
                 ..
             } = &self.scene;
             let pair = (original, target);
-            let calibration = Calibration::new(self.base, pair, mask, recipe, &mut rest).await?;
+            let prompt = (self.shown.prompt(recipe), recipe.prompt_syntax);
+            let calibration = Calibration::new(self.base, pair, mask, prompt, &mut rest).await?;
             calibrated_strength = calibration.best_strength(&network, &mut rest).await?;
             network = network.scaled(calibrated_strength);
         }

@@ -256,6 +256,27 @@ impl InvalidRecipe {
     }
 }
 
+/// A number of examples on which no method trains so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("one pair of pictures is trained at a time, not {found}. Make a job of each.")]
+pub struct NotOneExample {
+    /// How many there are.
+    pub found: usize,
+}
+
+/// The one example that there is. Whatever can train on several does not ask for it.
+///
+/// # Errors
+/// [`NotOneExample`].
+pub const fn only_example<T>(examples: &[T]) -> Result<&T, NotOneExample> {
+    match examples {
+        [example] => Ok(example),
+        _ => Err(NotOneExample {
+            found: examples.len(),
+        }),
+    }
+}
+
 /// Closer to 0, a LoRA's gradients drown in what keeps AdamW from dividing by 0 (its ε is 1e-8).
 const LEAST_MULTIPLIER: f64 = 0.01;
 

@@ -12,8 +12,8 @@ use mimeo_engine::memory::BaseShape;
 use mimeo_engine::{Compute, DeviceChoice};
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, Canvas, ClientMessage, CopierChoice, CopierId, DeviceInfo, FileId,
-    JobControl, JobEvent, JobEventKind, JobFormat, JobId, JobProgress, JobState, LoraRef, Method,
+    BaseId, BaseInfo, BlobId, Canvas, ClientMessage, CopierChoice, CopierId, DeviceInfo, Example,
+    FileId, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState, LoraRef, Method,
     ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe, Rejection, RequestId,
     ServerMessage, Snapshot, Strength, TrainJob, Transition,
 };
@@ -121,17 +121,12 @@ impl Pretended {
     /// A job that can be done.
     fn job(&self) -> TrainJob {
         let mut pictures = self.pictures.keys().copied();
+        let [original, target] = [(); 2].map(|()| pictures.next().unwrap());
+        let recipe = Recipe::preset(Method::Copier, ModelSize::Small);
+        let example = Example::new(original, target);
         TrainJob {
-            format: JobFormat::default(),
-            name: "job".parse().unwrap(),
-            base: BaseId::bundled(),
-            original: pictures.next().unwrap(),
-            target: pictures.next().unwrap(),
-            mask: None,
-            recipe: Recipe::preset(Method::Copier, ModelSize::Small),
-            copier: CopierChoice::Cached,
-            previews: None,
             scores: false,
+            ..TrainJob::new("job".parse().unwrap(), BaseId::bundled(), example, recipe)
         }
     }
 }
@@ -840,14 +835,14 @@ where
 {
     let server = start(&mut rig).await;
     let sound = server.host.job();
-    let lost = TrainJob {
-        target: PICTURE,
+    let original = sound.examples[0].original;
+    let on = |examples| TrainJob {
+        examples,
         ..sound.clone()
     };
-    let alike = TrainJob {
-        target: sound.original,
-        ..sound.clone()
-    };
+    let lost = on(vec![Example::new(original, PICTURE)]);
+    let alike = on(vec![Example::new(original, original)]);
+    let two = on([&sound.examples[..], &sound.examples].concat());
     let copier = TrainJob {
         copier: CopierChoice::Given(CopierId(9)),
         ..sound.clone()
@@ -899,6 +894,13 @@ where
     assert!(
         matches!(reason, Rejection::Failed { .. }),
         "no pair: {reason:?}"
+    );
+    let reason = refused(&server, submit(two)).await;
+    assert!(
+        reason
+            .to_string()
+            .contains("one pair of pictures is trained at a time, not 2"),
+        "no method takes two: {reason:?}"
     );
     assert_eq!(snapshot(&server).await.jobs, [], "none of them waits");
     let drawn = ServerMessage::Preview {

@@ -5,9 +5,10 @@
 //! order events reach it are the server's own.
 
 use mimeo_protocol::{
-    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, FileId, JobControl, JobEvent, JobId,
-    JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION, PreviewRequest,
-    Rejection, RequestId, ServerMessage, Snapshot, TrainJob, Transition, UnreadableJob, codec,
+    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, Example, FileId, JobControl, JobEvent,
+    JobId, JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION,
+    PreviewRequest, Rejection, RequestId, ServerMessage, Snapshot, TrainJob, Transition,
+    UnreadableJob, codec,
 };
 
 use crate::host::{Answer, Host, Program};
@@ -243,8 +244,11 @@ where
                     .await?
             }
             C::Plan { request, job } => {
-                let size = self.host.picture_size(job.original).await;
-                let plan = self.plan(&job, size).await?;
+                let mut sizes = Vec::with_capacity(job.examples.len());
+                for example in &job.examples {
+                    sizes.extend(self.host.picture_size(example.original).await);
+                }
+                let plan = self.plan(&job, &sizes).await?;
                 ServerMessage::Plan { request, plan }
             }
             C::ListCheckpoints { request } => ServerMessage::Checkpoints {
@@ -303,24 +307,34 @@ where
         if let CopierChoice::Given(id) = job.copier {
             self.check_copier(id).await?;
         }
-        let original = self.picture(job.original).await?;
-        let target = self.picture(job.target).await?;
-        let mask = match job.mask {
+        let mut sizes = Vec::with_capacity(job.examples.len());
+        for example in &job.examples {
+            sizes.push(self.check_example(example).await?);
+        }
+        let plan = self.plan(job, &sizes).await?;
+        plan::refusal(&plan).map_or(Ok(()), Err)
+    }
+
+    /// Whether two pictures make an example; their size.
+    async fn check_example(&self, example: &Example) -> Answer<(u32, u32)> {
+        let original = self.picture(example.original).await?;
+        let target = self.picture(example.target).await?;
+        let mask = match example.mask {
             Some(mask) => Some(self.picture(mask).await?),
             None => None,
         };
         let check = move || prepare::check_pair(&original, &target, mask.as_deref());
         let size = self.host.aside(check).await?;
-        let size = size.map_err(|error| Rejection::Failed {
+        size.map_err(|error| Rejection::Failed {
             message: error.to_string(),
-        })?;
-        let plan = self.plan(job, Some(size)).await?;
-        plan::refusal(&plan).map_or(Ok(()), Err)
+        })
     }
 
-    /// What a job would take of the device's memory.
-    async fn plan(&self, job: &TrainJob, size: Option<(u32, u32)>) -> Answer<MemoryPlan> {
+    /// What a job would take of the device's memory, for the largest of its pictures.
+    async fn plan(&self, job: &TrainJob, sizes: &[(u32, u32)]) -> Answer<MemoryPlan> {
         let shape = self.host.shape(&job.base).await?;
+        let pixels = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height);
+        let size = sizes.iter().copied().max_by_key(pixels);
         let (compute, room) = (self.host.compute(), self.host.room());
         Ok(plan::plan(&shape, &job.recipe, size, compute, room))
     }
