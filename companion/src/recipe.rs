@@ -7,6 +7,7 @@ use std::path::Path;
 
 use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_checkpoint::{DiskFile, SafetensorsFile, Stranger, printable, text_of};
+use mimeo_protocol::fields::{FIELDS, Kind};
 use mimeo_protocol::{Method, ModelSize, Recipe, RecipeFormat};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -17,9 +18,6 @@ use crate::input;
 
 /// Far above any recipe.
 const MAX_BYTES: u64 = 1 << 20;
-
-/// Numbers that can be switched off. TOML has no null, so `"off"` says it as well.
-const OPTIONAL: [&str; 2] = ["clip_norm", "min_snr_gamma"];
 
 /// A recipe file that was read.
 #[derive(Debug)]
@@ -269,12 +267,20 @@ fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recipe, S
         return Err("it is inside of something that is no table".to_owned());
     };
     let off = value.is_null() || value.as_str() == Some("off");
-    if off && OPTIONAL.contains(last) {
+    if off && is_optional(last) {
         table.remove(*last);
     } else {
         table.insert((*last).to_owned(), value.clone());
     }
     serde_json::from_value(json).map_err(|error| error.to_string())
+}
+
+/// Whether a number can be switched off. TOML has no null, so `"off"` says it as well.
+fn is_optional(key: &str) -> bool {
+    FIELDS.iter().any(|field| {
+        let name = field.path.rsplit('/').next();
+        matches!(field.kind, Kind::OptionalNumber(_)) && name == Some(key)
+    })
 }
 
 #[cfg(test)]

@@ -224,7 +224,6 @@ fn assert_trainer_composes(
     shares_timesteps: bool,
 ) {
     let scene = Scene::new(&cpu());
-    let pair = scene.pair_of_one_prompt();
     let (pass, mask) = (pass(BatchSize::constant(2)), masked_with_prior());
     let examples = scene.examples(&mask);
     let start = scene.difference(base().unet.targets());

@@ -28,6 +28,7 @@
 pub mod client;
 pub mod codec;
 pub mod event;
+pub mod fields;
 pub mod format;
 #[cfg(test)]
 mod golden;

@@ -94,6 +94,17 @@ impl PromptSyntax {
     /// What is used if nobody says otherwise: the syntax that most published prompts are written in.
     pub const USUAL: Self = Self::A1111;
 
+    /// The word that the command line and recipe files use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::A1111 => "a1111",
+            Self::Comfy => "comfy",
+            Self::Plain => "plain",
+            Self::Cut => "cut",
+        }
+    }
+
     /// For messages and recipes without the field, which are newer than it.
     #[must_use]
     pub(crate) const fn usual() -> Self {

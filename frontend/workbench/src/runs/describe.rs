@@ -1,11 +1,13 @@
 //! A run in words.
 
-use mimeo_protocol::{BlobId, JobState, LearningRate, PauseReason, Phase, Recipe, TrainJob};
+use mimeo_protocol::fields::{Field, edited};
+use mimeo_protocol::{
+    BlobId, Example, JobState, LearningRate, PauseReason, Phase, Recipe, TrainJob,
+};
 use serde_json::Value;
 
 use super::phases::{Left, PhaseProgress, pass};
 use super::run::Run;
-use crate::fields::{Field, edited};
 use crate::{plain, words};
 
 impl Run {
@@ -163,16 +165,23 @@ fn left_text(left: Left, phase: Phase) -> String {
 #[must_use]
 pub fn differs(before: &TrainJob, after: &TrainJob) -> Vec<(&'static str, String)> {
     let mut changes = Vec::new();
-    let pictures = [
-        ("A", before.original, after.original),
-        ("B", before.target, after.target),
-    ];
-    for (label, old, new) in pictures {
-        if old != new {
+    let count = after.examples.len();
+    if before.examples.len() != count {
+        changes.push(("Pairs", count.to_string()));
+    }
+    let examples = || before.examples.iter().zip(&after.examples);
+    let is_other =
+        |picture: fn(&Example) -> BlobId| examples().any(|(old, new)| picture(old) != picture(new));
+    for (label, is_other) in [
+        ("A", is_other(|example| example.original)),
+        ("B", is_other(|example| example.target)),
+    ] {
+        if is_other {
             changes.push((label, "another picture".to_owned()));
         }
     }
-    changes.extend(mask_change(before.mask, after.mask).map(|value| ("Mask", value.to_owned())));
+    let mask = examples().find_map(|(old, new)| mask_change(old.mask, new.mask));
+    changes.extend(mask.map(|value| ("Mask", value.to_owned())));
     if before.base != after.base {
         changes.push(("Base", after.base.to_string()));
     }

@@ -562,7 +562,7 @@ fn only_what_changed_is_told() {
     let before = job(Method::Copier);
     assert!(differs(&before, &before.clone()).is_empty(), "nothing did");
     let mut after = before.clone();
-    after.mask = Some(blob(3));
+    after.examples[0].mask = Some(blob(3));
     after.recipe.pass.rank = Rank::constant(4);
     after.recipe.calibrate = false;
     assert_eq!(

@@ -1,8 +1,8 @@
 //! Every number of the recipe, with its default and a way back to it.
 
 use leptos::prelude::*;
+use mimeo_protocol::fields::{FIELDS, Field, Group, Kind};
 use mimeo_workbench::Command;
-use mimeo_workbench::fields::{FIELDS, Field, Group, Kind};
 use mimeo_workbench::preflight::preview_prompt;
 use mimeo_workbench::workbench::{Setting, Where};
 
@@ -93,7 +93,7 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
             </select>
         }
         .into_any(),
-        Kind::Number | Kind::OptionalNumber | Kind::Text => view! {
+        Kind::Number(_) | Kind::OptionalNumber(_) | Kind::Seed | Kind::Text => view! {
             <input
                 id=control_id
                 type="text"
@@ -122,7 +122,10 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
                     "↺"
                 </button>
             </Show>
-            <span class="hint" id=hint_id>{field.hint}</span>
+            <span class="hint" id=hint_id>
+                {field.hint}
+                {matches!(field.kind, Kind::OptionalNumber(_)).then_some("; empty switches it off")}
+            </span>
             {(field.path == "/prompt")
                 .then(|| {
                     view! {

@@ -1,28 +1,36 @@
-//! The recipe as a table of fields: what Advanced shows, each with its meaning and its default.
+//! The recipe as a table of fields: of each its name, its meaning, what it may be, and how the command
+//! line and the page ask for it. Whatever lets a person change a recipe reads this one table.
 //!
 //! Values are read and written through the recipe's own JSON, so a field is in range by the same
 //! check that guards recipe files, and says the same sentence.
 
-use mimeo_protocol::{Method, Recipe};
 use serde_json::Value;
 
+use crate::number::{
+    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, Range,
+    Rank, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay, parse_seed,
+};
+use crate::recipe::{Method, PromptSyntax, Recipe};
+
 /// How a field is entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Kind {
-    /// A number.
-    Number,
-    /// A number that can be switched off by leaving it empty.
-    OptionalNumber,
+    /// A number of this range.
+    Number(Range),
+    /// The same, and it can be switched off.
+    OptionalNumber(Range),
+    /// A whole number with more digits than a [`Range`] holds.
+    Seed,
     /// Yes or no.
     Switch,
-    /// One of these words; a recipe that says nothing means the last.
+    /// One of these words.
     Choice(&'static [&'static str]),
     /// Free text.
     Text,
 }
 
 /// One number of the recipe.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Field {
     /// Where it is in the recipe's JSON (RFC 6901).
     pub path: &'static str,
@@ -34,6 +42,37 @@ pub struct Field {
     pub kind: Kind,
     /// The heading it stands under.
     pub group: Group,
+    /// How the command line sets it; none: only a recipe file does.
+    pub flag: Option<Flag>,
+}
+
+/// An option of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flag {
+    /// `--name VALUE`.
+    Value {
+        /// Without the dashes.
+        name: &'static str,
+        /// What stands for its value in the help.
+        value: &'static str,
+    },
+    /// Switches the field off.
+    Off {
+        /// Without the dashes.
+        name: &'static str,
+        /// What that does.
+        hint: &'static str,
+    },
+}
+
+impl Flag {
+    /// Without the dashes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Value { name, .. } | Self::Off { name, .. } => name,
+        }
+    }
 }
 
 /// Headings of Advanced.
@@ -73,14 +112,20 @@ impl Group {
         }
     }
 
+    /// The one method with which its fields do anything; none: all.
+    #[must_use]
+    pub const fn owner(self) -> Option<Method> {
+        match self {
+            Self::Copier => Some(Method::Copier),
+            Self::Addift => Some(Method::Addift),
+            Self::Lora | Self::Mask | Self::Run => None,
+        }
+    }
+
     /// Whether its fields do anything with this method.
     #[must_use]
     pub fn is_for(self, method: Method) -> bool {
-        match self {
-            Self::Copier => method == Method::Copier,
-            Self::Addift => method == Method::Addift,
-            Self::Lora | Self::Mask | Self::Run => true,
-        }
+        self.owner().is_none_or(|owner| owner == method)
     }
 }
 
@@ -88,6 +133,7 @@ const fn field(
     group: Group,
     path: &'static str,
     kind: Kind,
+    flag: Option<Flag>,
     label: &'static str,
     hint: &'static str,
 ) -> Field {
@@ -97,47 +143,56 @@ const fn field(
         hint,
         kind,
         group,
+        flag,
     }
 }
 
-use Group::{Addift, Copier, Lora, Mask, Run};
-use Kind::{Choice, Number, OptionalNumber, Switch, Text};
+const fn flag(name: &'static str, value: &'static str) -> Option<Flag> {
+    Some(Flag::Value { name, value })
+}
 
-/// Every field, in the order of the page.
+const fn off(name: &'static str, hint: &'static str) -> Option<Flag> {
+    Some(Flag::Off { name, hint })
+}
+
+use Group::{Addift, Copier, Lora, Mask, Run};
+use Kind::{Choice, Number, OptionalNumber, Seed, Switch, Text};
+
+/// Every field, in the order of the page. Two that one flag sets are the ends of a window.
 #[rustfmt::skip]
 pub const FIELDS: &[Field] = &[
-    field(Lora, "/pass/steps", Number, "Steps", "Optimiser updates; more is slower"),
-    field(Lora, "/pass/rank", Number, "Rank", "Inner size of the LoRA; more makes a larger file"),
-    field(Lora, "/pass/alpha", Number, "Alpha", "The effect is alpha ÷ rank"),
-    field(Lora, "/pass/learning_rate", Number, "Learning rate", "Lower it if the loss explodes"),
-    field(Lora, "/pass/schedule", Choice(&["cosine", "constant"]), "Schedule", "Course of the learning rate"),
-    field(Lora, "/pass/warmup", Number, "Warm-up steps", "Steps over which the learning rate rises"),
-    field(Lora, "/pass/batch_size", Number, "Batch size", "Noises per update; more takes more memory"),
-    field(Lora, "/pass/accumulation", Number, "Accumulation", "Passes averaged into one update"),
-    field(Lora, "/pass/weight_decay", Number, "Weight decay", "Pulls the weights towards 0"),
-    field(Lora, "/pass/clip_norm", OptionalNumber, "Gradient clipping", "Largest norm of the gradient; empty switches it off"),
-    field(Lora, "/pass/min_snr_gamma", OptionalNumber, "min-SNR gamma", "Evens out the timesteps; empty switches it off"),
-    field(Lora, "/pass/timesteps/0", Number, "First timestep", "0 is the finished picture, 1000 pure noise"),
-    field(Lora, "/pass/timesteps/1", Number, "Last timestep", "High timesteps decide shapes, low ones texture"),
-    field(Copier, "/copier/pass/steps", Number, "Copier steps", "A copier that copies badly makes the LoRA spill"),
-    field(Copier, "/copier/pass/rank", Number, "Copier rank", "It has to hold the whole picture"),
-    field(Copier, "/copier/pass/alpha", Number, "Copier alpha", "The effect is alpha ÷ rank"),
-    field(Copier, "/copier/pass/learning_rate", Number, "Copier learning rate", "Lower it if the loss explodes"),
-    field(Copier, "/copier/pass/batch_size", Number, "Copier batch size", "Noises per update"),
-    field(Copier, "/copier/fidelity_goal", Number, "Good enough at", "Copy fidelity at which the copier is done early"),
-    field(Copier, "/copier/check_every", Number, "Measured every", "Steps between measurements of copy fidelity"),
-    field(Addift, "/addift/multiplier", Number, "Multiplier", "Strength of the LoRA while it is trained"),
-    field(Addift, "/addift/antisymmetric", Switch, "Both directions", "Negative strength then undoes the change"),
-    field(Addift, "/addift/preservation", Number, "Preservation", "Weight of “do nothing on pure noise”"),
-    field(Mask, "/mask/composite", Switch, "A outside the mask", "B is taken inside the mask only"),
-    field(Mask, "/mask/feather", Number, "Soft edge", "Width of the transition, px"),
-    field(Mask, "/mask/unmasked_weight", Number, "Outside weight", "How much the loss minds what is outside the mask"),
-    field(Mask, "/mask/prior_weight", Number, "Hold outside", "Weight of “draw outside as the base does”"),
-    field(Run, "/seed", Number, "Seed", "Same seed, same LoRA"),
-    field(Run, "/prompt", Text, "Prompt", "Both pictures are trained under it; empty works best on one pair"),
-    field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),
-    field(Run, "/calibrate", Switch, "Calibrate strength", "So that 1 means the change you showed"),
-    field(Run, "/precision", Choice(&["f16", "f32"]), "Number format", "f16 is half the size, and what other programs expect"),
+    field(Lora, "/pass/steps", Number(Steps::RANGE), flag("steps", "STEPS"), "Steps", "Optimiser updates; more is slower"),
+    field(Lora, "/pass/rank", Number(Rank::RANGE), flag("rank", "RANK"), "Rank", "Inner size of the LoRA; more makes a larger file"),
+    field(Lora, "/pass/alpha", Number(Alpha::RANGE), flag("alpha", "ALPHA"), "Alpha", "Scaling numerator: the effect is alpha ÷ rank"),
+    field(Lora, "/pass/learning_rate", Number(LearningRate::RANGE), flag("lr", "LR"), "Learning rate", "Its peak; lower it if the loss explodes"),
+    field(Lora, "/pass/schedule", Choice(&["cosine", "constant"]), flag("schedule", "SCHEDULE"), "Schedule", "Course of the learning rate"),
+    field(Lora, "/pass/warmup", Number(Warmup::RANGE), flag("warmup", "WARMUP"), "Warm-up steps", "Steps over which the learning rate rises"),
+    field(Lora, "/pass/batch_size", Number(BatchSize::RANGE), flag("batch-size", "BATCH_SIZE"), "Batch size", "Noise and timestep draws per forward pass; more takes more memory"),
+    field(Lora, "/pass/accumulation", Number(Accumulation::RANGE), flag("accumulation", "ACCUMULATION"), "Accumulation", "Forward passes averaged into one update"),
+    field(Lora, "/pass/weight_decay", Number(WeightDecay::RANGE), None, "Weight decay", "Pulls the weights towards 0"),
+    field(Lora, "/pass/clip_norm", OptionalNumber(ClipNorm::RANGE), flag("clip", "NORM|off"), "Gradient clipping", "Largest norm of the gradient"),
+    field(Lora, "/pass/min_snr_gamma", OptionalNumber(Gamma::RANGE), flag("min-snr", "GAMMA|off"), "min-SNR gamma", "Evens out the timesteps"),
+    field(Lora, "/pass/timesteps/0", Number(TimestepRange::FIRST), flag("timesteps", "FROM-TO"), "First timestep", "0 is the finished picture, 1000 pure noise"),
+    field(Lora, "/pass/timesteps/1", Number(TimestepRange::LAST), flag("timesteps", "FROM-TO"), "Last timestep", "High timesteps decide shapes, low ones texture"),
+    field(Copier, "/copier/pass/steps", Number(Steps::RANGE), flag("copier-steps", "STEPS"), "Copier steps", "A copier that copies badly makes the LoRA spill"),
+    field(Copier, "/copier/pass/rank", Number(Rank::RANGE), flag("copier-rank", "RANK"), "Copier rank", "It has to hold the whole picture"),
+    field(Copier, "/copier/pass/alpha", Number(Alpha::RANGE), None, "Copier alpha", "The effect is alpha ÷ rank"),
+    field(Copier, "/copier/pass/learning_rate", Number(LearningRate::RANGE), flag("copier-lr", "LR"), "Copier learning rate", "Lower it if the loss explodes"),
+    field(Copier, "/copier/pass/batch_size", Number(BatchSize::RANGE), None, "Copier batch size", "Noises per update"),
+    field(Copier, "/copier/fidelity_goal", Number(Share::RANGE), flag("fidelity-goal", "SHARE"), "Good enough at", "Copy fidelity at which the copier is done early"),
+    field(Copier, "/copier/check_every", Number(Steps::RANGE), None, "Measured every", "Steps between measurements of copy fidelity"),
+    field(Addift, "/addift/multiplier", Number(Multiplier::RANGE), flag("multiplier", "MULTIPLIER"), "Multiplier", "Strength of the LoRA while it is trained"),
+    field(Addift, "/addift/antisymmetric", Switch, None, "Both directions", "Negative strength then undoes the change"),
+    field(Addift, "/addift/preservation", Number(Weight::RANGE), None, "Preservation", "Weight of “do nothing on pure noise”"),
+    field(Mask, "/mask/composite", Switch, off("no-composite", "Train the whole of B, not only what the mask covers"), "A outside the mask", "B is taken inside the mask only"),
+    field(Mask, "/mask/feather", Number(Feather::RANGE), flag("feather", "PIXELS"), "Soft edge", "Width of the transition, px"),
+    field(Mask, "/mask/unmasked_weight", Number(Share::RANGE), flag("unmasked-weight", "SHARE"), "Outside weight", "How much the loss minds what is outside the mask"),
+    field(Mask, "/mask/prior_weight", Number(Weight::RANGE), flag("prior-weight", "WEIGHT"), "Hold outside", "Weight of “draw outside as the base does”"),
+    field(Run, "/seed", Seed, flag("seed", "SEED"), "Seed", "Same seed, same LoRA"),
+    field(Run, "/prompt", Text, flag("prompt", "PROMPT"), "Prompt", "Both pictures are trained under it; empty works best on one pair"),
+    field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), flag("prompt-syntax", "SYNTAX"), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),
+    field(Run, "/calibrate", Switch, off("no-calibrate", "Leave the strength as it was trained"), "Calibrate strength", "So that 1 means the change you showed"),
+    field(Run, "/precision", Choice(&["f16", "f32"]), flag("precision", "PRECISION"), "Number format", "f16 is half the size, and what other programs expect"),
 ];
 
 impl Field {
@@ -152,11 +207,11 @@ impl Field {
     pub fn value(&self, recipe: &Recipe) -> Value {
         let json = serde_json::to_value(recipe).unwrap_or_default();
         let value = json.pointer(self.path).cloned().unwrap_or_default();
-        let unsaid = match (self.kind, &value) {
-            (Choice(words), Value::Null) => words.last().map(|word| Value::from(*word)),
-            _ => None,
-        };
-        unsaid.unwrap_or(value)
+        match (self.kind, &value) {
+            // The only word that is not written: what recipes meant before there was a choice.
+            (Choice(_), Value::Null) => PromptSyntax::default().name().into(),
+            _ => value,
+        }
     }
 
     /// The recipe with another value here.
@@ -194,8 +249,8 @@ impl Field {
     pub fn parse(&self, text: &str) -> Value {
         let text = text.trim();
         match self.kind {
-            OptionalNumber if text.is_empty() => Value::Null,
-            Number | OptionalNumber => {
+            OptionalNumber(_) if text.is_empty() => Value::Null,
+            Number(_) | OptionalNumber(_) | Seed => {
                 // As this page writes them, with a real minus.
                 let typed = text.replace('\u{2212}', "-");
                 // Whole numbers stay whole: a seed has more digits than a float.
@@ -206,6 +261,29 @@ impl Field {
             }
             Switch => Value::Bool(text == "true"),
             Choice(_) | Text => Value::from(text),
+        }
+    }
+
+    /// The value that a text means where nothing but this field is at hand.
+    ///
+    /// # Errors
+    /// The sentence that says why it cannot be one.
+    pub fn check(&self, text: &str) -> Result<Value, String> {
+        let number = |range: Range| {
+            let value = range.parse(text);
+            value.map(Value::from).map_err(|error| error.to_string())
+        };
+        match self.kind {
+            OptionalNumber(_) if text == "off" => Ok(Value::Null),
+            OptionalNumber(range) => {
+                number(range).map_err(|error| format!("{error} To have none, write off."))
+            }
+            Number(range) => number(range),
+            Seed => parse_seed(text)
+                .map(Value::from)
+                .map_err(|error| error.to_string()),
+            Text => Ok(Value::from(text)),
+            Switch | Choice(_) => Ok(self.parse(text)),
         }
     }
 
@@ -244,9 +322,8 @@ pub fn edited(recipe: &Recipe, defaults: &Recipe) -> Vec<&'static Field> {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::ModelSize;
-
     use super::*;
+    use crate::recipe::ModelSize;
 
     fn recipe() -> Recipe {
         Recipe::preset(Method::Copier, ModelSize::Small)
@@ -333,7 +410,7 @@ mod tests {
         let mut addift = recipe();
         addift.method = Method::Addift;
         for field in FIELDS {
-            let (Number | OptionalNumber) = field.kind else {
+            let (Number(_) | OptionalNumber(_) | Seed) = field.kind else {
                 continue;
             };
             for typed in ["0,001", "nan", "inf", "1e30", "-1e30", "ten", "5 %"] {
@@ -372,11 +449,49 @@ mod tests {
         }
     }
 
+    /// Refused in the same words, wherever it is typed.
+    #[test]
+    fn a_number_is_checked_alone_as_it_is_in_its_recipe() {
+        for field in FIELDS {
+            let (Number(_) | OptionalNumber(_) | Seed) = field.kind else {
+                continue;
+            };
+            // What stands there is checked, and what a person may mistype.
+            let text = Field::text(&field.value(&recipe()));
+            let texts = ["1e30", "-1e30", "ten", "0,5", "0.5", "nan", &text];
+            for text in texts.into_iter().filter(|text| !text.is_empty()) {
+                let alone = field.check(text).map(|_| ());
+                let within = field.with(&recipe(), field.parse(text)).map(|_| ());
+                let alone = alone.map_err(|error| error.replace(" To have none, write off.", ""));
+                assert_eq!(alone.is_ok(), within.is_ok(), "{} of {text}", field.path);
+                if !field.path.contains("timesteps") {
+                    assert_eq!(alone, within, "{} of {text}", field.path);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_name_stands_for_one_field() {
+        let mut names: Vec<String> = FIELDS
+            .iter()
+            .flat_map(|field| {
+                let flag = field.flag.map(|flag| format!("--{}", flag.name()));
+                flag.into_iter()
+                    .chain([field.path.to_owned(), field.label.to_owned()])
+            })
+            .collect();
+        let whole = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(whole - names.len(), 1, "but for the window of timesteps");
+    }
+
     #[test]
     fn a_field_says_nothing_about_what_is_wrong_elsewhere() {
         let mut broken = recipe();
         broken.method = Method::Addift;
-        broken.addift.multiplier = mimeo_protocol::Multiplier::constant(0.0);
+        broken.addift.multiplier = Multiplier::constant(0.0);
         let seed = Field::at("/seed").unwrap();
         assert!(seed.with(&broken, 7.into()).is_ok(), "the seed is well");
         let multiplier = Field::at("/addift/multiplier").unwrap();
