@@ -458,15 +458,14 @@ mod tests {
             };
             // What stands there is checked, and what a person may mistype.
             let text = Field::text(&field.value(&recipe()));
-            let texts = ["1e30", "-1e30", "ten", "0,5", "0.5", "nan", &text];
+            let texts = ["1e30", "-1e30", "ten", "0,5", "0.5", &text];
             for text in texts.into_iter().filter(|text| !text.is_empty()) {
-                let alone = field.check(text).map(|_| ());
-                let within = field.with(&recipe(), field.parse(text)).map(|_| ());
-                let alone = alone.map_err(|error| error.replace(" To have none, write off.", ""));
-                assert_eq!(alone.is_ok(), within.is_ok(), "{} of {text}", field.path);
-                if !field.path.contains("timesteps") {
-                    assert_eq!(alone, within, "{} of {text}", field.path);
-                }
+                // How what was typed is quoted is left out.
+                let words = |error: String| error.split(", not").next().map(str::to_owned);
+                let alone = field.check(text).map(|_| ()).map_err(words);
+                let within = field.with(&recipe(), field.parse(text));
+                let within = within.map(|_| ()).map_err(words);
+                assert_eq!(alone, within, "{} of {text}", field.path);
             }
         }
     }
