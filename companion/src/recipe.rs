@@ -249,7 +249,11 @@ fn collect_leaves<'a>(
     }
 }
 
-fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recipe, String> {
+/// The recipe with another value in a place.
+///
+/// # Errors
+/// What is wrong with it, as its format says it.
+pub fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recipe, String> {
     let Some((last, tables)) = path.split_last() else {
         return Err("a recipe is a table of keys and values".to_owned());
     };

@@ -6,7 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use mimeo_protocol::fields::{FIELDS, Field, Flag, Group, Kind};
 use mimeo_protocol::{
-    Alpha, Method, ModelSize, OutOfRange, Pass, PromptSyntax, Rank, Recipe, TimestepRange,
+    Alpha, Method, ModelSize, OutOfRange, Pass, PromptSyntax, Range, Rank, Recipe, TimestepRange,
+    parse_seed,
 };
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use crate::exit::BadInput;
 use crate::output::Input;
-use crate::recipe::RecipeFile;
+use crate::recipe::{RecipeFile, with_value};
 
 /// Everything that changes the recipe. What is not given comes from the recipe file, then from the
 /// preset for the method and the base.
@@ -73,11 +74,12 @@ impl RecipeFlags {
         recipe.method = method;
         let recipe = self.fields.over(recipe)?;
         self.fields.check_idle(&recipe)?;
-        match (recipe.check(), file) {
-            (Ok(()), _) => Ok(recipe),
-            // Flags are checked one by one already.
-            (Err(error), Some(file)) => Err(file.refusal(error)),
-            (Err(error), None) => Err(BadInput(error.to_string())),
+        let Err(error) = recipe.check() else {
+            return Ok(recipe);
+        };
+        match file {
+            Some(file) if !self.fields.has(error.path()) => Err(file.refusal(error)),
+            _ => Err(BadInput(error.to_string())),
         }
     }
 
@@ -111,7 +113,10 @@ impl FieldFlags {
                 "/copier/pass/rank" => {
                     set_rank(&mut recipe.copier.pass, rank()?, "--copier-rank")?;
                 }
-                _ => recipe = field.with(&recipe, value.clone()).map_err(BadInput)?,
+                path => {
+                    let keys: Vec<&str> = path.split('/').skip(1).collect();
+                    recipe = with_value(&recipe, &keys, value).map_err(BadInput)?;
+                }
             }
         }
         Ok(recipe)
@@ -181,18 +186,37 @@ fn argument(field: &'static Field) -> Option<Arg> {
     let argument = Arg::new(flag.name())
         .long(flag.name())
         .help(help(field, flag));
-    let Flag::Value { value, .. } = flag else {
+    let Flag::Value { value: name, .. } = flag else {
         return Some(argument.action(ArgAction::SetTrue));
     };
-    let argument = argument.value_name(value);
+    let argument = argument.value_name(name);
     if let Kind::Choice(words) = field.kind {
         return Some(argument.value_parser(choice(words)));
     }
     let argument = match field.path {
         WINDOW => argument.value_parser(timesteps),
-        _ => argument.value_parser(|text: &str| field.check(text)),
+        _ => argument.value_parser(|text: &str| value(field.kind, text)),
     };
     Some(argument.allow_hyphen_values(true))
+}
+
+/// What a text means as a value of this kind, or the sentence that says why it means none.
+fn value(kind: Kind, text: &str) -> Result<Value, String> {
+    let number = |range: Range| {
+        let value = range.parse(text);
+        value.map(Value::from).map_err(|error| error.to_string())
+    };
+    match kind {
+        Kind::OptionalNumber(_) if text == "off" => Ok(Value::Null),
+        Kind::OptionalNumber(range) => {
+            number(range).map_err(|error| format!("{error} To have none, write off."))
+        }
+        Kind::Number(range) => number(range),
+        Kind::Seed => parse_seed(text)
+            .map(Value::from)
+            .map_err(|error| error.to_string()),
+        Kind::Switch | Kind::Choice(_) | Kind::Text => Ok(Value::from(text)),
+    }
 }
 
 fn help(field: &Field, flag: Flag) -> String {

@@ -3,7 +3,7 @@
 //!
 //! - [`workbench`]: the state, every [`Command`] that changes it, undo and redo ([`history`]).
 //! - [`picture`], [`frame`]: what was dropped, and how A and B lie on each other as trained.
-//! - [`plain`]: the recipe as three plain choices; as a table of fields it is the protocol's.
+//! - [`fields`], [`plain`]: the recipe as the protocol's table of fields, and as three plain choices.
 //! - [`prompts`]: what is said about a prompt.
 //! - [`preflight`]: what keeps a pair from being trained, and the job it becomes.
 //! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.
@@ -25,6 +25,7 @@ pub mod chart;
 pub mod cost;
 pub mod dial;
 pub mod dropped;
+pub mod fields;
 pub mod frame;
 pub mod grid;
 pub mod history;

@@ -1,6 +1,6 @@
 //! A run in words.
 
-use mimeo_protocol::fields::{Field, edited};
+use mimeo_protocol::fields::Field;
 use mimeo_protocol::{
     BlobId, Example, JobState, LearningRate, PauseReason, Phase, Recipe, TrainJob,
 };
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::phases::{Left, PhaseProgress, pass};
 use super::run::Run;
+use crate::fields::{FieldInRecipe as _, edited, text_of};
 use crate::{plain, words};
 
 impl Run {
@@ -213,6 +214,6 @@ fn field_text(field: &Field, recipe: &Recipe) -> String {
         Value::Bool(true) => "on".to_owned(),
         Value::String(text) if text.is_empty() => "none".to_owned(),
         Value::String(text) => format!("“{text}”"),
-        value => Field::text(&value),
+        value => text_of(&value),
     }
 }
