@@ -7,6 +7,7 @@ use std::path::Path;
 
 use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_checkpoint::{DiskFile, SafetensorsFile, Stranger, printable, text_of};
+use mimeo_protocol::fields::{FIELDS, Kind, NoNumber};
 use mimeo_protocol::{Method, ModelSize, Recipe, RecipeFormat};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -17,13 +18,6 @@ use crate::input;
 
 /// Far above any recipe.
 const MAX_BYTES: u64 = 1 << 20;
-
-/// Numbers that may be none. TOML has no null, so a word says it as well.
-const OPTIONAL: [(&str, &str); 3] = [
-    ("clip_norm", "off"),
-    ("min_snr_gamma", "off"),
-    ("score_budget", "full"),
-];
 
 /// A recipe file that was read.
 #[derive(Debug)]
@@ -255,7 +249,11 @@ fn collect_leaves<'a>(
     }
 }
 
-fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recipe, String> {
+/// The recipe with another value in a place.
+///
+/// # Errors
+/// What is wrong with it, as its format says it.
+pub fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recipe, String> {
     let Some((last, tables)) = path.split_last() else {
         return Err("a recipe is a table of keys and values".to_owned());
     };
@@ -273,15 +271,20 @@ fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recipe, S
         return Err("it is inside of something that is no table".to_owned());
     };
     let is_none = |word: &str| value.is_null() || value.as_str() == Some(word);
-    if OPTIONAL
-        .iter()
-        .any(|(key, word)| key == last && is_none(word))
-    {
+    if no_number(last).is_some_and(|none| is_none(none.word)) {
         table.remove(*last);
     } else {
         table.insert((*last).to_owned(), value.clone());
     }
     serde_json::from_value(json).map_err(|error| error.to_string())
+}
+
+/// What stands for no number, where there may be none. TOML has no null, so a word says it as well.
+fn no_number(key: &str) -> Option<NoNumber> {
+    FIELDS.iter().find_map(|field| match field.kind {
+        Kind::OptionalNumber(_, none) if field.path.rsplit('/').next() == Some(key) => Some(none),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

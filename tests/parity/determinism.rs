@@ -13,22 +13,21 @@ use crate::support::test;
 /// Losses and, at the end, the LoRA of three steps.
 fn train(seed: u64) -> (Vec<u32>, Vec<u32>) {
     let scene = Scene::new(&cpu());
-    let (pair, pass, mask) = (
-        scene.pair_of_one_prompt(),
+    let (examples, pass) = (
+        scene.examples(&masked_with_prior()),
         pass(BatchSize::constant(2)),
-        masked_with_prior(),
     );
     let mut weights = NoiseRng::new(seed, 0);
     let network = LoraNetwork::new(base().unet.targets(), 4, 4.0, weights.rng(), &cpu());
     let mut trainer = Trainer::new(
         base().model(),
-        &pair,
+        &examples,
         Objective::Plain,
         &pass,
-        scene.weights(&mask),
         network,
         NoiseRng::new(seed, 1),
-    );
+    )
+    .unwrap();
     let losses = (0..3)
         .map(|_| block_on(trainer.step()).unwrap().loss.to_bits())
         .collect();

@@ -38,21 +38,20 @@ fn train(
     steps: usize,
 ) -> (Vec<StepReport>, Vec<f32>) {
     let scene = Scene::new(device);
-    let (pair, pass, mask) = (
-        scene.pair_of_one_prompt(),
+    let (examples, pass) = (
+        scene.examples(&masked_with_prior()),
         pass(BatchSize::constant(1)),
-        masked_with_prior(),
     );
     let start = scene.difference(base.unet.targets());
     let mut trainer = Trainer::new(
         base.model(),
-        &pair,
+        &examples,
         objective,
         &pass,
-        scene.weights(&mask),
         start.clone(),
         NoiseRng::new(17, 0),
-    );
+    )
+    .unwrap();
     let reports = (0..steps)
         .map(|_| block_on(trainer.step()).unwrap())
         .collect();

@@ -225,21 +225,20 @@ fn gradients_are_the_same() {
 /// Losses and norms of the gradients in three steps, and how far these moved the LoRA.
 fn train(unet: &UNet2DConditionModel, objective: Objective<'_>) -> [Vec<f32>; 2] {
     let scene = Scene::micro();
-    let (pair, pass, mask) = (
-        scene.pair_of_one_prompt(),
+    let (examples, pass) = (
+        scene.examples(&masked_with_prior()),
         pass(BatchSize::constant(2)),
-        masked_with_prior(),
     );
     let start = scene.difference(unet.targets());
     let mut trainer = Trainer::new(
         model(unet),
-        &pair,
+        &examples,
         objective,
         &pass,
-        scene.weights(&mask),
         start.clone(),
         NoiseRng::new(17, 0),
-    );
+    )
+    .unwrap();
     let reports = (0..3).flat_map(|_| {
         let report = block_on(trainer.step()).unwrap();
         [report.loss, report.grad_norm]

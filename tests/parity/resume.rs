@@ -4,7 +4,7 @@ use mimeo_checkpoint::Precision;
 use mimeo_engine::job::fit;
 use mimeo_engine::{
     Artifact, Control, Directive, Emit, EngineError, Event, GivenUp, Kept, Phase, Place,
-    PreparedJob, Stoppable, TrainingState, run,
+    PreparedExample, PreparedJob, Stoppable, TrainingState, run,
 };
 use mimeo_image::{decode, decode_mask};
 use mimeo_protocol::{Method, ModelSize, Recipe, Share, Steps};
@@ -70,8 +70,10 @@ fn job(method: Method) -> PreparedJob {
     let mask = decode_mask(pair.mask_png).expect("mask");
     PreparedJob {
         name: "resumed".to_owned(),
-        pictures: fit(base(), &original, &target, Some(&mask)).expect("a pair"),
-        pair: None,
+        examples: vec![PreparedExample {
+            pictures: fit(base(), &original, &target, Some(&mask)).expect("a pair"),
+            named: None,
+        }],
         recipe,
         copier: None,
         held_out_prompts: Vec::new(),

@@ -224,19 +224,19 @@ fn assert_trainer_composes(
     shares_timesteps: bool,
 ) {
     let scene = Scene::new(&cpu());
-    let pair = scene.pair_of_one_prompt();
     let (pass, mask) = (pass(BatchSize::constant(2)), masked_with_prior());
+    let examples = scene.examples(&mask);
     let start = scene.difference(base().unet.targets());
     let rng = NoiseRng::new(DRAWS.0, DRAWS.1);
     let mut trainer = Trainer::new(
         base().model(),
-        &pair,
+        &examples,
         objective,
         &pass,
-        scene.weights(&mask),
         start.clone(),
         rng.clone(),
-    );
+    )
+    .unwrap();
 
     let weights = scene.weights(&mask);
     let (mut rng, mut optimizer) = (rng, AdamW::new(WEIGHT_DECAY));
@@ -326,23 +326,22 @@ const ACCUMULATED: Tolerance = Tolerance::rel(1e-6);
 #[test]
 fn two_accumulated_passes_are_one_batch_of_two() {
     let scene = Scene::new(&cpu());
-    let pair = scene.pair_of_one_prompt();
     let one_batch = pass(BatchSize::constant(2));
     let accumulated = Pass {
         accumulation: Accumulation::constant(2),
         ..pass(BatchSize::constant(1))
     };
-    let mask = masked_with_prior();
+    let examples = scene.examples(&masked_with_prior());
     let [whole, parts] = [&one_batch, &accumulated].map(|pass| {
         let mut trainer = Trainer::new(
             base().model(),
-            &pair,
+            &examples,
             Objective::Plain,
             pass,
-            scene.weights(&mask),
             scene.difference(base().unet.targets()),
             NoiseRng::new(DRAWS.0, DRAWS.1),
-        );
+        )
+        .unwrap();
         let report = block_on(trainer.step()).unwrap();
         [report.loss, report.grad_norm]
     });

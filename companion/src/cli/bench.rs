@@ -11,8 +11,8 @@ use mimeo_checkpoint::LoraFile;
 use mimeo_engine::job::fit;
 use mimeo_engine::sample::sample;
 use mimeo_engine::{
-    Base, EngineError, Event, LoadedLora, LoraStack, NoRest, Outcome, Phase, PreparedJob,
-    SampleRequest, Scores, Stoppable,
+    Base, EngineError, Event, LoadedLora, LoraStack, NoRest, Outcome, Phase, PreparedExample,
+    PreparedJob, SampleRequest, Scores, Stoppable,
 };
 use mimeo_image::{Sheet, decode, decode_mask};
 use mimeo_protocol::{Method, Recipe};
@@ -202,8 +202,10 @@ pub fn job(
     let mask = decode_mask(pair.mask_png)?;
     Ok(PreparedJob {
         name: pair_name(pair),
-        pictures: fit(base, &original, &target, Some(&mask))?,
-        pair: None,
+        examples: vec![PreparedExample {
+            pictures: fit(base, &original, &target, Some(&mask))?,
+            named: None,
+        }],
         recipe,
         copier: None,
         held_out_prompts,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use mimeo_protocol::{
-    BaseId, ClientMessage, CopierChoice, JobEventKind, JobFormat, JobId, JobState, Method,
-    ModelSize, Recipe, ServerMessage, Steps, TrainJob,
+    BaseId, ClientMessage, Example, JobEventKind, JobId, JobState, Method, ModelSize, Recipe,
+    ServerMessage, Steps, TrainJob,
 };
 use serde::Serialize;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
@@ -111,18 +111,13 @@ impl BenchService {
         let pair = &mimeo_base::pairs()[0];
         let mut recipe = Recipe::preset(Method::Addift, ModelSize::Small);
         recipe.pass.steps = self.steps;
-        let job = TrainJob {
-            format: JobFormat::default(),
-            name: "bench".parse()?,
-            base: BaseId::bundled(),
+        let example = Example {
             original: remote.upload(pair.original_png.to_vec()).await?,
             target: remote.upload(pair.target_png.to_vec()).await?,
             mask: Some(remote.upload(pair.mask_png.to_vec()).await?),
-            recipe,
-            copier: CopierChoice::New,
-            previews: None,
-            scores: true,
+            caption: String::new(),
         };
+        let job = TrainJob::new("bench".parse()?, BaseId::bundled(), example, recipe);
         let submit = |request| ClientMessage::Submit {
             request,
             job: Box::new(job),

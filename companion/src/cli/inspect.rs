@@ -13,7 +13,7 @@ use mimeo_checkpoint::{
     CheckpointError, DiskFolder, Family, LoraFile, LoraFileError, PredictionType, Remarks,
     SafetensorsFile,
 };
-use mimeo_protocol::PairIds;
+use mimeo_protocol::Example;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -41,7 +41,7 @@ struct Findings {
     /// Mimeo's own scores, parsed.
     scores: Option<Value>,
     /// The pictures it was trained on.
-    pair: Option<PairIds>,
+    pair: Option<Example>,
     /// Everything else that the file says about itself.
     metadata: BTreeMap<String, String>,
 }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use mimeo_engine::mask_note;
+use mimeo_engine::job::fit;
+use mimeo_engine::{Base, EngineError, PreparedExample, mask_note};
 use mimeo_image::{
     Difference, ImageError, Mask, MaskFile, Rgb, decode, decode_mask_file, encode_mask_png,
     encode_png,
 };
-use mimeo_protocol::PairIds;
+use mimeo_protocol::Example;
 use mimeo_service::blob::id_of;
 use mimeo_service::prepare::check_mask;
 
@@ -65,7 +66,20 @@ pub struct Pair {
     /// Where to learn, if the user said so.
     pub mask: Option<Mask>,
     /// The files, by what is in them.
-    pub ids: PairIds,
+    pub example: Example,
+}
+
+impl Pair {
+    /// At the size at which the base trains it.
+    ///
+    /// # Errors
+    /// When it cannot be brought to that size.
+    pub fn prepare(self, base: &Base) -> Result<PreparedExample, EngineError> {
+        Ok(PreparedExample {
+            pictures: fit(base, &self.original, &self.target, self.mask.as_ref())?,
+            named: Some(self.example),
+        })
+    }
 }
 
 impl PairArgs {
@@ -128,7 +142,7 @@ impl PairArgs {
             original,
             target,
             mask,
-            ids: files.ids(),
+            example: files.example(),
         };
         Ok((pair, files))
     }
@@ -174,11 +188,10 @@ pub struct PairFiles {
 }
 
 impl PairFiles {
-    fn ids(&self) -> PairIds {
-        PairIds {
-            original: id_of(&self.original),
-            target: id_of(&self.target),
+    fn example(&self) -> Example {
+        Example {
             mask: self.mask.as_deref().map(id_of),
+            ..Example::new(id_of(&self.original), id_of(&self.target))
         }
     }
 }

@@ -1,22 +1,21 @@
-//! The recipe on the command line: a flag for every number that is often tuned.
+//! The recipe on the command line: the method, and a flag for every field of the table that has one.
 
-use std::fmt::Display;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use mimeo_protocol::fields::{FIELDS, Field, Flag, Group, Kind, NoNumber};
 use mimeo_protocol::{
-    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, LrSchedule, Method,
-    ModelSize, Multiplier, OutOfRange, Pass, Precision, PromptSyntax, Rank, Recipe, ScoreBudget,
-    Share, Steps, TimestepRange, Warmup, Weight, parse_seed,
+    Alpha, Method, ModelSize, OutOfRange, Pass, PromptSyntax, Range, Rank, Recipe, TimestepRange,
+    parse_seed,
 };
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::exit::BadInput;
 use crate::output::Input;
-use crate::recipe::RecipeFile;
+use crate::recipe::{RecipeFile, with_value};
 
 /// Everything that changes the recipe. What is not given comes from the recipe file, then from the
 /// preset for the method and the base.
@@ -30,88 +29,13 @@ pub struct RecipeFlags {
     /// How the pair becomes a LoRA [default: copier]
     #[arg(long, value_parser = words::<Method>(&["copier", "addift", "plain"]))]
     method: Option<Method>,
-    /// Inner size of the LoRA
-    #[arg(long, allow_hyphen_values = true)]
-    rank: Option<Rank>,
-    /// Scaling numerator [default: in the preset's proportion to the rank]
-    #[arg(long, allow_hyphen_values = true)]
-    alpha: Option<Alpha>,
-    /// Optimiser updates
-    #[arg(long, allow_hyphen_values = true)]
-    steps: Option<Steps>,
-    /// Peak learning rate
-    #[arg(long, allow_hyphen_values = true)]
-    lr: Option<LearningRate>,
-    /// Noise and timestep draws per forward pass
-    #[arg(long, allow_hyphen_values = true)]
-    batch_size: Option<BatchSize>,
-    /// Forward passes per update
-    #[arg(long, allow_hyphen_values = true)]
-    accumulation: Option<Accumulation>,
-    /// Seed of every random draw: the same seed gives the same file
-    #[arg(long, value_parser = parse_seed, allow_hyphen_values = true)]
-    seed: Option<u64>,
-    /// Prompt under which both pictures are trained
-    #[arg(long, allow_hyphen_values = true)]
-    prompt: Option<String>,
-    /// How the prompt is read: emphasis as A1111 or ComfyUI means it, or every bracket a letter
-    #[arg(long, value_name = "SYNTAX", value_parser = syntax())]
-    prompt_syntax: Option<PromptSyntax>,
-    /// Course of the learning rate
-    #[arg(long, value_parser = words::<LrSchedule>(&["cosine", "constant"]))]
-    schedule: Option<LrSchedule>,
-    /// Steps over which the learning rate rises
-    #[arg(long, allow_hyphen_values = true)]
-    warmup: Option<Warmup>,
-    /// min-SNR gamma, or "off"
-    #[arg(long, value_name = "GAMMA|off", value_parser = or_off::<Gamma>, allow_hyphen_values = true)]
-    min_snr: Option<OrNone<Gamma>>,
-    /// Timesteps trained, such as 500-1000
-    #[arg(long, value_name = "FROM-TO", value_parser = timesteps, allow_hyphen_values = true)]
-    timesteps: Option<TimestepRange>,
-    /// Largest gradient norm, or "off"
-    #[arg(long, value_name = "NORM|off", value_parser = or_off::<ClipNorm>, allow_hyphen_values = true)]
-    clip: Option<OrNone<ClipNorm>>,
-    /// Leave the strength as it was trained
-    #[arg(long)]
-    no_calibrate: bool,
-    /// What calibration and scores may take, as a share of what training takes; 0 leaves both out,
-    /// "full" sets no limit
-    #[arg(long, value_name = "SHARE|full", value_parser = or_full, allow_hyphen_values = true)]
-    score_budget: Option<OrNone<ScoreBudget>>,
-    /// Number format of the saved file
-    #[arg(long, value_parser = words::<Precision>(&["f16", "f32"]))]
-    precision: Option<Precision>,
-
-    /// Method copier: updates of the copier
-    #[arg(long, value_name = "STEPS", allow_hyphen_values = true)]
-    copier_steps: Option<Steps>,
-    /// Method copier: rank of the copier
-    #[arg(long, value_name = "RANK", allow_hyphen_values = true)]
-    copier_rank: Option<Rank>,
-    /// Method copier: peak learning rate of the copier
-    #[arg(long, value_name = "LR", allow_hyphen_values = true)]
-    copier_lr: Option<LearningRate>,
-    /// Method copier: the copier is ready once it copies this well
-    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
-    fidelity_goal: Option<Share>,
-    /// Method addift: strength of the LoRA while it is trained
-    #[arg(long, allow_hyphen_values = true)]
-    multiplier: Option<Multiplier>,
-
-    /// Train the whole of B, not only what the mask covers
-    #[arg(long)]
-    no_composite: bool,
-    /// Soft edge of the mask, in pixels
-    #[arg(long, value_name = "PIXELS", allow_hyphen_values = true)]
-    feather: Option<Feather>,
-    /// Loss weight outside the mask
-    #[arg(long, value_name = "SHARE", allow_hyphen_values = true)]
-    unmasked_weight: Option<Share>,
-    /// Weight of holding on to the base's own answer outside the mask
-    #[arg(long, value_name = "WEIGHT", allow_hyphen_values = true)]
-    prior_weight: Option<Weight>,
+    #[command(flatten)]
+    fields: FieldFlags,
 }
+
+/// One flag sets both ends, and is that of the first.
+const WINDOW: &str = "/pass/timesteps/0";
+const WINDOW_END: &str = "/pass/timesteps/1";
 
 impl RecipeFlags {
     /// The recipe file, if one is read.
@@ -147,90 +71,174 @@ impl RecipeFlags {
             Some(file) => file.over(method, size)?,
             None => Recipe::preset(method, size),
         };
-        self.apply(&mut recipe)?;
-        self.check_idle(&recipe)?;
-        match (recipe.check(), file) {
-            (Ok(()), _) => Ok(recipe),
-            // Flags are checked one by one already, but for this one.
-            (Err(error), Some(file)) if self.multiplier.is_none() => Err(file.refusal(error)),
-            (Err(error), _) => Err(BadInput(error.to_string())),
+        recipe.method = method;
+        let recipe = self.fields.over(recipe)?;
+        self.fields.check_idle(&recipe)?;
+        let Err(error) = recipe.check() else {
+            return Ok(recipe);
+        };
+        match file {
+            Some(file) if !self.fields.has(error.path()) => Err(file.refusal(error)),
+            _ => Err(BadInput(error.to_string())),
         }
     }
 
     /// A flag that says how a copier is trained, if one is given.
-    pub fn copier_flag(&self) -> Option<&'static str> {
-        let flags = [
-            ("--copier-steps", self.copier_steps.is_some()),
-            ("--copier-rank", self.copier_rank.is_some()),
-            ("--copier-lr", self.copier_lr.is_some()),
-            ("--fidelity-goal", self.fidelity_goal.is_some()),
-        ];
-        let given = flags.into_iter().find(|(_, is_given)| *is_given);
-        given.map(|(flag, _)| flag)
+    pub fn copier_flag(&self) -> Option<String> {
+        let mut given = self.fields.given.iter().map(|(field, _)| *field);
+        let field = given.find(|field| field.group == Group::Copier);
+        field.and_then(flag_of)
+    }
+}
+
+/// The flags of the table that are given, with their values.
+#[derive(Debug)]
+struct FieldFlags {
+    given: Vec<(&'static Field, Value)>,
+}
+
+impl FieldFlags {
+    /// The recipe with what is given.
+    fn over(&self, mut recipe: Recipe) -> Result<Recipe, BadInput> {
+        for (field, value) in &self.given {
+            let rank = || Rank::deserialize(value).map_err(|error| BadInput(error.to_string()));
+            match field.path {
+                WINDOW => {
+                    let window = TimestepRange::deserialize(value);
+                    recipe.pass.timesteps = window.map_err(|error| BadInput(error.to_string()))?;
+                }
+                "/pass/rank" if !self.has("/pass/alpha") => {
+                    set_rank(&mut recipe.pass, rank()?, "--rank")?;
+                }
+                "/copier/pass/rank" => {
+                    set_rank(&mut recipe.copier.pass, rank()?, "--copier-rank")?;
+                }
+                path => {
+                    let keys: Vec<&str> = path.split('/').skip(1).collect();
+                    recipe = with_value(&recipe, &keys, value).map_err(BadInput)?;
+                }
+            }
+        }
+        Ok(recipe)
     }
 
     /// Refuses a flag that would do nothing: whoever gives it expects something of it.
     fn check_idle(&self, recipe: &Recipe) -> Result<(), BadInput> {
         let method = recipe.method;
-        if let Some(flag) = self.copier_flag()
-            && method != Method::Copier
-        {
-            return Err(belongs_to(flag, Method::Copier, method));
-        }
-        if self.multiplier.is_some() && method != Method::Addift {
-            return Err(belongs_to("--multiplier", Method::Addift, method));
-        }
-        let wants_min_snr = self.min_snr.is_some_and(|gamma| gamma.0.is_some());
-        if wants_min_snr && method == Method::Addift {
-            let why = "--min-snr does nothing with method addift, whose target has no noise. Leave one of them out.";
-            return Err(BadInput(why.to_owned()));
-        }
-        if self.feather.is_some() && !recipe.mask.composite {
-            let why =
-                "--feather is the edge of what --no-composite leaves out. Leave one of them out.";
-            return Err(BadInput(why.to_owned()));
+        for (field, value) in &self.given {
+            if let (Some(owner), Some(flag)) = (field.group.owner(), flag_of(field))
+                && owner != method
+            {
+                return Err(belongs_to(&flag, owner, method));
+            }
+            let is_min_snr = field.path == "/pass/min_snr_gamma" && !value.is_null();
+            if is_min_snr && method == Method::Addift {
+                let why = "--min-snr does nothing with method addift, whose target has no noise. Leave one of them out.";
+                return Err(BadInput(why.to_owned()));
+            }
+            if field.path == "/mask/feather" && !recipe.mask.composite {
+                let why = "--feather is the edge of what --no-composite leaves out. Leave one of them out.";
+                return Err(BadInput(why.to_owned()));
+            }
         }
         Ok(())
     }
 
-    fn apply(&self, recipe: &mut Recipe) -> Result<(), BadInput> {
-        set(&mut recipe.method, self.method);
-        set(&mut recipe.seed, self.seed);
-        set(&mut recipe.prompt, self.prompt.clone());
-        set(&mut recipe.prompt_syntax, self.prompt_syntax);
-        set(&mut recipe.precision, self.precision);
-        recipe.calibrate &= !self.no_calibrate;
-        set(
-            &mut recipe.score_budget,
-            self.score_budget.map(|budget| budget.0),
-        );
+    fn has(&self, path: &str) -> bool {
+        self.given.iter().any(|(field, _)| field.path == path)
+    }
+}
 
-        let pass = &mut recipe.pass;
-        set_rank(pass, self.rank, self.alpha, "--rank")?;
-        set(&mut pass.steps, self.steps);
-        set(&mut pass.learning_rate, self.lr);
-        set(&mut pass.batch_size, self.batch_size);
-        set(&mut pass.accumulation, self.accumulation);
-        set(&mut pass.schedule, self.schedule);
-        set(&mut pass.warmup, self.warmup);
-        set(&mut pass.timesteps, self.timesteps);
-        set(&mut pass.min_snr_gamma, self.min_snr.map(|gamma| gamma.0));
-        set(&mut pass.clip_norm, self.clip.map(|norm| norm.0));
+impl Args for FieldFlags {
+    fn augment_args(command: Command) -> Command {
+        command.args(FIELDS.iter().filter_map(argument))
+    }
 
-        let copier = &mut recipe.copier;
-        set_rank(&mut copier.pass, self.copier_rank, None, "--copier-rank")?;
-        set(&mut copier.pass.steps, self.copier_steps);
-        set(&mut copier.pass.learning_rate, self.copier_lr);
-        set(&mut copier.fidelity_goal, self.fidelity_goal);
-        set(&mut recipe.addift.multiplier, self.multiplier);
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
 
-        let mask = &mut recipe.mask;
-        mask.composite &= !self.no_composite;
-        set(&mut mask.feather, self.feather);
-        set(&mut mask.unmasked_weight, self.unmasked_weight);
-        set(&mut mask.prior_weight, self.prior_weight);
+impl FromArgMatches for FieldFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = FIELDS.iter().filter(|field| field.path != WINDOW_END);
+        let given = given.filter_map(|field| {
+            let value = match field.flag? {
+                Flag::Value { name, .. } => matches.get_one::<Value>(name)?.clone(),
+                Flag::Off { name, .. } => matches.get_flag(name).then_some(Value::Bool(false))?,
+            };
+            Some((field, value))
+        });
+        Ok(Self {
+            given: given.collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// The flag of a field, for clap.
+fn argument(field: &'static Field) -> Option<Arg> {
+    let flag = field.flag.filter(|_| field.path != WINDOW_END)?;
+    let argument = Arg::new(flag.name())
+        .long(flag.name())
+        .help(help(field, flag));
+    let Flag::Value { value: name, .. } = flag else {
+        return Some(argument.action(ArgAction::SetTrue));
+    };
+    let argument = argument.value_name(name);
+    if let Kind::Choice(words) = field.kind {
+        return Some(argument.value_parser(choice(words)));
+    }
+    let argument = match field.path {
+        WINDOW => argument.value_parser(timesteps),
+        _ => argument.value_parser(|text: &str| value(field.kind, text)),
+    };
+    Some(argument.allow_hyphen_values(true))
+}
+
+/// What a text means as a value of this kind, or the sentence that says why it means none.
+fn value(kind: Kind, text: &str) -> Result<Value, String> {
+    let number = |range: Range| {
+        let value = range.parse(text);
+        value.map(Value::from).map_err(|error| error.to_string())
+    };
+    match kind {
+        Kind::OptionalNumber(_, none) if text == none.word => Ok(Value::Null),
+        Kind::OptionalNumber(range, NoNumber { word, means }) => {
+            number(range).map_err(|error| format!("{error} To have {means}, write {word}."))
+        }
+        Kind::Number(range) => number(range),
+        Kind::Seed => parse_seed(text)
+            .map(Value::from)
+            .map_err(|error| error.to_string()),
+        Kind::Switch | Kind::Choice(_) | Kind::Text => Ok(Value::from(text)),
+    }
+}
+
+fn help(field: &Field, flag: Flag) -> String {
+    let hint = match (field.path, flag) {
+        (_, Flag::Off { hint, .. }) => hint.to_owned(),
+        (WINDOW, _) => "Timesteps trained, such as 500-1000".to_owned(),
+        ("/pass/alpha", _) => {
+            format!(
+                "{} [default: in the preset's proportion to the rank]",
+                field.hint
+            )
+        }
+        _ => format!("{}: {}", field.label, field.hint),
+    };
+    match field.group.owner() {
+        Some(method) => format!("Method {method}: {hint}"),
+        None => hint,
+    }
+}
+
+fn flag_of(field: &Field) -> Option<String> {
+    field.flag.map(|flag| format!("--{}", flag.name()))
 }
 
 /// A flag of another method than the one that trains.
@@ -240,59 +248,18 @@ pub fn belongs_to(flag: &str, owner: Method, method: Method) -> BadInput {
     ))
 }
 
-fn set<T>(place: &mut T, flag: Option<T>) {
-    if let Some(value) = flag {
-        *place = value;
-    }
-}
-
 /// Another rank keeps alpha / rank, and with it the learning rate that suits the base, unless alpha is
 /// given as well.
-fn set_rank(
-    pass: &mut Pass,
-    rank: Option<Rank>,
-    alpha: Option<Alpha>,
-    flag: &str,
-) -> Result<(), BadInput> {
+fn set_rank(pass: &mut Pass, rank: Rank, flag: &str) -> Result<(), BadInput> {
     let scale = pass.alpha.get() / f64::from(pass.rank.get());
-    set(&mut pass.rank, rank);
-    if let Some(alpha) = alpha {
-        pass.alpha = alpha;
-    } else if let Some(rank) = rank {
-        let in_proportion = Alpha::try_from(scale * f64::from(rank.get()));
-        pass.alpha = in_proportion.map_err(|error| {
-            BadInput(format!(
-                "{flag} {rank} would take alpha along in the recipe's proportion: {error}"
-            ))
-        })?;
-    }
+    let in_proportion = Alpha::try_from(scale * f64::from(rank.get()));
+    pass.alpha = in_proportion.map_err(|error| {
+        BadInput(format!(
+            "{flag} {rank} would take alpha along in the recipe's proportion: {error}"
+        ))
+    })?;
+    pass.rank = rank;
     Ok(())
-}
-
-/// A number, or a word for none.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct OrNone<T>(Option<T>);
-
-fn or_off<T: FromStr<Err: Display>>(text: &str) -> Result<OrNone<T>, String> {
-    number_or("off", "none", text)
-}
-
-fn or_full(text: &str) -> Result<OrNone<ScoreBudget>, String> {
-    number_or("full", "no limit", text)
-}
-
-fn number_or<T: FromStr<Err: Display>>(
-    word: &str,
-    means: &str,
-    text: &str,
-) -> Result<OrNone<T>, String> {
-    if text == word {
-        return Ok(OrNone(None));
-    }
-    match text.parse() {
-        Ok(number) => Ok(OrNone(Some(number))),
-        Err(error) => Err(format!("{error} To have {means}, write {word}.")),
-    }
 }
 
 /// One of some words, as recipe files spell them.
@@ -304,23 +271,35 @@ where
         .try_map(|word| serde_json::from_value::<T>(Value::String(word)))
 }
 
-/// How prompts are read. What only old recipes mean is not offered.
+/// The words of a field. What only old recipes mean is not offered.
+fn choice(words: &'static [&'static str]) -> impl TypedValueParser<Value = Value> {
+    let words = words
+        .iter()
+        .filter(|word| **word != PromptSyntax::Cut.name());
+    PossibleValuesParser::new(words).map(Value::String)
+}
+
+/// How prompts are read, as the recipe's own flag takes it.
 pub fn syntax() -> impl TypedValueParser<Value = PromptSyntax> {
     words(&["a1111", "comfy", "plain"])
 }
 
-fn timesteps(text: &str) -> Result<TimestepRange, String> {
+/// Both ends of the window.
+fn timesteps(text: &str) -> Result<Value, String> {
     let numbers = text.split_once('-').and_then(|(min, max)| {
         let number = |text: &str| text.trim().parse::<u32>().ok();
         Some((number(min)?, number(max)?))
     });
     let (min, max) = numbers.ok_or("write two whole numbers, such as 500-1000.")?;
-    TimestepRange::new(min, max).map_err(|error: OutOfRange| error.to_string())
+    let window = TimestepRange::new(min, max);
+    let window = window.map_err(|error: OutOfRange| error.to_string())?;
+    Ok(Value::from(vec![window.min(), window.max()]))
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use mimeo_protocol::Gamma;
 
     use super::*;
 
@@ -464,7 +443,7 @@ mod tests {
     #[test]
     fn alpha_never_leaves_its_proportion_in_silence() {
         let mut pass = build("--alpha 1024 --rank 8").pass;
-        let refusal = set_rank(&mut pass, Some(Rank::constant(16)), None, "--rank");
+        let refusal = set_rank(&mut pass, Rank::constant(16), "--rank");
         let refusal = refusal.unwrap_err().to_string();
         assert!(
             refusal.contains("--rank 16") && refusal.contains("Alpha must be between"),

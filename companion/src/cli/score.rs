@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::RECIPE;
-use mimeo_engine::job::fit;
 use mimeo_engine::{Base, PreparedJob, Scores, Stoppable, score_file};
 use mimeo_protocol::{Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
@@ -46,8 +45,7 @@ impl Score {
         let lora = lora::load(&base, &file, &self.lora, report)?;
         let job = PreparedJob {
             name: String::new(),
-            pictures: fit(&base, &pair.original, &pair.target, pair.mask.as_ref())?,
-            pair: Some(pair.ids),
+            examples: vec![pair.prepare(&base)?],
             recipe: recipe_of(&file, &base).map_err(|newer| BadInput::file(newer, &self.lora))?,
             copier: None,
             held_out_prompts: self.compute.unseen_prompts(),

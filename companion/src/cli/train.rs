@@ -6,7 +6,6 @@ use std::time::Instant;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode as encode_lora;
-use mimeo_engine::job::fit;
 use mimeo_engine::{FinishedCopier, Outcome, Phase, PreparedJob, Scores, Stoppable};
 use mimeo_protocol::{InvalidId, JobName, Method, Recipe};
 use serde::Serialize;
@@ -114,8 +113,7 @@ impl Train {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            pictures: fit(&base, &pair.original, &pair.target, pair.mask.as_ref())?,
-            pair: Some(pair.ids),
+            examples: vec![pair.prepare(&base)?],
             recipe,
             copier,
             held_out_prompts,

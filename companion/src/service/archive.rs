@@ -163,7 +163,7 @@ impl Archive for JobArchive {
             let copier = StoredCopier {
                 fingerprint: copier.fingerprint.to_owned(),
                 name: job.job.name.clone(),
-                original: job.job.original,
+                original: copier.original,
                 base: job.job.base.clone(),
                 fidelity: copier.fidelity,
                 steps: copier.steps,

@@ -39,7 +39,7 @@ impl Jobs {
         }
         match self.server.store.job(id).await {
             Ok(Some(KeptJob::Readable(job))) if job.state == JobState::Queued => {
-                let steering = self.server.running.begin(id);
+                let steering = self.server.running.begin(&job);
                 self.server.host.trainer.train(*job, steering).await;
                 self.server.running.end(id);
                 if *self.ending.borrow() {

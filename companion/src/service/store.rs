@@ -302,8 +302,7 @@ impl SqliteStore {
         let jobs: Vec<Vec<u8>> = jobs.fetch_all(&self.pool).await?;
         for job in jobs {
             let job: TrainJob = from_bytes(&job)?;
-            pictures.extend([job.original, job.target]);
-            pictures.extend(job.mask);
+            pictures.extend(job.pictures());
         }
         let kinds = sqlx::query_scalar("SELECT kind FROM events");
         let kinds: Vec<Vec<u8>> = kinds.fetch_all(&self.pool).await?;
@@ -395,6 +394,7 @@ impl Store for SqliteStore {
                 job: summary.job,
                 state: summary.state,
                 copier: copier.map(|id| id_from_row(id, CopierId)),
+                held: row.try_get("is_held")?,
             })
         };
         Ok(Some(match read() {
@@ -463,7 +463,7 @@ impl Store for SqliteStore {
         };
         let newest = append(&mut transaction, job, &event).await?;
         if is_retry {
-            sqlx::query("UPDATE train_jobs SET deaths = 0 WHERE id = ?1")
+            sqlx::query("UPDATE train_jobs SET deaths = 0, is_held = NULL WHERE id = ?1")
                 .bind(job.0 as i64)
                 .execute(&mut *transaction)
                 .await?;
@@ -472,6 +472,15 @@ impl Store for SqliteStore {
         transaction.commit().await?;
         self.announce(newest);
         Ok(state)
+    }
+
+    async fn hold(&self, job: JobId, is_held: bool) -> Result<(), StoreError> {
+        sqlx::query("UPDATE train_jobs SET is_held = ?2 WHERE id = ?1")
+            .bind(job.0 as i64)
+            .bind(is_held)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
     async fn count_death(&self, job: JobId) -> Result<u32, StoreError> {

@@ -266,7 +266,7 @@ mod tests {
 
     use mimeo_engine::{Compute, DeviceChoice};
     use mimeo_protocol::{
-        CopierChoice, JobFormat, JobState, Method, ModelSize, Phase, Recipe, TrainJob, Transition,
+        Example, JobState, Method, ModelSize, Phase, Recipe, TrainJob, Transition,
     };
     use mimeo_service::{KeptJob, Store as _};
     use tokio::runtime::Handle;
@@ -301,18 +301,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let context = runtime.block_on(context(&folder));
         let picture = BlobId::from_sha256([0; 32]);
-        let job = TrainJob {
-            format: JobFormat::default(),
-            name: "faulty".parse().unwrap(),
-            base: BaseId::bundled(),
-            original: picture,
-            target: picture,
-            mask: None,
-            recipe: Recipe::preset(Method::Plain, ModelSize::Small),
-            copier: CopierChoice::New,
-            previews: None,
-            scores: false,
-        };
+        let recipe = Recipe::preset(Method::Plain, ModelSize::Small);
+        let (name, example) = ("faulty".parse().unwrap(), Example::new(picture, picture));
+        let job = TrainJob::new(name, BaseId::bundled(), example, recipe);
         let id = context.wait_for(context.store.add(&job)).unwrap();
         let begin = Transition::Enter(Phase::Training);
         let begun = context.store.change_state(id, begin);

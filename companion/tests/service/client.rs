@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use mimeo_checkpoint::{Array, LoraFile, LoraModule, Precision};
 use mimeo_protocol::{
-    BaseId, BlobId, Canvas, ClientMessage, CopierChoice, FileKind, JobControl, JobEvent,
-    JobEventKind, JobFormat, JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize,
-    PROTOCOL_VERSION, Phase, PreviewPlan, PreviewRequest, PromptSyntax, Recipe, RequestId,
-    ResultFile, ServerMessage, Share, Snapshot, Steps, TrainJob, codec,
+    BaseId, BlobId, Canvas, ClientMessage, Example, FileKind, JobControl, JobEvent, JobEventKind,
+    JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase, PreviewPlan,
+    PreviewRequest, PromptSyntax, Recipe, RequestId, ResultFile, ServerMessage, Share, Snapshot,
+    Steps, TrainJob, codec,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
@@ -252,17 +252,15 @@ impl Client {
         recipe.calibrate = false;
         // A share of so few steps would be too little for anything.
         recipe.score_budget = None;
-        TrainJob {
-            format: JobFormat::default(),
-            name: name.parse().unwrap(),
-            base: BaseId::bundled(),
+        let example = Example {
             original: self.upload(pair.original_png).await,
             target: self.upload(pair.target_png).await,
             mask: Some(self.upload(pair.mask_png).await),
-            recipe,
-            copier: CopierChoice::Cached,
-            previews: None,
+            caption: String::new(),
+        };
+        TrainJob {
             scores: false,
+            ..TrainJob::new(name.parse().unwrap(), BaseId::bundled(), example, recipe)
         }
     }
 

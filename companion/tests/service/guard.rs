@@ -70,7 +70,7 @@ async fn pictures_and_files_need_the_token() {
     let companion = Companion::start("");
     let mut client = companion.client().await;
     let job = client.quick_job("secret").await;
-    let original = job.original;
+    let original = job.examples[0].original;
     let id = client.submit(job).await;
     client.until_over(id).await;
     let file = client.files(id)[0].id;

@@ -239,14 +239,14 @@ async fn a_job_that_cannot_be_done_is_refused_when_it_is_submitted() {
     let good = client.quick_job("good").await;
 
     let mut job = good.clone();
-    job.target = job.original;
+    job.examples[0].target = job.examples[0].original;
     let reason = refused(&mut client, job).await;
     assert!(
         matches!(reason, Rejection::Failed { .. }),
         "the same picture twice: {reason:?}"
     );
     let mut job = good.clone();
-    job.original = blob_id(b"never uploaded");
+    job.examples[0].original = blob_id(b"never uploaded");
     let reason = refused(&mut client, job).await;
     assert!(
         matches!(reason, Rejection::Missing { .. }),
@@ -267,14 +267,14 @@ async fn a_job_that_cannot_be_done_is_refused_when_it_is_submitted() {
         "no such copier: {reason:?}"
     );
     let mut job = good.clone();
-    job.mask = Some(client.upload(&inverted_mask()).await);
+    job.examples[0].mask = Some(client.upload(&inverted_mask()).await);
     let reason = refused(&mut client, job).await;
     assert!(
         matches!(&reason, Rejection::Failed { message } if message.contains("looks inverted")),
         "a mask that leaves the change out: {reason:?}"
     );
     let mut job = good.clone();
-    job.mask = Some(job.original);
+    job.examples[0].mask = Some(job.examples[0].original);
     client.submit(job).await;
     let mut job = good;
     job.recipe.prompt = "x".repeat(10_000);

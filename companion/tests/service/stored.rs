@@ -436,8 +436,8 @@ async fn what_this_version_stores_is_written_if_asked_for() {
     let discarded = client.submit(long("discarded", endless)).await;
     let mut broken = small(client.quick_job("failed").await);
     let other = mimeo_base::pairs().iter().find(|pair| pair.edit == "smile");
-    broken.target = client.upload(other.unwrap().target_png).await;
-    let gone = broken.target.to_string();
+    broken.examples[0].target = client.upload(other.unwrap().target_png).await;
+    let gone = broken.examples[0].target.to_string();
     let failed = client.submit(broken).await;
     fs::remove_file(folder.path().join("blobs").join(&gone[..2]).join(&gone)).unwrap();
     client.until(discarded, losses).await;

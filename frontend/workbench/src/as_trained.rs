@@ -67,9 +67,9 @@ pub fn sentence(bench: &Workbench) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::Field;
     use crate::workbench::examples::{SIDE, pair};
     use crate::workbench::{Command, MaskCommand, Setting};
+    use mimeo_protocol::fields::Field;
 
     const PINK: [u8; 3] = [255, 0, 100];
 

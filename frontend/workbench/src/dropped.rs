@@ -2,7 +2,7 @@
 
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, THUMBNAIL};
 use mimeo_checkpoint::{MemoryFile, SafetensorsFile, Stranger, printable, text_of};
-use mimeo_protocol::{PairIds, Recipe, RecipeFormat};
+use mimeo_protocol::{Example, Recipe, RecipeFormat};
 use serde::Deserialize;
 
 use crate::words;
@@ -21,7 +21,7 @@ pub struct Dropped {
     /// What the LoRA is called.
     pub name: String,
     /// The pictures it was trained on, if the file says so.
-    pub pair: Option<PairIds>,
+    pub pair: Option<Example>,
     /// What it looks like, as a `data:` address.
     pub thumbnail: Option<String>,
 }

@@ -1,170 +1,43 @@
-//! The recipe as a table of fields: what Advanced shows, each with its meaning and its default.
+//! The fields of the recipe as the page reads and writes them.
 //!
-//! Values are read and written through the recipe's own JSON, so a field is in range by the same
-//! check that guards recipe files, and says the same sentence.
+//! Through the recipe's own JSON, so a field is in range by the same check that guards recipe files,
+//! and says the same sentence.
 
-use mimeo_protocol::{Method, Recipe};
+use mimeo_protocol::fields::Kind::{Choice, Number, OptionalNumber, Seed, Switch, Text};
+use mimeo_protocol::fields::{FIELDS, Field};
+use mimeo_protocol::{PromptSyntax, Recipe};
 use serde_json::Value;
 
-/// How a field is entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A number.
-    Number,
-    /// A number that can be switched off by leaving it empty.
-    OptionalNumber,
-    /// Yes or no.
-    Switch,
-    /// One of these words; a recipe that says nothing means the last.
-    Choice(&'static [&'static str]),
-    /// Free text.
-    Text,
-}
-
-/// One number of the recipe.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Field {
-    /// Where it is in the recipe's JSON (RFC 6901).
-    pub path: &'static str,
-    /// What people call it.
-    pub label: &'static str,
-    /// What it does, in one line.
-    pub hint: &'static str,
-    /// How it is entered.
-    pub kind: Kind,
-    /// The heading it stands under.
-    pub group: Group,
-}
-
-/// Headings of Advanced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Group {
-    /// The LoRA that is kept.
-    Lora,
-    /// The copier, for the copy machine.
-    Copier,
-    /// The direct difference.
-    Addift,
-    /// What the mask does.
-    Mask,
-    /// Everything else.
-    Run,
-}
-
-impl Group {
-    /// In the order of the page.
-    pub const ALL: [Self; 5] = [
-        Self::Lora,
-        Self::Copier,
-        Self::Addift,
-        Self::Mask,
-        Self::Run,
-    ];
-
-    /// The heading.
-    #[must_use]
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Lora => "The LoRA",
-            Self::Copier => "The copier",
-            Self::Addift => "Direct difference",
-            Self::Mask => "Mask",
-            Self::Run => "Run",
-        }
-    }
-
-    /// Whether its fields do anything with this method.
-    #[must_use]
-    pub fn is_for(self, method: Method) -> bool {
-        match self {
-            Self::Copier => method == Method::Copier,
-            Self::Addift => method == Method::Addift,
-            Self::Lora | Self::Mask | Self::Run => true,
-        }
-    }
-}
-
-const fn field(
-    group: Group,
-    path: &'static str,
-    kind: Kind,
-    label: &'static str,
-    hint: &'static str,
-) -> Field {
-    Field {
-        path,
-        label,
-        hint,
-        kind,
-        group,
-    }
-}
-
-use Group::{Addift, Copier, Lora, Mask, Run};
-use Kind::{Choice, Number, OptionalNumber, Switch, Text};
-
-/// Every field, in the order of the page.
-#[rustfmt::skip]
-pub const FIELDS: &[Field] = &[
-    field(Lora, "/pass/steps", Number, "Steps", "Optimiser updates; more is slower"),
-    field(Lora, "/pass/rank", Number, "Rank", "Inner size of the LoRA; more makes a larger file"),
-    field(Lora, "/pass/alpha", Number, "Alpha", "The effect is alpha ÷ rank"),
-    field(Lora, "/pass/learning_rate", Number, "Learning rate", "Lower it if the loss explodes"),
-    field(Lora, "/pass/schedule", Choice(&["cosine", "constant"]), "Schedule", "Course of the learning rate"),
-    field(Lora, "/pass/warmup", Number, "Warm-up steps", "Steps over which the learning rate rises"),
-    field(Lora, "/pass/batch_size", Number, "Batch size", "Noises per update; more takes more memory"),
-    field(Lora, "/pass/accumulation", Number, "Accumulation", "Passes averaged into one update"),
-    field(Lora, "/pass/weight_decay", Number, "Weight decay", "Pulls the weights towards 0"),
-    field(Lora, "/pass/clip_norm", OptionalNumber, "Gradient clipping", "Largest norm of the gradient; empty switches it off"),
-    field(Lora, "/pass/min_snr_gamma", OptionalNumber, "min-SNR gamma", "Evens out the timesteps; empty switches it off"),
-    field(Lora, "/pass/timesteps/0", Number, "First timestep", "0 is the finished picture, 1000 pure noise"),
-    field(Lora, "/pass/timesteps/1", Number, "Last timestep", "High timesteps decide shapes, low ones texture"),
-    field(Copier, "/copier/pass/steps", Number, "Copier steps", "A copier that copies badly makes the LoRA spill"),
-    field(Copier, "/copier/pass/rank", Number, "Copier rank", "It has to hold the whole picture"),
-    field(Copier, "/copier/pass/alpha", Number, "Copier alpha", "The effect is alpha ÷ rank"),
-    field(Copier, "/copier/pass/learning_rate", Number, "Copier learning rate", "Lower it if the loss explodes"),
-    field(Copier, "/copier/pass/batch_size", Number, "Copier batch size", "Noises per update"),
-    field(Copier, "/copier/fidelity_goal", Number, "Good enough at", "Copy fidelity at which the copier is done early"),
-    field(Copier, "/copier/check_every", Number, "Measured every", "Steps between measurements of copy fidelity"),
-    field(Addift, "/addift/multiplier", Number, "Multiplier", "Strength of the LoRA while it is trained"),
-    field(Addift, "/addift/antisymmetric", Switch, "Both directions", "Negative strength then undoes the change"),
-    field(Addift, "/addift/preservation", Number, "Preservation", "Weight of “do nothing on pure noise”"),
-    field(Mask, "/mask/composite", Switch, "A outside the mask", "B is taken inside the mask only"),
-    field(Mask, "/mask/feather", Number, "Soft edge", "Width of the transition, px"),
-    field(Mask, "/mask/unmasked_weight", Number, "Outside weight", "How much the loss minds what is outside the mask"),
-    field(Mask, "/mask/prior_weight", Number, "Hold outside", "Weight of “draw outside as the base does”"),
-    field(Run, "/seed", Number, "Seed", "Same seed, same LoRA"),
-    field(Run, "/prompt", Text, "Prompt", "Both pictures are trained under it; empty works best on one pair"),
-    field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),
-    field(Run, "/calibrate", Switch, "Calibrate strength", "So that 1 means the change you showed"),
-    field(Run, "/score_budget", OptionalNumber, "Score budget", "What calibration and scores may take, as a share of training; 0 leaves them out, empty sets no limit"),
-    field(Run, "/precision", Choice(&["f16", "f32"]), "Number format", "f16 is half the size, and what other programs expect"),
-];
-
-impl Field {
-    /// The field at a path.
-    #[must_use]
-    pub fn at(path: &str) -> Option<&'static Self> {
-        FIELDS.iter().find(|field| field.path == path)
-    }
-
+/// What the page does with a field.
+pub trait FieldInRecipe {
     /// Its value in a recipe; null where it is switched off.
     #[must_use]
-    pub fn value(&self, recipe: &Recipe) -> Value {
-        let json = serde_json::to_value(recipe).unwrap_or_default();
-        let value = json.pointer(self.path).cloned().unwrap_or_default();
-        let unsaid = match (self.kind, &value) {
-            (Choice(words), Value::Null) => words.last().map(|word| Value::from(*word)),
-            _ => None,
-        };
-        unsaid.unwrap_or(value)
-    }
+    fn value(&self, recipe: &Recipe) -> Value;
 
     /// The recipe with another value here.
     ///
     /// # Errors
     /// The sentence that says why the value cannot be one.
-    pub fn with(&self, recipe: &Recipe, value: Value) -> Result<Recipe, String> {
+    fn with(&self, recipe: &Recipe, value: Value) -> Result<Recipe, String>;
+
+    /// The value that a text means. What is no number where one is needed stays a text, which
+    /// [`Self::with`] refuses in the recipe's own words.
+    #[must_use]
+    fn parse(&self, text: &str) -> Value;
+}
+
+impl FieldInRecipe for Field {
+    fn value(&self, recipe: &Recipe) -> Value {
+        let json = serde_json::to_value(recipe).unwrap_or_default();
+        let value = json.pointer(self.path).cloned().unwrap_or_default();
+        match (self.kind, &value) {
+            // The only word that is not written: what recipes meant before there was a choice.
+            (Choice(_), Value::Null) => PromptSyntax::default().name().into(),
+            _ => value,
+        }
+    }
+
+    fn with(&self, recipe: &Recipe, value: Value) -> Result<Recipe, String> {
         let mut json = serde_json::to_value(recipe).unwrap_or_default();
         let (parent, key) = self.path.rsplit_once('/').unwrap_or(("", self.path));
         match json.pointer_mut(parent) {
@@ -189,14 +62,11 @@ impl Field {
         }
     }
 
-    /// The value that a text means. What is no number where one is needed stays a text, which
-    /// [`Self::with`] refuses in the recipe's own words.
-    #[must_use]
-    pub fn parse(&self, text: &str) -> Value {
+    fn parse(&self, text: &str) -> Value {
         let text = text.trim();
         match self.kind {
-            OptionalNumber if text.is_empty() => Value::Null,
-            Number | OptionalNumber => {
+            OptionalNumber(..) if text.is_empty() => Value::Null,
+            Number(_) | OptionalNumber(..) | Seed => {
                 // As this page writes them, with a real minus.
                 let typed = text.replace('\u{2212}', "-");
                 // Whole numbers stay whole: a seed has more digits than a float.
@@ -209,16 +79,16 @@ impl Field {
             Choice(_) | Text => Value::from(text),
         }
     }
+}
 
-    /// A value as it stands in its box.
-    #[must_use]
-    pub fn text(value: &Value) -> String {
-        match value {
-            Value::Null => String::new(),
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number_text(number),
-            other => other.to_string(),
-        }
+/// A value as it stands in its box.
+#[must_use]
+pub fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number_text(number),
+        other => other.to_string(),
     }
 }
 
@@ -245,7 +115,7 @@ pub fn edited(recipe: &Recipe, defaults: &Recipe) -> Vec<&'static Field> {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::ModelSize;
+    use mimeo_protocol::{Method, ModelSize};
 
     use super::*;
 
@@ -293,7 +163,7 @@ mod tests {
     fn every_field_reads_writes_and_reads_the_same() {
         for field in FIELDS {
             let value = field.value(&recipe());
-            let text = Field::text(&value);
+            let text = text_of(&value);
             let parsed = field.parse(&text);
             let written = field.with(&recipe(), parsed);
             assert_eq!(
@@ -334,7 +204,7 @@ mod tests {
         let mut addift = recipe();
         addift.method = Method::Addift;
         for field in FIELDS {
-            let (Number | OptionalNumber) = field.kind else {
+            let (Number(_) | OptionalNumber(..) | Seed) = field.kind else {
                 continue;
             };
             for typed in ["0,001", "nan", "inf", "1e30", "-1e30", "ten", "5 %"] {

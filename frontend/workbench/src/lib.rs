@@ -3,7 +3,7 @@
 //!
 //! - [`workbench`]: the state, every [`Command`] that changes it, undo and redo ([`history`]).
 //! - [`picture`], [`frame`]: what was dropped, and how A and B lie on each other as trained.
-//! - [`fields`], [`plain`]: the recipe as a table of fields, and as three plain choices.
+//! - [`fields`], [`plain`]: the recipe as the protocol's table of fields, and as three plain choices.
 //! - [`prompts`]: what is said about a prompt.
 //! - [`preflight`]: what keeps a pair from being trained, and the job it becomes.
 //! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.

@@ -1,8 +1,9 @@
 //! The recipe as plain choices: which method, what changes, how much effort, how large.
 
+use mimeo_protocol::fields::Field;
 use mimeo_protocol::{Alpha, Method, ModelSize, Rank, Recipe, Steps, TimestepRange};
 
-use crate::fields::{Field, edited};
+use crate::fields::{FieldInRecipe as _, edited};
 
 /// How each method works, in one sentence, and when to take it.
 #[must_use]

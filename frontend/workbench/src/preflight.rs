@@ -2,7 +2,7 @@
 
 use mimeo_image::{MaskRemedy, MaskView, encode_mask_png, encode_png};
 use mimeo_protocol::{
-    BaseInfo, BlobId, CopierChoice, JobFormat, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
+    BaseInfo, BlobId, Example, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
 };
 
 use crate::frame::Frame;
@@ -213,17 +213,15 @@ pub fn to_job(bench: &Workbench, facts: Facts<'_>) -> Result<Submission, Vec<Pro
     let painted = bench.mask().filter(|mask| !mask.is_empty());
     let mask = painted.map(encode_mask_png).transpose().map_err(failed)?;
     let mask = mask.map(&mut add);
-    let job = TrainJob {
-        format: JobFormat::default(),
-        name: job_name(&settings.name).map_err(|problem| vec![problem])?,
-        base: settings.base.clone(),
-        original,
-        target,
+    let name = job_name(&settings.name).map_err(|problem| vec![problem])?;
+    let example = Example {
         mask,
-        recipe: settings.recipe.clone(),
-        copier: CopierChoice::Cached,
+        ..Example::new(original, target)
+    };
+    let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
+    let job = TrainJob {
         previews: preview_plan(bench, facts.base),
-        scores: true,
+        ..TrainJob::new(name, base, example, recipe)
     };
     Ok(Submission { job, pictures })
 }
@@ -233,18 +231,9 @@ pub fn to_job(bench: &Workbench, facts: Facts<'_>) -> Result<Submission, Vec<Pro
 pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
     let nothing = BlobId::from_sha256([0; 32]);
     let settings = bench.settings();
-    Some(TrainJob {
-        format: JobFormat::default(),
-        name: "plan".parse().ok()?,
-        base: settings.base.clone(),
-        original: nothing,
-        target: nothing,
-        mask: None,
-        recipe: settings.recipe.clone(),
-        copier: CopierChoice::Cached,
-        previews: None,
-        scores: true,
-    })
+    let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
+    let example = Example::new(nothing, nothing);
+    Some(TrainJob::new("plan".parse().ok()?, base, example, recipe))
 }
 
 fn preview_plan(bench: &Workbench, base: Option<&BaseInfo>) -> Option<PreviewPlan> {
@@ -512,7 +501,7 @@ mod tests {
         let submission = to_job(&bench, facts(&base)).unwrap();
         assert_eq!(submission.pictures.len(), 3, "A, B and the mask");
         let (id, png) = &submission.pictures[0];
-        assert_eq!(*id, submission.job.original, "A comes first");
+        assert_eq!(*id, submission.job.examples[0].original, "A comes first");
         let decoded = mimeo_image::decode(png).unwrap().picture;
         let frame = bench.frame().unwrap();
         assert_eq!(
@@ -531,7 +520,10 @@ mod tests {
     fn without_paint_the_job_has_no_mask() {
         let base = base();
         let submission = to_job(&pair(), facts(&base)).unwrap();
-        assert_eq!(submission.job.mask, None, "it learns where they differ");
+        assert_eq!(
+            submission.job.examples[0].mask, None,
+            "it learns where they differ"
+        );
         assert_eq!(submission.pictures.len(), 2, "A and B");
     }
 

@@ -102,7 +102,7 @@ impl Archive for JobArchive {
         let info = CopierInfo {
             id: ledger.new_copier(),
             name: job.name,
-            original: job.original,
+            original: copier.original,
             base: job.base,
             fidelity: copier.fidelity,
             steps: copier.steps,

@@ -240,6 +240,7 @@ impl<D: Storage, P: Listener> Store for Desk<D, P> {
                 job: entry.job.clone(),
                 state: entry.state.clone(),
                 copier: entry.copier,
+                held: entry.held,
             }))
         });
         Ok(readable.or(unreadable))
@@ -273,6 +274,11 @@ impl<D: Storage, P: Listener> Store for Desk<D, P> {
             .job(id)
             .map(|entry| entry.state.clone());
         state.ok_or_else(|| rules::missing_job(id))
+    }
+
+    async fn hold(&self, id: JobId, is_held: bool) -> Answer<()> {
+        self.ledger.borrow_mut().hold(id, is_held);
+        Ok(())
     }
 
     async fn count_death(&self, id: JobId) -> Answer<u32> {

@@ -35,6 +35,10 @@ pub struct Entry {
     pub copier: Option<CopierId>,
     /// How often the worker ended in it since its state was saved.
     pub deaths: u32,
+    /// Whether its user wants it to wait, once anybody said so; see
+    /// [`StoredJob`](mimeo_service::StoredJob::held).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<bool>,
 }
 
 impl Entry {
@@ -226,6 +230,14 @@ impl Ledger {
         under_way.map(|(id, _)| *id).collect()
     }
 
+    /// Notes whether a job is to wait.
+    pub fn hold(&mut self, id: JobId, is_held: bool) {
+        if let Some(entry) = self.jobs.get_mut(&id) {
+            entry.held = Some(is_held);
+            self.changed.insert(id);
+        }
+    }
+
     /// The worker ended in this job; how often it did since the job's state was saved.
     pub fn count_death(&mut self, id: JobId) -> u32 {
         let Some(entry) = self.jobs.get_mut(&id) else {
@@ -250,6 +262,7 @@ impl Ledger {
             scores: None,
             copier: None,
             deaths: 0,
+            held: None,
         };
         self.index.jobs.insert(id);
         self.index.queue.push(id);
@@ -300,6 +313,7 @@ impl Ledger {
             entry.state = state.clone();
             if is_retry {
                 entry.deaths = 0;
+                entry.held = None;
             }
         }
         if is_retry {
@@ -364,12 +378,11 @@ impl Ledger {
     #[must_use]
     pub fn pictures(&self) -> BTreeSet<BlobId> {
         let of_jobs = self.jobs.values().flat_map(|entry| {
-            let pair = [entry.job.original, entry.job.target];
             let drawn = entry.events.iter().filter_map(|event| match &event.kind {
                 JobEventKind::Preview { picture, .. } => Some(*picture),
                 _ => None,
             });
-            pair.into_iter().chain(entry.job.mask).chain(drawn)
+            entry.job.pictures().chain(drawn)
         });
         let of_copiers = self.index.copiers.iter().map(|copier| copier.info.original);
         of_jobs.chain(of_copiers).collect()
@@ -583,8 +596,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use mimeo_protocol::{
-        BaseId, CopierChoice, FileKind, HeldOut, JobFormat, Linearity, LossPoint, Method,
-        ModelSize, PauseReason, Phase, Recipe, Strength,
+        BaseId, Example, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize, PauseReason,
+        Phase, Recipe, Strength,
     };
 
     use mimeo_service::rules::MAX_DEATHS;
@@ -594,17 +607,11 @@ mod tests {
 
     fn job() -> TrainJob {
         let picture = BlobId::from_sha256([0; 32]);
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        let example = Example::new(picture, picture);
         TrainJob {
-            format: JobFormat::default(),
-            name: "job".parse().unwrap(),
-            base: BaseId::bundled(),
-            original: picture,
-            target: picture,
-            mask: None,
-            recipe: Recipe::preset(Method::Addift, ModelSize::Small),
-            copier: CopierChoice::Cached,
-            previews: None,
             scores: false,
+            ..TrainJob::new("job".parse().unwrap(), BaseId::bundled(), example, recipe)
         }
     }
 
@@ -667,8 +674,10 @@ mod tests {
             now += 1000;
             let mut job = job();
             job.name = name.parse().unwrap();
-            (job.original, job.target) = (picture(1), picture(2));
-            job.mask = Some(picture(3));
+            job.examples = vec![Example {
+                mask: Some(picture(3)),
+                ..Example::new(picture(1), picture(2))
+            }];
             job.recipe = Recipe::preset(method, ModelSize::Small);
             ledger.add_job(job, now).0
         };

@@ -62,11 +62,14 @@ impl Machine {
     /// Whether the GPU may lack programs for a job: none of its shape was done before. What such a
     /// job needs beyond those of another shape is little.
     pub fn is_new(&self, job: &TrainJob, prepared: &PreparedJob) -> bool {
-        let picture = &prepared.pictures.original;
-        let size = (picture.width(), picture.height());
+        let sizes = prepared.examples.iter().map(|example| {
+            let picture = &example.pictures.original;
+            (picture.width(), picture.height())
+        });
+        let sizes: Vec<_> = sizes.collect();
         let recipe = &job.recipe;
         let (batch, rank) = (recipe.pass.batch_size.get(), recipe.pass.rank.get());
-        let shape = (job.base.clone(), recipe.method, batch, rank, size);
+        let shape = (job.base.clone(), recipe.method, batch, rank, sizes);
         let mut known = self.rehearsed.borrow_mut();
         let is_new = !known.contains(&shape);
         if is_new {

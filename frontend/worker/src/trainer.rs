@@ -149,7 +149,7 @@ impl Device for Rc<Worker> {
         let Ok(Some(KeptJob::Readable(job))) = self.store.job(id).await else {
             return;
         };
-        let steering = self.running.begin(id);
+        let steering = self.running.begin(&job);
         self.store.tell_order().await;
         let runner = WorkerRunner(Self::clone(self));
         Box::pin(mimeo_service::run(&runner, &job, steering)).await;

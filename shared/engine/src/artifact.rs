@@ -10,7 +10,7 @@ use mimeo_checkpoint::{
 };
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraLayer, LoraNetwork, Target};
-use mimeo_protocol::{PairIds, Pass, Precision, Recipe, Scores};
+use mimeo_protocol::{Example, Pass, Precision, Recipe, Scores};
 
 use crate::base::{Base, read_back};
 use crate::error::EngineError;
@@ -224,7 +224,8 @@ pub(crate) struct Provenance<'a> {
     pub steps: u32,
     pub size: (u32, u32),
     pub scores: Option<&'a Scores>,
-    pub pair: Option<PairIds>,
+    /// What it was trained on, if it is to say so.
+    pub example: Option<&'a Example>,
     /// What it makes the model draw.
     pub shows: &'a Rgb,
 }
@@ -254,7 +255,7 @@ pub(crate) fn describe(
         timestep_range: (range.min(), range.max()),
         recipe: json(what.recipe),
         scores: what.scores.map(json),
-        pair: what.pair.as_ref().map(json),
+        pair: what.example.map(json),
         thumbnail: Some(thumbnail::data_address(what.shows)?),
         base_hash: base.hash.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

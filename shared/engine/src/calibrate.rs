@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use mimeo_diffusion::{Conditioning, Ddim, Guidance};
 use mimeo_image::{Rgb, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::Recipe;
+use mimeo_protocol::PromptSyntax;
 use mimeo_train::{NoiseRng, Pair};
 
 use crate::base::{Base, read_back};
@@ -154,18 +154,17 @@ struct Latents {
 }
 
 impl<'a> Calibration<'a> {
-    /// - `recipe`: whose prompt the pair has
+    /// - `prompt`: of the pair, and how it is read
     pub async fn new(
         base: &'a Base,
         effort: Effort,
         scene: &Scene,
-        recipe: &Recipe,
+        (prompt, syntax): (&str, PromptSyntax),
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let pictures = effort.pictures;
         let pair = &scene.pair;
-        let prompts = vec![&recipe.prompt; pictures];
-        let prompts = base.encode_prompts(&prompts, recipe.prompt_syntax)?;
+        let prompts = base.encode_prompts(&vec![prompt; pictures], syntax)?;
         let guidance = Guidance::unguided(Conditioning::cat(prompts));
         let [_, channels, height, width] = pair.original.dims();
         let noise =

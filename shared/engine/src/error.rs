@@ -4,7 +4,7 @@ use mimeo_checkpoint::{CheckpointError, ConfigError, LoraFileError, Untrainable}
 use mimeo_diffusion::LoadError;
 use mimeo_diffusion::tokenizer::TokenizerError;
 use mimeo_image::ImageError;
-use mimeo_protocol::InvalidRecipe;
+use mimeo_protocol::{InvalidRecipe, NotOneExample};
 use mimeo_train::TrainError;
 
 use crate::rest::GivenUp;
@@ -73,6 +73,9 @@ pub enum EngineError {
     /// The recipe cannot be trained.
     #[error(transparent)]
     Recipe(#[from] InvalidRecipe),
+    /// There are more examples than can be trained on, or none.
+    #[error(transparent)]
+    Examples(#[from] NotOneExample),
     /// Training cannot go on.
     #[error(transparent)]
     Train(#[from] TrainError),

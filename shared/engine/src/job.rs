@@ -1,22 +1,19 @@
 //! What is to be trained.
 
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
-use mimeo_protocol::{PairIds, PreviewPlan, Recipe};
+use mimeo_protocol::{Example, PreviewPlan, Recipe};
 
 use crate::base::Base;
 use crate::control::FinishedCopier;
 use crate::error::EngineError;
 
-/// A `TrainJob` whose pictures are here: two that differ in one thing, where, and how to learn it.
+/// A `TrainJob` whose pictures are here.
 #[derive(Debug, Clone)]
 pub struct PreparedJob {
     /// Name of the LoRA; other programs offer it under this name.
     pub name: String,
-    /// A, B and where to learn, at the size at which they are trained (see [`fit`]); no mask means
-    /// where they differ.
-    pub pictures: FittedPair,
-    /// The files that the pictures were read from; none: the LoRA does not say.
-    pub pair: Option<PairIds>,
+    /// What it learns from.
+    pub examples: Vec<PreparedExample>,
     /// The method and its numbers.
     pub recipe: Recipe,
     /// A finished copier of the original, used instead of training one.
@@ -26,6 +23,26 @@ pub struct PreparedJob {
     /// Pictures to draw with the finished LoRA; none: none. Those before are asked for by the
     /// [`Control`](crate::Control).
     pub previews: Option<PreviewPlan>,
+}
+
+/// An [`Example`] whose pictures are here.
+#[derive(Debug, Clone)]
+pub struct PreparedExample {
+    /// A, B and where to learn, at the size at which they are trained (see [`fit`]); no mask means
+    /// where they differ.
+    pub pictures: FittedPair,
+    /// What they were read from, and their caption; none: the LoRA does not say, and there is none.
+    pub named: Option<Example>,
+}
+
+impl PreparedExample {
+    /// The prompt that it is trained under: its own, or that of the recipe.
+    #[must_use]
+    pub fn prompt<'a>(&'a self, recipe: &'a Recipe) -> &'a str {
+        let caption = self.named.iter().map(|example| &*example.caption);
+        let mut caption = caption.filter(|caption| !caption.is_empty());
+        caption.next().unwrap_or(&recipe.prompt)
+    }
 }
 
 /// A, B and their mask at the size at which the base trains them.

@@ -38,7 +38,7 @@ pub use control::{Control, Directive, FinishedCopier, Kept, Place, Stoppable, Un
 pub use error::EngineError;
 pub use event::{Emit, Event, Phase};
 pub use inpaint::{InpaintRequest, inpaint};
-pub use job::PreparedJob;
+pub use job::{PreparedExample, PreparedJob};
 /// Which adapters are active, for [`sample::sample`].
 pub use mimeo_lora::LoraStack;
 pub use mimeo_protocol::{HeldOut, Linearity, Scores};

@@ -2,7 +2,6 @@
 
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{Pass, PreviewPlan, Share};
-use mimeo_train::loss::MaskWeights;
 use mimeo_train::{NoiseRng, Objective, TrainError, Trainer};
 
 use crate::artifact::Outcome;
@@ -67,7 +66,7 @@ impl Session<'_> {
         let mut running = Running {
             phase,
             pass,
-            trainer: self.trainer(Objective::Copy, pass, Streams::COPIER),
+            trainer: self.trainer(Objective::Copy, pass, Streams::COPIER)?,
             watch: CopierWatch::default(),
             copier: None,
         };
@@ -135,7 +134,7 @@ impl Session<'_> {
         let mut running = Running {
             phase,
             pass,
-            trainer: self.trainer(objective, pass, Streams::LORA),
+            trainer: self.trainer(objective, pass, Streams::LORA)?,
             watch: CopierWatch {
                 above: 0,
                 fidelity: copier.and_then(|copier| copier.fidelity),
@@ -164,14 +163,12 @@ impl Session<'_> {
         objective: Objective<'a>,
         pass: &'a Pass,
         streams: Streams,
-    ) -> Trainer<'a> {
-        let (recipe, scene) = (&self.job.recipe, &self.scene);
-        let [_, channels, ..] = scene.pair.original.dims();
-        let weights = MaskWeights::new(&scene.pair.mask, channels, scene.outside, &recipe.mask);
+    ) -> Result<Trainer<'a>, EngineError> {
         let network = self.fresh_network(pass, streams);
-        let noise = NoiseRng::new(recipe.seed, streams.noise);
-        let model = self.base.model();
-        Trainer::new(model, &scene.pair, objective, pass, weights, network, noise)
+        let noise = NoiseRng::new(self.job.recipe.seed, streams.noise);
+        let (model, examples) = (self.base.model(), &self.examples);
+        let trainer = Trainer::new(model, examples, objective, pass, network, noise);
+        Ok(trainer?)
     }
 
     fn fidelity_request(&self) -> SampleRequest {

@@ -35,7 +35,7 @@ pub async fn run(
 ) -> Result<Artifact, EngineError> {
     let session = Session::new(base, job, control)?;
     let recipe = &job.recipe;
-    for text in base.prompt_notes(&recipe.prompt, recipe.prompt_syntax)? {
+    for text in base.prompt_notes(session.shown.prompt(recipe), recipe.prompt_syntax)? {
         control.emit(Event::Note { text });
     }
 
@@ -182,8 +182,9 @@ impl Session<'_> {
                 total,
             });
             let mut rest = Within::counted(control);
+            let prompt = (self.shown.prompt(recipe), recipe.prompt_syntax);
             let calibration =
-                Calibration::new(self.base, effort, &self.scene, recipe, &mut rest).await?;
+                Calibration::new(self.base, effort, &self.scene, prompt, &mut rest).await?;
             calibrated_strength = calibration.best_strength(&network, &mut rest).await?;
             network = network.scaled(calibrated_strength);
         }

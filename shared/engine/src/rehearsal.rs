@@ -14,7 +14,7 @@ use crate::base::Base;
 use crate::control::{Control, Within};
 use crate::error::EngineError;
 use crate::event::{Event, Phase};
-use crate::job::PreparedJob;
+use crate::job::{PreparedExample, PreparedJob};
 use crate::sample::{SampleRequest, sample};
 use crate::session::{Session, Streams};
 
@@ -45,7 +45,7 @@ pub async fn rehearse(
         Method::Addift => Objective::Addift(&recipe.addift),
         Method::Plain => Objective::Plain,
     };
-    let mut trainer = session.trainer(objective, &recipe.pass, Streams::LORA);
+    let mut trainer = session.trainer(objective, &recipe.pass, Streams::LORA)?;
     trainer.step().await?;
     let network = trainer.network();
     let _read: LoraFile = file_from_network(base, &network).await?;
@@ -68,12 +68,14 @@ impl PreparedJob {
         let side = base.native_side() / multiple * multiple;
         Self {
             name: "blank".to_owned(),
-            pictures: FittedPair {
-                original: Rgb::filled(side, side, GREY),
-                target: Rgb::filled(side, side, WHITE),
-                mask: None,
-            },
-            pair: None,
+            examples: vec![PreparedExample {
+                pictures: FittedPair {
+                    original: Rgb::filled(side, side, GREY),
+                    target: Rgb::filled(side, side, WHITE),
+                    mask: None,
+                },
+                named: None,
+            }],
             recipe,
             copier: None,
             held_out_prompts: Vec::new(),

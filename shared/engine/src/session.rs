@@ -7,14 +7,15 @@ use mimeo_image::{
     PairWarning, Rgb, composite,
 };
 use mimeo_lora::LoraNetwork;
-use mimeo_protocol::{MaskRecipe, Pass, Scores};
-use mimeo_train::{NoiseRng, Pair};
+use mimeo_protocol::{MaskRecipe, Pass, Recipe, Scores, only_example};
+use mimeo_train::loss::MaskWeights;
+use mimeo_train::{Example, NoiseRng, Pair};
 
 use crate::artifact::{Provenance, describe, file_from_network};
 use crate::base::Base;
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
-use crate::job::PreparedJob;
+use crate::job::{PreparedExample, PreparedJob};
 
 /// Streams of the seed for a pass, so that no part of a job disturbs another's draws.
 #[derive(Clone, Copy)]
@@ -40,18 +41,21 @@ impl Streams {
 pub(crate) struct Session<'a> {
     pub base: &'a Base,
     pub job: &'a PreparedJob,
+    /// What is trained on.
+    pub examples: Vec<Example>,
+    /// The example that is measured on and shown.
+    pub shown: &'a PreparedExample,
     pub scene: Scene,
 }
 
-/// The job's pictures, ready for training and for measuring.
+/// The pictures of an example, ready for measuring.
 pub(crate) struct Scene {
     /// A and B at the base's size; B as it is trained, so composited where the recipe says so.
     pub original: Rgb,
     pub target: Rgb,
     pub mask: Mask,
+    /// The same as latents.
     pub pair: Pair,
-    /// Σ (1 - mask) over the latent.
-    pub outside: f64,
 }
 
 impl Scene {
@@ -67,8 +71,19 @@ impl<'a> Session<'a> {
         emit: &mut impl Emit,
     ) -> Result<Self, EngineError> {
         job.recipe.check()?;
-        let scene = encode(base, job, emit)?;
-        Ok(Self { base, job, scene })
+        let shown = only_example(&job.examples)?;
+        emit.emit(Event::Phase {
+            phase: Phase::Encoding,
+            total: None,
+        });
+        let (example, scene) = encode(base, shown, &job.recipe, emit)?;
+        Ok(Self {
+            base,
+            job,
+            examples: vec![example],
+            shown,
+            scene,
+        })
     }
 
     /// A LoRA that changes nothing yet.
@@ -121,7 +136,7 @@ impl<'a> Session<'a> {
             steps,
             size: self.scene.size(),
             scores,
-            pair: self.job.pair,
+            example: self.shown.named.as_ref(),
             shows,
         };
         describe(&mut file, self.base, &provenance)?;
@@ -129,16 +144,17 @@ impl<'a> Session<'a> {
     }
 }
 
-fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene, EngineError> {
-    emit.emit(Event::Phase {
-        phase: Phase::Encoding,
-        total: None,
-    });
+fn encode(
+    base: &Base,
+    example: &PreparedExample,
+    recipe: &Recipe,
+    emit: &mut impl Emit,
+) -> Result<(Example, Scene), EngineError> {
     let FittedPair {
         original,
         target,
         mask,
-    } = &job.pictures;
+    } = &example.pictures;
     let difference = Difference::between(original, target)?;
     if let Some(warning) = PairWarning::of(original, target, mask.as_ref())? {
         emit.emit(Event::Note {
@@ -163,7 +179,7 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
             mask
         }
     };
-    let target = match composite_feather(&job.recipe.mask) {
+    let target = match composite_feather(&recipe.mask) {
         Some(feather) => composite(original, target, &mask, feather)?,
         None => target.clone(),
     };
@@ -180,6 +196,7 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
         latent_mask.height as usize,
         latent_mask.width as usize,
     ];
+    // Σ (1 - mask) over the latent.
     let outside = latent_mask
         .weights
         .iter()
@@ -189,15 +206,17 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
         original: base.encode_picture(original),
         target: base.encode_picture(&target),
         mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
-        conditioning: base.encode_prompt(&job.recipe.prompt, job.recipe.prompt_syntax)?,
+        conditioning: base.encode_prompt(example.prompt(recipe), recipe.prompt_syntax)?,
     };
-    Ok(Scene {
+    let [_, channels, ..] = pair.original.dims();
+    let weights = MaskWeights::new(&pair.mask, channels, outside, &recipe.mask);
+    let scene = Scene {
         original: original.clone(),
         target,
         mask,
-        pair,
-        outside,
-    })
+        pair: pair.clone(),
+    };
+    Ok((Example { pair, weights }, scene))
 }
 
 /// What is to be known of a mask before it is trained with; nothing of one that holds the change.

@@ -26,9 +26,10 @@ fn job() -> TrainJob {
         format: JobFormat::default(),
         name: name("眼鏡"),
         base: BaseId::bundled(),
-        original: blob(0xa),
-        target: blob(0xb),
-        mask: Some(blob(0xc)),
+        examples: vec![Example {
+            mask: Some(blob(0xc)),
+            ..Example::new(blob(0xa), blob(0xb))
+        }],
         // From before recipes said how prompts are read, and what scores may take.
         recipe: Recipe {
             prompt_syntax: PromptSyntax::Cut,

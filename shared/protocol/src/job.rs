@@ -19,9 +19,7 @@ impl Kind for OfJob {
 /// The format of a [`TrainJob`].
 pub type JobFormat = Format<OfJob>;
 
-/// One training job: two pictures that differ in one thing, where, and how to learn it.
-///
-/// Pictures are named by their hash and were uploaded before.
+/// One training job: pictures that differ in one thing, where, and how to learn it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainJob {
     /// The format that it has.
@@ -31,12 +29,10 @@ pub struct TrainJob {
     pub name: JobName,
     /// The checkpoint to train upon.
     pub base: BaseId,
-    /// A: what to start from.
-    pub original: BlobId,
-    /// B: what to become.
-    pub target: BlobId,
-    /// Where to learn; nothing painted means where the two differ.
-    pub mask: Option<BlobId>,
+    /// What it learns from, at least one; how many a method takes, see
+    /// [`only_example`](crate::recipe::only_example).
+    #[serde(flatten, with = "examples")]
+    pub examples: Vec<Example>,
     /// The method and its numbers.
     pub recipe: Recipe,
     /// Which copier of A to build upon.
@@ -50,28 +46,113 @@ pub struct TrainJob {
     pub scores: bool,
 }
 
-impl TrainJob {
-    /// The job's pictures, as its LoRA will name them.
+/// Two pictures that differ in one thing, and where: what to learn.
+///
+/// Pictures are named by their hash and were uploaded before. A LoRA's metadata names so what it was
+/// trained on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// A: what to start from.
+    pub original: BlobId,
+    /// B: what to become.
+    pub target: BlobId,
+    /// Where to learn; none, or nothing painted, means where the two differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<BlobId>,
+    /// Prompt of these two pictures; empty: that of the recipe.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub caption: String,
+}
+
+impl Example {
+    /// Two pictures without a mask or a caption.
     #[must_use]
-    pub const fn pair(&self) -> PairIds {
-        PairIds {
-            original: self.original,
-            target: self.target,
-            mask: self.mask,
+    pub const fn new(original: BlobId, target: BlobId) -> Self {
+        Self {
+            original,
+            target,
+            mask: None,
+            caption: String::new(),
+        }
+    }
+
+    /// The files that it names.
+    pub fn pictures(&self) -> impl Iterator<Item = BlobId> + use<> {
+        [self.original, self.target].into_iter().chain(self.mask)
+    }
+}
+
+/// How a job's examples are written: one alone has its fields among those of the job, as when there
+/// was no list, so that older programs read it; several are a list.
+mod examples {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    use super::Example;
+    use crate::id::BlobId;
+
+    #[derive(Serialize)]
+    struct Several<'a> {
+        examples: &'a [Example],
+    }
+
+    #[derive(Deserialize)]
+    struct Found {
+        examples: Option<Vec<Example>>,
+        original: Option<BlobId>,
+        target: Option<BlobId>,
+        mask: Option<BlobId>,
+        #[serde(default)]
+        caption: String,
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        examples: &[Example],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match examples {
+            [alone] => alone.serialize(serializer),
+            examples => Several { examples }.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Example>, D::Error> {
+        let missing = de::Error::missing_field;
+        let found = Found::deserialize(deserializer)?;
+        match found.examples {
+            Some(examples) if examples.is_empty() => Err(missing("examples")),
+            Some(examples) => Ok(examples),
+            None => Ok(vec![Example {
+                original: found.original.ok_or_else(|| missing("original"))?,
+                target: found.target.ok_or_else(|| missing("target"))?,
+                mask: found.mask,
+                caption: found.caption,
+            }]),
         }
     }
 }
 
-/// The picture files of a job, as a LoRA's metadata names what it was trained on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PairIds {
-    /// A.
-    pub original: BlobId,
-    /// B.
-    pub target: BlobId,
-    /// The mask, if one was given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mask: Option<BlobId>,
+impl TrainJob {
+    /// A job as most are: scores, no previews, and whichever copier there is.
+    #[must_use]
+    pub fn new(name: JobName, base: BaseId, example: Example, recipe: Recipe) -> Self {
+        Self {
+            format: JobFormat::default(),
+            name,
+            base,
+            examples: vec![example],
+            recipe,
+            copier: CopierChoice::default(),
+            previews: None,
+            scores: yes(),
+        }
+    }
+
+    /// The pictures of all its examples.
+    pub fn pictures(&self) -> impl Iterator<Item = BlobId> {
+        self.examples.iter().flat_map(Example::pictures)
+    }
 }
 
 const fn yes() -> bool {
@@ -112,4 +193,74 @@ impl PreviewPlan {
         Strength::constant(0.0),
         Strength::constant(1.0),
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::codec;
+    use crate::recipe::{Method, ModelSize};
+
+    fn job(examples: Vec<Example>) -> TrainJob {
+        let [original, target] = [1, 2].map(|digit| BlobId::from_sha256([digit; 32]));
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        let name = "job".parse().expect("a name");
+        let example = Example::new(original, target);
+        TrainJob {
+            examples,
+            ..TrainJob::new(name, BaseId::bundled(), example, recipe)
+        }
+    }
+
+    fn example(digit: u8, caption: &str) -> Example {
+        let [original, target, mask] =
+            [digit, digit + 1, digit + 2].map(|digit| BlobId::from_sha256([digit; 32]));
+        Example {
+            mask: Some(mask),
+            caption: caption.to_owned(),
+            ..Example::new(original, target)
+        }
+    }
+
+    #[test]
+    fn one_example_is_written_as_when_there_was_no_list_and_several_as_a_list() {
+        let alone = job(vec![example(1, "")]);
+        let json = serde_json::to_value(&alone).expect("plain data");
+        assert_eq!(json["original"], json!("01".repeat(32)), "among the others");
+        assert_eq!(json.get("examples"), None, "no list");
+        assert_eq!(json.get("caption"), None, "nothing that is new");
+        let several = job(vec![example(1, "a girl"), example(4, "")]);
+        let json = serde_json::to_value(&several).expect("plain data");
+        assert_eq!(json["examples"][0]["caption"], json!("a girl"), "a list");
+        assert_eq!(
+            json.get("original"),
+            None,
+            "and nothing that looks like one"
+        );
+        for job in [alone, several, job(vec![example(1, "a girl")])] {
+            let read: TrainJob = codec::decode(&codec::encode(&job), usize::MAX).expect("its own");
+            assert_eq!(read, job, "there and back");
+        }
+    }
+
+    #[test]
+    fn a_job_without_an_example_is_refused() {
+        let json = serde_json::to_value(job(vec![example(1, "")])).expect("plain data");
+        for (gone, put, named) in [
+            ("original", None, "`original`"),
+            ("target", None, "`target`"),
+            ("original", Some(json!([])), "`examples`"),
+        ] {
+            let mut json = json.clone();
+            let fields = json.as_object_mut().expect("a table");
+            fields.remove(gone);
+            if let Some(examples) = put {
+                fields.insert("examples".to_owned(), examples);
+            }
+            let error = serde_json::from_value::<TrainJob>(json).expect_err("it trains nothing");
+            assert!(error.to_string().contains(named), "{error}");
+        }
+    }
 }

@@ -28,6 +28,7 @@
 pub mod client;
 pub mod codec;
 pub mod event;
+pub mod fields;
 pub mod format;
 #[cfg(test)]
 mod golden;
@@ -44,15 +45,15 @@ pub use codec::{DecodeError, MAX_CLIENT_FRAME, MAX_SERVER_FRAME};
 pub use event::{FileKind, JobEvent, JobEventKind, LossPoint, ResultFile};
 pub use format::{Format, NewerFormat};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId};
-pub use job::{CopierChoice, JobFormat, PairIds, PreviewPlan, TrainJob};
+pub use job::{CopierChoice, Example, JobFormat, PreviewPlan, TrainJob};
 pub use number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, InvalidNumber, InvalidSeed,
     LearningRate, Multiplier, OutOfRange, Range, Rank, ScoreBudget, Share, Steps, Strength,
     TimestepRange, Warmup, Weight, WeightDecay, parse_seed,
 };
 pub use recipe::{
-    AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass,
-    Precision, PromptSyntax, Recipe, RecipeFormat,
+    AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize,
+    NotOneExample, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, only_example,
 };
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{

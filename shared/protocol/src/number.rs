@@ -297,6 +297,10 @@ pub struct TimestepRange {
 }
 
 impl TimestepRange {
+    /// What the first may be.
+    pub const FIRST: Range = Self::end("First timestep", 0.0, 999.0);
+    /// What the last may be.
+    pub const LAST: Range = Self::end("Last timestep", 1.0, 1000.0);
     /// Every timestep of the schedule.
     pub const ALL: Self = Self { min: 0, max: 1000 };
     /// Where the model decides about shapes: the published window of the teacher difference.
@@ -304,6 +308,15 @@ impl TimestepRange {
         min: 500,
         max: 1000,
     };
+
+    const fn end(name: &'static str, min: f64, max: f64) -> Range {
+        Range {
+            name,
+            min,
+            max,
+            is_whole: true,
+        }
+    }
 
     /// First timestep trained.
     #[must_use]
@@ -347,14 +360,7 @@ impl TryFrom<(Written, Written)> for TimestepRange {
     type Error = InvalidNumber;
 
     fn try_from((min, max): (Written, Written)) -> Result<Self, InvalidNumber> {
-        let number = |name, min, max| Range {
-            name,
-            min,
-            max,
-            is_whole: true,
-        };
-        let first = number("First timestep", 0.0, 999.0).take(&min)?;
-        let last = number("Last timestep", 1.0, 1000.0).take(&max)?;
+        let (first, last) = (Self::FIRST.take(&min)?, Self::LAST.take(&max)?);
         Ok(Self::new(first as u32, last as u32)?)
     }
 }

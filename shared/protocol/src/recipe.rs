@@ -94,6 +94,17 @@ impl PromptSyntax {
     /// What is used if nobody says otherwise: the syntax that most published prompts are written in.
     pub const USUAL: Self = Self::A1111;
 
+    /// The word that the command line and recipe files use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::A1111 => "a1111",
+            Self::Comfy => "comfy",
+            Self::Plain => "plain",
+            Self::Cut => "cut",
+        }
+    }
+
     /// For messages and recipes without the field, which are newer than it.
     #[must_use]
     pub(crate) const fn usual() -> Self {
@@ -257,6 +268,27 @@ impl InvalidRecipe {
         match self {
             Self::Multiplier { .. } => "/addift/multiplier",
         }
+    }
+}
+
+/// A number of examples on which no method trains so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("one pair of pictures is trained at a time, not {found}. Make a job of each.")]
+pub struct NotOneExample {
+    /// How many there are.
+    pub found: usize,
+}
+
+/// The one example that there is. Whatever can train on several does not ask for it.
+///
+/// # Errors
+/// [`NotOneExample`].
+pub const fn only_example<T>(examples: &[T]) -> Result<&T, NotOneExample> {
+    match examples {
+        [example] => Ok(example),
+        _ => Err(NotOneExample {
+            found: examples.len(),
+        }),
     }
 }
 

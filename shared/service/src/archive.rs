@@ -122,11 +122,13 @@ pub enum KeptPicture {
     },
 }
 
-/// A copier that is about to be known. Its name, picture and base are the job's.
+/// A copier that is about to be known. Its name and base are the job's.
 #[derive(Debug, Clone, Copy)]
 pub struct NewCopier<'a> {
     /// Of base, picture and recipe.
     pub fingerprint: &'a str,
+    /// The picture that it draws.
+    pub original: BlobId,
     /// How well it copies, if that was measured.
     pub fidelity: Option<f64>,
     /// Steps it was trained for.

@@ -12,8 +12,8 @@ use mimeo_engine::memory::BaseShape;
 use mimeo_engine::{Compute, DeviceChoice};
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, Canvas, ClientMessage, CopierChoice, CopierId, DeviceInfo, FileId,
-    JobControl, JobEvent, JobEventKind, JobFormat, JobId, JobProgress, JobState, LoraRef, Method,
+    BaseId, BaseInfo, BlobId, Canvas, ClientMessage, CopierChoice, CopierId, DeviceInfo, Example,
+    FileId, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState, LoraRef, Method,
     ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe, Rejection, RequestId,
     ServerMessage, Snapshot, Strength, TrainJob, Transition,
 };
@@ -23,7 +23,8 @@ use crate::host::{Answer, Host, Program};
 use crate::plan::Room;
 use crate::rules::{MAX_DEATHS, MAX_QUEUE};
 use crate::server::{Reply, Server, check_version};
-use crate::store::{KeptJob, Store};
+use crate::steering::Steering;
+use crate::store::{KeptJob, Store, StoredJob};
 use crate::task::Task;
 
 /// A store of somebody's, and what only its owner can do with it.
@@ -56,6 +57,7 @@ macro_rules! every_store {
     ($rig:expr, $wait:expr) => {
         $crate::every_store! { @ $rig, $wait;
             a_paused_job_comes_back_paused_however_often
+            a_wish_to_wait_or_to_go_on_is_kept_when_it_is_answered
             a_job_that_always_takes_the_server_down_is_given_up
             what_was_under_way_goes_on_before_what_waits
             waiting_jobs_are_moved_and_others_are_not
@@ -119,17 +121,12 @@ impl Pretended {
     /// A job that can be done.
     fn job(&self) -> TrainJob {
         let mut pictures = self.pictures.keys().copied();
+        let [original, target] = [(); 2].map(|()| pictures.next().unwrap());
+        let recipe = Recipe::preset(Method::Copier, ModelSize::Small);
+        let example = Example::new(original, target);
         TrainJob {
-            format: JobFormat::default(),
-            name: "job".parse().unwrap(),
-            base: BaseId::bundled(),
-            original: pictures.next().unwrap(),
-            target: pictures.next().unwrap(),
-            mask: None,
-            recipe: Recipe::preset(Method::Copier, ModelSize::Small),
-            copier: CopierChoice::Cached,
-            previews: None,
             scores: false,
+            ..TrainJob::new("job".parse().unwrap(), BaseId::bundled(), example, recipe)
         }
     }
 }
@@ -222,6 +219,14 @@ where
     Rejection: From<<R::Store as Store>::Error>,
 {
     server.store.flush().await;
+    kill(rig, server).await
+}
+
+/// The next start, after a crash that left nothing time to be written but what was promised.
+async fn kill<R: Rig>(rig: &mut R, server: Pretending<R>) -> Pretending<R>
+where
+    Rejection: From<<R::Store as Store>::Error>,
+{
     drop(server);
     start(rig).await
 }
@@ -300,10 +305,25 @@ async fn state<S: Store>(server: &Server<S, Pretended>, id: JobId) -> JobState
 where
     Rejection: From<S::Error>,
 {
+    job(server, id).await.state
+}
+
+async fn job<S: Store>(server: &Server<S, Pretended>, id: JobId) -> StoredJob
+where
+    Rejection: From<S::Error>,
+{
     match server.store.job(id).await.map_err(told).unwrap() {
-        Some(KeptJob::Readable(job)) => job.state,
+        Some(KeptJob::Readable(job)) => *job,
         other => panic!("job {id} can be read: {other:?}"),
     }
+}
+
+/// Begins a job, as the device does; what is wanted of it.
+async fn begin<S: Store>(server: &Server<S, Pretended>, id: JobId) -> Arc<Steering>
+where
+    Rejection: From<S::Error>,
+{
+    server.running.begin(&job(server, id).await)
 }
 
 async fn snapshot<S: Store>(server: &Server<S, Pretended>) -> Snapshot
@@ -359,16 +379,20 @@ where
         server = crash(&mut rig, server).await;
         assert_eq!(state(&server, id).await, JobState::Queued, "{restart}");
         assert_eq!(order(&server).await, [id], "it is taken up, {restart}");
-        let wishes = server.running.begin(id).wishes();
+        let wishes = begin(&server, id).await.wishes();
         assert!(wishes.pause, "and waits there, {restart}");
         server.running.end(id);
     }
+    begin(&server, id).await;
+    change(&server, id, &[TRAIN]).await;
+    done(&server, control(id, JobControl::Resume)).await;
+    server.running.end(id);
     let message = "no room".to_owned();
     let full = Transition::Pause(PauseReason::DiskFull { message });
-    change(&server, id, &[TRAIN, full]).await;
+    change(&server, id, &[full]).await;
     server = crash(&mut rig, server).await;
     assert!(
-        !server.running.begin(id).wishes().pause,
+        !begin(&server, id).await.wishes().pause,
         "what waited for room goes on"
     );
     server.running.end(id);
@@ -377,9 +401,39 @@ where
     done(&server, control(id, JobControl::StopAndKeep)).await;
     done(&server, control(id, JobControl::Retry)).await;
     assert!(
-        !server.running.begin(id).wishes().pause,
+        !begin(&server, id).await.wishes().pause,
         "what its user begins again begins"
     );
+}
+
+/// Also if the server is killed at this moment, and again before the run has noted it.
+pub async fn a_wish_to_wait_or_to_go_on_is_kept_when_it_is_answered<R: Rig>(mut rig: R)
+where
+    Rejection: From<<R::Store as Store>::Error>,
+{
+    let mut server = start(&mut rig).await;
+    for (before, wish) in [
+        (&[TRAIN][..], JobControl::Pause),
+        (&[TRAIN, PAUSE], JobControl::Resume),
+    ] {
+        let id = queued(&server).await;
+        begin(&server, id).await;
+        change(&server, id, before).await;
+        done(&server, control(id, wish)).await;
+        for life in 1..MAX_DEATHS {
+            server = kill(&mut rig, server).await;
+            let wishes = begin(&server, id).await.wishes();
+            assert_eq!(wishes.pause, wish == JobControl::Pause, "{wish:?}, {life}");
+            change(&server, id, &[TRAIN]).await;
+        }
+        done(&server, control(id, JobControl::Pause)).await;
+        change(&server, id, &[Transition::Stop]).await;
+        server.running.end(id);
+        done(&server, control(id, JobControl::Retry)).await;
+        let wishes = begin(&server, id).await.wishes();
+        assert!(!wishes.pause, "what its user begins again begins");
+        change(&server, id, &[TRAIN, Transition::Stop]).await;
+    }
 }
 
 /// It waits again until it has taken the server down so often, and then says what to do.
@@ -682,7 +736,7 @@ where
                     reason.to_string().contains("ended at this moment"),
                     "{wish:?} of a run that is not there: {reason}"
                 );
-                server.running.begin(id);
+                begin(&server, id).await;
             }
             let before = state(&server, id).await;
             let answer = ask(&server, control(id, wish)).await;
@@ -781,14 +835,14 @@ where
 {
     let server = start(&mut rig).await;
     let sound = server.host.job();
-    let lost = TrainJob {
-        target: PICTURE,
+    let original = sound.examples[0].original;
+    let on = |examples| TrainJob {
+        examples,
         ..sound.clone()
     };
-    let alike = TrainJob {
-        target: sound.original,
-        ..sound.clone()
-    };
+    let lost = on(vec![Example::new(original, PICTURE)]);
+    let alike = on(vec![Example::new(original, original)]);
+    let two = on([&sound.examples[..], &sound.examples].concat());
     let copier = TrainJob {
         copier: CopierChoice::Given(CopierId(9)),
         ..sound.clone()
@@ -840,6 +894,13 @@ where
     assert!(
         matches!(reason, Rejection::Failed { .. }),
         "no pair: {reason:?}"
+    );
+    let reason = refused(&server, submit(two)).await;
+    assert!(
+        reason
+            .to_string()
+            .contains("one pair of pictures is trained at a time, not 2"),
+        "no method takes two: {reason:?}"
     );
     assert_eq!(snapshot(&server).await.jobs, [], "none of them waits");
     let drawn = ServerMessage::Preview {

@@ -1,9 +1,9 @@
 //! A job's pictures, from where the server keeps them to what the engine takes.
 
 use mimeo_engine::job::fit;
-use mimeo_engine::{Base, EngineError, PreparedJob};
+use mimeo_engine::{Base, EngineError, PreparedExample, PreparedJob};
 use mimeo_image::{Difference, Fit, ImageError, Mask, MaskView, Rgb, decode, decode_mask};
-use mimeo_protocol::{BlobId, PromptSyntax, TrainJob, codec};
+use mimeo_protocol::{BlobId, Example, PromptSyntax, TrainJob, codec, only_example};
 use sha2::{Digest as _, Sha256};
 
 use crate::bases::Origin;
@@ -38,16 +38,13 @@ pub(crate) async fn decoded(
     job: &TrainJob,
     shelf: &impl Shelf,
 ) -> Result<PreparedJob, ServiceError> {
-    let original = decode(&read_picture(job.original, shelf).await?)?.picture;
-    let target = decode(&read_picture(job.target, shelf).await?)?.picture;
-    let mask = match job.mask {
-        Some(mask) => Some(decode_mask(&read_picture(mask, shelf).await?)?),
-        None => None,
-    };
+    let mut examples = Vec::with_capacity(job.examples.len());
+    for example in &job.examples {
+        examples.push(read_example(base, example, shelf).await?);
+    }
     Ok(PreparedJob {
         name: job.name.to_string(),
-        pictures: fit(base, &original, &target, mask.as_ref())?,
-        pair: Some(job.pair()),
+        examples,
         recipe: job.recipe.clone(),
         copier: None,
         held_out_prompts: Vec::new(),
@@ -55,27 +52,41 @@ pub(crate) async fn decoded(
     })
 }
 
+async fn read_example(
+    base: &Base,
+    example: &Example,
+    shelf: &impl Shelf,
+) -> Result<PreparedExample, ServiceError> {
+    let original = decode(&read_picture(example.original, shelf).await?)?.picture;
+    let target = decode(&read_picture(example.target, shelf).await?)?.picture;
+    let mask = match example.mask {
+        Some(mask) => Some(decode_mask(&read_picture(mask, shelf).await?)?),
+        None => None,
+    };
+    Ok(PreparedExample {
+        pictures: fit(base, &original, &target, mask.as_ref())?,
+        named: Some(example.clone()),
+    })
+}
+
 /// What makes two copiers the same: the base, the picture as it is trained, and every number that
 /// decides about the pass.
 ///
 /// # Errors
-/// When the prompt cannot be read.
+/// When the prompt cannot be read, or there is not one example.
 pub fn fingerprint(base: &Base, job: &PreparedJob) -> Result<String, EngineError> {
-    let fitted = &job.pictures.original;
-    let recipe = &job.recipe;
+    let example = only_example(&job.examples)?;
+    let (fitted, recipe) = (&example.pictures.original, &job.recipe);
+    let prompt = example.prompt(recipe);
     let mut hash = Sha256::new();
     hash.update(base.hash.as_bytes());
     hash.update(fitted.width().to_le_bytes());
     hash.update(fitted.height().to_le_bytes());
     hash.update(fitted.pixels());
-    hash.update(codec::encode(&(
-        recipe.seed,
-        &recipe.prompt,
-        &recipe.copier,
-    )));
+    hash.update(codec::encode(&(recipe.seed, prompt, &recipe.copier)));
     // A prompt that was always read like this finds the copiers from before there was a syntax.
     let syntax = recipe.prompt_syntax;
-    if !base.reads_alike(&recipe.prompt, syntax, PromptSyntax::Cut)? {
+    if !base.reads_alike(prompt, syntax, PromptSyntax::Cut)? {
         hash.update(codec::encode(&syntax));
     }
     Ok(BlobId::from_sha256(hash.finalize().into()).to_string())

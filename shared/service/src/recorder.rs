@@ -23,7 +23,7 @@ pub(crate) struct Recorder<A> {
     job: StoredJob,
     /// Of base, picture and recipe, once known.
     pub fingerprint: Option<String>,
-    /// Of the picture as it is trained, once known.
+    /// Of the largest picture as it is trained, once known.
     pub pixels: Option<u64>,
     phase: Phase,
     pace: Pace,

@@ -4,7 +4,7 @@ use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode;
 use mimeo_engine::{Artifact, FinishedCopier, Kept, Phase, Place, TrainingState};
 use mimeo_image::{Rgb, encode_png};
-use mimeo_protocol::{FileKind, JobEventKind, Precision, Strength};
+use mimeo_protocol::{FileKind, JobEventKind, Precision, Strength, only_example};
 
 use crate::archive::{Archive, KeptPicture, NewCopier};
 use crate::recorder::Recorder;
@@ -104,6 +104,10 @@ impl<A: Archive> Recorder<A> {
         let Some(fingerprint) = self.fingerprint.clone() else {
             return;
         };
+        let Ok(example) = only_example(&self.job().examples) else {
+            return;
+        };
+        let original = example.original;
         if self.persist(|archive| archive.copier_of(&fingerprint)) != Some(None) {
             // Its file stays as it is: jobs may be building upon it.
             return;
@@ -117,6 +121,7 @@ impl<A: Archive> Recorder<A> {
         self.persist(|archive| {
             archive.keep_copier(NewCopier {
                 fingerprint: &fingerprint,
+                original,
                 fidelity: copier.fidelity,
                 steps: copier.steps,
                 file_name: &file_name,

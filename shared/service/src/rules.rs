@@ -2,7 +2,7 @@
 
 use mimeo_protocol::{
     BaseId, BlobId, CopierId, FileId, JobControl, JobId, JobState, Phase, PreviewRequest,
-    Rejection, TrainJob,
+    Rejection, TrainJob, only_example,
 };
 
 use crate::host::Program;
@@ -156,20 +156,23 @@ pub fn check_copier_deletion(user: Option<JobId>) -> Result<(), Rejection> {
 /// When one is too long.
 pub fn check_prompts(job: &TrainJob) -> Result<(), Rejection> {
     let prompts = job.previews.iter().map(|plan| &plan.prompt);
-    for prompt in prompts.chain([&job.recipe.prompt]) {
+    let captions = job.examples.iter().map(|example| &example.caption);
+    for prompt in prompts.chain(captions).chain([&job.recipe.prompt]) {
         check_prompt(prompt)?;
     }
     Ok(())
 }
 
-/// Whether the recipe of a job can be trained.
+/// Whether the recipe of a job can be trained, and on that many examples.
 ///
 /// # Errors
 /// When it cannot, with the name of what is wrong in it.
 pub fn check_recipe(job: &TrainJob) -> Result<(), Rejection> {
-    job.recipe.check().map_err(|error| Rejection::Failed {
-        message: error.to_string(),
-    })
+    let failed = |message| Rejection::Failed { message };
+    let checked = job.recipe.check();
+    checked.map_err(|error| failed(error.to_string()))?;
+    let example = only_example(&job.examples);
+    example.map(drop).map_err(|error| failed(error.to_string()))
 }
 
 /// Whether a prompt can be used.

@@ -94,9 +94,11 @@ impl<'a, R: Runner> Run<'a, R> {
         let base = base.map_err(ServiceError::Unreadable)?;
 
         let mut prepared = prepare(&base, job, runner).await?;
-        let picture = &prepared.pictures.original;
-        let pixels = u64::from(picture.width()) * u64::from(picture.height());
-        self.recorder.pixels = Some(pixels);
+        let pixels = prepared.examples.iter().map(|example| {
+            let picture = &example.pictures.original;
+            u64::from(picture.width()) * u64::from(picture.height())
+        });
+        self.recorder.pixels = pixels.max();
 
         let state = self.recorder.archive().state().await;
         if job.recipe.method == Method::Copier {

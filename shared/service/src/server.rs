@@ -5,8 +5,8 @@
 //! order events reach it are the server's own.
 
 use mimeo_protocol::{
-    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, FileId, JobControl, JobEvent, JobId,
-    JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION, PauseReason,
+    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, Example, FileId, JobControl, JobEvent,
+    JobId, JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION,
     PreviewRequest, Rejection, RequestId, ServerMessage, Snapshot, TrainJob, Transition,
     UnreadableJob, codec,
 };
@@ -15,7 +15,7 @@ use crate::host::{Answer, Host, Program};
 use crate::plan;
 use crate::prepare;
 use crate::rules::{self, Course};
-use crate::steering::Running;
+use crate::steering::{Running, Steering};
 use crate::store::{KeptJob, Listed, Store, StoredJob};
 use crate::task::Task;
 
@@ -90,7 +90,7 @@ where
     }
 
     /// After a start: what ran when the last process ended waits again, before all others, and what
-    /// the user had paused will be paused. Jobs that cannot be read stay as they are, for a program
+    /// the user wants to wait will wait. Jobs that cannot be read stay as they are, for a program
     /// that can; they are returned.
     ///
     /// # Errors
@@ -129,10 +129,9 @@ where
         let id = job.id;
         // While a job waits for the user or for room nothing computes that could take the server down:
         // it is closed meanwhile, as often as its user likes.
-        if let JobState::Paused { reason, .. } = job.state {
-            if reason == PauseReason::User {
-                self.running.hold(id);
-            }
+        if matches!(job.state, JobState::Paused { .. }) {
+            // Of a job of an older Mimeo only its state tells, which is lost with the next line.
+            self.store.hold(id, job.is_held()).await?;
         } else if self.store.count_death(id).await? >= rules::MAX_DEATHS {
             let message = rules::given_up(H::PROGRAM);
             let fail = Transition::Fail { message };
@@ -245,8 +244,11 @@ where
                     .await?
             }
             C::Plan { request, job } => {
-                let size = self.host.picture_size(job.original).await;
-                let plan = self.plan(&job, size).await?;
+                let mut sizes = Vec::with_capacity(job.examples.len());
+                for example in &job.examples {
+                    sizes.extend(self.host.picture_size(example.original).await);
+                }
+                let plan = self.plan(&job, &sizes).await?;
                 ServerMessage::Plan { request, plan }
             }
             C::ListCheckpoints { request } => ServerMessage::Checkpoints {
@@ -305,24 +307,34 @@ where
         if let CopierChoice::Given(id) = job.copier {
             self.check_copier(id).await?;
         }
-        let original = self.picture(job.original).await?;
-        let target = self.picture(job.target).await?;
-        let mask = match job.mask {
+        let mut sizes = Vec::with_capacity(job.examples.len());
+        for example in &job.examples {
+            sizes.push(self.check_example(example).await?);
+        }
+        let plan = self.plan(job, &sizes).await?;
+        plan::refusal(&plan).map_or(Ok(()), Err)
+    }
+
+    /// Whether two pictures make an example; their size.
+    async fn check_example(&self, example: &Example) -> Answer<(u32, u32)> {
+        let original = self.picture(example.original).await?;
+        let target = self.picture(example.target).await?;
+        let mask = match example.mask {
             Some(mask) => Some(self.picture(mask).await?),
             None => None,
         };
         let check = move || prepare::check_pair(&original, &target, mask.as_deref());
         let size = self.host.aside(check).await?;
-        let size = size.map_err(|error| Rejection::Failed {
+        size.map_err(|error| Rejection::Failed {
             message: error.to_string(),
-        })?;
-        let plan = self.plan(job, Some(size)).await?;
-        plan::refusal(&plan).map_or(Ok(()), Err)
+        })
     }
 
-    /// What a job would take of the device's memory.
-    async fn plan(&self, job: &TrainJob, size: Option<(u32, u32)>) -> Answer<MemoryPlan> {
+    /// What a job would take of the device's memory, for the largest of its pictures.
+    async fn plan(&self, job: &TrainJob, sizes: &[(u32, u32)]) -> Answer<MemoryPlan> {
         let shape = self.host.shape(&job.base).await?;
+        let pixels = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height);
+        let size = sizes.iter().copied().max_by_key(pixels);
         let (compute, room) = (self.host.compute(), self.host.room());
         Ok(plan::plan(&shape, &job.recipe, size, compute, room))
     }
@@ -340,8 +352,6 @@ where
             course @ (Course::Leave | Course::Discard) => {
                 self.store.unqueue(id).await?;
                 self.store.change_state(id, Transition::Stop).await?;
-                // If it is tried again, that is what its user wants.
-                self.running.release(id);
                 if course == Course::Discard {
                     self.store.forget_results(id).await;
                 }
@@ -353,8 +363,25 @@ where
                 let steering = self.running.steering(id).ok_or_else(rules::just_ended)?;
                 steering.control(control);
                 self.host.nudge();
+                if matches!(control, JobControl::Pause | JobControl::Resume) {
+                    self.keep_wish(id, &steering).await?;
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Keeps whether a running job is to wait: its state tells only once it does, or goes on.
+    async fn keep_wish(&self, id: JobId, steering: &Steering) -> Answer<()> {
+        loop {
+            let is_held = steering.wishes().pause;
+            self.store.hold(id, is_held).await?;
+            // Another client may have wished the contrary meanwhile, and written before.
+            if steering.wishes().pause == is_held {
+                break;
+            }
+        }
+        self.store.flush().await;
         Ok(())
     }
 

@@ -1,9 +1,11 @@
 //! What the user wants of the job that is running: set by clients, read between its steps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mimeo_protocol::{JobControl, JobId, Transition};
+
+use crate::store::StoredJob;
 
 /// Wishes about one running job.
 #[derive(Debug, Default)]
@@ -88,62 +90,44 @@ impl Steering {
 /// The jobs that run, and what is wanted of each.
 #[derive(Debug, Default)]
 pub struct Running {
-    jobs: Mutex<Jobs>,
-}
-
-#[derive(Debug, Default)]
-struct Jobs {
-    running: BTreeMap<JobId, Arc<Steering>>,
-    /// Those that the user had paused before the server ended; they have yet to begin again.
-    held: BTreeSet<JobId>,
+    jobs: Mutex<BTreeMap<JobId, Arc<Steering>>>,
 }
 
 impl Running {
     /// A job begins; what is wanted of it.
-    pub fn begin(&self, id: JobId) -> Arc<Steering> {
+    pub fn begin(&self, job: &StoredJob) -> Arc<Steering> {
         let steering = Arc::new(Steering::default());
-        let mut jobs = self.lock();
-        if jobs.held.remove(&id) {
+        if job.is_held() {
             // It comes back as it was: on the device, waiting for the user.
             steering.control(JobControl::Pause);
         }
-        jobs.running.insert(id, Arc::clone(&steering));
+        self.lock().insert(job.id, Arc::clone(&steering));
         steering
     }
 
     /// A job is over, or waits again.
     pub fn end(&self, id: JobId) {
-        self.lock().running.remove(&id);
+        self.lock().remove(&id);
     }
 
     /// What is wanted of a job, if it runs.
     pub fn steering(&self, id: JobId) -> Option<Arc<Steering>> {
-        self.lock().running.get(&id).cloned()
-    }
-
-    /// When the job begins, it is paused.
-    pub fn hold(&self, id: JobId) {
-        self.lock().held.insert(id);
-    }
-
-    /// When the job begins, it is not paused.
-    pub fn release(&self, id: JobId) {
-        self.lock().held.remove(&id);
+        self.lock().get(&id).cloned()
     }
 
     /// The server ends: so does every run.
     pub fn interrupt(&self) {
-        for steering in self.lock().running.values() {
+        for steering in self.lock().values() {
             steering.interrupt();
         }
     }
 
     /// Whether none runs.
     pub fn is_empty(&self) -> bool {
-        self.lock().running.is_empty()
+        self.lock().is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<Steering>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use mimeo_protocol::{
     CopierId, CopierInfo, FileId, JobEvent, JobEventKind, JobId, JobName, JobState, JobSummary,
-    Pace, Rejection, TrainJob, Transition, UnreadableJob,
+    Pace, PauseReason, Rejection, TrainJob, Transition, UnreadableJob,
 };
 
 /// Jobs and their events, the queue, files, copiers and paces.
@@ -47,6 +47,10 @@ pub trait Store {
         id: JobId,
         transition: Transition,
     ) -> impl Future<Output = Result<JobState, Self::Error>>;
+
+    /// Notes whether a job is to wait at its next rest, whatever becomes of the server until then. A
+    /// job that is tried again is not: [`Self::change_state`].
+    fn hold(&self, id: JobId, is_held: bool) -> impl Future<Output = Result<(), Self::Error>>;
 
     /// The server was gone while this job ran; how often that happened since its state was saved.
     fn count_death(&self, id: JobId) -> impl Future<Output = Result<u32, Self::Error>>;
@@ -131,6 +135,24 @@ pub struct StoredJob {
     pub state: JobState,
     /// The finished copier that it builds upon, once it has begun.
     pub copier: Option<CopierId>,
+    /// Whether its user wants it to wait; none: nobody has said so since it was begun, or a Mimeo kept
+    /// it that did not note this.
+    pub held: Option<bool>,
+}
+
+impl StoredJob {
+    /// Whether the job waits for its user when it begins again.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let is_paused = matches!(
+            self.state,
+            JobState::Paused {
+                reason: PauseReason::User,
+                ..
+            }
+        );
+        self.held.unwrap_or(is_paused)
+    }
 }
 
 /// A job that is there.

@@ -17,6 +17,8 @@ mod trainer;
 use burn::tensor::Tensor;
 use mimeo_diffusion::{Conditioning, NoiseSchedule, UNet2DConditionModel};
 
+use crate::loss::MaskWeights;
+
 pub use noise::{Draw, NoisePosition, NoiseRng};
 pub use optimizer::Moments;
 pub use plain::Student;
@@ -44,4 +46,13 @@ pub struct Pair {
     pub mask: Tensor<4>,
     /// The prompt of both.
     pub conditioning: Conditioning,
+}
+
+/// What is trained on.
+#[derive(Debug, Clone)]
+pub struct Example {
+    /// The pictures.
+    pub pair: Pair,
+    /// How much each place of them counts.
+    pub weights: MaskWeights,
 }

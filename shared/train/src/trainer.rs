@@ -3,15 +3,14 @@
 use burn::tensor::Tensor;
 use mimeo_diffusion::Tuning;
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{AddiftRecipe, Pass};
+use mimeo_protocol::{AddiftRecipe, NotOneExample, Pass, only_example};
 use rayon::prelude::*;
 
 use crate::addift::{self, Direction};
-use crate::loss::MaskWeights;
 use crate::noise::{Draw, NoisePosition, NoiseRng};
 use crate::optimizer::{AdamW, Moments, clip};
 use crate::plain::{self, Student};
-use crate::{Model, Pair, copier, lr};
+use crate::{Example, Model, copier, lr};
 
 /// What the trained LoRA is to learn.
 #[derive(Debug, Clone, Copy)]
@@ -119,10 +118,9 @@ pub struct HealthState {
 /// One pass over one LoRA.
 pub struct Trainer<'a> {
     model: Model<'a>,
-    pair: &'a Pair,
+    example: &'a Example,
     objective: Objective<'a>,
     pass: &'a Pass,
-    weights: MaskWeights,
     network: LoraNetwork,
     values: Tensor<1>,
     optimizer: AdamW,
@@ -135,23 +133,23 @@ pub struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     /// A pass that starts from `network`.
-    #[must_use]
+    ///
+    /// # Errors
+    /// [`NotOneExample`].
     pub fn new(
         model: Model<'a>,
-        pair: &'a Pair,
+        examples: &'a [Example],
         objective: Objective<'a>,
         pass: &'a Pass,
-        weights: MaskWeights,
         network: LoraNetwork,
         rng: NoiseRng,
-    ) -> Self {
+    ) -> Result<Self, NotOneExample> {
         let values = network.frozen().flatten();
-        Self {
+        Ok(Self {
             model,
-            pair,
+            example: only_example(examples)?,
             objective,
             pass,
-            weights,
             optimizer: AdamW::new(pass.weight_decay.get()),
             rng,
             forward_timesteps: Vec::new(),
@@ -159,7 +157,7 @@ impl<'a> Trainer<'a> {
             health: HealthState::new(values.clone()),
             network,
             values,
-        }
+        })
     }
 
     /// The LoRA as trained so far.
@@ -250,7 +248,7 @@ impl<'a> Trainer<'a> {
         };
         if let Some(what) = self.health.check(
             self.step,
-            loss / self.weights.total(),
+            loss / self.example.weights.total(),
             grad_norm,
             &self.values,
         ) {
@@ -276,9 +274,10 @@ impl<'a> Trainer<'a> {
 
     fn draw(&mut self) -> (Direction, Draw) {
         let batch = self.pass.batch_size.get() as usize;
-        let [_, channels, height, width] = self.pair.original.dims();
+        let original = &self.example.pair.original;
+        let [_, channels, height, width] = original.dims();
         let shape = [batch, channels, height, width];
-        let noise = self.rng.normal(shape, &self.pair.original.device());
+        let noise = self.rng.normal(shape, &original.device());
         let reverse = self.step.is_multiple_of(2)
             && matches!(self.objective, Objective::Addift(recipe) if recipe.antisymmetric);
         if reverse {
@@ -312,7 +311,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn loss(&self, draw: &Draw, direction: Direction, lora: &LoraNetwork) -> Tensor<1> {
-        let (model, pair, weights) = (self.model, self.pair, &self.weights);
+        let model = self.model;
+        let Example { pair, weights } = self.example;
         let gamma = self.pass.min_snr_gamma;
         let student = Student {
             below: &LoraStack::none(),

@@ -80,7 +80,7 @@ fn typed(text: &str) {
                 is_typed_again(field, &recipe);
             }
             // Choices and switches are not typed.
-            Err(error) if matches!(field.kind, Kind::Number | Kind::OptionalNumber) => {
+            Err(error) if matches!(field.kind, Kind::Number(_) | Kind::OptionalNumber(..)) => {
                 one_line(&error);
             }
             Err(_) => {}

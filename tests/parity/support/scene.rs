@@ -8,7 +8,7 @@ use mimeo_protocol::{
     Warmup, Weight, WeightDecay,
 };
 use mimeo_train::loss::MaskWeights;
-use mimeo_train::{Draw, Pair};
+use mimeo_train::{Draw, Example, Pair};
 
 use super::fixture::Fixture;
 use super::lora;
@@ -87,6 +87,14 @@ impl Scene {
             conditioning,
             ..self.pair.clone()
         }
+    }
+
+    /// That pair as it is trained on.
+    pub fn examples(&self, recipe: &MaskRecipe) -> [Example; 1] {
+        [Example {
+            pair: self.pair_of_one_prompt(),
+            weights: self.weights(recipe),
+        }]
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mimeo_checkpoint::metadata::THUMBNAIL;
 use mimeo_checkpoint::printable;
-use mimeo_protocol::PairIds;
+use mimeo_protocol::Example;
 use serde_json::Value;
 
 use super::{Findings, Kind, ModuleFindings};
@@ -155,7 +155,7 @@ fn norms(modules: &[ModuleFindings]) -> Vec<String> {
 }
 
 /// A line for each picture that the file names.
-fn pictures(pair: &PairIds) -> impl Iterator<Item = String> {
+fn pictures(pair: &Example) -> impl Iterator<Item = String> {
     let named = [
         ("original", Some(pair.original)),
         ("target", Some(pair.target)),

@@ -2,8 +2,8 @@
 
 use mimeo_engine::{Emit as _, Event, Outcome, Phase};
 use mimeo_protocol::{
-    BaseId, ClientMessage, CopierChoice, FileId, FileKind, JobControl, JobEvent, JobEventKind,
-    JobFormat, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
+    BaseId, ClientMessage, CopierChoice, Example, FileId, FileKind, JobControl, JobEvent,
+    JobEventKind, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
     ServerMessage, TrainJob,
 };
 
@@ -48,21 +48,20 @@ pub async fn train(
         Some(mask) => Some(remote.upload(mask).await?),
         None => None,
     };
-    let job = TrainJob {
-        format: JobFormat::default(),
-        name: order.name,
-        base: order.base,
-        original: remote.upload(order.pair.original).await?,
-        target: remote.upload(order.pair.target).await?,
+    let original = remote.upload(order.pair.original).await?;
+    let target = remote.upload(order.pair.target).await?;
+    let example = Example {
         mask,
-        recipe: recipe.clone(),
+        ..Example::new(original, target)
+    };
+    let job = TrainJob {
         copier: if order.wants_copier {
             CopierChoice::New
         } else {
             CopierChoice::Cached
         },
-        previews: None,
         scores: order.scores,
+        ..TrainJob::new(order.name, order.base, example, recipe.clone())
     };
     let submit = |request| ClientMessage::Submit {
         request,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use mimeo_image::decode_mask;
-use mimeo_protocol::{BlobId, JobId, TrainJob};
+use mimeo_protocol::{Example, JobId, TrainJob, only_example};
 use mimeo_workbench::workbench::{Setting, Where};
 use mimeo_workbench::{Command, Picture, Refusal};
 
@@ -20,8 +20,11 @@ pub fn load(bench: Bench, link: Link, job: JobId) {
         return;
     };
     leptos::task::spawn_local(async move {
-        let names = (job.original, job.target, job.mask);
-        match pair(link, names).await {
+        // The bench holds one pair.
+        let Ok(example) = only_example(&job.examples) else {
+            return;
+        };
+        match pair(link, example).await {
             Ok(pair) => {
                 bench.apply(pair);
                 bench.apply_all(settings(job));
@@ -48,23 +51,20 @@ fn settings(job: TrainJob) -> Vec<Command> {
 ///
 /// # Errors
 /// A sentence when it does not, any more.
-pub async fn pair(
-    link: Link,
-    (original, target, mask): (BlobId, BlobId, Option<BlobId>),
-) -> Result<Command, String> {
+pub async fn pair(link: Link, example: &Example) -> Result<Command, String> {
     let picture = async |name: &str, id| {
         let file = link.fetch_blob(id).await?;
         let picture = Picture::read(name, file).map_err(|error| error.to_string())?;
         Ok::<_, String>(Arc::new(picture))
     };
-    let mask = match mask {
+    let mask = match example.mask {
         Some(mask) => Some(link.fetch_blob(mask).await?),
         None => None,
     };
     let mask = mask.map(|mask| decode_mask(&mask)).transpose();
     Ok(Command::PlacePair {
-        original: picture("A.png", original).await?,
-        target: picture("B.png", target).await?,
+        original: picture("A.png", example.original).await?,
+        target: picture("B.png", example.target).await?,
         mask: mask.map_err(|error| error.to_string())?,
     })
 }

@@ -50,7 +50,7 @@ pub fn BroughtBack() -> impl IntoView {
             return;
         };
         leptos::task::spawn_local(async move {
-            match again::pair(link, (pair.original, pair.target, pair.mask)).await {
+            match again::pair(link, &pair).await {
                 Ok(command) => {
                     bench.apply(command);
                     page.brought_back.set(None);

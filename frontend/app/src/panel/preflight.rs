@@ -1,10 +1,11 @@
 //! Four checks, a fix on each, and Train.
 
 use leptos::prelude::*;
+use mimeo_protocol::fields::Field;
 use mimeo_protocol::{ClientMessage, ServerMessage};
 use mimeo_workbench::preflight::{Fix, job_name, job_to_plan};
 use mimeo_workbench::workbench::{MaskCommand, Setting};
-use mimeo_workbench::{Check, Command, Slot, Verdict, fields::Field};
+use mimeo_workbench::{Check, Command, Slot, Verdict};
 use wasm_bindgen::JsCast as _;
 
 use super::arrivals::Arrivals;

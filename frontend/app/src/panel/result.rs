@@ -37,10 +37,13 @@ pub fn ResultPanel(
 #[component]
 fn Whole(run: Signal<Run>, file: ResultFile) -> impl IntoView {
     let desk = Desk::new(run, &file);
-    let pair = run.with_untracked(|run| (run.job().original, run.job().target));
+    let pair = run.with_untracked(|run| {
+        let example = run.job().examples.first();
+        example.map(|example| (example.original, example.target))
+    });
     view! {
         <div class="result-look">
-            <compare::Compare desk pair />
+            {pair.map(|pair| view! { <compare::Compare desk pair /> })}
             <dial::StrengthDial desk />
         </div>
         <div class="result-side">

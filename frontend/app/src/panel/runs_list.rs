@@ -66,7 +66,7 @@ struct Facts {
     name: String,
     state: &'static str,
     scores: Option<String>,
-    thumbnail: BlobId,
+    thumbnail: Option<BlobId>,
     submitted_millis: u64,
     is_over: bool,
     has_result: bool,

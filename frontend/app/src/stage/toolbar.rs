@@ -3,7 +3,8 @@
 use leptos::html::Input;
 use leptos::prelude::*;
 use mimeo_image::{Paint, encode_mask_png};
-use mimeo_workbench::fields::Field;
+use mimeo_protocol::fields::Field;
+use mimeo_workbench::fields::FieldInRecipe as _;
 use mimeo_workbench::keys::{Action, keys_of};
 use mimeo_workbench::tool::{DIAMETERS, TOUCH_HINT};
 use mimeo_workbench::workbench::{MaskCommand, Setting, Where};

@@ -1,11 +1,14 @@
 //! A run in words.
 
-use mimeo_protocol::{BlobId, JobState, LearningRate, PauseReason, Phase, Recipe, TrainJob};
+use mimeo_protocol::fields::Field;
+use mimeo_protocol::{
+    BlobId, Example, JobState, LearningRate, PauseReason, Phase, Recipe, TrainJob,
+};
 use serde_json::Value;
 
 use super::phases::{Left, PhaseProgress, pass};
 use super::run::Run;
-use crate::fields::{Field, edited};
+use crate::fields::{FieldInRecipe as _, edited, text_of};
 use crate::{plain, words};
 
 impl Run {
@@ -163,16 +166,23 @@ fn left_text(left: Left, phase: Phase) -> String {
 #[must_use]
 pub fn differs(before: &TrainJob, after: &TrainJob) -> Vec<(&'static str, String)> {
     let mut changes = Vec::new();
-    let pictures = [
-        ("A", before.original, after.original),
-        ("B", before.target, after.target),
-    ];
-    for (label, old, new) in pictures {
-        if old != new {
+    let count = after.examples.len();
+    if before.examples.len() != count {
+        changes.push(("Pairs", count.to_string()));
+    }
+    let examples = || before.examples.iter().zip(&after.examples);
+    let is_other =
+        |picture: fn(&Example) -> BlobId| examples().any(|(old, new)| picture(old) != picture(new));
+    for (label, is_other) in [
+        ("A", is_other(|example| example.original)),
+        ("B", is_other(|example| example.target)),
+    ] {
+        if is_other {
             changes.push((label, "another picture".to_owned()));
         }
     }
-    changes.extend(mask_change(before.mask, after.mask).map(|value| ("Mask", value.to_owned())));
+    let mask = examples().find_map(|(old, new)| mask_change(old.mask, new.mask));
+    changes.extend(mask.map(|value| ("Mask", value.to_owned())));
     if before.base != after.base {
         changes.push(("Base", after.base.to_string()));
     }
@@ -204,6 +214,6 @@ fn field_text(field: &Field, recipe: &Recipe) -> String {
         Value::Bool(true) => "on".to_owned(),
         Value::String(text) if text.is_empty() => "none".to_owned(),
         Value::String(text) => format!("“{text}”"),
-        value => Field::text(&value),
+        value => text_of(&value),
     }
 }

@@ -296,11 +296,14 @@ impl Run {
         &self.log.resumptions
     }
 
-    /// The picture that stands for it: the latest change, or B until there is one.
+    /// The picture that stands for it: the latest change, or the first B until there is
+    /// one.
     #[must_use]
-    pub fn thumbnail(&self) -> BlobId {
+    pub fn thumbnail(&self) -> Option<BlobId> {
         let change = self.previews().latest_change();
-        change.map_or(self.job.target, |shot| shot.picture)
+        let example = self.job.examples.first();
+        let drawn = change.map(|shot| shot.picture);
+        drawn.or_else(|| example.map(|example| example.target))
     }
 
     /// Moments at which something was drawn or saved, in order: the columns of the grid.

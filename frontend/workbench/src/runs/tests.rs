@@ -1,8 +1,8 @@
 use mimeo_protocol::{
-    BaseId, BlobId, CopierChoice, DeviceInfo, FileId, FileKind, HeldOut, JobControl, JobEvent,
-    JobEventKind, JobFormat, JobId, JobProgress, JobState, JobSummary, Linearity, LossPoint,
-    Method, ModelSize, PauseReason, Phase, PreviewPlan, Rank, Recipe, ResultFile, Scores,
-    ServerMessage, Snapshot, Steps, Strength, TrainJob, UnreadableJob,
+    BaseId, BlobId, CopierChoice, DeviceInfo, Example, FileId, FileKind, HeldOut, JobControl,
+    JobEvent, JobEventKind, JobId, JobProgress, JobState, JobSummary, Linearity, LossPoint, Method,
+    ModelSize, PauseReason, Phase, PreviewPlan, Rank, Recipe, ResultFile, Scores, ServerMessage,
+    Snapshot, Steps, Strength, TrainJob, UnreadableJob,
 };
 
 use super::*;
@@ -19,22 +19,15 @@ fn blob(byte: u8) -> BlobId {
 fn job(method: Method) -> TrainJob {
     let mut recipe = Recipe::preset(method, ModelSize::Small);
     recipe.pass.steps = Steps::constant(30);
+    let (name, example) = ("smile".parse().unwrap(), Example::new(blob(1), blob(2)));
     TrainJob {
-        format: JobFormat::default(),
-        name: "smile".parse().unwrap(),
-        base: BaseId::bundled(),
-        original: blob(1),
-        target: blob(2),
-        mask: None,
-        recipe,
-        copier: CopierChoice::default(),
         previews: Some(PreviewPlan {
             every: Steps::constant(10),
             prompt: "a face".to_owned(),
             seed: 1,
             strengths: PreviewPlan::STRENGTHS.to_vec(),
         }),
-        scores: true,
+        ..TrainJob::new(name, BaseId::bundled(), example, recipe)
     }
 }
 
@@ -476,14 +469,14 @@ fn previews_and_saves_are_pins_and_columns() {
     }
     assert_eq!(
         watched.run().thumbnail(),
-        blob(2),
+        Some(blob(2)),
         "B, until there is a preview"
     );
     for strength in [-1.0, 0.0, 1.0] {
         watched.hears(preview(Phase::Training, 10, strength), 1000);
     }
     let run = watched.run();
-    assert_eq!(run.thumbnail(), blob(10), "the preview");
+    assert_eq!(run.thumbnail(), Some(blob(10)), "the preview");
     let pins: Vec<(u32, bool, bool)> = run
         .pins()
         .iter()
@@ -569,7 +562,7 @@ fn only_what_changed_is_told() {
     let before = job(Method::Copier);
     assert!(differs(&before, &before.clone()).is_empty(), "nothing did");
     let mut after = before.clone();
-    after.mask = Some(blob(3));
+    after.examples[0].mask = Some(blob(3));
     after.recipe.pass.rank = Rank::constant(4);
     after.recipe.calibrate = false;
     assert_eq!(

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use mimeo_image::{Alignment, Brush, Edit, Mask, MaskRemedy, Paint, Rect, StrokePoint};
+use mimeo_protocol::fields::Field;
 use mimeo_protocol::{BaseId, Method, ModelSize, Recipe};
 use serde_json::Value;
 
-use crate::fields::Field;
 use crate::frame::Sides;
 use crate::picture::{Picture, Slot};
 use crate::plain::{Capacity, ChangeKind, Effort};
@@ -271,7 +271,7 @@ impl Change {
 }
 
 /// Where on the page something is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Where {
     /// At one well.
     Well(Slot),
@@ -290,7 +290,7 @@ pub enum Where {
 }
 
 /// Why something was not done: one sentence that also says what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Refusal {
     /// Where to say it.

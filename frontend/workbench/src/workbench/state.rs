@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mimeo_image::{ImageError, Mask, Rect};
+use mimeo_protocol::fields::Field;
 use mimeo_protocol::{
     BaseId, InvalidNumber, InvalidSeed, Method, ModelSize, Range, Recipe, Steps, parse_seed,
 };
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::{Refusal, Setting, Where};
-use crate::fields::{Field, edited};
+use crate::fields::{FieldInRecipe as _, edited};
 use crate::frame::{Frame, Sides};
 use crate::picture::{Picture, Slot};
 use crate::plain;

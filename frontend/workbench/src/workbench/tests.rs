@@ -1,12 +1,12 @@
 //! Every command, with a sweep of what must be true after each.
 
 use mimeo_image::{Brush, Edit, Paint, StrokePoint};
+use mimeo_protocol::fields::Field;
 use mimeo_protocol::{BaseId, Method, ModelSize};
 use proptest::prelude::*;
 
 use super::examples::{SIDE, pair, picture, picture_of, square};
 use super::*;
-use crate::fields::Field;
 use crate::frame::Sides;
 use crate::plain::{Capacity, Effort};
 

@@ -8,7 +8,7 @@ use mimeo_checkpoint::{Array, AsyncReadAt, EmbeddedFolder, LoraModule};
 use mimeo_engine::runtime::{Compute, DeviceChoice, block_on};
 use mimeo_engine::{Base, Phase};
 use mimeo_protocol::{
-    BaseId, BlobId, CopierInfo, FileKind, JobControl, JobFormat, JobId, JobProgress, JobState,
+    BaseId, BlobId, CopierInfo, Example, FileKind, JobControl, JobId, JobProgress, JobState,
     ModelSize, Pace, PreviewPlan, Recipe, Steps, TrainJob,
 };
 
@@ -24,23 +24,22 @@ pub fn job() -> StoredJob {
     recipe.calibrate = false;
     // Three steps would give the scores too little to be measured with.
     recipe.score_budget = None;
+    let [original, target, mask] = [0, 1, 2].map(|digit| BlobId::from_sha256([digit; 32]));
+    let example = Example {
+        mask: Some(mask),
+        ..Example::new(original, target)
+    };
     let job = TrainJob {
-        format: JobFormat::default(),
-        name: "x".parse().unwrap(),
-        base: BaseId::bundled(),
-        original: BlobId::from_sha256([0; 32]),
-        target: BlobId::from_sha256([1; 32]),
-        mask: Some(BlobId::from_sha256([2; 32])),
-        recipe,
         copier: CopierChoice::New,
-        previews: None,
         scores: false,
+        ..TrainJob::new("x".parse().unwrap(), BaseId::bundled(), example, recipe)
     };
     StoredJob {
         id: JobId(1),
         job,
         state: JobState::Queued,
         copier: None,
+        held: None,
     }
 }
 

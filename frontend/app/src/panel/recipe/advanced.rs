@@ -1,8 +1,9 @@
 //! Every number of the recipe, with its default and a way back to it.
 
 use leptos::prelude::*;
+use mimeo_protocol::fields::{FIELDS, Field, Group, Kind};
 use mimeo_workbench::Command;
-use mimeo_workbench::fields::{FIELDS, Field, Group, Kind};
+use mimeo_workbench::fields::{FieldInRecipe as _, text_of};
 use mimeo_workbench::preflight::preview_prompt;
 use mimeo_workbench::workbench::{Setting, Where};
 
@@ -61,7 +62,7 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
     let default =
         Memo::new(move |_| bench.with_settings(|bench| field.value(&bench.settings().defaults())));
     let is_edited = move || value.get() != default.get();
-    let text = move || Field::text(&value.get());
+    let text = move || text_of(&value.get());
     let set = move |text: String| {
         _ = bench.apply(Command::Set(Setting::Field(field, field.parse(&text))));
     };
@@ -93,7 +94,7 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
             </select>
         }
         .into_any(),
-        Kind::Number | Kind::OptionalNumber | Kind::Text => view! {
+        Kind::Number(_) | Kind::OptionalNumber(..) | Kind::Seed | Kind::Text => view! {
             <input
                 id=control_id
                 type="text"
@@ -114,15 +115,21 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
                 <button
                     class="quiet reset"
                     aria-label=move || {
-                        format!("Reset {} to {}", field.label, shown(&Field::text(&default.get())))
+                        format!("Reset {} to {}", field.label, shown(&text_of(&default.get())))
                     }
-                    title=move || format!("Back to {}", shown(&Field::text(&default.get())))
+                    title=move || format!("Back to {}", shown(&text_of(&default.get())))
                     on:click=move |_| _ = bench.apply(Command::Set(Setting::Reset(field)))
                 >
                     "↺"
                 </button>
             </Show>
-            <span class="hint" id=hint_id>{field.hint}</span>
+            <span class="hint" id=hint_id>
+                {field.hint}
+                {match field.kind {
+                    Kind::OptionalNumber(_, none) => format!("; empty means {}", none.means),
+                    _ => String::new(),
+                }}
+            </span>
             {(field.path == "/prompt")
                 .then(|| {
                     view! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use mimeo_protocol::{
-    BaseId, BlobId, Canvas, ClientMessage, FileId, LoraRef, PreviewRequest, PromptSyntax,
+    BaseId, BlobId, Canvas, ClientMessage, Example, FileId, LoraRef, PreviewRequest, PromptSyntax,
     ResultFile, Scores, ServerMessage, Strength,
 };
 use mimeo_workbench::Run;
@@ -54,7 +54,7 @@ pub enum Measured {
 struct Source {
     name: String,
     base: BaseId,
-    original: BlobId,
+    canvas: Canvas,
     file: FileId,
     prompt_syntax: PromptSyntax,
 }
@@ -88,10 +88,13 @@ impl Desk {
             let new = || run.with_untracked(|run| Kept::new(link, run));
             all.entry(key).or_insert_with(new).clone()
         });
+        let like = |example: &Example| Canvas::Like {
+            picture: example.original,
+        };
         let source = run.with_untracked(|run| Source {
             name: run.job().name.to_string(),
             base: run.job().base.clone(),
-            original: run.job().original,
+            canvas: run.job().examples.first().map_or(Canvas::Native, like),
             file: file.id,
             prompt_syntax: run.job().recipe.prompt_syntax,
         });
@@ -252,9 +255,7 @@ impl Source {
         let is_active = strength.get() != 0.0;
         let preview = PreviewRequest {
             base: self.base.clone(),
-            canvas: Canvas::Like {
-                picture: self.original,
-            },
+            canvas: self.canvas,
             loras: is_active.then_some((lora, strength)).into_iter().collect(),
             prompt,
             negative_prompt: String::new(),
