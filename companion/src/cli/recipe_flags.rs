@@ -299,7 +299,7 @@ fn timesteps(text: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use mimeo_protocol::Gamma;
+    use mimeo_protocol::{Gamma, ScoreBudget};
 
     use super::*;
 
