@@ -99,7 +99,7 @@ fn RunRow(id: JobId) -> impl IntoView {
     let name = move || facts.with(|facts| facts.as_ref().map(|facts| facts.name.clone()));
     let state = move || facts.with(|facts| facts.as_ref().map(|facts| facts.state));
     let scores = move || facts.with(|facts| facts.as_ref().and_then(|facts| facts.scores.clone()));
-    let thumbnail = Memo::new(move |_| facts.with(|facts| Some(facts.as_ref()?.thumbnail)));
+    let thumbnail = Memo::new(move |_| facts.with(|facts| facts.as_ref()?.thumbnail));
     let is_over =
         Memo::new(move |_| facts.with(|facts| facts.as_ref().is_some_and(|it| it.is_over)));
     let age = move || {
@@ -374,7 +374,7 @@ fn WaitingRow(id: JobId, order: Order, asks: RwSignal<Option<JobId>>) -> impl In
     let (link, page) = (order.link, expect_context::<Page>());
     let facts = Memo::new(move |_| link.runs.with(|runs| runs.get(id).map(Facts::from)));
     let name = move || facts.with(|facts| facts.as_ref().map(|facts| facts.name.clone()));
-    let thumbnail = Memo::new(move |_| facts.with(|facts| Some(facts.as_ref()?.thumbnail)));
+    let thumbnail = Memo::new(move |_| facts.with(|facts| facts.as_ref()?.thumbnail));
     let is_over = RwSignal::new(false);
     let grab = move |event: DragEvent| {
         order.dragged.set(Some(id));
