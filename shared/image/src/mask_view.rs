@@ -229,6 +229,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::mask_warning::MaskRemedy;
     use crate::rect::Rect;
     use crate::rgb::Rgb;
 
@@ -476,24 +477,6 @@ mod tests {
         assert!(other.to_string().contains("9x9"), "{other}");
         let empty = MaskView::new(&difference, &Mask::empty(SIDE, SIDE)).unwrap_err();
         assert!(matches!(empty, ImageError::EmptyMask), "{empty}");
-    }
-
-    #[test]
-    fn nearly_all_is_not_all() {
-        let told = [0.0, 0.0001, 0.004, 0.61, 0.994, 0.9999, 1.0].map(percent);
-        assert_eq!(
-            told,
-            [
-                "0 %",
-                "less than 0.1 %",
-                "0.4 %",
-                "61 %",
-                "99.4 %",
-                "100 %",
-                "100 %"
-            ],
-            "finer near both ends"
-        );
     }
 
     proptest! {

@@ -143,3 +143,26 @@ fn percent(share: f64) -> String {
         percent => format!("{percent:.0} %"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearly_all_is_not_all() {
+        let told = [0.0, 0.0001, 0.004, 0.61, 0.994, 0.9999, 1.0].map(percent);
+        assert_eq!(
+            told,
+            [
+                "0 %",
+                "less than 0.1 %",
+                "0.4 %",
+                "61 %",
+                "99.4 %",
+                "100 %",
+                "100 %"
+            ],
+            "finer near both ends"
+        );
+    }
+}
