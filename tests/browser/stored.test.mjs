@@ -163,9 +163,12 @@ async function trainTwo(bench, lower) {
   for (const name of ["whole", "spoilt"]) {
     await bench.recipe.makeShort({ name, steps: 2 });
     await bench.train.click();
-    await lower.open("Run");
-    await lower.run.name(name).waitFor();
-    await lower.run.says(/Finished/);
+    // The page turns to the result once there is one.
+    const isFinished = async () => {
+      await lower.open("Runs");
+      return lower.runs.row(name).getByText("Finished").isVisible();
+    };
+    await eventually(`${name} is finished`, isFinished, RUN_WITHIN);
   }
 }
 

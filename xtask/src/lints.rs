@@ -106,10 +106,22 @@ fn note_what_was_read(scratch: &Path, out_dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(scratch)? {
         let written = entry?.path();
         if let Some(name) = written.file_name().filter(|_| is_dep_info(&written)) {
-            fs::rename(&written, out_dir.join(name))?;
+            let read = fs::read_to_string(&written)?;
+            fs::write(out_dir.join(name), without_manifest(&read))?;
         }
     }
     Ok(())
+}
+
+/// Clippy also names the workspace's manifest, for lints that are not ours; every change of it would
+/// compile all crates.
+fn without_manifest(read: &str) -> String {
+    let files = |line: &str| {
+        let files = line.split(' ').filter(|file| *file != "Cargo.toml");
+        files.collect::<Vec<_>>().join(" ")
+    };
+    let lines = read.lines().map(|line| files(line) + "\n");
+    lines.collect()
 }
 
 fn is_dep_info(file: &Path) -> bool {
@@ -260,11 +272,15 @@ mod tests {
         let scratch = folder.path().join("lints-1");
         fs::create_dir(&scratch).unwrap();
         fs::write(folder.path().join("a-1.d"), "a.rmeta: src/lib.rs").unwrap();
-        fs::write(scratch.join("a-1.d"), "a.rmeta: src/lib.rs clippy.toml").unwrap();
+        let read = "a.rmeta: src/lib.rs Cargo.toml clippy.toml\n\n# env-dep:A=b c\n";
+        fs::write(scratch.join("a-1.d"), read).unwrap();
         fs::write(scratch.join("liba-1.rmeta"), "").unwrap();
         note_what_was_read(&scratch, folder.path()).unwrap();
         let told = fs::read_to_string(folder.path().join("a-1.d")).unwrap();
-        assert_eq!(told, "a.rmeta: src/lib.rs clippy.toml", "the second answer");
+        assert_eq!(
+            told, "a.rmeta: src/lib.rs clippy.toml\n\n# env-dep:A=b c\n",
+            "the second answer"
+        );
         assert!(!folder.path().join("liba-1.rmeta").exists(), "not the rest");
     }
 }
