@@ -120,7 +120,7 @@ test("what the trainer of format 1 kept is opened, and its interrupted run goes 
     await lower.open("Runs");
     await lower.runs.button("finished", "Show").click();
     await lower.result.shown();
-    assert.equal(await lower.runs.region.getByText("Cannot be read").count(), 0, "every run is read");
+    assert.equal(await lower.runs.region.getByText("Cannot be read", { exact: true }).count(), 0, "every run is read");
   });
 });
 
@@ -174,7 +174,7 @@ async function isOneRow(page, lower, where, name) {
   const { runs } = lower;
   await lower.open("Runs");
   const row = runs.row("Run 1");
-  await row.getByText("Cannot be read").waitFor();
+  await row.getByText("Cannot be read", { exact: true }).waitFor();
   const says = await row.getByText(/^This run cannot be read/).innerText();
   assert.match(says, /cannot be read \(.+\)\. If a newer Mimeo stored it, update Mimeo; else delete it/);
   assert.ok(says.includes(where), `where its files stay: ${says}`);
