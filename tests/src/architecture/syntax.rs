@@ -16,11 +16,14 @@ const PLATFORMS: [&str; 7] = [
     "windows",
 ];
 
-/// The lints that the lists of `clippy.toml` are for.
-const LISTS: [&str; 3] = [
+/// The lints that the lists of `clippy.toml` are for, and all that they are among.
+const LISTS: [&str; 6] = [
+    "all",
     "disallowed_macros",
     "disallowed_methods",
     "disallowed_types",
+    "style",
+    "warnings",
 ];
 
 /// Where a file is compiled otherwise on another platform, unit tests apart.
@@ -182,6 +185,7 @@ mod tests {
     fn an_exception_is_found_and_one_for_tests_is_none() {
         for source in [
             "#![allow(clippy::disallowed_types)]",
+            "#[allow(clippy::all)]\nfn f() {}",
             "#[expect(\n    clippy::unwrap_used,\n    clippy::disallowed_methods,\n    reason = \"so\"\n)]\nfn f() {}",
             "#[cfg_attr(unix, expect(clippy::disallowed_methods))]\nfn f() {}",
         ] {
