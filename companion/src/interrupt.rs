@@ -8,7 +8,7 @@ use tokio::runtime;
 use tokio::sync::Notify;
 
 use crate::exit::Exit;
-use crate::{console, output};
+use crate::{console, writing};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static LISTENING: AtomicBool = AtomicBool::new(false);
@@ -44,7 +44,7 @@ fn on_interrupt() {
     if LISTENING.load(Ordering::Relaxed) && !again {
         console::err("Stopping after this step… Press Ctrl+C again to abort.");
     } else {
-        output::wait_for_writers();
+        writing::wait_for_writers();
         console::err("error: aborted, so nothing more was saved.");
         std::process::exit(Exit::Stopped as i32);
     }

@@ -14,6 +14,7 @@ mod recipe;
 mod remote;
 mod service;
 mod tls;
+mod writing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

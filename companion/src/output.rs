@@ -12,8 +12,8 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use crate::exit::BadInput;
-use crate::interrupt;
 use crate::progress::Report;
+use crate::{interrupt, writing};
 
 /// What to do about a file that is already there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,7 +300,7 @@ impl OutFile {
     }
 
     fn try_save(&self, bytes: &[u8]) -> Result<(), NotSaved> {
-        let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = writing::begin();
         let Err(error) = self.write(bytes) else {
             return Ok(());
         };
@@ -428,14 +428,6 @@ fn write(path: &Path, existing: Existing, bytes: &[u8]) -> io::Result<()> {
 /// What the system says; the old file is unharmed then.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write(path, Existing::Replace, bytes)
-}
-
-/// Held while a file is being written, so that a second Ctrl+C cannot leave half of it.
-static WRITING: Mutex<()> = Mutex::new(());
-
-/// Returns once no file is half-written.
-pub fn wait_for_writers() {
-    drop(WRITING.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 fn filled(mut file: NamedTempFile, bytes: &[u8]) -> io::Result<NamedTempFile> {

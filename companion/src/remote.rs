@@ -1,5 +1,10 @@
 //! The client of a running companion: what the page does, for the command line.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it connects to the companion that its user names"
+)]
+
 mod http;
 
 use std::collections::VecDeque;

@@ -3,6 +3,11 @@
 //! The one place where programs with and without TLS differ, in `built_in.rs` and `left_out.rs`:
 //! who serves on loopback only needs none of its crates.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what the client of a companion opens its connections with"
+)]
+
 #[cfg_attr(feature = "tls", path = "tls/built_in.rs")]
 #[cfg_attr(not(feature = "tls"), path = "tls/left_out.rs")]
 mod platform;

@@ -2,11 +2,15 @@
 //! build, what no file may contain. The numbered tests are the invariants of the README's code map.
 //!
 //! Every rule is a function that lists its violations, with a test beside it that shows it finding
-//! one, so that a rule cannot rot into something that always passes.
+//! one, so that a rule cannot rot into something that always passes. What a crate must not use is
+//! clippy's to find, by the lists in `clippy.toml`; here stands which crates these lists are for, and
+//! who is excused.
 
 mod graph;
 mod licence;
+mod lists;
 mod manifest;
+mod syntax;
 mod text;
 
 use std::path::Path;
@@ -48,20 +52,51 @@ const PROGRAMS: [&str; 7] = [
 const TENSORS: [&str; 2] = ["burn", "wgpu"];
 
 /// What only a page can do.
-const BROWSER: [&str; 4] = ["web_sys", "js_sys", "wasm_bindgen", "leptos"];
+const BROWSER: [&str; 4] = ["js-sys", "leptos", "wasm-bindgen", "web-sys"];
+
+/// What fetches from other computers.
+const FETCHING: [&str; 7] = [
+    "attohttpc",
+    "curl",
+    "hf-hub",
+    "isahc",
+    "minreq",
+    "reqwest",
+    "ureq",
+];
+
+/// The folders of programs for a machine; every other crate reaches a page.
+const FOR_A_MACHINE: [&str; 3] = ["companion", "tests", "xtask"];
 
 /// What belongs to the machine that a program runs on.
-const MACHINE: [&str; 6] = [
-    "std::fs",
+const MACHINE: [&str; 7] = [
     "std::env",
+    "std::fs",
     "std::net",
     "std::process",
     "std::thread",
     "std::time",
+    "web_time",
 ];
 
-/// The crates that compute and do nothing else.
-const NUMERIC: [&str; 3] = ["lora", "diffusion", "train"];
+/// Where a crate that reaches a page knows a machine all the same.
+const MACHINE_KNOWN_BY: [&str; 3] = [
+    "shared/checkpoint/src/folder.rs",
+    "shared/checkpoint/src/read_at.rs",
+    "shared/engine/src/runtime.rs",
+];
+
+/// Where the program connects, or starts another.
+const CONNECTIONS_MADE_BY: [&str; 8] = [
+    "companion/src/cli/bench_service.rs",
+    "companion/src/cli/serve.rs",
+    "companion/src/cli/train/remote.rs",
+    "companion/src/remote.rs",
+    "companion/src/service/memory.rs",
+    "companion/src/service/port.rs",
+    "companion/src/service/reveal.rs",
+    "companion/src/tls.rs",
+];
 
 #[test]
 fn dependencies_point_to_lower_layers() {
@@ -127,8 +162,10 @@ fn invariant_2_the_workbench_stands_on_protocol_prompt_image_and_checkpoint() {
 
 #[test]
 fn invariant_2_the_workbench_knows_no_browser() {
-    let sources = sources_in("frontend/workbench/src");
-    assert_none(&text::code_with(&sources, &BROWSER));
+    let graph = graph();
+    let used = graph.dependencies("mimeo-workbench", Purpose::Build);
+    let browser: Vec<_> = used.iter().filter(|name| BROWSER.contains(name)).collect();
+    assert!(browser.is_empty(), "it names {browser:?}");
 }
 
 #[test]
@@ -140,17 +177,30 @@ fn invariant_3_the_models_know_no_protocol() {
 }
 
 #[test]
-fn invariant_3_the_numeric_core_knows_no_files_threads_or_clock() {
-    for name in NUMERIC {
-        assert_none(&text::code_with(&sources_of(name), &MACHINE));
+fn invariant_3_what_reaches_a_page_knows_no_files_threads_or_clock() {
+    let rules = root().join("clippy.toml");
+    assert_none(&lists::missing(&lists::disallowed(&rules), &MACHINE));
+    for package in metadata().workspace_packages() {
+        let folder = package.manifest_path.as_std_path();
+        let folder = folder.strip_prefix(root()).expect("a member lies in it");
+        let is_for_a_machine = FOR_A_MACHINE.iter().any(|name| folder.starts_with(name));
+        let governing = lists::governing(root(), package.manifest_path.as_std_path());
+        assert_eq!(
+            governing.as_ref() == Some(&rules),
+            !is_for_a_machine,
+            "{} is linted by {governing:?}",
+            package.name
+        );
     }
+    assert_eq!(
+        excused(&["shared", "frontend"]),
+        MACHINE_KNOWN_BY,
+        "the files with an exception to the lists, their tests apart"
+    );
 }
 
 #[test]
-fn invariant_3_the_service_knows_no_files_threads_or_clock() {
-    let sources = sources_of("service");
-    assert_none(&text::code_with(&sources, &MACHINE));
-    assert_none(&text::code_with(&sources, &["block_on"]));
+fn invariant_3_the_service_stands_on_the_engine_and_what_waits_for_nothing() {
     assert_eq!(
         graph().dependencies("mimeo-service", Purpose::Build),
         [
@@ -185,15 +235,13 @@ fn invariant_5_platforms_differ_in_two_files_and_where_the_page_begins() {
         "frontend/worker/src/main.rs",
         "frontend/worker/src/lib.rs",
     ];
-    let others: Vec<_> = ["shared", "frontend"]
+    let others = sources_in(&["shared", "frontend"])
         .into_iter()
-        .flat_map(sources_in)
-        .filter(|file| !allowed.iter().any(|path| file.path.ends_with(path)))
+        .filter(|file| !allowed.iter().any(|path| file.path.ends_with(path)));
+    let found: Vec<_> = others
+        .flat_map(|file| syntax::platform_conditions(&file))
         .collect();
-    assert_none(&text::code_with(
-        &others,
-        &["target_family", "target_arch", "target_os"],
-    ));
+    assert_none(&found);
 }
 
 #[test]
@@ -208,18 +256,10 @@ fn invariant_7_only_programs_use_anyhow() {
 
 #[test]
 fn invariant_8_randomness_is_seeded_by_the_caller() {
-    let unseeded = [
-        "Tensor::random",
-        "rand::rng",
-        "thread_rng",
-        "from_os_rng",
-        "ThreadRng",
-        "OsRng",
-        "SysRng",
-    ];
-    for name in NUMERIC {
-        assert_none(&text::code_with(&sources_of(name), &unseeded));
-    }
+    // By the same list, and in the same crates.
+    let disallowed = lists::disallowed(&root().join("clippy.toml"));
+    let unseeded = ["burn::tensor::Tensor", "getrandom", "rand", "rand::rngs"];
+    assert_none(&lists::missing(&disallowed, &unseeded));
 }
 
 #[test]
@@ -237,33 +277,30 @@ fn invariant_9_every_crate_inherits_the_lints_that_forbid_unsafe_code() {
 }
 
 #[test]
-fn invariant_10_the_service_connects_to_nobody() {
-    // The command line's client, and the question who has a port of this computer; and what both
-    // open connections with.
-    let allowed = [
-        "companion/src/remote.rs",
-        "companion/src/remote/http.rs",
-        "companion/src/service/port.rs",
-        "companion/src/tls.rs",
-        "companion/src/tls/built_in.rs",
-        "companion/src/tls/left_out.rs",
+fn invariant_10_the_program_connects_to_nobody() {
+    let rules = root().join("companion/clippy.toml");
+    let connecting = [
+        "hyper_util::client",
+        "mimeo::remote",
+        "open",
+        "std::net",
+        "std::process",
+        "tokio::net",
+        "tokio_tungstenite",
     ];
-    let others: Vec<_> = text::source_files(&root().join("companion/src"), "rs")
-        .into_iter()
-        .filter(|file| !allowed.iter().any(|path| file.path.ends_with(path)))
-        .collect();
-    let outgoing = [
-        "client::legacy",
-        "Http::",
-        "connect_async",
-        "TcpStream",
-        "UdpSocket",
-        "::connect(",
-    ];
-    let found = text::code_with(&others, &outgoing);
-    // `Remote` is the client; only commands of the command line may use it.
-    let found = found.iter().filter(|place| !place.contains("src/cli/"));
-    assert_none(&found.cloned().collect::<Vec<_>>());
+    assert_none(&lists::missing(&lists::disallowed(&rules), &connecting));
+    assert_eq!(
+        excused(&["companion/src"]),
+        CONNECTIONS_MADE_BY,
+        "the files with an exception to the list"
+    );
+    let built = licence::of_all_that_is_built(root());
+    let fetches = |line: &&str| {
+        let name = line.split_once(" v").map_or(*line, |(name, _)| name);
+        FETCHING.contains(&name)
+    };
+    let fetching: Vec<_> = built.lines().filter(fetches).collect();
+    assert!(fetching.is_empty(), "they are built: {fetching:?}");
 }
 
 #[test]
@@ -312,12 +349,23 @@ fn metadata() -> &'static Metadata {
     &METADATA
 }
 
-fn sources_of(name: &str) -> Vec<SourceFile> {
-    sources_in(&format!("shared/{name}/src"))
+/// The files in some folders that are excused from a list of `clippy.toml`.
+fn excused(folders: &[&str]) -> Vec<String> {
+    let files = sources_in(folders).into_iter();
+    let excused = files.filter(|file| !syntax::exceptions(file).is_empty());
+    let mut names: Vec<_> = excused
+        .map(|file| {
+            let name = file.path.strip_prefix(root()).expect("it lies there");
+            name.to_string_lossy().replace('\\', "/")
+        })
+        .collect();
+    names.sort();
+    names
 }
 
-fn sources_in(folder: &str) -> Vec<SourceFile> {
-    let files = text::source_files(&root().join(folder), "rs");
-    assert!(!files.is_empty(), "{folder} has no sources");
+fn sources_in(folders: &[&str]) -> Vec<SourceFile> {
+    let files = |folder| text::source_files(&root().join(folder), "rs");
+    let files: Vec<_> = folders.iter().flat_map(files).collect();
+    assert!(!files.is_empty(), "{folders:?} have no sources");
     files
 }

@@ -20,6 +20,9 @@ use crate::workspace::{Workspace, answer, same_contents};
 /// Where `clippy-driver` and `rustdoc` are; says too that this program was started as a wrapper.
 const TOOLS: &str = "XTASK_TOOLS";
 
+/// The crates that are empty, or nearly so, elsewhere than in a browser; as the compiler calls them.
+const PAGE_ONLY: [&str; 2] = ["mimeo_app", "mimeo_worker"];
+
 /// What lints and documents, found before any build: cargo puts a new `xtask` in the place of the one
 /// that runs.
 pub struct Lints {
@@ -88,19 +91,48 @@ fn compile(tools: &Path, rustc: &OsStr, arguments: &[OsString]) -> io::Result<Ex
     if !status.success() {
         return Ok(code(status));
     }
-    // What it writes, nobody reads.
     let scratch = unit.out_dir.join(format!("lints-{}", process::id()));
     fs::create_dir_all(&scratch)?;
     let status = check(tools, rustc, &unit, &scratch);
+    let noted = note_what_was_read(&scratch, &unit.out_dir);
     fs::remove_dir_all(&scratch)?;
+    noted?;
     Ok(code(status?))
+}
+
+/// Tells cargo what clippy read, in place of what the compiler read: the same, and `clippy.toml`. So a
+/// crate is linted anew when its rules have changed. Of what else the checks write, nobody reads anything.
+fn note_what_was_read(scratch: &Path, out_dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(scratch)? {
+        let written = entry?.path();
+        if let Some(name) = written.file_name().filter(|_| is_dep_info(&written)) {
+            let read = fs::read_to_string(&written)?;
+            fs::write(out_dir.join(name), without_manifest(&read))?;
+        }
+    }
+    Ok(())
+}
+
+/// Clippy also names the workspace's manifest, for lints that are not ours; every change of it would
+/// compile all crates.
+fn without_manifest(read: &str) -> String {
+    let files = |line: &str| {
+        let files = line.split(' ').filter(|file| *file != "Cargo.toml");
+        files.collect::<Vec<_>>().join(" ")
+    };
+    let lines = read.lines().map(|line| files(line) + "\n");
+    lines.collect()
+}
+
+fn is_dep_info(file: &Path) -> bool {
+    file.extension() == Some(OsStr::new("d"))
 }
 
 fn check(tools: &Path, rustc: &OsStr, unit: &Unit, scratch: &Path) -> io::Result<ExitStatus> {
     let linted = Command::new(tools.join("clippy-driver"))
         .arg(rustc)
         .args(&unit.shared)
-        .args(["--emit=metadata", "--deny=warnings", "--out-dir"])
+        .args(["--emit=dep-info,metadata", "--deny=warnings", "--out-dir"])
         .arg(scratch)
         .status()?;
     if !linted.success() || !unit.is_documented {
@@ -126,8 +158,8 @@ struct Unit {
     out_dir: PathBuf,
     /// What all three programs are told alike.
     shared: Vec<OsString>,
-    /// Tests, build scripts and what runs in the browser are not documented: in the browser it is the
-    /// same text.
+    /// Tests and build scripts are not documented, and of what runs in the browser only what runs nowhere
+    /// else: the rest is the same text.
     is_documented: bool,
 }
 
@@ -136,7 +168,8 @@ impl Unit {
     fn read(arguments: &[OsString]) -> Option<Self> {
         let mut out_dir = None;
         let mut shared = Vec::new();
-        let (mut compiles, mut is_documented) = (false, true);
+        let (mut compiles, mut is_for_tests) = (false, false);
+        let (mut for_browser, mut is_page_only) = (false, false);
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             if argument == "--out-dir" {
@@ -154,17 +187,16 @@ impl Unit {
                     shared.extend([argument.clone(), option.clone()]);
                 }
             } else {
-                let is_left_out = argument == "--test"
-                    || argument == "--target"
-                    || argument == "build_script_build";
-                is_documented &= !is_left_out;
+                is_for_tests |= argument == "--test" || argument == "build_script_build";
+                for_browser |= argument == "--target";
+                is_page_only |= PAGE_ONLY.iter().any(|name| argument == name);
                 shared.push(argument.clone());
             }
         }
         out_dir.filter(|_| compiles).map(|out_dir| Self {
             out_dir,
             shared,
-            is_documented,
+            is_documented: !is_for_tests && (is_page_only || !for_browser),
         })
     }
 }
@@ -212,14 +244,43 @@ mod tests {
     }
 
     #[test]
-    fn tests_build_scripts_and_the_browsers_crates_are_linted_only() {
+    fn tests_build_scripts_and_what_is_documented_already_are_linted_only() {
         for part in [
             "--test",
             "--crate-name build_script_build",
-            "--target wasm32-unknown-unknown",
+            "--crate-name mimeo_app --test --target wasm32-unknown-unknown",
+            "--crate-name mimeo_image --target wasm32-unknown-unknown",
         ] {
             let unit = read(&format!("{part} --emit=link --out-dir /t")).unwrap();
             assert!(!unit.is_documented, "{part}");
         }
+    }
+
+    #[test]
+    fn what_runs_in_the_browser_alone_is_documented_as_it_is_compiled_for_it() {
+        for name in PAGE_ONLY {
+            let line = format!(
+                "--crate-name {name} --target wasm32-unknown-unknown --emit=link --out-dir /t"
+            );
+            assert!(read(&line).unwrap().is_documented, "{name}");
+        }
+    }
+
+    #[test]
+    fn cargo_is_told_what_was_read_and_nothing_else_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = folder.path().join("lints-1");
+        fs::create_dir(&scratch).unwrap();
+        fs::write(folder.path().join("a-1.d"), "a.rmeta: src/lib.rs").unwrap();
+        let read = "a.rmeta: src/lib.rs Cargo.toml clippy.toml\n\n# env-dep:A=b c\n";
+        fs::write(scratch.join("a-1.d"), read).unwrap();
+        fs::write(scratch.join("liba-1.rmeta"), "").unwrap();
+        note_what_was_read(&scratch, folder.path()).unwrap();
+        let told = fs::read_to_string(folder.path().join("a-1.d")).unwrap();
+        assert_eq!(
+            told, "a.rmeta: src/lib.rs clippy.toml\n\n# env-dep:A=b c\n",
+            "the second answer"
+        );
+        assert!(!folder.path().join("liba-1.rmeta").exists(), "not the rest");
     }
 }

@@ -1,5 +1,10 @@
 //! `mimeo bench service`: how long an event takes to its reader, and what an idle companion costs.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it starts a companion of this program and connects to it"
+)]
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

@@ -137,6 +137,10 @@ fn port(text: &str) -> Result<u16, InvalidNumber> {
     whole("Port", 0..=u32::from(u16::MAX))(text).map(|port| port as u16)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the browser, with the page that is served here"
+)]
 async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::Result<Exit> {
     let end = end_requested();
     let service = Service::start(settings).await?;

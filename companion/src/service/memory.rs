@@ -45,6 +45,7 @@ fn system_bytes() -> u64 {
 }
 
 /// WebGPU does not tell, so the driver's own tool is asked, or the system.
+#[expect(clippy::disallowed_methods, reason = "it asks the driver")]
 fn card_bytes(name: &str) -> Option<u64> {
     let asked = Command::new("nvidia-smi")
         .args([

@@ -44,6 +44,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The version of the Mimeo that has the port, if it is one.
+#[expect(clippy::disallowed_methods, reason = "it asks a port of this computer")]
 async fn mimeo_at(address: SocketAddr) -> Option<String> {
     let http = Http::new().ok()?;
     let text = async {

@@ -20,7 +20,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::watch;
 
 use super::clock::now_millis;
-use super::store::StoreError;
+use super::store::error::StoreError;
 use crate::console;
 
 const QUEUE: &str = "train";

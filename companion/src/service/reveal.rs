@@ -7,6 +7,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// When no file manager could be started.
+#[expect(clippy::disallowed_methods, reason = "a file manager, of a file here")]
 #[cfg(target_os = "macos")]
 pub fn reveal(file: &Path) -> io::Result<()> {
     start(std::process::Command::new("open").arg("-R").arg(file))
@@ -16,6 +17,7 @@ pub fn reveal(file: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When no file manager could be started.
+#[expect(clippy::disallowed_methods, reason = "a file manager, of a file here")]
 #[cfg(windows)]
 pub fn reveal(file: &Path) -> io::Result<()> {
     use std::os::windows::process::CommandExt as _;
@@ -28,6 +30,7 @@ pub fn reveal(file: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When no file manager could be started.
+#[expect(clippy::disallowed_methods, reason = "a file manager, of a file here")]
 #[cfg(not(any(target_os = "macos", windows)))]
 pub fn reveal(file: &Path) -> io::Result<()> {
     open::that_detached(file.parent().unwrap_or(file))

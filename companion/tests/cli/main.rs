@@ -1,5 +1,10 @@
 //! The real binary, as a user or a script runs it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test starts the program, and what treats it badly"
+)]
+
 mod checkpoints;
 mod desk;
 #[cfg(target_os = "linux")]

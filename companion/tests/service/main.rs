@@ -8,6 +8,10 @@
     clippy::print_stdout,
     reason = "what was skipped, and how often something was done, is worth a line"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test starts a companion, and connects to it"
+)]
 
 mod abuse;
 mod client;

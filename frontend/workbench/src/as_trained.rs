@@ -1,7 +1,7 @@
 //! What the training really sees: B after compositing, and the weights of the loss on the latent
 //! grid.
 
-use mimeo_image::latent_mask::LATENT_FACTOR;
+use mimeo_image::LATENT_FACTOR;
 use mimeo_image::{LatentMask, Rgb, composite};
 
 use crate::frame::Frame;

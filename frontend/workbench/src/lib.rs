@@ -1,7 +1,7 @@
 //! What the workbench is and does, without a page: pair, mask, recipe, tools, history and runs as
 //! plain values and functions, tested without a browser.
 //!
-//! - [`workbench`]: the state, every [`Command`] that changes it, undo and redo ([`history`]).
+//! - [`workbench`]: the state, every [`Command`] that changes it, undo and redo.
 //! - [`picture`], [`frame`]: what was dropped, and how A and B lie on each other as trained.
 //! - [`fields`], [`plain`]: the recipe as the protocol's table of fields, and as three plain choices.
 //! - [`prompts`]: what is said about a prompt.
@@ -16,7 +16,14 @@
 //!
 //! The page (`mimeo-app`) draws these values and sends these commands, and decides nothing.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::unwrap_used,
+        reason = "what was stored is on disk, and the thread of a test may wait"
+    )
+)]
 
 pub mod as_trained;
 pub mod backend;
@@ -28,7 +35,6 @@ pub mod dropped;
 pub mod fields;
 pub mod frame;
 pub mod grid;
-pub mod history;
 pub mod keys;
 pub mod link;
 pub mod lora;

@@ -12,6 +12,7 @@
 mod curve;
 mod describe;
 mod log;
+mod paces;
 mod phases;
 mod previews;
 mod run;

@@ -6,6 +6,7 @@
 mod command;
 #[cfg(test)]
 pub(crate) mod examples;
+mod history;
 mod mask;
 mod state;
 
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use mimeo_image::{ImageError, Mask, Rect, StrokeUnderWay};
 
 pub use command::{Change, Command, MaskCommand, Refusal, Remedy, Setting, Where};
+pub use history::History;
 pub use state::{Pictures, PreviewSettings, Settings, State};
 
 use crate::frame::Frame;
-use crate::history::{History, Restore, Step};
 use crate::picture::{Picture, Slot};
+use history::{Restore, Step};
 
 /// The state, what can be undone, and the stroke under way.
 #[derive(Debug, Default)]
@@ -208,7 +210,7 @@ impl Workbench {
 
     /// Puts in pictures that are fitted, and brings the mask to their frame.
     fn replace_pictures(&mut self, pictures: Pictures) -> Vec<Restore> {
-        let mask = mask::for_frame(self.state.mask.as_ref(), pictures.frame.as_deref());
+        let mask = state::for_frame(self.state.mask.as_ref(), pictures.frame.as_deref());
         vec![
             Restore::Pictures(Box::new(std::mem::replace(
                 &mut self.state.pictures,

@@ -15,6 +15,11 @@
 //!   `archive`: a job's writer. `drive`: how the engine shares the thread with messages. `trainer`
 //!   opens all of it.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "what was stored is on disk")
+)]
+
 pub mod desk;
 pub mod inbox;
 pub mod ledger;

@@ -4,7 +4,14 @@
 //! crate's `README.md` and the repository's `NOTICE`. Nothing here is decoded: the checkpoint goes
 //! through the same readers as any other, the pictures through `mimeo-image`.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::unwrap_used,
+        reason = "the files beside the program are on disk"
+    )
+)]
 
 mod checkpoint;
 mod examples;

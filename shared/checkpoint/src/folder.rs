@@ -63,6 +63,7 @@ impl DiskFolder {
     ///
     /// # Errors
     /// [`CheckpointError::NotAFolder`].
+    #[expect(clippy::disallowed_methods, reason = "a folder on disk")]
     pub fn new(root: impl Into<PathBuf>) -> Result<Self, CheckpointError> {
         let root = root.into();
         if !root.is_dir() {

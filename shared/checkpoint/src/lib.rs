@@ -15,7 +15,14 @@
 //!                                      Array                 which model, which key
 //! ```
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        clippy::unwrap_used,
+        reason = "files of a test are on disk, and its thread may wait"
+    )
+)]
 
 mod array;
 mod checkpoint;

@@ -4,6 +4,12 @@
 //! reads: a file on disk and bytes in memory do so here, a browser's Blob in `mimeo-worker`. This is the one
 //! place of the crate where a platform shows (the other of the project is the engine's runtime).
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "files on disk, where there are any"
+)]
+
 use std::{borrow::Cow, fs::File, io, ops::Deref, path::Path, pin::Pin};
 
 use crate::CheckpointError;

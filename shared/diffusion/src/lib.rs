@@ -5,6 +5,11 @@
 //! transformers 5.23 (`tests/reference/requirements.txt` has the exact versions). All weights are
 //! frozen; what can be trained is a `mimeo-lora` network beside them.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "the thread of a test may wait")
+)]
+
 pub mod clip;
 pub mod conditioning;
 pub mod emphasis;

@@ -8,6 +8,11 @@
 //! Base::load ─▶ encode ─▶ train (copier pass, then the kept LoRA) ─▶ calibrate ─▶ score ─▶ save
 //! ```
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "the thread of a test may wait")
+)]
+
 pub mod artifact;
 pub mod base;
 mod budget;

@@ -3,6 +3,12 @@
 //! The one place of this crate where native and wasm differ, in `native.rs` and `web.rs`, and where
 //! it shows that a program was built without GPU support, in `cpu_only.rs`.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the clock and the threads of the platform"
+)]
+
 #[cfg_attr(not(feature = "gpu"), path = "runtime/cpu_only.rs")]
 #[cfg_attr(all(feature = "gpu", target_family = "wasm"), path = "runtime/web.rs")]
 #[cfg_attr(

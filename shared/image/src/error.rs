@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::mask_view::MaskWarning;
+use crate::mask_warning::MaskWarning;
 
 /// One sentence for the user each; the caller knows the path and adds it last.
 #[derive(Debug, Error)]

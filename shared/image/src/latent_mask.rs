@@ -1,11 +1,8 @@
 //! The mask as the loss sees it.
 
+use crate::LATENT_FACTOR;
 use crate::error::ImageError;
 use crate::mask::Mask;
-
-/// How much smaller than the picture the latent is: the VAE of every Stable Diffusion halves it
-/// three times.
-pub const LATENT_FACTOR: u32 = 8;
 
 /// A [`Mask`] averaged down to the latent's size.
 #[derive(Debug, Clone, PartialEq)]

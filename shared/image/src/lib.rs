@@ -36,6 +36,7 @@ mod inpaint;
 pub mod latent_mask;
 mod mask;
 mod mask_view;
+mod mask_warning;
 pub mod metrics;
 mod patch;
 pub mod raster;
@@ -59,10 +60,15 @@ pub use error::ImageError;
 pub use fit::{Fit, FittedPair, fit_pair};
 pub use latent_mask::LatentMask;
 pub use mask::Mask;
-pub use mask_view::{MaskRemedy, MaskView, MaskWarning};
+pub use mask_view::MaskView;
+pub use mask_warning::{MaskRemedy, MaskWarning};
 pub use metrics::{mae, mae_weighted};
 pub use patch::MaskPatch;
 pub use raster::{Brush, Paint, StrokePoint, StrokeUnderWay};
 pub use rect::Rect;
 pub use rgb::Rgb;
 pub use sheet::{Sheet, SheetRow};
+
+/// How much smaller than the picture the latent is: the VAE of every Stable Diffusion halves it
+/// three times.
+pub const LATENT_FACTOR: u32 = 8;

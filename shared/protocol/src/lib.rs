@@ -25,6 +25,11 @@
 //! version, anything else is. What they carry is stored as well, and has format numbers of its own:
 //! [`mod@format`].
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "the golden files are on disk")
+)]
+
 pub mod client;
 pub mod codec;
 pub mod event;

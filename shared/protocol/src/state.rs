@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A part of a job with its own progress bar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A part of a job with its own progress bar; the earlier is the smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Reading the base.

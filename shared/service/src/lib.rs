@@ -13,6 +13,10 @@
 //! ```
 
 #![cfg_attr(any(test, feature = "conformance"), allow(clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "the thread of a test may wait")
+)]
 
 pub mod archive;
 pub mod bases;

@@ -5,6 +5,11 @@
 //! randomness enters as a seed: the same recipe on the same tensors gives the same LoRA, on however
 //! many cores.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "the thread of a test may wait")
+)]
+
 pub mod addift;
 pub mod copier;
 pub mod loss;

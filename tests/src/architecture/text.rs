@@ -1,5 +1,6 @@
 //! What may not stand in the files.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,21 @@ pub struct SourceFile {
     /// Where it is.
     pub path: PathBuf,
     contents: Vec<u8>,
+}
+
+impl SourceFile {
+    /// Takes a file that is read already.
+    pub fn new(path: impl Into<PathBuf>, contents: impl Into<Vec<u8>>) -> Self {
+        Self {
+            path: path.into(),
+            contents: contents.into(),
+        }
+    }
+
+    /// Its text.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.contents)
+    }
 }
 
 /// Every file of the checkout that git does not ignore.
@@ -26,9 +42,9 @@ pub fn committed_files(root: &Path) -> Vec<SourceFile> {
     let entries = walk.map(|entry| entry.expect("every folder of the checkout can be read"));
     entries
         .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
-        .map(|entry| SourceFile {
-            contents: fs::read(entry.path()).expect("every file of the checkout can be read"),
-            path: entry.into_path(),
+        .map(|entry| {
+            let contents = fs::read(entry.path()).expect("every file of the checkout can be read");
+            SourceFile::new(entry.into_path(), contents)
         })
         .collect()
 }
@@ -38,20 +54,6 @@ pub fn source_files(folder: &Path, extension: &str) -> Vec<SourceFile> {
     let mut files = committed_files(folder);
     files.retain(|file| file.path.extension() == Some(OsStr::new(extension)));
     files
-}
-
-/// Lines of code, neither comments nor unit tests, that contain one of `words`.
-pub fn code_with(files: &[SourceFile], words: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    for file in files.iter().filter(|file| !is_test(&file.path)) {
-        let text = String::from_utf8_lossy(&file.contents);
-        for (number, line) in code_lines(&text) {
-            if let Some(word) = words.iter().find(|word| line.contains(**word)) {
-                found.push(format!("{word} in {}:{number}", file.path.display()));
-            }
-        }
-    }
-    found
 }
 
 /// Absolute paths and package hosts that only mean something where the file was written.
@@ -84,57 +86,16 @@ fn continues(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-}".contains(&byte)
 }
 
-fn is_test(path: &Path) -> bool {
-    path.file_stem() == Some(OsStr::new("tests"))
-}
-
-/// Numbered lines, up to the tests at the end of the file.
-fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-    let lines = text[..end].lines().zip(1..);
-    lines
-        .filter(|(line, _)| !line.trim_start().starts_with("//"))
-        .map(|(line, number)| (number, line))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file(path: &str, contents: &str) -> SourceFile {
-        SourceFile {
-            path: path.into(),
-            contents: contents.into(),
-        }
-    }
-
-    #[test]
-    fn a_forbidden_word_is_found_in_code_and_not_in_comments_or_tests() {
-        let source = "// std::fs is for others\nuse std::fs;\n\n#[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
-        let files = [
-            file("src/loss.rs", source),
-            file("src/loss/tests.rs", "use std::fs;"),
-        ];
-        assert_eq!(
-            code_with(&files, &["std::fs"]),
-            ["std::fs in src/loss.rs:2"],
-            "one use among four mentions"
-        );
-    }
-
-    #[test]
-    fn code_after_a_test_only_item_is_still_searched() {
-        let source = "#[cfg(test)]\nmod tests;\n\nuse std::time::Instant;\n";
-        let found = code_with(&[file("src/lr.rs", source)], &["std::time"]);
-        assert_eq!(found.len(), 1, "{found:?}");
-    }
 
     #[test]
     fn traces_of_a_machine_are_found() {
         let path = format!("see {}model.safetensors", ["/ro", "ot/"].concat());
         let host = format!("https://{}.example/crates", ["arti", "factory"].concat());
         for contents in [&path, &host] {
-            let found = machine_traces(&[file("notes.md", contents)]);
+            let found = machine_traces(&[SourceFile::new("notes.md", contents.as_str())]);
             assert_eq!(found.len(), 1, "{contents}: {found:?}");
         }
     }
@@ -142,7 +103,7 @@ mod tests {
     #[test]
     fn the_middle_of_another_path_is_no_trace() {
         let relative = format!("pages{}index.html", ["/ho", "me/"].concat());
-        let found = machine_traces(&[file("notes.md", &relative)]);
+        let found = machine_traces(&[SourceFile::new("notes.md", relative)]);
         assert!(found.is_empty(), "{found:?}");
     }
 

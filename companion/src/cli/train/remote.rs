@@ -32,6 +32,7 @@ pub struct Order {
 ///
 /// # Errors
 /// One sentence: nobody is there, it was rejected, or it failed.
+#[expect(clippy::disallowed_methods, reason = "what `--remote` is for")]
 pub async fn train(
     url: &str,
     token: Option<&str>,

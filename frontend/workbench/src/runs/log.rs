@@ -3,7 +3,6 @@
 use mimeo_protocol::{JobEvent, JobEventKind, JobState, LossPoint, Phase};
 
 use super::curve::Curve;
-use super::phases::place;
 use super::previews::{Column, Previews, Shot};
 
 /// How well the copier copied.
@@ -121,9 +120,7 @@ impl Log {
         self.forget_from(phase, first.step.saturating_sub(1));
         let known = self.curves.iter().position(|curve| curve.phase == phase);
         let at = known.unwrap_or_else(|| {
-            let at = self
-                .curves
-                .partition_point(|curve| place(curve.phase) < place(phase));
+            let at = self.curves.partition_point(|curve| curve.phase < phase);
             self.curves.insert(at, Curve::new(phase));
             at
         });
@@ -134,8 +131,7 @@ impl Log {
 
     /// Forgets what comes again after this step: the rest of its pass, and later passes.
     fn forget_from(&mut self, phase: Phase, step: u32) {
-        self.curves
-            .retain(|curve| place(curve.phase) <= place(phase));
+        self.curves.retain(|curve| curve.phase <= phase);
         for curve in &mut self.curves {
             if curve.phase == phase {
                 curve.keep_until(step);
@@ -169,7 +165,7 @@ impl Log {
     pub fn check(&self) -> Result<(), String> {
         self.previews.check()?;
         self.curves.iter().try_for_each(Curve::check)?;
-        let in_order = |a: &Curve, b: &Curve| place(a.phase) < place(b.phase);
+        let in_order = |a: &Curve, b: &Curve| a.phase < b.phase;
         if !self.curves.is_sorted_by(in_order) {
             return Err("the curves are not in order, each once".to_owned());
         }

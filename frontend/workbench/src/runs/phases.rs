@@ -1,19 +1,8 @@
 //! How far a run is, phase by phase and in all, and how long it still takes.
 
-use mimeo_protocol::{CopierChoice, JobProgress, JobState, Method, Pass, Phase, TrainJob};
+use mimeo_protocol::{CopierChoice, JobState, Method, Pass, Phase, TrainJob};
 
 use super::run::Run;
-
-/// An estimate whose pace went up and down by more than this is not shown.
-const STEADY: f64 = 1.5;
-/// Paces that are compared for that.
-const PACES: usize = 5;
-
-/// Where a phase stands in the order of a job.
-pub(super) fn place(phase: Phase) -> usize {
-    let at = Phase::ALL.iter().position(|known| *known == phase);
-    at.unwrap_or(Phase::ALL.len())
-}
 
 /// Whether a phase was done, is or will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,36 +116,6 @@ fn measuring(job: &TrainJob) -> f64 {
     (trained * budget.get()).min(IN_FULL)
 }
 
-/// The latest paces of the phase under way, to see whether they are steady.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Paces {
-    phase: Option<Phase>,
-    done: u32,
-    secs: Vec<f64>,
-}
-
-impl Paces {
-    pub fn note(&mut self, progress: &JobProgress) {
-        if self.phase != Some(progress.phase) || progress.done < self.done {
-            self.secs.clear();
-        }
-        let is_new = self.secs.is_empty() || progress.done != self.done;
-        (self.phase, self.done) = (Some(progress.phase), progress.done);
-        if let Some(secs) = progress.secs_per_unit.filter(|_| is_new) {
-            if self.secs.len() == PACES {
-                self.secs.remove(0);
-            }
-            self.secs.push(secs);
-        }
-    }
-
-    fn is_steady(&self) -> bool {
-        let slowest = self.secs.iter().copied().fold(0.0, f64::max);
-        let fastest = self.secs.iter().copied().fold(f64::INFINITY, f64::min);
-        slowest <= fastest * STEADY
-    }
-}
-
 impl Run {
     /// Every phase of the run, in order.
     #[must_use]
@@ -223,7 +182,7 @@ impl Run {
         let Some(reached) = reached else {
             return PhaseStatus::Planned;
         };
-        match place(phase).cmp(&place(reached)) {
+        match phase.cmp(&reached) {
             std::cmp::Ordering::Less => done,
             std::cmp::Ordering::Equal if self.state().is_over() => PhaseStatus::Ended,
             std::cmp::Ordering::Equal => PhaseStatus::UnderWay,
@@ -268,7 +227,7 @@ impl Run {
         }
         let training = self.training_after(*phase, progress.secs_per_unit);
         let measured = [Phase::Calibrating, Phase::Scoring];
-        let is_unknown = |later: Phase| place(later) > place(*phase) && measured.contains(&later);
+        let is_unknown = |later: Phase| later > *phase && measured.contains(&later);
         let starts = [Phase::Loading, Phase::Compiling, Phase::Encoding].contains(phase);
         Some(Left {
             secs: secs + training.unwrap_or(0.0),

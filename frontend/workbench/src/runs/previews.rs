@@ -2,8 +2,6 @@
 
 use mimeo_protocol::{BlobId, Phase, Strength};
 
-use super::phases::place;
-
 /// One picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shot {
@@ -40,8 +38,8 @@ impl Column {
         }
     }
 
-    fn order(self) -> (usize, u32) {
-        (place(self.phase), self.step)
+    fn order(self) -> (Phase, u32) {
+        (self.phase, self.step)
     }
 }
 

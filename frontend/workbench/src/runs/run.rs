@@ -9,7 +9,7 @@ use mimeo_protocol::{
 
 use super::curve::Curve;
 use super::log::{Fidelity, Log, Resumption};
-use super::phases::Paces;
+use super::paces::Paces;
 use super::previews::{Column, Previews};
 use super::{Gap, Outcome};
 
@@ -344,7 +344,7 @@ impl Run {
                 }),
             }
         }
-        pins.sort_by_key(|pin| (super::phases::place(pin.column.phase), pin.column.step));
+        pins.sort_by_key(|pin| (pin.column.phase, pin.column.step));
         pins
     }
 

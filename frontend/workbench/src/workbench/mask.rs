@@ -6,9 +6,9 @@ use mimeo_image::{
 };
 use mimeo_protocol::Range;
 
+use super::history::{Restore, Step};
 use super::{Change, MaskCommand, Refusal, Where, Workbench, whole};
 use crate::frame::Frame;
-use crate::history::{Restore, Step};
 
 impl Workbench {
     pub(super) fn begin_stroke(&mut self, brush: Brush, paint: Paint, at: StrokePoint) -> Change {
@@ -180,22 +180,6 @@ fn imported_onto(mask: &Mask, imported: &Mask) -> Result<Mask, Refusal> {
 fn no_difference() -> Refusal {
     let sentence = "A and B do not differ yet. Add two pictures that differ first.";
     Refusal::new(Where::Mask, sentence.to_owned())
-}
-
-/// The mask for a frame: scaled if it was painted at another size, from the alpha channel of a
-/// picture if nothing is painted, else empty.
-pub(super) fn for_frame(mask: Option<&Mask>, frame: Option<&Frame>) -> Option<Mask> {
-    let frame = frame?;
-    let (width, height) = (frame.width(), frame.height());
-    let painted = mask.filter(|mask| !mask.is_empty());
-    let mask = match (painted, &frame.alpha) {
-        (Some(mask), _) | (None, Some(mask)) => mask,
-        (None, None) => return Some(Mask::empty(width, height)),
-    };
-    if (mask.width(), mask.height()) == (width, height) {
-        return Some(mask.clone());
-    }
-    Some(mask.resized(width, height))
 }
 
 /// A mask that stays on what it was painted on while the crop moves over the picture.

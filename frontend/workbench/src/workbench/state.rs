@@ -32,7 +32,7 @@ impl State {
     /// A state whose mask lies on its frame, whatever size it was kept at.
     #[must_use]
     pub fn assembled(pictures: Pictures, mask: Option<&Mask>, settings: Settings) -> Self {
-        let mask = super::mask::for_frame(mask, pictures.frame.as_deref());
+        let mask = for_frame(mask, pictures.frame.as_deref());
         Self {
             pictures,
             mask,
@@ -285,4 +285,20 @@ mod sides {
         let (long, multiple) = <(u32, u32)>::deserialize(deserializer)?;
         Ok(Sides { long, multiple })
     }
+}
+
+/// The mask for a frame: scaled if it was painted at another size, from the alpha channel of a
+/// picture if nothing is painted, else empty.
+pub(super) fn for_frame(mask: Option<&Mask>, frame: Option<&Frame>) -> Option<Mask> {
+    let frame = frame?;
+    let (width, height) = (frame.width(), frame.height());
+    let painted = mask.filter(|mask| !mask.is_empty());
+    let mask = match (painted, &frame.alpha) {
+        (Some(mask), _) | (None, Some(mask)) => mask,
+        (None, None) => return Some(Mask::empty(width, height)),
+    };
+    if (mask.width(), mask.height()) == (width, height) {
+        return Some(mask.clone());
+    }
+    Some(mask.resized(width, height))
 }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use mimeo_image::{Mask, MaskPatch};
 
-use crate::workbench::{Change, Pictures, Settings, State};
+use super::command::Change;
+use super::state::{Pictures, Settings, State};
 
 /// Memory for undo, in bytes; the oldest steps are forgotten beyond it.
 const CAP: usize = 128 << 20;
