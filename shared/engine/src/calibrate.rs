@@ -68,7 +68,8 @@ impl<'a> Calibration<'a> {
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let prompts = [&recipe.prompt; COUNT];
-        let prompts = base.encode_prompts(&prompts, recipe.prompt_syntax)?;
+        let size = (original.width(), original.height());
+        let prompts = base.encode_prompts(&prompts, recipe.prompt_syntax, size)?;
         let guidance = Guidance::unguided(Conditioning::cat(prompts));
         let latent = base.encode_picture(original);
         let [_, channels, height, width] = latent.dims();

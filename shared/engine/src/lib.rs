@@ -29,6 +29,7 @@ pub mod sample;
 pub mod score;
 mod session;
 pub mod state;
+pub mod text;
 mod thumbnail;
 
 pub use artifact::{Artifact, LoadedLora, Outcome};

@@ -189,7 +189,11 @@ fn encode(base: &Base, job: &PreparedJob, emit: &mut impl Emit) -> Result<Scene,
         original: base.encode_picture(original),
         target: base.encode_picture(&target),
         mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
-        conditioning: base.encode_prompt(&job.recipe.prompt, job.recipe.prompt_syntax)?,
+        conditioning: base.encode_prompt(
+            &job.recipe.prompt,
+            job.recipe.prompt_syntax,
+            (original.width(), original.height()),
+        )?,
     };
     Ok(Scene {
         original: original.clone(),
