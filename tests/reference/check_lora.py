@@ -4,9 +4,9 @@
     check_lora.py FILE.safetensors --compare ours.safetensors
 
 `--out` writes fixed inputs (`sample`, `timesteps`, `encoder_hidden_states`, and for Stable Diffusion XL
-`pooled` and `size`) with the UNet's answer without the LoRA (`noise_pred_base`) and with it (`noise_pred`). `--compare` reads Mimeo's
-`noise_pred` for the same inputs and fails above 1e-4: both sides compute the same f32 arithmetic in
-another order, which differs by about 1e-5.
+`pooled` and `size`) with the UNet's answer without the LoRA (`noise_pred_base`) and with it (`noise_pred`).
+`--compare` reads Mimeo's `noise_pred` for the same inputs and fails above 1e-4: both sides compute the same
+f32 arithmetic in another order, which differs by about 1e-5.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Loads a LoRA in diffusers, of the bundled base unless another is named.")
+    parser = argparse.ArgumentParser(description="Loads a LoRA of the bundled base, or of another, in diffusers.")
     parser.add_argument("file", type=Path, help="the LoRA, kohya names")
     parser.add_argument("--base", type=Path, default=REPOSITORY / "shared" / "base" / "mimeo-avatars")
     parser.add_argument("--multiplier", type=float, default=1.0)

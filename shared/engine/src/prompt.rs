@@ -49,8 +49,8 @@ impl Base {
         for encoder in &self.text_encoders {
             let mut chunks = Vec::new();
             for (prompt, length) in prompts.iter().zip(&lengths) {
-                let mut read = read_prompt(&encoder.tokenizer, prompt.as_ref(), syntax)?;
-                // Of a word that only the other encoder's tokenizer knows.
+                let mut read = read_with(&encoder.tokenizer, prompt.as_ref(), syntax)?;
+                // Shorter only where the other tokenizer spells a word in more tokens.
                 read.chunks.resize_with(*length, Chunk::default);
                 chunks.extend(read.chunks);
             }
@@ -153,7 +153,7 @@ impl Base {
     ) -> Result<Vec<usize>, EngineError> {
         let count = |prompt: &S| {
             let mut lengths = self.text_encoders.iter().map(|encoder| {
-                let read = read_prompt(&encoder.tokenizer, prompt.as_ref(), syntax)?;
+                let read = read_with(&encoder.tokenizer, prompt.as_ref(), syntax)?;
                 Ok::<_, EngineError>(read.chunks.len())
             });
             lengths.try_fold(1, |most, length| Ok(most.max(length?)))
@@ -164,7 +164,7 @@ impl Base {
     /// A prompt as the first text encoder reads it.
     fn read_prompt(&self, prompt: &str, syntax: PromptSyntax) -> Result<Read, EngineError> {
         // There is one at least.
-        read_prompt(&self.text_encoders[0].tokenizer, prompt, syntax)
+        read_with(&self.text_encoders[0].tokenizer, prompt, syntax)
     }
 
     /// What a text encoder says of chunks: `[chunks, tokens, width]`, and in one vector each if it can.
@@ -214,7 +214,7 @@ impl Base {
     }
 }
 
-fn read_prompt(
+fn read_with(
     tokenizer: &Tokenizer,
     prompt: &str,
     syntax: PromptSyntax,

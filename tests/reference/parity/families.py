@@ -132,6 +132,7 @@ SCHEDULERS = {
     "sdxl": EulerDiscreteScheduler(**EULER),
     "sdxl_v": EulerDiscreteScheduler(**{**EULER, **ZERO_SNR}),
 }
+WEIGHTS = ["sd2", "sdxl"]
 FAMILIES = {"sd2": "sd2", "sd2_v": "sd2", "sdxl": "sdxl", "sdxl_v": "sdxl"}
 """Each family, and whose weights it has."""
 
@@ -178,11 +179,13 @@ class FamilyBase(MicroBase):
     @torch.no_grad()
     def encode_chunks(self, chunks: list[list[tuple[int, float]]]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`[1, 77 * chunks, channels]` and, of XL, `[1, channels]`."""
-        weights = torch.tensor([[1.0, *(weight for _, weight in chunk), *[1.0] * (CHUNK + 1 - len(chunk))] for chunk in chunks])
+        rests = [CHUNK - len(chunk) for chunk in chunks]
+        weights = [[1.0, *(weight for _, weight in chunk), *[1.0] * (rest + 1)] for chunk, rest in zip(chunks, rests)]
+        weights = torch.tensor(weights)
         states, pooled = [], None
         for tokenizer, encoder in zip(self.tokenizers, self.text_encoders):
             start, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
-            ids = [[start, *(token for token, _ in chunk), end, *[pad] * (CHUNK - len(chunk))] for chunk in chunks]
+            ids = [[start, *(token for token, _ in chunk), end, *[pad] * rest] for chunk, rest in zip(chunks, rests)]
             said = encoder(torch.tensor(ids), output_hidden_states=True)
             plain = said.hidden_states[-2] if len(self.text_encoders) == 2 else said.last_hidden_state
             weighted = plain * weights[:, :, None]
@@ -196,8 +199,9 @@ class FamilyBase(MicroBase):
 
     def encode_prompt(self, pieces: list[tuple[str, float]]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """A prompt of any length."""
-        spelled = [[(id, weight) for id in self.tokenizers[0](text, add_special_tokens=False).input_ids] for text, weight in pieces]
-        return self.encode_chunks(list(cut_at_commas(self, spelled)))
+        spelled = [(self.tokenizer(text, add_special_tokens=False).input_ids, weight) for text, weight in pieces]
+        tokens = [[(token, weight) for token in ids] for ids, weight in spelled]
+        return self.encode_chunks(list(cut_at_commas(self, tokens)))
 
     def condition(self, prompts: list[str], sizes: list[list[int]] | None = None) -> dict:
         """Of prompts that have one chunk."""
@@ -246,7 +250,8 @@ def sdxl(bundled):
 def _written(weights: str, pipeline: type, padded_with_bang: list[bool]) -> dict:
     micro = OUT / "micro" / "tokenizer"
     here = f"families/{weights}"
-    made = {**diffusers_files(f"{here}/unet", family_unet(weights)), **diffusers_files(f"{here}/vae", family_vae(weights))}
+    made = diffusers_files(f"{here}/unet", family_unet(weights))
+    made |= diffusers_files(f"{here}/vae", family_vae(weights))
     index = {
         "_class_name": pipeline.__name__,
         "scheduler": ["diffusers", type(SCHEDULERS[weights]).__name__],
@@ -273,13 +278,13 @@ def _written(weights: str, pipeline: type, padded_with_bang: list[bool]) -> dict
     return made
 
 
-@fixture({f"families/{weights}_text.safetensors": "what its text encoders say of `prompts` in families.rs" for weights in ["sd2", "sdxl"]})
+@fixture({f"families/{weights}_text.safetensors": "what its text encoders say of prompts" for weights in WEIGHTS})
 def families_text(bundled):
     """For `families.rs`: prompt N gives `N` and, of XL, `N.pooled`; the last one is emphasised.
 
     `1.skipped` is prompt 1 with `clip_skip=1`.
     """
-    return {f"families/{weights}_text.safetensors": _said(FamilyBase(bundled, weights)) for weights in ["sd2", "sdxl"]}
+    return {f"families/{weights}_text.safetensors": _said(FamilyBase(bundled, weights)) for weights in WEIGHTS}
 
 
 def _said(base: FamilyBase) -> dict[str, torch.Tensor]:
@@ -311,27 +316,27 @@ def _skipping_one(base: FamilyBase, prompt: str) -> torch.Tensor:
 @torch.no_grad()
 def _as_the_pipeline(base: FamilyBase, prompt: str, **more) -> list[torch.Tensor]:
     shared = {"vae": base.vae, "unet": base.unet, "scheduler": SCHEDULERS[base.family]}
-    asked = {"prompt": prompt, "device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": False, **more}
+    asked = {"prompt": prompt, "device": "cpu", "num_images_per_prompt": 1, "do_classifier_free_guidance": False}
     if len(base.text_encoders) == 1:
         pipeline = StableDiffusionPipeline(
             **shared, text_encoder=base.text_encoders[0], tokenizer=base.tokenizers[0],
             safety_checker=None, feature_extractor=None, requires_safety_checker=False,
         )  # fmt: skip
-        return [pipeline.encode_prompt(**asked)[0], None]
+        return [pipeline.encode_prompt(**asked, **more)[0], None]
     pipeline = StableDiffusionXLPipeline(
         **shared, text_encoder=base.text_encoders[0], text_encoder_2=base.text_encoders[1],
         tokenizer=base.tokenizers[0], tokenizer_2=base.tokenizers[1],
     )  # fmt: skip
-    states, _, pooled, _ = pipeline.encode_prompt(**asked)
+    states, _, pooled, _ = pipeline.encode_prompt(**asked, **more)
     return [states, pooled]
 
 
-@fixture({f"families/{weights}_vae.safetensors": "its VAE on a random image" for weights in ["sd2", "sdxl"]})
+@fixture({f"families/{weights}_vae.safetensors": "its VAE on a random image" for weights in WEIGHTS})
 @torch.no_grad()
 def families_vae(bundled):
     """For `families.rs`: encode gives `latent` (scaled); decode of it gives `decoded`."""
     made = {}
-    for weights in ["sd2", "sdxl"]:
+    for weights in WEIGHTS:
         vae, image = FamilyBase(bundled, weights).vae, uniform(f"{weights}.image", (1, 3, 32, 48)) * 2.0 - 1.0
         latent = vae.encode(image).latent_dist.mean * vae.config.scaling_factor
         decoded = vae.decode(latent / vae.config.scaling_factor).sample
@@ -342,7 +347,7 @@ def families_vae(bundled):
 @fixture(
     {
         f"families/{weights}_{part}.safetensors": what
-        for weights in ["sd2", "sdxl"]
+        for weights in WEIGHTS
         for part, what in {
             "unet": "its UNet with two timesteps, prompts and sizes in one batch, and on a sample that is not square",
             "lora": "a LoRA as kohya writes it for the family: rank 2, alpha 1, random",
@@ -353,7 +358,7 @@ def families_vae(bundled):
 def families_unet(bundled):
     """For `families.rs`: the UNet gives `noise_pred`; with the LoRA, `noise_pred`, `loss` and every gradient."""
     made = {}
-    for weights in ["sd2", "sdxl"]:
+    for weights in WEIGHTS:
         base = FamilyBase(bundled, weights)
         parts = {"unet": _forward(base), **_lora_and_gradients(base)}
         made |= {f"families/{weights}_{part}.safetensors": tensors for part, tensors in parts.items()}
@@ -458,7 +463,7 @@ def families_names(_bundled):
     return {"families/xl_names.json": Json({path: names[kohya_name(path)] for path in lierla_modules(unet)})}
 
 
-@fixture({"families/schedules.safetensors": "of each family: alphas, timesteps, sigmas, SNR and min-SNR weights (gamma 5)"})
+@fixture({"families/schedules.safetensors": "of each family: alphas, timesteps, sigmas, SNR, min-SNR weights (gamma 5)"})
 def families_schedules(bundled):
     """For `families.rs`: everything that a sampler or a loss derives from each `scheduler_config.json`."""
     made = {}
@@ -483,7 +488,10 @@ def families_schedules(bundled):
     return {"families/schedules.safetensors": made}
 
 
-@fixture({f"families/{family}_walks.safetensors": "DDIM, Euler (guidance 3) and DDIM inversion, the latent after each step" for family in FAMILIES})
+WALKED = "DDIM, Euler (guidance 3) and DDIM inversion, the latent after each step"
+
+
+@fixture({f"families/{family}_walks.safetensors": WALKED for family in FAMILIES})
 def families_walks(bundled):
     """For `families.rs`: `ddim.*`, `euler.*` and `inverse.*`; guidance of `sdxl_v` is rescaled by 0.7."""
     return {f"families/{family}_walks.safetensors": _walks(FamilyBase(bundled, family)) for family in FAMILIES}
@@ -526,17 +534,22 @@ def _walks(base: FamilyBase) -> dict[str, torch.Tensor]:
     return made
 
 
+def forward(trained) -> dict[str, torch.Tensor]:
+    step = trained.step
+    return towards_teacher(trained, step.target_latent, step.original_latent, ADDIFT_MULTIPLIER)
+
+
 METHODS = {
     "plain": (False, towards_target),
     "copier_1": (False, copying),
     "copier_2": (True, towards_target),
-    "addift": (False, lambda it: towards_teacher(it, it.step.target_latent, it.step.original_latent, ADDIFT_MULTIPLIER)),
+    "addift": (False, forward),
 }
 TRAINED = ["sd2_v", "sdxl", "sdxl_v"]
 
 
 @fixture(
-    {f"families/{family}_train.safetensors": "what its steps start from, as `train_inputs` of the bundled base" for family in TRAINED}
+    {f"families/{family}_train.safetensors": "what its steps start from, as in `train_inputs`" for family in TRAINED}
     | {
         f"families/{family}_{method}.safetensors": f"one step of {method}: loss, gradients, the LoRA after"
         for family in TRAINED
