@@ -189,7 +189,21 @@ pub fn lora_architecture(lora: &LoraFile) -> Option<Architecture> {
         1024 => Some(Architecture::Sd2),
         1280 => Some(Architecture::SdxlRefiner),
         2048 => Some(Architecture::Sdxl),
-        _ => Some(Architecture::Sd1Like),
+        _ => Some(small_architecture(lora)),
+    }
+}
+
+/// Of a model of other sizes: by what kind of layer projects, and whose names kohya writes.
+fn small_architecture(lora: &LoraFile) -> Architecture {
+    let mut modules = lora.modules.iter();
+    let projection = modules.find(|(name, _)| name.ends_with("_proj_in"));
+    match projection {
+        Some((_, module)) if module.down.shape.len() != 2 => Architecture::Sd1Like,
+        Some((name, _)) if name.contains("put_blocks_") || name.contains("_middle_block_") => {
+            Architecture::SdxlLike
+        }
+        Some(_) => Architecture::Sd2Like,
+        None => Architecture::Sd1Like,
     }
 }
 

@@ -292,6 +292,39 @@ fn a_lora_tells_by_the_width_of_its_key_projections() {
         };
         assert_eq!(lora_architecture(&lora), Some(expected), "width {width}");
     }
+    for (block, shape, expected) in [
+        (
+            "mid_block_attentions_0",
+            vec![1, 64, 1, 1],
+            Architecture::Sd1Like,
+        ),
+        ("mid_block_attentions_0", vec![1, 64], Architecture::Sd2Like),
+        ("middle_block_1", vec![1, 64], Architecture::SdxlLike),
+        ("middle_block_1", vec![1, 64, 1, 1], Architecture::Sd1Like),
+    ] {
+        let module = |shape: Vec<usize>| LoraModule {
+            down: Array {
+                data: vec![0.0; 64],
+                shape,
+            },
+            up: Array {
+                shape: vec![64, 1],
+                data: vec![0.0; 64],
+            },
+            alpha: 1.0,
+        };
+        let name = |part: &str| format!("lora_unet_{block}_{part}");
+        let modules = BTreeMap::from([
+            (name("transformer_blocks_0_attn2_to_k"), module(vec![1, 64])),
+            (name("proj_in"), module(shape.clone())),
+        ]);
+        let lora = LoraFile {
+            modules,
+            ..LoraFile::default()
+        };
+        let found = lora_architecture(&lora);
+        assert_eq!(found, Some(expected), "{block} with {shape:?}");
+    }
     assert_eq!(
         lora_architecture(&LoraFile::default()),
         None,
