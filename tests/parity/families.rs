@@ -7,8 +7,9 @@ use burn::tensor::Tensor;
 use mimeo_checkpoint::config::PredictionType;
 use mimeo_checkpoint::names::{Spelling, UnetLayout};
 use mimeo_checkpoint::{Architecture, Component, LoraFile, UNetConfig};
-use mimeo_diffusion::{Ddim, Euler, Guidance, OutputLayer, unet};
+use mimeo_diffusion::{Ddim, Euler, Guidance, OutputLayer, WeightFormat, unet};
 use mimeo_engine::artifact::file_from_network;
+use mimeo_engine::memory::BaseShape;
 use mimeo_engine::text::read_tokenizer;
 use mimeo_engine::{Base, LoadedLora};
 use mimeo_lora::LoraStack;
@@ -23,7 +24,7 @@ use crate::support::close::{
 use crate::support::fixture::{Fixture, memory_file, read_json};
 use crate::support::lora::compare_gradients;
 use crate::support::models::{
-    FAMILY_NAMES, cpu, family, family_folder, text_encoder, text_encoder_2,
+    FAMILY_NAMES, cpu, family, family_folder, open, text_encoder, text_encoder_2,
 };
 use crate::support::scene::Scene;
 use crate::support::step::{Allowed, Step, assert_step};
@@ -218,6 +219,29 @@ fn the_modules_of_stable_diffusion_xl_are_called_as_kohya_calls_them() {
     let theirs: BTreeMap<String, String> = read_json("families/xl_names.json");
     assert_eq!(theirs.len(), 722, "modules that kohya trains");
     assert_eq!(ours, theirs, "diffusers' path, and the name in the file");
+}
+
+#[test]
+fn both_text_encoders_count_in_what_a_base_takes() {
+    let folder = family_folder("sdxl");
+    let shape = block_on(BaseShape::read(&folder)).unwrap();
+    let numbers = [
+        Component::Unet,
+        Component::Vae,
+        Component::TextEncoder,
+        Component::TextEncoder2,
+    ]
+    .map(|component| {
+        let weights = open(&folder, component);
+        let sizes = weights.tensors().map(|tensor| {
+            let sides = tensor.entry.shape.iter();
+            sides.map(|side| *side as u64).product::<u64>()
+        });
+        sizes.sum::<u64>()
+    });
+    let all: u64 = numbers.iter().sum();
+    let bytes = shape.weights_bytes(WeightFormat::Single);
+    assert_eq!(bytes, all * 4, "of {numbers:?} numbers");
 }
 
 /// torch multiplies a thousand alphas in f32, we in f64; near pure noise little is left of them:

@@ -9,8 +9,8 @@ use mimeo_checkpoint::config::{HiddenAct, TextEncoderConfig};
 use crate::layers::{Bias, LayerNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
 
-/// `eos_token_id` of configurations that do not say it: transformers took the largest number of a
-/// prompt for its end until 4.31.
+/// `eos_token_id` of configurations from before transformers' pull request 24773, which never was
+/// CLIP's: the end is then the largest number of a prompt.
 const UNTOLD_END: u32 = 2;
 
 /// Which of its hidden states a text encoder answers with.

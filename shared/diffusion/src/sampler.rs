@@ -160,7 +160,7 @@ pub struct Guidance {
     /// 1 asks for the prompt alone, at half the cost.
     pub scale: f64,
     /// How much of the contrast that guidance adds is taken back (`guidance_rescale`, arXiv
-    /// 2305.08891, section 3.4): 0 nothing, as diffusers, A1111 and ComfyUI do unless they are asked.
+    /// 2305.08891, section 3.4): 0 nothing, as in diffusers and ComfyUI unless they are asked.
     pub rescale: f64,
 }
 
