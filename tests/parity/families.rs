@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use mimeo_checkpoint::config::PredictionType;
+use mimeo_checkpoint::family::unet_layout;
 use mimeo_checkpoint::names::{Spelling, UnetLayout};
 use mimeo_checkpoint::{Architecture, Component, LoraFile, UNetConfig};
 use mimeo_diffusion::{Ddim, Euler, Guidance, OutputLayer, WeightFormat, unet};
@@ -191,6 +192,29 @@ fn a_lora_is_written_in_the_names_in_which_kohya_writes_it() {
 }
 
 #[test]
+fn a_lora_of_xl_in_diffusers_names_is_read_too() {
+    let (base, folder) = (family("sdxl"), family_folder("sdxl"));
+    let layout = block_on(unet_layout(&folder)).unwrap();
+    let written = Spelling::of(base.family.architecture, Some(&layout));
+    let file = memory_file("families/sdxl_lora.safetensors");
+    let file = block_on(LoraFile::read(Box::new(file))).unwrap();
+    let targets = base.unet.targets();
+    let modules = targets.iter().map(|(_, target)| {
+        let name = written.kohya_name(target.component, &target.path);
+        (target.kohya_name(), file.modules[&name].clone())
+    });
+    let renamed = LoraFile {
+        modules: modules.collect(),
+        ..LoraFile::default()
+    };
+    let of = |file: &LoraFile| LoadedLora::new(base, file, "lora").unwrap();
+    let (ours, theirs) = (of(&renamed), of(&file));
+    assert_eq!(ours.matched, targets.len(), "every module");
+    let flat = |lora: LoadedLora| lora.network.flatten();
+    assert_close("factors", flat(ours), flat(theirs), Tolerance::EXACT);
+}
+
+#[test]
 fn the_modules_of_stable_diffusion_xl_are_called_as_kohya_calls_them() {
     let config = json!({
         "sample_size": 128,
@@ -245,11 +269,11 @@ fn both_text_encoders_count_in_what_a_base_takes() {
 }
 
 /// torch multiplies a thousand alphas in f32, we in f64; near pure noise little is left of them:
-/// 8e-6 measured.
-const ALPHAS: Tolerance = Tolerance::rel(3.2e-5);
-/// `1 - alpha` is 8.5e-4 at the first timestep, of which an f32 alpha keeps four digits: 2.6e-5
-/// measured.
-const RATIOS: Tolerance = Tolerance::rel(1.1e-4);
+/// 3.8e-5 measured at the last timestep but one of `sdxl_v`, where 2e-7 are left.
+const ALPHAS: Tolerance = Tolerance::rel(1.5e-4);
+/// As the alphas; and of `1 - alpha`, 8.5e-4 at the first timestep, an f32 alpha keeps four digits:
+/// 2.6e-5 measured there.
+const RATIOS: Tolerance = Tolerance::rel(1.5e-4);
 
 #[test]
 fn the_schedule_of_each_family_is_diffusers() {
@@ -288,8 +312,9 @@ fn the_schedule_of_each_family_is_diffusers() {
 
 /// The UNet's error, times guidance and the step's factors: 5.6e-6 measured.
 const STEP: f32 = 2.3e-5;
-/// What the steps' errors add up to: 1.8e-5 measured, on latents of up to 20.
-const WAY: f32 = 7.5e-5;
+/// What the steps' errors add up to: 8.9e-5 measured where Euler begins in pure noise, whose first
+/// step rounds latents of 4096; 1.8e-5 on all other ways.
+const WAY: f32 = 3.6e-4;
 
 fn assert_walks(
     family: &str,

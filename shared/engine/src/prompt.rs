@@ -30,7 +30,8 @@ impl Base {
     /// chunk of 75.
     ///
     /// What two text encoders say of a token lies side by side. In one vector a prompt is said by its
-    /// first chunk, without emphasis, as A1111 and ComfyUI have it.
+    /// first chunk, without emphasis, as A1111 and ComfyUI have it. An empty prompt is read like any
+    /// other, as in ComfyUI and kohya's trainer; diffusers and A1111 take zeros for it in XL.
     ///
     /// - `size`: width and height of the picture, px
     ///
