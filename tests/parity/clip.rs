@@ -1,7 +1,7 @@
 //! `ClipTextModel` beside transformers' `CLIPTextModel`.
 
 use mimeo_checkpoint::Checkpoint;
-use mimeo_diffusion::Conditioning;
+use mimeo_diffusion::{Conditioning, OutputLayer};
 use mimeo_protocol::PromptSyntax;
 
 use crate::support::close::{Tolerance, assert_close};
@@ -21,7 +21,7 @@ fn assert_encodes(folder: &dyn Checkpoint, file: &'static str) {
         .map(|id| id.unsigned_abs())
         .collect();
     let ids: Vec<Vec<u32>> = ids.chunks(tokens).map(<[u32]>::to_vec).collect();
-    let ours = text_encoder(folder).forward(&ids);
+    let ours = text_encoder(folder).forward(&ids, OutputLayer::LAST);
     assert_close(
         file,
         ours,
@@ -53,7 +53,9 @@ fn the_base_encodes_the_prompts_of_old_recipes_as_the_reference_does() {
         "bob hair, black hair, tan skin, open eyes, serious mouth, red t-shirt, gray background",
         &long.repeat(5).join(", "),
     ];
-    let ours = base().encode_prompts(&prompts, PromptSyntax::Cut).unwrap();
+    let size = (128, 128);
+    let ours = base().encode_prompts(&prompts, PromptSyntax::Cut, size);
+    let ours = ours.unwrap();
     let ours = Conditioning::cat(ours).hidden_states;
     assert_close("prompts", ours, theirs, TOLERANCE);
 }

@@ -9,7 +9,7 @@ use mimeo_checkpoint::{
     MemoryFile, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
 };
 use mimeo_diffusion::{Ddim, Euler, NoiseSchedule, UNet2DConditionModel, WeightFormat, WeightMap};
-use mimeo_engine::base::read_tokenizer;
+use mimeo_engine::text::read_tokenizer;
 use mimeo_engine::{Base, EngineError, Event};
 use mimeo_lora::LoraStack;
 use pollster::block_on;
@@ -249,8 +249,8 @@ fn whatever_files_the_tokenizer_comes_in_its_ids_are_those_of_transformers() {
                 .map(|(file, text)| (format!("tokenizer/{file}"), text.into_bytes()))
                 .collect(),
         );
-        let tokenizer =
-            block_on(read_tokenizer(&folder)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let tokenizer = block_on(read_tokenizer(&folder, Component::TextEncoder));
+        let tokenizer = tokenizer.unwrap_or_else(|error| panic!("{name}: {error}"));
         for (prompt, ids) in prompts.iter().zip(ids) {
             let ours = tokenizer.framed(&tokenizer.tokens(prompt).unwrap());
             assert_eq!(ours, ids, "{prompt:?} from a tokenizer {name}");

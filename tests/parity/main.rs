@@ -16,6 +16,7 @@
 mod clip;
 mod config;
 mod determinism;
+mod families;
 #[cfg(not(target_family = "wasm"))]
 mod gpu;
 mod half;

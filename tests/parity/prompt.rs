@@ -30,14 +30,14 @@ fn assert_conditions(list: &'static str, tensors: &'static str) {
     let cases: Vec<Case> = read_json(list);
     assert!(!cases.is_empty(), "{list} proves nothing");
     for (index, Case { syntax, prompt }) in cases.into_iter().enumerate() {
-        let ours = base().encode_prompt(&prompt, syntax).unwrap().hidden_states;
+        let ours = base().encode_prompt(&prompt, syntax, (128, 128)).unwrap();
         let theirs = fixture.tensor(&index.to_string(), &cpu());
         let name = format!("{syntax:?}: {}", prompt.get(..60).unwrap_or(&prompt));
         let tolerance = match syntax {
             PromptSyntax::A1111 => MEAN,
             PromptSyntax::Comfy | PromptSyntax::Plain | PromptSyntax::Cut => STATES,
         };
-        assert_close(&name, ours, theirs, tolerance);
+        assert_close(&name, ours.hidden_states, theirs, tolerance);
     }
 }
 
@@ -59,6 +59,7 @@ fn a_prompt_may_be_longer_than_what_it_is_guided_away_from() {
         conditional: conditioning("encoder_hidden_states"),
         unconditional: conditioning("negative_encoder_hidden_states"),
         scale: 3.0,
+        rescale: 0.0,
     };
     let sample: Tensor<4> = fixture.tensor("sample", &cpu());
     let timestep = fixture.integers("timestep")[0].unsigned_abs() as usize;

@@ -57,6 +57,7 @@ fn guidance(file: &'static str) -> Guidance {
         conditional: fixture.conditioning("encoder_hidden_states", &cpu()),
         unconditional: fixture.conditioning("negative_encoder_hidden_states", &cpu()),
         scale: GUIDANCE,
+        rescale: 0.0,
     }
 }
 

@@ -3,10 +3,10 @@
     check_lora.py FILE.safetensors --out reference.safetensors
     check_lora.py FILE.safetensors --compare ours.safetensors
 
-`--out` writes fixed inputs (`sample`, `timesteps`, `encoder_hidden_states`) with the bundled UNet's
-answer without the LoRA (`noise_pred_base`) and with it (`noise_pred`). `--compare` reads Mimeo's
-`noise_pred` for the same inputs and fails above 1e-4: both sides compute the same f32 arithmetic in
-another order, which differs by about 1e-5.
+`--out` writes fixed inputs (`sample`, `timesteps`, `encoder_hidden_states`, and for Stable Diffusion XL
+`pooled` and `size`) with the UNet's answer without the LoRA (`noise_pred_base`) and with it (`noise_pred`).
+`--compare` reads Mimeo's `noise_pred` for the same inputs and fails above 1e-4: both sides compute the same
+f32 arithmetic in another order, which differs by about 1e-5.
 """
 
 import argparse
@@ -14,11 +14,12 @@ import sys
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 
-from parity.base import Base
+from parity.base import conditioning_tensors
+from parity.families import kohya_names
 from parity.peft_lora import adapter_parameters, kohya_name
 from parity.registry import normal
 
@@ -29,23 +30,25 @@ TOLERANCE = 1e-4
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        arguments.base, dtype=torch.float32, safety_checker=None, requires_safety_checker=False
-    )
+    # Only the older pipeline has a safety checker; the other leaves the argument aside with a warning.
+    pipeline = DiffusionPipeline.from_pretrained(arguments.base, dtype=torch.float32, safety_checker=None)
+    conditioning = _condition(pipeline, ["glasses, smile", ""])
     inputs = {
         "sample": normal("check_lora.sample", (2, 4, 16, 16)),
         "timesteps": torch.tensor([100, 700]),
-        "encoder_hidden_states": Base(arguments.base).embed(["glasses, smile", ""]),
+        **conditioning_tensors(conditioning),
     }
-    without = _predict(pipeline.unet, inputs)
+    written = kohya_names(pipeline.unet)
+    without = _predict(pipeline.unet, inputs, conditioning)
     pipeline.load_lora_weights(arguments.file.parent, weight_name=arguments.file.name, adapter_name="mimeo")
-    modules = _require_everything_loaded(pipeline.unet, load_file(arguments.file))
+    modules = _require_everything_loaded(pipeline.unet, written, load_file(arguments.file))
     pipeline.set_adapters("mimeo", adapter_weights=arguments.multiplier)
-    with_lora = _predict(pipeline.unet, inputs)
+    with_lora = _predict(pipeline.unet, inputs, conditioning)
     print(f"{modules} modules loaded; the LoRA changes the prediction by up to {_gap(with_lora, without):.3g}")
 
     if arguments.out:
-        inputs["timesteps"] = inputs["timesteps"].to(torch.int32)
+        for name in {"timesteps", "size"} & inputs.keys():
+            inputs[name] = inputs[name].to(torch.int32)
         save_file({**inputs, "noise_pred_base": without, "noise_pred": with_lora}, arguments.out)
     if arguments.compare:
         gap = _gap(load_file(arguments.compare)["noise_pred"], with_lora)
@@ -56,7 +59,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Loads a LoRA of the bundled base in diffusers.")
+    parser = argparse.ArgumentParser(description="Loads a LoRA of the bundled base, or of another, in diffusers.")
     parser.add_argument("file", type=Path, help="the LoRA, kohya names")
     parser.add_argument("--base", type=Path, default=REPOSITORY / "shared" / "base" / "mimeo-avatars")
     parser.add_argument("--multiplier", type=float, default=1.0)
@@ -66,13 +69,31 @@ def _arguments() -> argparse.Namespace:
 
 
 @torch.no_grad()
-def _predict(unet, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    return unet(inputs["sample"], inputs["timesteps"], inputs["encoder_hidden_states"]).sample
+def _condition(pipeline, prompts: list[str]) -> dict:
+    """What the UNet is called with beside sample and timesteps."""
+    states, _, *pooled = pipeline.encode_prompt(
+        prompts, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    if not pooled:
+        return {"encoder_hidden_states": states}
+    sizes = torch.tensor([[128.0, 128, 0, 0, 128, 128]] * len(prompts))
+    return {"encoder_hidden_states": states, "added_cond_kwargs": {"text_embeds": pooled[0], "time_ids": sizes}}
 
 
-def _require_everything_loaded(unet, file: dict[str, torch.Tensor]) -> int:
-    """Diffusers only warns about keys it does not know, so every tensor is looked up in the live UNet."""
-    parameters = adapter_parameters(unet, "mimeo")
+@torch.no_grad()
+def _predict(unet, inputs: dict[str, torch.Tensor], conditioning: dict) -> torch.Tensor:
+    return unet(inputs["sample"], inputs["timesteps"], **conditioning).sample
+
+
+def _require_everything_loaded(unet, written: dict[str, str], file: dict[str, torch.Tensor]) -> int:
+    """Diffusers only warns about keys it does not know, so every tensor is looked up in the live UNet.
+
+    - `written`: the names in the file by those in diffusers' words
+    """
+    parameters = {}
+    for name, parameter in adapter_parameters(unet, "mimeo").items():
+        module, part = name.split(".", 1)
+        parameters[f"{written[module]}.{part}"] = parameter
     weights = {name: tensor for name, tensor in file.items() if not name.endswith(".alpha")}
     if weights.keys() != parameters.keys():
         sys.exit(f"unmatched keys: {sorted(weights.keys() ^ parameters.keys())}")
@@ -80,7 +101,7 @@ def _require_everything_loaded(unet, file: dict[str, torch.Tensor]) -> int:
         if not torch.equal(weight.float(), parameters[name]):
             sys.exit(f"diffusers holds other values than the file: {name}")
 
-    layers = {kohya_name(path): layer for path, layer in unet.named_modules() if isinstance(layer, LoraLayer)}
+    layers = {written[kohya_name(path)]: layer for path, layer in unet.named_modules() if isinstance(layer, LoraLayer)}
     for name, layer in layers.items():
         if f"{name}.alpha" not in file:
             sys.exit(f"the file has no alpha for this module: {name}")

@@ -28,7 +28,7 @@ from parity.registry import FIXTURES, OUT, read_header, write
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = [
     "tokenizer", "clip", "prompt", "vae", "unet", "sd1x", "schedule", "lora", "lora_writers", "optimizer", "train", "micro",
-    "pictures", "config",
+    "pictures", "config", "families",
 ]  # fmt: skip
 PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "compel", "safetensors", "numpy", "pillow"]
 

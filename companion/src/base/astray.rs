@@ -97,7 +97,7 @@ async fn sentence(path: &Path) -> Result<String, CheckpointError> {
     const FOLDERS: &str = "Mimeo reads bases as diffusers folders";
     let other = |found: &str| {
         format!(
-            "this is {found}; choose a diffusers folder of Stable Diffusion 1.x (it holds {INDEX})"
+            "this is {found}; choose a diffusers folder of Stable Diffusion 1.x, 2.x or XL (it holds {INDEX})"
         )
     };
     let opened = SafetensorsFile::open(Box::new(DiskFile::open(path)?)).await;

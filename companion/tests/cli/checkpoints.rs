@@ -154,7 +154,7 @@ fn a_checkpoint_in_a_single_file_is_refused_with_what_works() {
     refused_base(
         &desk,
         "xl.safetensors",
-        "this is Stable Diffusion XL; choose a diffusers folder of Stable Diffusion 1.x",
+        "this is a single file (Stable Diffusion XL)",
     );
     desk.put("sd1/other.safetensors", single(768, ""));
     refused_base(&desk, "sd1", "this folder holds 2 single files");

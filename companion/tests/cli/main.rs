@@ -7,6 +7,7 @@
 
 mod checkpoints;
 mod desk;
+mod families;
 #[cfg(target_os = "linux")]
 mod full_disks;
 mod interrupt;

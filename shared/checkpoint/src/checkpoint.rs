@@ -78,12 +78,14 @@ pub trait Checkpoint {
         component: Component,
     ) -> BoxFuture<'_, Result<ComponentWeights, CheckpointError>>;
 
-    /// A file of the tokenizer by the name that transformers gives it, such as `merges.txt`.
+    /// A file of a text encoder's tokenizer by the name that transformers gives it, such as
+    /// `merges.txt`.
     ///
     /// # Errors
     /// [`CheckpointError::MissingFile`] if there is none of this name; if it is no text.
     fn tokenizer_file<'a>(
         &'a self,
+        text_encoder: Component,
         name: &'a str,
     ) -> BoxFuture<'a, Result<String, CheckpointError>>;
 

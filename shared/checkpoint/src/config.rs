@@ -25,7 +25,7 @@ pub enum ConfigError {
     },
     /// A setting whose arithmetic is not implemented.
     #[error(
-        "{file} sets {setting} to {found} ({means}), which Mimeo does not support yet. Use a Stable Diffusion 1.x model."
+        "{file} sets {setting} to {found} ({means}), which Mimeo does not support yet. Use a model of Stable Diffusion 1.x, 2.x or XL."
     )]
     Unsupported {
         /// Name of the file.
@@ -225,6 +225,30 @@ pub struct UNetConfig {
     pub freq_shift: f64,
     time_embedding_dim: Option<usize>,
     addition_embed_type: Option<Value>,
+    addition_time_embed_dim: Option<usize>,
+    projection_class_embeddings_input_dim: Option<usize>,
+}
+
+/// What the UNet of Stable Diffusion XL is told beside timestep and prompt
+/// (`addition_embed_type: text_time`): the prompt in one vector, and sizes of the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextTime {
+    /// Width of the prompt in one vector.
+    pub pooled_width: usize,
+    /// Sinusoids of each size.
+    pub sinusoids: usize,
+}
+
+impl TextTime {
+    /// Sizes of a picture: height and width of the original, top and left of the crop, height and
+    /// width that are drawn.
+    pub const SIZES: usize = 6;
+
+    /// Width of all of it.
+    #[must_use]
+    pub const fn width(&self) -> usize {
+        self.pooled_width + Self::SIZES * self.sinusoids
+    }
 }
 
 /// A block of the way down with transformers, and one without.
@@ -259,6 +283,8 @@ impl Default for UNetConfig {
             freq_shift: 0.0,
             time_embedding_dim: None,
             addition_embed_type: None,
+            addition_time_embed_dim: None,
+            projection_class_embeddings_input_dim: None,
         }
     }
 }
@@ -337,6 +363,19 @@ impl UNetConfig {
                 checks.divides("attention_head_dim", heads, std::iter::once(*channels))?;
             }
         }
+        if self.has_added_conditioning() {
+            let sinusoids = self.addition_time_embed_dim.unwrap_or(0);
+            let is_even = sinusoids > 0 && sinusoids.is_multiple_of(2);
+            let means = "no pairs of sine and cosine";
+            checks.require("addition_time_embed_dim", sinusoids, is_even, means)?;
+            let is_wide = self.text_time().is_some_and(|it| it.pooled_width > 0);
+            checks.require(
+                "projection_class_embeddings_input_dim",
+                self.projection_class_embeddings_input_dim,
+                is_wide,
+                "too narrow for six sizes and a text",
+            )?;
+        }
         let side = self.sample_side();
         let is_size = (1..=MAX_SAMPLE_SIDE).contains(&side);
         checks.require("sample_size", side, is_size, "no size of a picture")?;
@@ -361,6 +400,19 @@ impl UNetConfig {
     #[must_use]
     pub fn heads(&self, level: usize) -> usize {
         self.attention_head_dim.of(level)
+    }
+
+    /// What is told beside timestep and prompt, if anything is.
+    #[must_use]
+    pub fn text_time(&self) -> Option<TextTime> {
+        self.addition_embed_type.as_ref()?;
+        let sinusoids = self.addition_time_embed_dim?;
+        let sizes = sinusoids.checked_mul(TextTime::SIZES)?;
+        let width = self.projection_class_embeddings_input_dim?;
+        Some(TextTime {
+            pooled_width: width.checked_sub(sizes)?,
+            sinusoids,
+        })
     }
 
     /// Width of the time embedding.
@@ -427,7 +479,8 @@ impl UNetConfig {
     }
 
     /// Whether more than the prompt conditions it, as size and crop of the picture do in XL.
-    pub(crate) const fn has_added_conditioning(&self) -> bool {
+    #[must_use]
+    pub const fn has_added_conditioning(&self) -> bool {
         self.addition_embed_type.is_some()
     }
 
@@ -561,6 +614,10 @@ pub struct TextEncoderConfig {
     pub hidden_act: HiddenAct,
     /// ε of the layer norms.
     pub layer_norm_eps: f64,
+    /// Width of the prompt in one vector, where there is a projection.
+    pub projection_dim: Option<usize>,
+    /// The token that ends a prompt.
+    pub eos_token_id: u32,
 }
 
 impl Default for TextEncoderConfig {
@@ -574,6 +631,8 @@ impl Default for TextEncoderConfig {
             max_position_embeddings: 77,
             hidden_act: HiddenAct::QuickGelu,
             layer_norm_eps: 1e-5,
+            projection_dim: Some(512),
+            eos_token_id: 49407,
         }
     }
 }
@@ -584,7 +643,18 @@ impl TextEncoderConfig {
     /// # Errors
     /// [`ConfigError`] when it is not such a file or asks for arithmetic that Mimeo lacks.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
-        let file = fields::TEXT_ENCODER;
+        Self::from_file(fields::TEXT_ENCODER, json)
+    }
+
+    /// Reads `text_encoder_2/config.json`.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn second_from_json(json: &str) -> Result<Self, ConfigError> {
+        Self::from_file(fields::TEXT_ENCODER_2, json)
+    }
+
+    fn from_file(file: fields::ConfigFile, json: &str) -> Result<Self, ConfigError> {
         file.check(json)?;
         let config: Self = parse(json, file.path)?;
         let checks = Checks { file: file.path };
@@ -714,7 +784,10 @@ impl SchedulerConfig {
             let means = "not one number for each timestep";
             checks.require("trained_betas", betas.clone(), is_each, means)?;
         }
-        let is_sound = self.betas().iter().all(|beta| *beta > 0.0 && *beta < 1.0);
+        let is_sound = self
+            .plain_betas()
+            .iter()
+            .all(|beta| *beta > 0.0 && *beta < 1.0);
         let (setting, found) = match &self.trained_betas {
             Some(betas) => ("trained_betas", betas.clone()),
             None => (
@@ -724,6 +797,10 @@ impl SchedulerConfig {
         };
         let means = "no shares of noise between 0 and 1";
         checks.require(setting, found, is_sound, means)?;
+        let is_told =
+            !self.has_zero_terminal_snr() || self.prediction_type == PredictionType::VPrediction;
+        let means = "a schedule that ends in pure noise, of which noise alone cannot be predicted";
+        checks.require("rescale_betas_zero_snr", true, is_told, means)?;
         let (last, offset) = (self.num_train_timesteps - 1, self.steps_offset);
         checks.require(
             "steps_offset",
@@ -741,6 +818,15 @@ impl SchedulerConfig {
     /// β of every timestep: the share of the variance that the step to it makes noise.
     #[must_use]
     pub fn betas(&self) -> Vec<f64> {
+        let betas = self.plain_betas();
+        if self.has_zero_terminal_snr() {
+            rescaled_to_zero_snr(&betas)
+        } else {
+            betas
+        }
+    }
+
+    fn plain_betas(&self) -> Vec<f64> {
         if let Some(betas) = &self.trained_betas {
             return betas.clone();
         }
@@ -769,6 +855,30 @@ impl SchedulerConfig {
         let is_pndm = self.class_name.as_deref() == Some("PNDMScheduler");
         self.set_alpha_to_one.unwrap_or(!is_pndm)
     }
+}
+
+/// The schedule shifted and stretched until it ends in pure noise (arXiv 2305.08891, algorithm 1):
+/// diffusers' `rescale_zero_terminal_snr`.
+fn rescaled_to_zero_snr(betas: &[f64]) -> Vec<f64> {
+    let mut alpha_bar = 1.0;
+    let signals = betas.iter().map(|beta| {
+        alpha_bar *= 1.0 - beta;
+        f64::sqrt(alpha_bar)
+    });
+    let signals: Vec<f64> = signals.collect();
+    let (Some(&first), Some(&last)) = (signals.first(), signals.last()) else {
+        return Vec::new();
+    };
+    let stretched = signals
+        .iter()
+        .map(|signal| ((signal - last) * first / (first - last)).powi(2));
+    let mut before = 1.0;
+    let share = |alpha_bar: f64| {
+        let beta = 1.0 - alpha_bar / before;
+        before = alpha_bar;
+        beta
+    };
+    stretched.map(share).collect()
 }
 
 #[cfg(test)]

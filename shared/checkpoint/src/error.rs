@@ -183,7 +183,7 @@ pub enum CheckpointError {
         folder: String,
     },
 
-    #[error("This is {found}; choose a checkpoint of Stable Diffusion 1.x: {file:?}")]
+    #[error("This is {found}; choose a checkpoint of Stable Diffusion 1.x, 2.x or XL: {file:?}")]
     UnknownFamily { found: String, file: String },
 
     #[error(
@@ -220,7 +220,7 @@ pub enum LoraFileError {
     NothingToApply { left_out: LeftOut, file: String },
 
     #[error(
-        "This is a LoRA for {model}, and Mimeo draws with Stable Diffusion 1.x; choose a LoRA that was \
+        "This is a LoRA for {model}, and Mimeo draws with Stable Diffusion 1.x, 2.x and XL; choose a LoRA that was \
          trained on the base in use: {file:?}"
     )]
     OtherModel { model: String, file: String },

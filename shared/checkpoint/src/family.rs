@@ -27,7 +27,14 @@ pub enum Architecture {
     SdxlRefiner,
     /// Built like Stable Diffusion 1.x, in other sizes; the bundled base is one.
     Sd1Like,
+    /// Built like Stable Diffusion 2.x, in other sizes.
+    Sd2Like,
+    /// Built like Stable Diffusion XL, in other sizes.
+    SdxlLike,
 }
+
+/// What Mimeo trains on, in a sentence.
+pub const TRAINABLE: &str = "Stable Diffusion 1.x, 2.x and XL";
 
 impl Architecture {
     /// What users call it.
@@ -39,7 +46,15 @@ impl Architecture {
             Self::Sdxl => "Stable Diffusion XL",
             Self::SdxlRefiner => "Stable Diffusion XL refiner",
             Self::Sd1Like => "a small model built like Stable Diffusion 1.x",
+            Self::Sd2Like => "a small model built like Stable Diffusion 2.x",
+            Self::SdxlLike => "a small model built like Stable Diffusion XL",
         }
+    }
+
+    /// Whether it is of the XL kind, in whatever size.
+    #[must_use]
+    pub const fn is_xl(self) -> bool {
+        matches!(self, Self::Sdxl | Self::SdxlRefiner | Self::SdxlLike)
     }
 }
 
@@ -102,9 +117,10 @@ impl Family {
             base_channels: *base_channels.ok_or_else(|| "a UNet without blocks".to_owned())?,
             context_width,
             added_conditioning: unet.has_added_conditioning(),
+            linear_projection: unet.use_linear_projection,
         };
         Ok(Self {
-            architecture: shape.architecture()?,
+            architecture: shape.architecture(),
             context_width,
             in_channels: unet.in_channels,
             prediction_type: scheduler.prediction_type,
@@ -134,8 +150,8 @@ impl Family {
     pub fn check_trainable(&self) -> Result<(), Untrainable> {
         match self.architecture {
             _ if self.is_inpainting() => Err(Untrainable::Inpainting),
-            Architecture::Sd1 | Architecture::Sd1Like => Ok(()),
-            other => Err(Untrainable::Architecture(other)),
+            refiner @ Architecture::SdxlRefiner => Err(Untrainable::Architecture(refiner)),
+            _ => Ok(()),
         }
     }
 }
@@ -173,7 +189,21 @@ pub fn lora_architecture(lora: &LoraFile) -> Option<Architecture> {
         1024 => Some(Architecture::Sd2),
         1280 => Some(Architecture::SdxlRefiner),
         2048 => Some(Architecture::Sdxl),
-        _ => Some(Architecture::Sd1Like),
+        _ => Some(small_architecture(lora)),
+    }
+}
+
+/// Of a model of other sizes: by what kind of layer projects, and whose names kohya writes.
+fn small_architecture(lora: &LoraFile) -> Architecture {
+    let mut modules = lora.modules.iter();
+    let projection = modules.find(|(name, _)| name.ends_with("_proj_in"));
+    match projection {
+        Some((_, module)) if module.down.shape.len() != 2 => Architecture::Sd1Like,
+        Some((name, _)) if name.contains("put_blocks_") || name.contains("_middle_block_") => {
+            Architecture::SdxlLike
+        }
+        Some(_) => Architecture::Sd2Like,
+        None => Architecture::Sd1Like,
     }
 }
 
@@ -198,25 +228,24 @@ struct UnetShape {
     context_width: usize,
     /// Whether size and crop of the picture are part of the conditioning, as in XL.
     added_conditioning: bool,
+    /// Whether the transformers' projections are linear, as since 2.0, or convolutions.
+    linear_projection: bool,
 }
 
 impl UnetShape {
-    /// The kind, or what this is instead.
-    fn architecture(&self) -> Result<Architecture, String> {
+    const fn architecture(&self) -> Architecture {
         match (
             self.base_channels,
             self.context_width,
             self.added_conditioning,
         ) {
-            (320, 768, false) => Ok(Architecture::Sd1),
-            (320, 1024, false) => Ok(Architecture::Sd2),
-            (320, 2048, true) => Ok(Architecture::Sdxl),
-            (384, 1280, true) => Ok(Architecture::SdxlRefiner),
-            (_, _, false) => Ok(Architecture::Sd1Like),
-            (_, width, true) => Err(format!(
-                "a model with added conditioning and text embeddings of width {width}, which is no \
-                 known Stable Diffusion"
-            )),
+            (320, 768, false) => Architecture::Sd1,
+            (320, 1024, false) => Architecture::Sd2,
+            (320, 2048, true) => Architecture::Sdxl,
+            (384, 1280, true) => Architecture::SdxlRefiner,
+            (_, _, true) => Architecture::SdxlLike,
+            (_, _, false) if self.linear_projection => Architecture::Sd2Like,
+            (_, _, false) => Architecture::Sd1Like,
         }
     }
 }

@@ -45,7 +45,7 @@ pub use config::{
     ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
 };
 pub use error::{CheckpointError, LoraFileError, ModuleProblem};
-pub use family::{Architecture, Family, Untrainable};
+pub use family::{Architecture, Family, TRAINABLE, Untrainable};
 pub use folder::{DiskFolder, EmbeddedFolder, Folder};
 pub use lora_file::{
     AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, Precision, Remarks,

@@ -58,6 +58,8 @@ pub struct TrainingMetadata {
     pub optimizer: String,
     /// What the base predicts.
     pub prediction_type: PredictionType,
+    /// Whether the base's schedule ends in pure noise.
+    pub zero_terminal_snr: bool,
     /// Width and height of the training pictures, pixels.
     pub resolution: (u32, u32),
     /// First and last timestep that was trained.
@@ -88,8 +90,9 @@ impl TrainingMetadata {
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let (width, height) = self.resolution;
         let (first_timestep, last_timestep) = self.timestep_range;
-        let names = base_names(self.architecture);
         let predicts_velocity = self.prediction_type == PredictionType::VPrediction;
+        let names = base_names(self.architecture, predicts_velocity);
+        let yes = |is: bool| is.then(|| "True".to_owned());
 
         let required = [
             // kohya writes Python's booleans.
@@ -112,7 +115,7 @@ impl TrainingMetadata {
                 "modelspec.architecture",
                 format!("{}/lora", names.modelspec),
             ),
-            ("modelspec.implementation", "diffusers".to_owned()),
+            ("modelspec.implementation", names.implementation.to_owned()),
             ("modelspec.title", self.output_name.clone()),
             ("modelspec.resolution", format!("{width}x{height}")),
             (
@@ -128,6 +131,8 @@ impl TrainingMetadata {
             (VERSION, self.version.clone()),
         ];
         let optional = [
+            ("ss_v_parameterization", yes(predicts_velocity)),
+            ("ss_zero_terminal_snr", yes(self.zero_terminal_snr)),
             (SCORES, self.scores.clone()),
             (PAIR, self.pair.clone()),
             (THUMBNAIL, self.thumbnail.clone()),
@@ -167,21 +172,36 @@ struct BaseNames {
     is_v2: bool,
     kohya: &'static str,
     modelspec: &'static str,
+    implementation: &'static str,
 }
+
+/// Whose names the modules have.
+const DIFFUSERS: &str = "diffusers";
+const SGM: &str = "https://github.com/Stability-AI/generative-models";
 
 /// How other programs name the base. One built like Stable Diffusion 1.x counts as that: they know
 /// no other word for it, and a LoRA without a known version is hidden from their lists.
-fn base_names(architecture: Architecture) -> BaseNames {
-    let (is_v2, kohya, modelspec) = match architecture {
-        Architecture::Sd1 | Architecture::Sd1Like => (false, "sd_v1", "stable-diffusion-v1"),
-        Architecture::Sd2 => (true, "sd_v2", "stable-diffusion-v2-512"),
-        Architecture::Sdxl => (false, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base"),
-        Architecture::SdxlRefiner => (false, "sdxl_refiner_v1-0", "stable-diffusion-xl-v1-refiner"),
+///
+/// sd-scripts `library/model_util.py`, `get_model_version_str_for_sd1_sd2`, and
+/// `library/sai_model_spec.py`, `build_metadata`.
+fn base_names(architecture: Architecture, predicts_velocity: bool) -> BaseNames {
+    let (kohya, modelspec) = match (architecture, predicts_velocity) {
+        (Architecture::Sd1 | Architecture::Sd1Like, false) => ("sd_v1", "stable-diffusion-v1"),
+        (Architecture::Sd1 | Architecture::Sd1Like, true) => ("sd_v1_v", "stable-diffusion-v1"),
+        (Architecture::Sd2 | Architecture::Sd2Like, false) => ("sd_v2", "stable-diffusion-v2-512"),
+        (Architecture::Sd2 | Architecture::Sd2Like, true) => {
+            ("sd_v2_v", "stable-diffusion-v2-768-v")
+        }
+        (Architecture::Sdxl | Architecture::SdxlLike, _) => {
+            ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base")
+        }
+        (Architecture::SdxlRefiner, _) => ("sdxl_refiner_v1-0", "stable-diffusion-xl-v1-refiner"),
     };
     BaseNames {
-        is_v2,
+        is_v2: matches!(architecture, Architecture::Sd2 | Architecture::Sd2Like),
         kohya,
         modelspec,
+        implementation: if architecture.is_xl() { SGM } else { DIFFUSERS },
     }
 }
 
@@ -201,6 +221,7 @@ mod tests {
             learning_rate: 2e-3,
             optimizer: "AdamW".into(),
             prediction_type: PredictionType::Epsilon,
+            zero_terminal_snr: false,
             resolution: (128, 128),
             timestep_range: (0, 999),
             recipe: "{\"method\":\"copier\"}".into(),
@@ -246,9 +267,62 @@ mod tests {
     }
 
     #[test]
+    fn every_family_is_called_as_kohya_calls_it() {
+        use Architecture::{Sd1, Sd2, Sd2Like, Sdxl, SdxlLike};
+        use PredictionType::{Epsilon, VPrediction};
+        for (architecture, prediction_type, is_v2, version, spec) in [
+            (Sd1, VPrediction, "False", "sd_v1_v", "stable-diffusion-v1"),
+            (Sd2, Epsilon, "True", "sd_v2", "stable-diffusion-v2-512"),
+            (
+                Sd2Like,
+                VPrediction,
+                "True",
+                "sd_v2_v",
+                "stable-diffusion-v2-768-v",
+            ),
+            (
+                Sdxl,
+                Epsilon,
+                "False",
+                "sdxl_base_v1-0",
+                "stable-diffusion-xl-v1-base",
+            ),
+            (
+                SdxlLike,
+                VPrediction,
+                "False",
+                "sdxl_base_v1-0",
+                "stable-diffusion-xl-v1-base",
+            ),
+        ] {
+            let predicts_velocity = prediction_type == VPrediction;
+            let map = TrainingMetadata {
+                architecture,
+                prediction_type,
+                zero_terminal_snr: predicts_velocity,
+                ..example()
+            }
+            .to_map();
+            assert_eq!(map["ss_v2"], is_v2, "{architecture:?}");
+            assert_eq!(map["ss_base_model_version"], version, "{architecture:?}");
+            let spec = format!("{spec}/lora");
+            assert_eq!(map["modelspec.architecture"], spec, "{architecture:?}");
+            let is_sgm = map["modelspec.implementation"] == SGM;
+            assert_eq!(is_sgm, architecture.is_xl(), "{architecture:?}");
+            for mark in ["ss_v_parameterization", "ss_zero_terminal_snr"] {
+                let expected = predicts_velocity.then_some("True");
+                let found = map.get(mark).map(String::as_str);
+                assert_eq!(found, expected, "{mark} of {architecture:?}");
+            }
+        }
+    }
+
+    #[test]
     fn what_was_not_given_is_not_written() {
         let map = example().to_map();
         for key in [
+            "ss_v_parameterization",
+            "ss_zero_terminal_snr",
             "modelspec.date",
             "ss_training_started_at",
             "ss_training_finished_at",

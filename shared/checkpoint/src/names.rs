@@ -21,7 +21,7 @@ mod lora_key;
 mod part;
 mod unet_keys;
 
-pub use kohya::ModuleNames;
+pub use kohya::{ModuleNames, Spelling};
 pub(crate) use lora_key::LORA_BIAS;
 pub use lora_key::{
     LoraKey, LoraPart, ModuleName, OtherKind, UnreadableKey, is_saved_by_peft, parse_lora_key,

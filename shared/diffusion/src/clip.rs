@@ -1,4 +1,4 @@
-//! `CLIPTextModel`, transformers `models/clip/modeling_clip.py`.
+//! `CLIPTextModel` and `CLIPTextModelWithProjection`, transformers `models/clip/modeling_clip.py`.
 
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::module::{attention, embedding};
@@ -8,6 +8,51 @@ use mimeo_checkpoint::config::{HiddenAct, TextEncoderConfig};
 
 use crate::layers::{Bias, LayerNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
+
+/// `eos_token_id` of configurations from before transformers' pull request 24773, which never was
+/// CLIP's: the end is then the largest number of a prompt.
+const UNTOLD_END: u32 = 2;
+
+/// Which of its hidden states a text encoder answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputLayer {
+    /// Layers at the end whose work is left out.
+    pub skipped: usize,
+    /// What becomes of the state that is left.
+    pub norm: FinalNorm,
+}
+
+/// Whether the norm behind the last layer is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinalNorm {
+    /// It is.
+    With,
+    /// It is not.
+    Without,
+}
+
+impl OutputLayer {
+    /// `last_hidden_state`, which Stable Diffusion 1 and 2 take. Of the 24 layers that 2's encoder
+    /// was trained with its file has 23, so that the last one is the penultimate.
+    pub const LAST: Self = Self {
+        skipped: 0,
+        norm: FinalNorm::With,
+    };
+    /// `hidden_states[-2]`, which Stable Diffusion XL takes of both encoders.
+    pub const PENULTIMATE: Self = Self {
+        skipped: 1,
+        norm: FinalNorm::Without,
+    };
+
+    /// So many layers earlier: diffusers' `clip_skip`, which is one less than A1111's.
+    #[must_use]
+    pub const fn skipping(self, layers: usize) -> Self {
+        Self {
+            skipped: self.skipped + layers,
+            ..self
+        }
+    }
+}
 
 /// The text encoder.
 #[derive(Debug)]
@@ -58,12 +103,31 @@ impl ClipTextModel {
         })
     }
 
-    /// The last hidden state of each prompt.
+    /// The hidden states of each prompt.
     ///
     /// - `ids`: the tokens of each prompt, all of one length
     /// - answer: `[prompts, tokens, hidden_size]`
     #[must_use]
-    pub fn forward(&self, ids: &[Vec<u32>]) -> Tensor<3> {
+    pub fn forward(&self, ids: &[Vec<u32>], output: OutputLayer) -> Tensor<3> {
+        let hidden = through(&self.layers[..self.depth(output)], self.embed(ids));
+        self.answer(hidden, output.norm)
+    }
+
+    /// Layers until an output; at least one is left.
+    fn depth(&self, output: OutputLayer) -> usize {
+        let layers = self.layers.len();
+        layers.saturating_sub(output.skipped).max(layers.min(1))
+    }
+
+    fn answer(&self, hidden: Tensor<3>, norm: FinalNorm) -> Tensor<3> {
+        match norm {
+            FinalNorm::With => self.final_layer_norm.forward(hidden),
+            FinalNorm::Without => hidden,
+        }
+    }
+
+    /// `CLIPTextEmbeddings`
+    fn embed(&self, ids: &[Vec<u32>]) -> Tensor<3> {
         let device = self.token_embedding.device();
         let tokens = ids.first().map_or(0, Vec::len);
         let flat: Vec<i32> = ids.iter().flatten().map(|id| *id as i32).collect();
@@ -71,12 +135,76 @@ impl ClipTextModel {
         let ids = Tensor::<2, Int>::from_data(ids, &device);
 
         let positions = self.position_embedding.clone().narrow(0, 0, tokens);
-        let mut hidden = embedding(self.token_embedding.clone(), ids) + positions.unsqueeze();
-        for layer in &self.layers {
-            hidden = layer.forward(hidden);
-        }
-        self.final_layer_norm.forward(hidden)
+        embedding(self.token_embedding.clone(), ids) + positions.unsqueeze()
     }
+}
+
+fn through(layers: &[EncoderLayer], hidden: Tensor<3>) -> Tensor<3> {
+    layers
+        .iter()
+        .fold(hidden, |hidden, layer| layer.forward(hidden))
+}
+
+/// The text encoder that also says a prompt in one vector.
+#[derive(Debug)]
+pub struct ClipTextModelWithProjection {
+    text_model: ClipTextModel,
+    text_projection: Linear,
+    eos_token_id: u32,
+}
+
+impl ClipTextModelWithProjection {
+    /// Builds the model that `config` describes from its weights.
+    ///
+    /// # Errors
+    /// [`LoadError`] when a tensor is missing or has another shape.
+    pub fn load(config: &TextEncoderConfig, weights: &mut WeightMap) -> Result<Self, LoadError> {
+        let text_model = ClipTextModel::load(config, weights)?;
+        let mut weights = weights.root();
+        let io = [config.hidden_size, config.projection_dim.unwrap_or(0)];
+        let mut projection = weights.at("text_projection");
+        Ok(Self {
+            text_model,
+            text_projection: Linear::load(&mut projection, io, Bias::Without)?,
+            eos_token_id: config.eos_token_id,
+        })
+    }
+
+    /// The hidden states of each prompt, and what stands at its end after the last layer, projected
+    /// (`text_embeds`).
+    ///
+    /// - `ids`: the tokens of each prompt, all of one length
+    /// - answers: `[prompts, tokens, hidden_size]`, `[prompts, projection_dim]`
+    #[must_use]
+    pub fn forward(&self, ids: &[Vec<u32>], output: OutputLayer) -> (Tensor<3>, Tensor<2>) {
+        let model = &self.text_model;
+        let (before, behind) = model.layers.split_at(model.depth(output));
+        let hidden = through(before, model.embed(ids));
+        let last = through(behind, hidden.clone());
+        let last = model.answer(last, FinalNorm::With);
+        let [_, _, width] = last.dims();
+        let ends = ids.iter().enumerate().map(|(row, ids)| {
+            let end = end_of(ids, self.eos_token_id);
+            last.clone()
+                .slice([row..row + 1, end..end + 1])
+                .reshape([1, width])
+        });
+        let ends = Tensor::cat(ends.collect(), 0);
+        (
+            model.answer(hidden, output.norm),
+            self.text_projection.forward(ends),
+        )
+    }
+}
+
+/// Where a prompt ends: at the first token that says so.
+fn end_of(ids: &[u32], eos_token_id: u32) -> usize {
+    let end = match eos_token_id {
+        UNTOLD_END => ids.iter().copied().max(),
+        told => Some(told),
+    };
+    let end = ids.iter().position(|id| Some(*id) == end);
+    end.unwrap_or(0)
 }
 
 /// `CLIPEncoderLayer`
@@ -164,5 +292,25 @@ impl SelfAttention {
         );
         self.out_proj
             .forward(attended.swap_dims(1, 2).reshape([batch, tokens, width]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_ends_at_its_first_end() {
+        for (ids, eos, expected) in [
+            (vec![510, 7, 511, 511], 511, 2),
+            (vec![510, 7, 511, 0], 511, 2),
+            (vec![510, 7, 511, 0], UNTOLD_END, 2),
+            (vec![510, 7, 511, 511], UNTOLD_END, 2),
+            // A word of textual inversion has a larger number than the end.
+            (vec![510, 600, 511, 511], 511, 2),
+            (vec![510, 7], 511, 0),
+        ] {
+            assert_eq!(end_of(&ids, eos), expected, "{ids:?} until {eos}");
+        }
     }
 }

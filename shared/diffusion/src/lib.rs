@@ -23,7 +23,7 @@ pub mod tuning;
 pub mod unet;
 pub mod vae;
 
-pub use clip::ClipTextModel;
+pub use clip::{ClipTextModel, ClipTextModelWithProjection, FinalNorm, OutputLayer};
 pub use conditioning::Conditioning;
 // What a schedule says of its model.
 pub use mimeo_checkpoint::PredictionType;

@@ -96,6 +96,9 @@ impl<'a> Ddim<'a> {
     }
 }
 
+/// diffusers' stand-in for an ᾱ of 0, whose σ would be infinite: the smallest positive f16.
+const NEXT_TO_NOTHING: f64 = 1.0 / (1 << 24) as f64;
+
 /// Euler steps on the probability-flow ODE (arXiv 2206.00364, algorithm 1 without churn),
 /// diffusers `schedulers/scheduling_euler_discrete.py`, at whole timesteps: where diffusers asks the
 /// model between two (`timestep_spacing = "linspace"`), the nearer one is taken.
@@ -111,10 +114,11 @@ impl<'a> Euler<'a> {
     #[must_use]
     pub fn new(schedule: &'a NoiseSchedule, steps: usize) -> Self {
         let timesteps = schedule.timesteps(steps);
-        let mut sigmas: Vec<f64> = timesteps
-            .iter()
-            .map(|t| schedule.snr(*t).sqrt().recip())
-            .collect();
+        let snr = |timestep: &usize| match schedule.snr(*timestep) {
+            0.0 => NEXT_TO_NOTHING / (1.0 - NEXT_TO_NOTHING),
+            snr => snr,
+        };
+        let mut sigmas: Vec<f64> = timesteps.iter().map(|t| snr(t).sqrt().recip()).collect();
         sigmas.push(0.0);
         Self {
             schedule,
@@ -177,6 +181,9 @@ pub struct Guidance {
     pub unconditional: Conditioning,
     /// 1 asks for the prompt alone, at half the cost.
     pub scale: f64,
+    /// How much of the contrast that guidance adds is taken back (`guidance_rescale`, arXiv
+    /// 2305.08891, section 3.4): 0 nothing, as in diffusers and ComfyUI unless they are asked.
+    pub rescale: f64,
 }
 
 impl Guidance {
@@ -187,6 +194,7 @@ impl Guidance {
             conditional: prompts.clone(),
             unconditional: prompts,
             scale: 1.0,
+            rescale: 0.0,
         }
     }
 
@@ -221,6 +229,18 @@ impl Guidance {
             let ask = |prompts| unet.forward_in_tasks(&sample, timestep, prompts, lora);
             (ask(&negative), ask(&self.conditional))
         };
-        unconditional.clone() + (conditional - unconditional) * self.scale
+        let guided = unconditional.clone() + (conditional.clone() - unconditional) * self.scale;
+        if self.rescale == 0.0 {
+            return guided;
+        }
+        let share = deviation(&conditional) / deviation(&guided);
+        guided * (share * self.rescale + (1.0 - self.rescale))
     }
+}
+
+/// Standard deviation of each picture: `[batch, 1, 1, 1]`.
+fn deviation(pictures: &Tensor<4>) -> Tensor<4> {
+    let [batch, ..] = pictures.dims();
+    let pictures = pictures.clone().reshape([batch as i32, -1]);
+    pictures.var(1).sqrt().reshape([batch, 1, 1, 1])
 }

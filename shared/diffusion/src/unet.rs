@@ -16,7 +16,7 @@ use crate::load::{LoadError, WeightMap};
 use crate::tuning::Tuning;
 use attention::TransformerShape;
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
-use embeddings::{TimestepEmbedding, Timesteps};
+use embeddings::{AdditionEmbedding, TimestepEmbedding, Timesteps};
 
 /// The modules of the UNet that a configuration describes which a LoRA can change: every linear and
 /// 1×1 convolution of its transformers (kohya's `lierla` set).
@@ -51,6 +51,8 @@ pub struct UNet2DConditionModel {
     pub time_proj: Timesteps,
     /// `time_embedding`
     pub time_embedding: TimestepEmbedding,
+    /// What else a UNet of Stable Diffusion XL is told.
+    pub add_embedding: Option<AdditionEmbedding>,
     /// `down_blocks`, outermost first.
     pub down_blocks: Vec<DownBlock>,
     /// `mid_block`
@@ -109,6 +111,14 @@ impl UNet2DConditionModel {
             up_blocks.push(UpBlock::load(&mut weights.at(index), &targets, &shape)?);
         }
 
+        let add_embedding = match config.text_time() {
+            Some(text_time) => {
+                let mut weights = weights.at("add_embedding");
+                Some(AdditionEmbedding::load(&mut weights, config, text_time)?)
+            }
+            None => None,
+        };
+
         let (groups, eps) = (config.norm_num_groups, config.norm_eps);
         Ok(Self {
             conv_in: Conv2d::load(
@@ -121,6 +131,7 @@ impl UNet2DConditionModel {
                 &mut weights.at("time_embedding"),
                 [channels[0], time_dim],
             )?,
+            add_embedding,
             down_blocks,
             mid_block,
             up_blocks,
@@ -184,6 +195,9 @@ impl UNet2DConditionModel {
     /// - `timestep`: `[batch]`, 0..1000
     /// - `conditioning`: of as many pictures, `cross_attention_dim` wide
     /// - answer: like `sample`
+    ///
+    /// # Panics
+    /// As [`AdditionEmbedding::forward`], if there is one.
     #[must_use]
     pub fn forward(
         &self,
@@ -197,6 +211,10 @@ impl UNet2DConditionModel {
         let temb = self
             .time_embedding
             .forward(self.time_proj.forward(timestep));
+        let temb = match &self.add_embedding {
+            Some(added) => temb + added.forward(conditioning),
+            None => temb,
+        };
 
         // 2. pre-process
         let sample = if self.center_input_sample {

@@ -170,7 +170,8 @@ pub async fn file_from_network(
             },
             alpha: layer.alpha as f32,
         };
-        file.modules.insert(target.kohya_name(), module);
+        let name = base.spelling.kohya_name(target.component, &target.path);
+        file.modules.insert(name, module);
     }
     Ok(file)
 }
@@ -251,6 +252,7 @@ pub(crate) fn describe(
         learning_rate: what.pass.learning_rate.get(),
         optimizer: "AdamW".to_owned(),
         prediction_type: base.schedule.prediction_type(),
+        zero_terminal_snr: base.family.zero_terminal_snr,
         resolution: what.size,
         timestep_range: (range.min(), range.max()),
         recipe: json(what.recipe),

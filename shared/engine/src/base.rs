@@ -3,14 +3,13 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use mimeo_checkpoint::config::fields::{self, ConfigFile};
 use mimeo_checkpoint::family::unet_layout;
-use mimeo_checkpoint::names::{ModuleNames, UnetKeys, UnetLayout};
+use mimeo_checkpoint::names::{ModuleNames, Spelling, UnetKeys, UnetLayout};
 use mimeo_checkpoint::{
-    Checkpoint, CheckpointError, Component, Family, SchedulerConfig, TextEncoderConfig, UNetConfig,
-    VaeConfig, printable,
+    Checkpoint, CheckpointError, Component, Family, SchedulerConfig, UNetConfig, VaeConfig,
+    printable,
 };
 use mimeo_diffusion::{
-    AutoencoderKl, ClipTextModel, NoiseSchedule, Tokenizer, UNet2DConditionModel, WeightFormat,
-    WeightMap,
+    AutoencoderKl, NoiseSchedule, OutputLayer, UNet2DConditionModel, WeightFormat, WeightMap,
 };
 use mimeo_image::Rgb;
 use mimeo_protocol::ModelSize;
@@ -18,12 +17,8 @@ use mimeo_protocol::ModelSize;
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
 use crate::rest::Rest;
+use crate::text::{TextEncoder, TextParts, config_files, text_config};
 
-/// The parts of a base that have weights.
-pub(crate) const COMPONENTS: [Component; 3] =
-    [Component::Unet, Component::Vae, Component::TextEncoder];
-/// Where the token that fills a prompt may be named; transformers believes the first one more.
-const PADDING_FILES: [&str; 2] = ["special_tokens_map.json", "tokenizer_config.json"];
 /// Beginnings of keys of a whole CLIP, of which Stable Diffusion takes the text's half before its
 /// projection.
 const BESIDE_THE_TEXT: [&str; 4] = [
@@ -51,8 +46,10 @@ pub struct Base {
     pub schedule: NoiseSchedule,
     /// What LoRA files may call the modules of the UNet's transformers.
     pub(crate) module_names: ModuleNames,
-    pub(crate) text_encoder: ClipTextModel,
-    pub(crate) tokenizer: Tokenizer,
+    /// What the LoRA files that are written call them.
+    pub(crate) spelling: Spelling,
+    /// One, or the two of Stable Diffusion XL.
+    pub(crate) text_encoders: Vec<TextEncoder>,
     unet_config: UNetConfig,
     vae_config: VaeConfig,
     device: Device,
@@ -88,28 +85,28 @@ impl Base {
         let mut config = async |file: ConfigFile| read_config(checkpoint, file, emit).await;
         let unet_config = UNetConfig::from_json(&config(fields::UNET).await?)?;
         let vae_config = VaeConfig::from_json(&config(fields::VAE).await?)?;
-        let text_config = TextEncoderConfig::from_json(&config(fields::TEXT_ENCODER).await?)?;
         let scheduler = SchedulerConfig::from_json(&config(fields::SCHEDULER).await?)?;
         let schedule = NoiseSchedule::new(&scheduler);
-
-        let tokenizer = read_tokenizer(checkpoint).await?;
-        let tokens = tokenizer.size();
-        check_parts(
-            &unet_config,
-            &vae_config,
-            (&text_config, tokens),
-            checkpoint,
-        )?;
+        let mut texts = Vec::new();
+        for file in config_files(has_two_texts(&unet_config)) {
+            let json = config(*file).await?;
+            texts.push(TextParts::read(checkpoint, *file, &json).await?);
+        }
+        check_parts(&unet_config, &vae_config, &texts, checkpoint)?;
         loaded(&mut |event| emit.emit(event));
 
-        let single = WeightFormat::Single;
-        let text_encoder = checkpoint.weights(Component::TextEncoder).await?;
-        let mut weights = WeightMap::read(&text_encoder, device, single).await?;
-        let text_encoder = ClipTextModel::load(&text_config, &mut weights)?;
-        say_unused("text encoder", &weights, emit);
+        let output = output_layer(&unet_config);
+        let mut text_encoders = Vec::new();
+        for parts in texts {
+            let weights = checkpoint.weights(parts.component).await?;
+            let title = parts.title();
+            let (encoder, weights) = TextEncoder::load(parts, &weights, output, device).await?;
+            say_unused(title, &weights, emit);
+            text_encoders.push(encoder);
+        }
         loaded(&mut |event| emit.emit(event));
         let vae = checkpoint.weights(Component::Vae).await?;
-        let mut weights = WeightMap::read(&vae, device, single).await?;
+        let mut weights = WeightMap::read(&vae, device, WeightFormat::Single).await?;
         let vae = AutoencoderKl::load(&vae_config, &mut weights)?;
         say_unused("VAE", &weights, emit);
         loaded(&mut |event| emit.emit(event));
@@ -121,6 +118,7 @@ impl Base {
         // A UNet whose blocks ldm could not number has diffusers' names only.
         let layout = unet_layout(checkpoint).await.ok();
         let module_names = module_names(&unet, layout.as_ref())?;
+        let spelling = Spelling::of(family.architecture, layout.as_ref());
         let hash = checkpoint.hash().await?;
         loaded(&mut |event| emit.emit(event));
 
@@ -132,8 +130,8 @@ impl Base {
             vae,
             schedule,
             module_names,
-            text_encoder,
-            tokenizer,
+            spelling,
+            text_encoders,
             unet_config,
             vae_config,
             device: device.clone(),
@@ -207,6 +205,13 @@ impl Base {
         Ok(pictures)
     }
 
+    /// The sizes that condition a picture of `size` (width and height, px), where the model takes any:
+    /// as if it had been made in this size and not cropped, which is how ComfyUI and A1111 draw.
+    pub(crate) fn size_conditioning(&self, (width, height): (u32, u32)) -> Option<[u32; 6]> {
+        let size = [height, width, 0, 0, height, width];
+        self.unet_config.text_time().map(|_| size)
+    }
+
     /// The frozen model that is trained upon.
     #[must_use]
     pub const fn model(&self) -> mimeo_train::Model<'_> {
@@ -236,9 +241,11 @@ pub async fn glance(checkpoint: &dyn Checkpoint) -> Result<Glance, EngineError> 
     let config = |file: ConfigFile| checkpoint.config(file.component);
     let unet = UNetConfig::from_json(&config(fields::UNET).await?)?;
     let vae = VaeConfig::from_json(&config(fields::VAE).await?)?;
-    TextEncoderConfig::from_json(&config(fields::TEXT_ENCODER).await?)?;
+    for file in config_files(has_two_texts(&unet)) {
+        text_config(file.component, &config(*file).await?)?;
+    }
     SchedulerConfig::from_json(&config(fields::SCHEDULER).await?)?;
-    for component in COMPONENTS {
+    for component in components(&unet) {
         checkpoint.weights(component).await?.refuse_quantised()?;
     }
     Ok(Glance {
@@ -246,6 +253,28 @@ pub async fn glance(checkpoint: &dyn Checkpoint) -> Result<Glance, EngineError> 
         native_side: native_side(&unet, &vae),
         side_multiple: side_multiple(&unet, &vae),
     })
+}
+
+/// Whether a second text encoder says the prompt in one vector, as in Stable Diffusion XL.
+const fn has_two_texts(unet: &UNetConfig) -> bool {
+    unet.has_added_conditioning()
+}
+
+/// Whose hidden states the UNet was trained with. No configuration says it; diffusers' pipelines do,
+/// each for its family.
+const fn output_layer(unet: &UNetConfig) -> OutputLayer {
+    if has_two_texts(unet) {
+        OutputLayer::PENULTIMATE
+    } else {
+        OutputLayer::LAST
+    }
+}
+
+/// The parts of a base that have weights.
+pub(crate) fn components(unet: &UNetConfig) -> impl Iterator<Item = Component> + use<> {
+    let texts = config_files(has_two_texts(unet)).iter();
+    let texts = texts.map(|file| file.component);
+    [Component::Unet, Component::Vae].into_iter().chain(texts)
 }
 
 fn model_size(unet: &UNetConfig) -> ModelSize {
@@ -288,41 +317,6 @@ async fn read_config(
     Ok(json)
 }
 
-/// Reads the tokenizer from its one file, which is all that transformers 5 writes, or from the two
-/// that older ones write.
-///
-/// # Errors
-/// [`EngineError`] when they are missing or not CLIP's.
-pub async fn read_tokenizer(checkpoint: &dyn Checkpoint) -> Result<Tokenizer, EngineError> {
-    let read = |name| checkpoint.tokenizer_file(name);
-    let mut tokenizer = match read("tokenizer.json").await {
-        Ok(whole) => Tokenizer::from_json(&whole)?,
-        Err(CheckpointError::MissingFile { .. }) => {
-            let vocabulary = read("vocab.json").await?;
-            let mut tokenizer = Tokenizer::new(&vocabulary, &read("merges.txt").await?)?;
-            match read("added_tokens.json").await {
-                Ok(added) => tokenizer.add_tokens(&added)?,
-                Err(CheckpointError::MissingFile { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            tokenizer
-        }
-        Err(error) => return Err(error.into()),
-    };
-    for file in PADDING_FILES {
-        match read(file).await {
-            Ok(json) => {
-                if tokenizer.pad_as_configured(file, &json)? {
-                    break;
-                }
-            }
-            Err(CheckpointError::MissingFile { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(tokenizer)
-}
-
 /// Says what of the weights is left aside, as diffusers does.
 fn say_unused(component: &str, weights: &WeightMap, emit: &mut impl Emit) {
     let mut unused = weights.unused();
@@ -340,22 +334,29 @@ fn say_unused(component: &str, weights: &WeightMap, emit: &mut impl Emit) {
 fn check_parts(
     unet: &UNetConfig,
     vae: &VaeConfig,
-    (text, tokens): (&TextEncoderConfig, usize),
+    texts: &[TextParts],
     checkpoint: &dyn Checkpoint,
 ) -> Result<(), EngineError> {
     let mixed = |what: String| EngineError::Mixed {
         what,
         folder: checkpoint.name(),
     };
-    if tokens > text.vocab_size {
-        let known = text.vocab_size;
-        let what = format!("the tokenizer has {tokens} tokens, the text encoder knows {known}");
-        return Err(mixed(what));
+    for text in texts {
+        let (tokens, known) = (text.tokenizer.size(), text.config.vocab_size);
+        if tokens > known {
+            let title = text.title();
+            let what = format!("the tokenizer has {tokens} tokens, the {title} knows {known}");
+            return Err(mixed(what));
+        }
     }
-    let widths = [
+    let encoders = match texts {
+        [_] => "text encoder",
+        _ => "text of both encoders",
+    };
+    let mut widths = vec![
         (
-            "text encoder",
-            text.hidden_size,
+            encoders,
+            texts.iter().map(|text| text.config.hidden_size).sum(),
             "UNet's context",
             unet.cross_attention_dim(),
         ),
@@ -366,6 +367,14 @@ fn check_parts(
             unet.in_channels,
         ),
     ];
+    if let (Some(text_time), [_, second]) = (unet.text_time(), texts) {
+        widths.push((
+            "second text encoder's projection",
+            second.config.projection_dim.unwrap_or(0),
+            "UNet's text in one vector",
+            text_time.pooled_width,
+        ));
+    }
     for (one, found, other, expected) in widths {
         if found != expected {
             let what = format!("the {one} is {found} wide, the {other} {expected}");

@@ -164,7 +164,7 @@ impl<'a> Calibration<'a> {
     ) -> Result<Self, EngineError> {
         let pictures = effort.pictures;
         let pair = &scene.pair;
-        let prompts = base.encode_prompts(&vec![prompt; pictures], syntax)?;
+        let prompts = base.encode_prompts(&vec![prompt; pictures], syntax, scene.size())?;
         let guidance = Guidance::unguided(Conditioning::cat(prompts));
         let [_, channels, height, width] = pair.original.dims();
         let noise =

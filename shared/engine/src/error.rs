@@ -1,6 +1,6 @@
 //! Why a job cannot be done.
 
-use mimeo_checkpoint::{CheckpointError, ConfigError, LoraFileError, Untrainable};
+use mimeo_checkpoint::{CheckpointError, ConfigError, LoraFileError, TRAINABLE, Untrainable};
 use mimeo_diffusion::LoadError;
 use mimeo_diffusion::tokenizer::TokenizerError;
 use mimeo_image::ImageError;
@@ -30,7 +30,7 @@ pub enum EngineError {
     Tokenizer(#[from] TokenizerError),
     /// The base is of a kind that cannot be trained yet.
     #[error(
-        "this checkpoint is {found}, and Mimeo trains Stable Diffusion 1.x so far. Choose another folder: {folder}"
+        "this checkpoint is {found}, and Mimeo trains {TRAINABLE}. Choose another folder: {folder}"
     )]
     UnsupportedFamily {
         /// What it is.

@@ -83,10 +83,12 @@ pub async fn inpaint(
         return Err(EngineError::NothingToDraw);
     }
     let free = free_cells(base, mask)?;
+    let encode = |prompt: &str| base.encode_prompt(prompt, request.syntax, (width, height));
     let guidance = Guidance {
-        conditional: base.encode_prompt(request.prompt, request.syntax)?,
-        unconditional: base.encode_prompt(request.negative_prompt, request.syntax)?,
+        conditional: encode(request.prompt)?,
+        unconditional: encode(request.negative_prompt)?,
         scale: request.guidance,
+        rescale: 0.0,
     };
     let shape = base.latent_shape(width, height);
     let noise = NoiseRng::new(request.seed, STREAM).normal(shape, base.device());

@@ -35,6 +35,7 @@ pub mod sample;
 pub mod score;
 mod session;
 pub mod state;
+pub mod text;
 mod thumbnail;
 
 pub use artifact::{Artifact, LoadedLora, Outcome};

@@ -7,13 +7,15 @@
 //! attention keeps its inputs and not its scores.
 
 use burn::tensor::Device;
-use mimeo_checkpoint::{Checkpoint, Component, UNetConfig, VaeConfig};
+use mimeo_checkpoint::family::unet_layout;
+use mimeo_checkpoint::names::Spelling;
+use mimeo_checkpoint::{Checkpoint, Component, Family, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
 use mimeo_diffusion::{Tuning, WeightFormat, unet};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
-use crate::base::{COMPONENTS, native_side, side_multiple};
+use crate::base::{components, native_side, side_multiple};
 use crate::error::EngineError;
 use crate::prompt::about_chunks;
 use crate::thumbnail;
@@ -109,12 +111,16 @@ impl BaseShape {
             modules: 0,
             name_chars: 0,
         };
+        let family = Family::of(checkpoint).await?;
+        let layout = unet_layout(checkpoint).await.ok();
+        let spelling = Spelling::of(family.architecture, layout.as_ref());
         for (_, target) in unet::targets(&shape.unet).iter() {
             shape.per_rank += (target.in_features + target.out_features) as u64;
             shape.modules += 1;
-            shape.name_chars += target.kohya_name().len() as u64;
+            let name = spelling.kohya_name(target.component, &target.path);
+            shape.name_chars += name.len() as u64;
         }
-        for component in COMPONENTS {
+        for component in components(&shape.unet) {
             let weights = checkpoint.weights(component).await?;
             weights.refuse_quantised()?;
             for tensor in weights.tensors() {

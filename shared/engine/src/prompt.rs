@@ -1,21 +1,22 @@
 //! From prompts to what the model is conditioned on.
 
 use burn::tensor::{Tensor, TensorData};
-use mimeo_diffusion::Conditioning;
 use mimeo_diffusion::emphasis::{from_the_empty_prompt, keeping_the_mean};
 use mimeo_diffusion::tokenizer::{MAX_TOKENS, TokenizerError};
+use mimeo_diffusion::{Conditioning, Tokenizer};
 use mimeo_prompt::{CHUNK, Chunk, Piece, chunks, read};
 use mimeo_protocol::PromptSyntax;
 
 use crate::base::Base;
 use crate::error::EngineError;
+use crate::text::TextEncoder;
 
 /// More chunks than this are a mistake, and memory for nobody.
 const MAX_CHUNKS: usize = 20;
 /// Characters of a prompt that a sentence about it shows.
 const MAX_SHOWN: usize = 40;
 
-/// A prompt as the text encoder reads it.
+/// A prompt as a text encoder reads it.
 struct Read {
     chunks: Vec<Chunk>,
     /// Tokens of the prompt.
@@ -24,16 +25,15 @@ struct Read {
     notes: Vec<mimeo_prompt::Note>,
 }
 
-impl Read {
-    fn is_weighted(&self) -> bool {
-        let mut weights = self.chunks.iter().flat_map(|chunk| &chunk.weights);
-        weights.any(|weight| *weight != 1.0)
-    }
-}
-
 impl Base {
     /// What the model is conditioned on under each prompt: of one picture, with 77 tokens for every
     /// chunk of 75.
+    ///
+    /// What two text encoders say of a token lies side by side. In one vector a prompt is said by its
+    /// first chunk, without emphasis, as A1111 and ComfyUI have it. An empty prompt is read like any
+    /// other, as in ComfyUI and kohya's trainer; diffusers and A1111 take zeros for it in XL.
+    ///
+    /// - `size`: width and height of the picture, px
     ///
     /// # Errors
     /// [`EngineError::Tokenizer`] when the vocabulary cannot spell a prompt,
@@ -42,27 +42,42 @@ impl Base {
         &self,
         prompts: &[S],
         syntax: PromptSyntax,
+        size: (u32, u32),
     ) -> Result<Vec<Conditioning>, EngineError> {
-        let read = prompts
-            .iter()
-            .map(|prompt| self.read_prompt(prompt.as_ref(), syntax))
-            .collect::<Result<Vec<_>, _>>()?;
-        let chunks: Vec<&Chunk> = read.iter().flat_map(|read| &read.chunks).collect();
-        let ids = chunks.iter().map(|chunk| self.tokenizer.framed(&chunk.ids));
-        let mut hidden_states = self.text_encoder.forward(&ids.collect::<Vec<_>>());
-        if read.iter().any(Read::is_weighted) {
-            hidden_states = self.emphasised(hidden_states, &chunks, syntax);
+        let lengths = self.count_chunks(prompts, syntax)?;
+        let mut hidden_states = Vec::new();
+        let mut pooled = None;
+        for encoder in &self.text_encoders {
+            let mut chunks = Vec::new();
+            for (prompt, length) in prompts.iter().zip(&lengths) {
+                let mut read = read_with(&encoder.tokenizer, prompt.as_ref(), syntax)?;
+                // Shorter only where the other tokenizer spells a word in more tokens.
+                read.chunks.resize_with(*length, Chunk::default);
+                chunks.extend(read.chunks);
+            }
+            let (states, vectors) = self.say(encoder, &chunks, syntax);
+            hidden_states.push(states);
+            pooled = vectors.or(pooled);
         }
+        let hidden_states = match hidden_states.len() {
+            1 => hidden_states.swap_remove(0),
+            _ => Tensor::cat(hidden_states, 2),
+        };
 
         let [_, tokens, width] = hidden_states.dims();
         let mut first = 0;
-        let states = read.iter().map(|read| {
-            let count = read.chunks.len();
-            let states = hidden_states.clone().narrow(0, first, count);
+        let of_prompt = |count: &usize| {
+            let states = hidden_states.clone().narrow(0, first, *count);
+            let vector = |pooled: &Tensor<2>| Box::new(pooled.clone().narrow(0, first, 1));
+            let conditioning = Conditioning {
+                hidden_states: states.reshape([1, count * tokens, width]),
+                pooled: pooled.as_ref().map(vector),
+                size: self.size_conditioning(size).map(|size| vec![size]),
+            };
             first += count;
-            states.reshape([1, count * tokens, width]).into()
-        });
-        Ok(states.collect())
+            conditioning
+        };
+        Ok(lengths.iter().map(of_prompt).collect())
     }
 
     /// [`Self::encode_prompts`] for one prompt.
@@ -73,9 +88,11 @@ impl Base {
         &self,
         prompt: &str,
         syntax: PromptSyntax,
+        size: (u32, u32),
     ) -> Result<Conditioning, EngineError> {
+        let encoded = self.encode_prompts(&[prompt], syntax, size)?;
         // One prompt, one answer.
-        Ok(Conditioning::cat(self.encode_prompts(&[prompt], syntax)?))
+        Ok(Conditioning::cat(encoded))
     }
 
     /// Whether a prompt can be read.
@@ -83,7 +100,7 @@ impl Base {
     /// # Errors
     /// As [`Self::encode_prompts`], if it cannot.
     pub fn check_prompt(&self, prompt: &str, syntax: PromptSyntax) -> Result<(), EngineError> {
-        self.read_prompt(prompt, syntax).map(|_| ())
+        self.count_chunks(&[prompt], syntax).map(|_| ())
     }
 
     /// What a user should know about a prompt, each as one sentence: that it is long, or holds what is
@@ -129,51 +146,54 @@ impl Base {
         Ok(read(syntax)?.chunks == read(without_weights)?.chunks)
     }
 
-    /// How many chunks each prompt has.
+    /// How many chunks each prompt has: as many as the tokenizer makes that makes most.
     pub(crate) fn count_chunks<S: AsRef<str>>(
         &self,
         prompts: &[S],
         syntax: PromptSyntax,
     ) -> Result<Vec<usize>, EngineError> {
         let count = |prompt: &S| {
-            let read = self.read_prompt(prompt.as_ref(), syntax);
-            read.map(|read| read.chunks.len())
+            let mut lengths = self.text_encoders.iter().map(|encoder| {
+                let read = read_with(&encoder.tokenizer, prompt.as_ref(), syntax)?;
+                Ok::<_, EngineError>(read.chunks.len())
+            });
+            lengths.try_fold(1, |most, length| Ok(most.max(length?)))
         };
         prompts.iter().map(count).collect()
     }
 
+    /// A prompt as the first text encoder reads it.
     fn read_prompt(&self, prompt: &str, syntax: PromptSyntax) -> Result<Read, EngineError> {
-        let reading = read(prompt, syntax);
-        let tokens_of = |words: String| self.tokenizer.tokens(&words);
-        let pieces = reading.pieces.into_iter();
-        let pieces: Vec<Piece<Vec<u32>>> = pieces
-            .map(|piece| piece.try_map(tokens_of))
-            .collect::<Result<_, TokenizerError>>()?;
-        let tokens = pieces.iter().map(|piece| match piece {
-            Piece::Words { words, .. } => words.len(),
-            Piece::Break => 0,
-        });
-        let tokens = tokens.sum();
-        let chunks = chunks(pieces, syntax, self.tokenizer.comma());
-        if chunks.len() > MAX_CHUNKS {
-            return Err(EngineError::PromptTooLong {
-                chunks: chunks.len(),
-                limit: MAX_CHUNKS,
-                prompt: shown(prompt),
-            });
+        // There is one at least.
+        read_with(&self.text_encoders[0].tokenizer, prompt, syntax)
+    }
+
+    /// What a text encoder says of chunks: `[chunks, tokens, width]`, and in one vector each if it can.
+    fn say(
+        &self,
+        encoder: &TextEncoder,
+        chunks: &[Chunk],
+        syntax: PromptSyntax,
+    ) -> (Tensor<3>, Option<Tensor<2>>) {
+        let ids = chunks
+            .iter()
+            .map(|chunk| encoder.tokenizer.framed(&chunk.ids));
+        let (hidden_states, pooled) = encoder.forward(&ids.collect::<Vec<_>>());
+        let mut weights = chunks.iter().flat_map(|chunk| &chunk.weights);
+        if weights.any(|weight| *weight != 1.0) {
+            let emphasised = self.emphasised(hidden_states, encoder, chunks, syntax);
+            (emphasised, pooled)
+        } else {
+            (hidden_states, pooled)
         }
-        Ok(Read {
-            chunks,
-            tokens,
-            notes: reading.notes,
-        })
     }
 
     /// - `hidden_states`: `[chunks, tokens, width]`
     fn emphasised(
         &self,
         hidden_states: Tensor<3>,
-        chunks: &[&Chunk],
+        encoder: &TextEncoder,
+        chunks: &[Chunk],
         syntax: PromptSyntax,
     ) -> Tensor<3> {
         let weights: Vec<f32> = chunks
@@ -184,7 +204,7 @@ impl Base {
         let weights = Tensor::from_data(weights, self.device());
         match syntax {
             PromptSyntax::Comfy => {
-                let empty = self.text_encoder.forward(&[self.tokenizer.framed(&[])]);
+                let (empty, _) = encoder.forward(&[encoder.tokenizer.framed(&[])]);
                 from_the_empty_prompt(hidden_states, empty, weights)
             }
             // The others know no weights but 1, which change nothing.
@@ -193,6 +213,37 @@ impl Base {
             }
         }
     }
+}
+
+fn read_with(
+    tokenizer: &Tokenizer,
+    prompt: &str,
+    syntax: PromptSyntax,
+) -> Result<Read, EngineError> {
+    let reading = read(prompt, syntax);
+    let tokens_of = |words: String| tokenizer.tokens(&words);
+    let pieces = reading.pieces.into_iter();
+    let pieces: Vec<Piece<Vec<u32>>> = pieces
+        .map(|piece| piece.try_map(tokens_of))
+        .collect::<Result<_, TokenizerError>>()?;
+    let tokens = pieces.iter().map(|piece| match piece {
+        Piece::Words { words, .. } => words.len(),
+        Piece::Break => 0,
+    });
+    let tokens = tokens.sum();
+    let chunks = chunks(pieces, syntax, tokenizer.comma());
+    if chunks.len() > MAX_CHUNKS {
+        return Err(EngineError::PromptTooLong {
+            chunks: chunks.len(),
+            limit: MAX_CHUNKS,
+            prompt: shown(prompt),
+        });
+    }
+    Ok(Read {
+        chunks,
+        tokens,
+        notes: reading.notes,
+    })
 }
 
 /// About how many chunks a prompt has, for whoever has no vocabulary: most words and every sign are a
@@ -245,6 +296,8 @@ mod tests {
     use crate::bundled;
     use crate::runtime::block_on;
 
+    const SIZE: (u32, u32) = (128, 128);
+
     fn numbers(conditioning: &Conditioning) -> Vec<f32> {
         block_on(read_back(conditioning.hidden_states.clone())).expect("f32")
     }
@@ -285,7 +338,8 @@ mod tests {
                 vec!["is left out of the prompt"],
             ),
         ] {
-            let states = base.encode_prompt(prompt, syntax).expect("it can be read");
+            let states = base.encode_prompt(prompt, syntax, SIZE);
+            let states = states.expect("it can be read");
             assert_eq!(
                 states.hidden_states.dims(),
                 [1, tokens, 64],
@@ -314,10 +368,11 @@ mod tests {
             PromptSyntax::Plain,
         ] {
             let together = base
-                .encode_prompts(&prompts, syntax)
+                .encode_prompts(&prompts, syntax, SIZE)
                 .expect("they can be read");
             for (prompt, states) in prompts.iter().zip(&together) {
-                let alone = base.encode_prompt(prompt, syntax).expect("it can be read");
+                let alone = base.encode_prompt(prompt, syntax, SIZE);
+                let alone = alone.expect("it can be read");
                 let [dims, alone_dims] = [states, &alone].map(|it| it.hidden_states.dims());
                 assert_eq!(dims, alone_dims, "{prompt} as {syntax:?}");
                 let pairs = numbers(states).into_iter().zip(numbers(&alone));
@@ -356,7 +411,7 @@ mod tests {
     fn an_endless_prompt_is_refused_in_a_sentence() {
         let base = bundled::base();
         for prompt in ["glasses ".repeat(2000), "BREAK ".repeat(30)] {
-            let refused = base.encode_prompt(&prompt, PromptSyntax::A1111);
+            let refused = base.encode_prompt(&prompt, PromptSyntax::A1111, SIZE);
             let sentence = refused.expect_err("it is too long").to_string();
             assert!(sentence.contains("at most 20 can be read"), "{sentence}");
         }

@@ -153,7 +153,8 @@ async fn sample_latents(
     check_size(base, request.size, MAX_SIDE)?;
     let (width, height) = request.size;
     let shape = base.latent_shape(width, height);
-    let unconditional = base.encode_prompt(&request.negative_prompt, request.syntax)?;
+    let (syntax, size) = (request.syntax, request.size);
+    let unconditional = base.encode_prompt(&request.negative_prompt, syntax, size)?;
     let prompts = request.prompts();
     let lengths = base.count_chunks(&prompts, request.syntax)?;
     let mut latents = Vec::new();
@@ -161,9 +162,10 @@ async fn sample_latents(
         let prompts = &prompts[batch.clone()];
         let batch = &request.pictures[batch];
         let guidance = Guidance {
-            conditional: Conditioning::cat(base.encode_prompts(prompts, request.syntax)?),
+            conditional: Conditioning::cat(base.encode_prompts(prompts, syntax, size)?),
             unconditional: unconditional.clone(),
             scale: request.guidance,
+            rescale: 0.0,
         };
         let noise = batch
             .iter()

@@ -178,7 +178,9 @@ impl<'a> RoundTrip<'a> {
         effort: Effort,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
-        let guidance = Guidance::unguided(base.encode_prompt("", PromptSyntax::USUAL)?);
+        let size = (original.width(), original.height());
+        let empty = base.encode_prompt("", PromptSyntax::USUAL, size)?;
+        let guidance = Guidance::unguided(empty);
         let latent = base.encode_picture(original);
         let noise = invert(base, &guidance, latent, effort.steps, rest).await?;
         let mut trip = Self {

@@ -206,7 +206,11 @@ fn encode(
         original: base.encode_picture(original),
         target: base.encode_picture(&target),
         mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
-        conditioning: base.encode_prompt(example.prompt(recipe), recipe.prompt_syntax)?,
+        conditioning: base.encode_prompt(
+            example.prompt(recipe),
+            recipe.prompt_syntax,
+            (original.width(), original.height()),
+        )?,
     };
     let [_, channels, ..] = pair.original.dims();
     let weights = MaskWeights::new(&pair.mask, channels, outside, &recipe.mask);

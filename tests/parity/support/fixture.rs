@@ -18,7 +18,7 @@ struct Files;
 ///
 /// Read with the format's own crate, so that no test depends on the reader that Mimeo has.
 pub struct Fixture {
-    file: &'static str,
+    file: String,
     tensors: BTreeMap<String, (Vec<usize>, Numbers)>,
 }
 
@@ -29,7 +29,7 @@ enum Numbers {
 
 impl Fixture {
     /// Reads a file of `tests/fixtures`.
-    pub fn read(file: &'static str) -> Self {
+    pub fn read(file: &str) -> Self {
         let tensors = SafeTensors::deserialize(&bytes(file))
             .unwrap_or_else(|error| panic!("{file}: {error}"))
             .iter()
@@ -43,6 +43,7 @@ impl Fixture {
                 (name.to_owned(), (view.shape().to_vec(), numbers))
             })
             .collect();
+        let file = file.to_owned();
         Self { file, tensors }
     }
 
@@ -54,9 +55,24 @@ impl Fixture {
         )
     }
 
-    /// What prompts alone condition the model on.
+    /// What prompts condition the model on, and beside them whatever the file has of `pooled` and
+    /// `size`.
     pub fn conditioning(&self, name: &str, device: &Device) -> Conditioning {
-        self.tensor::<3>(name, device).into()
+        let beside = |part: &str| {
+            let name = name.replace("encoder_hidden_states", part);
+            self.has(&name).then_some(name)
+        };
+        let sizes = |name: String| {
+            let numbers = self.integers(&name);
+            let numbers = numbers.iter().map(|number| number.unsigned_abs());
+            let numbers: Vec<u32> = numbers.collect();
+            numbers.as_chunks::<6>().0.to_vec()
+        };
+        Conditioning {
+            hidden_states: self.tensor(name, device),
+            pooled: beside("pooled").map(|name| Box::new(self.tensor(&name, device))),
+            size: beside("size").map(sizes),
+        }
     }
 
     /// Whole numbers on a device.

@@ -5,6 +5,7 @@ pub mod fixture;
 pub mod lora;
 pub mod models;
 pub mod scene;
+pub mod step;
 
 /// What marks a test, natively and in a browser.
 #[cfg(not(target_family = "wasm"))]

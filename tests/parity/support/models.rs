@@ -9,7 +9,8 @@ use mimeo_checkpoint::{
     VaeConfig,
 };
 use mimeo_diffusion::{
-    AutoencoderKl, ClipTextModel, UNet2DConditionModel, WeightFormat, WeightMap,
+    AutoencoderKl, ClipTextModel, ClipTextModelWithProjection, UNet2DConditionModel, WeightFormat,
+    WeightMap,
 };
 use mimeo_engine::{Base, Event};
 use pollster::block_on;
@@ -55,6 +56,37 @@ pub fn micro_folder() -> EmbeddedFolder {
     fixture::folder("micro")
 }
 
+/// A family in miniature on the CPU, loaded once for all tests: `sd2`, `sd2_v`, `sdxl` or `sdxl_v`.
+pub fn family(name: &str) -> &'static Base {
+    static FAMILIES: LazyLock<[Base; 4]> =
+        LazyLock::new(|| FAMILY_NAMES.map(|name| load_folder(&family_folder(name), &cpu())));
+    let place = FAMILY_NAMES.iter().position(|known| *known == name);
+    &FAMILIES[place.unwrap()]
+}
+
+/// The families in miniature.
+pub const FAMILY_NAMES: [&str; 4] = ["sd2", "sd2_v", "sdxl", "sdxl_v"];
+
+/// The folder of a family in miniature. Those that predict velocity have the weights of the others
+/// and a scheduler of their own.
+pub fn family_folder(name: &'static str) -> EmbeddedFolder {
+    let [weights, own] = match name {
+        "sd2" | "sd2_v" => ["families/sd2", "families/sd2_v"],
+        _ => ["families/sdxl", "families/sdxl_v"],
+    };
+    let mut files = fixture::folder(weights).files.to_vec();
+    if name.ends_with("_v") {
+        for (path, bytes) in fixture::folder(own).files {
+            files.retain(|(known, _)| known != path);
+            files.push((path, bytes));
+        }
+    }
+    EmbeddedFolder {
+        name,
+        files: files.leak(),
+    }
+}
+
 /// The folder of the random model with SD1.x's structure.
 pub fn sd1x() -> EmbeddedFolder {
     fixture::folder("sd1x")
@@ -65,6 +97,15 @@ pub fn text_encoder(folder: &dyn Checkpoint) -> ClipTextModel {
     let config = TextEncoderConfig::from_json(&config(folder, Component::TextEncoder)).unwrap();
     load(folder, Component::TextEncoder, |weights| {
         ClipTextModel::load(&config, weights).unwrap()
+    })
+}
+
+/// Loads a folder's second text encoder on the CPU.
+pub fn text_encoder_2(folder: &dyn Checkpoint) -> ClipTextModelWithProjection {
+    let config = config(folder, Component::TextEncoder2);
+    let config = TextEncoderConfig::second_from_json(&config).unwrap();
+    load(folder, Component::TextEncoder2, |weights| {
+        ClipTextModelWithProjection::load(&config, weights).unwrap()
     })
 }
 

@@ -45,7 +45,12 @@ impl Scene {
         Self::read("train_micro_inputs.safetensors", &cpu())
     }
 
-    fn read(file: &'static str, device: &Device) -> Self {
+    /// Puts the inputs for a family in miniature on the CPU.
+    pub fn family(name: &str) -> Self {
+        Self::read(&format!("families/{name}_train.safetensors"), &cpu())
+    }
+
+    fn read(file: &str, device: &Device) -> Self {
         let inputs = Fixture::read(file);
         let mask = inputs.floats("latent_mask");
         Self {

@@ -56,6 +56,14 @@ class Base:
         """`last_hidden_state`, `[prompts, 77, channels]`."""
         return self.text_encoder(self.tokens(prompts)).last_hidden_state
 
+    def condition(self, prompts: list[str]) -> dict:
+        """What the UNet is called with beside sample and timesteps."""
+        return {"encoder_hidden_states": self.embed(prompts)}
+
+    @property
+    def predicts_velocity(self) -> bool:
+        return self.scheduler.config.prediction_type == "v_prediction"
+
     def picture(self, name: str) -> torch.Tensor:
         """A picture of `pairs/` as the VAE takes it: `[1, 3, height, width]` in -1..1."""
         pixels = numpy.asarray(Image.open(self.pairs / name).convert("RGB"))
@@ -71,6 +79,13 @@ class Base:
     def encode(self, picture: torch.Tensor) -> torch.Tensor:
         """The scaled mean of the posterior: `[1, 4, height / 8, width / 8]`."""
         return self.vae.encode(picture).latent_dist.mean * self.vae.config.scaling_factor
+
+
+def conditioning_tensors(conditioning: dict) -> dict[str, torch.Tensor]:
+    """The same as a fixture holds it: `encoder_hidden_states`, and for Stable Diffusion XL `pooled` and `size`."""
+    added = conditioning.get("added_cond_kwargs")
+    states = {"encoder_hidden_states": conditioning["encoder_hidden_states"]}
+    return states | ({"pooled": added["text_embeds"], "size": added["time_ids"].long()} if added else {})
 
 
 def _frozen(model):

@@ -128,7 +128,7 @@ def _listed(cases: list[tuple]) -> Json:
 def _encoded(base: Base, syntax: str, pieces: list[Piece]) -> torch.Tensor:
     """`[1, 77 * chunks, channels]`"""
     tokens = [_tokens(base, piece) for piece in pieces]
-    chunks = list(_kept_together(tokens) if syntax == "comfy" else _cut_at_commas(base, tokens))
+    chunks = list(_kept_together(tokens) if syntax == "comfy" else cut_at_commas(base, tokens))
     states, weights = _states(base, chunks)
     if syntax == "comfy":
         empty = base.embed([""])
@@ -148,7 +148,7 @@ def _tokens(base: Base, piece: Piece) -> list[Token] | None:
     return [(token, weight) for token in base.tokenizer(text, add_special_tokens=False).input_ids]
 
 
-def _cut_at_commas(base: Base, pieces: list[list[Token] | None]) -> Iterator[list[Token]]:
+def cut_at_commas(base: Base, pieces: list[list[Token] | None]) -> Iterator[list[Token]]:
     """A1111: 75 at a time; where more follow, up to the last comma of the last 20, if there is one."""
     (comma,) = base.tokenizer(",", add_special_tokens=False).input_ids
     rest: list[Token] = []

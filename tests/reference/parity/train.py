@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from parity.base import Base
+from parity.base import Base, conditioning_tensors
 from parity.loss import masked
 from parity.peft_lora import adapter_parameters, inject, random_lora, set_multipliers
 from parity.registry import fixture, normal
@@ -40,11 +40,11 @@ class Step:
         self.mask = UNMASKED_WEIGHT + (1.0 - UNMASKED_WEIGHT) * self.latent_mask
         self.noise = normal(f"{label}.noise", (2, *self.original_latent.shape[1:]))
         self.timesteps = torch.tensor(TIMESTEPS)
-        self.encoder_hidden_states = base.embed(PROMPTS)
+        self.conditioning = base.condition(PROMPTS)
         self.difference = random_lora(base.unet, f"{label}.difference", RANK, DIFFERENCE_UP_STD)
         self.copier = random_lora(base.unet, f"{label}.copier", RANK, COPIER_UP_STD)
         snr = signal_to_noise(base, self.timesteps)
-        self.min_snr_weight = snr.clamp(max=GAMMA) / snr
+        self.min_snr_weight = snr.clamp(max=GAMMA) / (snr + 1.0 if base.predicts_velocity else snr)
 
     def inputs(self) -> dict[str, torch.Tensor]:
         """What a Rust test starts from."""
@@ -54,7 +54,7 @@ class Step:
             "latent_mask": self.latent_mask,
             "noise": self.noise,
             "timesteps": self.timesteps,
-            "encoder_hidden_states": self.encoder_hidden_states,
+            **conditioning_tensors(self.conditioning),
             **{f"difference.{name}": tensor for name, tensor in self.difference.items()},
             **{f"copier.{name}": tensor for name, tensor in self.copier.items()},
         }
@@ -62,6 +62,18 @@ class Step:
     def noisy(self, latent: torch.Tensor) -> torch.Tensor:
         """`x_t = a z + s n`, two of them."""
         return self.base.scheduler.add_noise(latent.expand_as(self.noise), self.noise, self.timesteps)
+
+    def target(self, latent: torch.Tensor) -> torch.Tensor:
+        """What the model should predict: the noise, or the velocity."""
+        if not self.base.predicts_velocity:
+            return self.noise
+        return self.base.scheduler.get_velocity(latent.expand_as(self.noise), self.noise, self.timesteps)
+
+    def taught(self, teacher: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
+        """What a student must answer so that its clean picture is the teacher's plus `delta`."""
+        if not self.base.predicts_velocity:
+            return teacher
+        return teacher - (1.0 - self.base.scheduler.alphas_cumprod[self.timesteps]).sqrt()[:, None, None, None] * delta
 
     def unet(self, with_copier: bool) -> TrainedUnet:
         unet = self.base.fresh_unet()
@@ -85,7 +97,7 @@ class TrainedUnet:
         """The prediction with the difference LoRA at `multiplier`, 0 for the frozen model alone."""
         adapters = {"difference": multiplier} | ({"copier": 1.0} if self.with_copier else {})
         set_multipliers(self.unet, adapters, trained="difference")
-        return self.unet(noisy, self.step.timesteps, self.step.encoder_hidden_states).sample
+        return self.unet(noisy, self.step.timesteps, **self.step.conditioning).sample
 
     @torch.no_grad()
     def predict_frozen(self, noisy: torch.Tensor) -> torch.Tensor:
@@ -164,7 +176,8 @@ def copying(trained: TrainedUnet) -> dict[str, torch.Tensor]:
     """A step towards the original picture, whose loss knows no mask."""
     step = trained.step
     student = trained.predict(step.noisy(step.original_latent), 1.0)
-    loss = (step.min_snr_weight * masked(student - step.noise, torch.ones_like(step.latent_mask))).mean()
+    error = student - step.target(step.original_latent)
+    loss = (step.min_snr_weight * masked(error, torch.ones_like(step.latent_mask))).mean()
     return {"noise_pred": student, **trained.update(loss)}
 
 
@@ -174,7 +187,7 @@ def towards_target(trained: TrainedUnet) -> dict[str, torch.Tensor]:
     noisy = step.noisy(step.target_latent)
     frozen = trained.predict_frozen(noisy)
     student = trained.predict(noisy, 1.0)
-    learn = (step.min_snr_weight * masked(student - step.noise, step.mask)).mean()
+    learn = (step.min_snr_weight * masked(student - step.target(step.target_latent), step.mask)).mean()
     prior = (step.min_snr_weight * masked(student - frozen, 1.0 - step.latent_mask)).mean()
     updated = trained.update(learn + PRIOR_WEIGHT * prior)
     return {"noise_pred": student, "frozen_noise_pred": frozen, "prior_loss": prior, **updated}
@@ -185,5 +198,5 @@ def towards_teacher(trained: TrainedUnet, shown, taught, multiplier: float) -> d
     step = trained.step
     teacher = trained.predict_frozen(step.noisy(taught))
     student = trained.predict(step.noisy(shown), multiplier)
-    loss = masked(student - teacher, step.mask).mean()
+    loss = masked(student - step.taught(teacher, shown - taught), step.mask).mean()
     return {"noise_pred": student, "teacher_noise_pred": teacher, **trained.update(loss)}

@@ -70,7 +70,6 @@ const WITHOUT_CLASSES: &str = "of an embedding that is refused";
 const SIMPLE_CROSS_ATTENTION: &str =
     "only blocks of other types (K- and Simple-), which are refused, look at it";
 const AVERAGING: &str = "how a finished average of weights was made";
-const POOLED: &str = "of the pooled output, which Stable Diffusion 1.x does not take";
 const GENERATION: &str = "about what a pipeline of transformers gives back, not about the numbers";
 
 /// `unet/config.json` of a `UNet2DConditionModel`.
@@ -133,10 +132,10 @@ pub const UNET: ConfigFile = ConfigFile {
         only("class_embed_type", &["null"], "a class beside the prompt"),
         only(
             "addition_embed_type",
-            &["null"],
-            "more than a prompt as its conditioning",
+            &["null", "\"text_time\""],
+            "more than a prompt and sizes as its conditioning",
         ),
-        no_effect("addition_time_embed_dim", WITHOUT_CLASSES),
+        honoured("addition_time_embed_dim"),
         only("num_class_embeds", &["null"], "a class beside the prompt"),
         no_effect("upcast_attention", PRECISION),
         only(
@@ -169,7 +168,7 @@ pub const UNET: ConfigFile = ConfigFile {
         ),
         only("conv_in_kernel", &["3"], "a convolution of another size"),
         only("conv_out_kernel", &["3"], "a convolution of another size"),
-        no_effect("projection_class_embeddings_input_dim", WITHOUT_CLASSES),
+        honoured("projection_class_embeddings_input_dim"),
         only(
             "attention_type",
             &["\"default\""],
@@ -246,14 +245,14 @@ pub const TEXT_ENCODER: ConfigFile = ConfigFile {
         no_effect("transformers_version", WHO_WROTE_IT),
         no_effect(
             "architectures",
-            "the last hidden state is the same with and without a projection behind it",
+            "the hidden states are the same with and without a projection behind them",
         ),
         no_effect("torch_dtype", PRECISION),
         no_effect("dtype", PRECISION),
         honoured("vocab_size"),
         honoured("hidden_size"),
         honoured("intermediate_size"),
-        no_effect("projection_dim", POOLED),
+        honoured("projection_dim"),
         honoured("num_hidden_layers"),
         honoured("num_attention_heads"),
         only(
@@ -275,7 +274,7 @@ pub const TEXT_ENCODER: ConfigFile = ConfigFile {
             "bos_token_id",
             "the tokenizer's files say what begins a prompt",
         ),
-        no_effect("eos_token_id", POOLED),
+        honoured("eos_token_id"),
         only("quantization_config", &["null"], "quantised weights"),
         no_effect("return_dict", GENERATION),
         no_effect("output_hidden_states", GENERATION),
@@ -309,6 +308,13 @@ pub const TEXT_ENCODER: ConfigFile = ConfigFile {
             "fewer heads in some layers",
         ),
     ],
+};
+
+/// `text_encoder_2/config.json` of a `CLIPTextModelWithProjection`, which has the same fields.
+pub const TEXT_ENCODER_2: ConfigFile = ConfigFile {
+    component: Component::TextEncoder2,
+    path: Component::TextEncoder2.config_path(),
+    ..TEXT_ENCODER
 };
 
 const SAMPLER: &str = "how the folder's own sampler walks; Mimeo brings its own";
@@ -380,11 +386,7 @@ pub const SCHEDULER: ConfigFile = ConfigFile {
         honoured("set_alpha_to_one"),
         honoured("steps_offset"),
         honoured("timestep_spacing"),
-        only(
-            "rescale_betas_zero_snr",
-            &["false", "null"],
-            "a schedule that ends in pure noise",
-        ),
+        honoured("rescale_betas_zero_snr"),
         only(
             "thresholding",
             &["false"],
@@ -450,7 +452,7 @@ pub const SCHEDULER: ConfigFile = ConfigFile {
     ],
 };
 
-/// Every file with a table.
+/// Every file with a table of its own.
 pub const FILES: [ConfigFile; 4] = [UNET, VAE, TEXT_ENCODER, SCHEDULER];
 
 impl ConfigFile {

@@ -63,6 +63,7 @@ fn settings_whose_arithmetic_is_missing_are_refused_by_name() {
         assert_refused(unet(json!({ field: value.clone() })), &words);
     }
     for (field, value) in [
+        // Of a model that predicts noise.
         ("rescale_betas_zero_snr", json!(true)),
         ("thresholding", json!(true)),
         ("use_flow_sigmas", json!(true)),
@@ -101,6 +102,7 @@ fn values_that_no_tensor_could_have_are_refused_and_do_not_end_the_program() {
         ("block_out_channels", json!([64, 1_u64 << 62])),
         ("sample_size", json!(0)),
         ("mid_block_scale_factor", json!(0)),
+        ("addition_embed_type", json!("text_time")),
     ] {
         assert!(
             unet(json!({ field: value.clone() })).is_err(),
@@ -136,6 +138,55 @@ fn what_means_the_same_is_taken() {
     }
     let wide = unet(json!({"sample_size": [64, 96]})).unwrap();
     assert_eq!(wide.sample_side(), 64, "the shorter one of both sides");
+}
+
+#[test]
+fn text_and_sizes_of_a_picture_need_widths_that_fit() {
+    let sized = |sinusoids: Value, width: Value| {
+        unet(json!({
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": sinusoids,
+            "projection_class_embeddings_input_dim": width,
+        }))
+    };
+    let xl = sized(json!(256), json!(2816)).unwrap().text_time();
+    let expected = TextTime {
+        pooled_width: 1280,
+        sinusoids: 256,
+    };
+    assert_eq!(xl, Some(expected), "as Stable Diffusion XL has them");
+    assert_eq!(expected.width(), 2816, "all of it");
+    for (sinusoids, width) in [
+        (json!(0), json!(2816)),
+        (json!(255), json!(2816)),
+        (json!(null), json!(2816)),
+        (json!(256), json!(null)),
+        (json!(256), json!(1536)),
+        (json!(1_u64 << 62), json!(2816)),
+    ] {
+        let answer = sized(sinusoids.clone(), width.clone());
+        assert!(answer.is_err(), "{sinusoids} {width}");
+    }
+    assert_eq!(unet(json!({})).unwrap().text_time(), None, "of the others");
+}
+
+#[test]
+fn a_schedule_that_ends_in_pure_noise_does_and_begins_as_before() {
+    let velocity = |rescaled: bool| {
+        let changed = json!({
+            "prediction_type": "v_prediction",
+            "rescale_betas_zero_snr": rescaled,
+        });
+        scheduler(changed).unwrap().betas()
+    };
+    let (plain, rescaled) = (velocity(false), velocity(true));
+    assert_eq!(
+        rescaled.last(),
+        Some(&1.0),
+        "nothing is left of the picture"
+    );
+    assert!((plain[0] - rescaled[0]).abs() < 1e-12, "the first timestep");
+    assert!(rescaled[1..] > plain[1..], "more noise everywhere else");
 }
 
 #[test]

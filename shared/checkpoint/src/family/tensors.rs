@@ -26,8 +26,9 @@ pub(super) async fn family(file: &SafetensorsFile) -> Result<Family, CheckpointE
         base_channels: sizes.base_channels,
         context_width: sizes.context_width,
         added_conditioning: has(file, spelling.added_conditioning),
+        linear_projection: sizes.linear_projection,
     };
-    let architecture = shape.architecture().map_err(|found| unknown(&found))?;
+    let architecture = shape.architecture();
 
     let velocity = has(file, "v_pred")
         || file
@@ -75,6 +76,7 @@ struct Sizes {
     base_channels: usize,
     in_channels: usize,
     context_width: usize,
+    linear_projection: bool,
 }
 
 impl Spelling {
@@ -99,10 +101,14 @@ impl Spelling {
         let [_, context_width] = *projection.shape.as_slice() else {
             return None;
         };
+        let is_projection =
+            |name: &str| name.starts_with(self.prefix) && name.ends_with(".proj_in.weight");
+        let projection = file.tensors().iter().find(|(name, _)| is_projection(name));
         Some(Sizes {
             base_channels,
             in_channels,
             context_width,
+            linear_projection: projection.is_some_and(|(_, entry)| entry.shape.len() == 2),
         })
     }
 }

@@ -84,6 +84,21 @@ fn the_width_of_cross_attention_tells_the_kinds_apart() {
         Architecture::Sd1Like,
         "diffusers names, other sizes"
     );
+    let newer = |more: &[(&str, &[usize], Option<f32>)]| {
+        let tensors: [(&str, &[usize], Option<f32>); 3] = [
+            ("conv_in.weight", &[64, 4, 3, 3], None),
+            (
+                "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+                &[128, 64],
+                None,
+            ),
+            ("mid_block.attentions.0.proj_in.weight", &[128, 128], None),
+        ];
+        family_of(&[&tensors, more].concat()).architecture
+    };
+    assert_eq!(newer(&[]), Architecture::Sd2Like, "linear projections");
+    let sizes: (&str, &[usize], Option<f32>) = ("add_embedding.linear_1.weight", &[1, 1], None);
+    assert_eq!(newer(&[sizes]), Architecture::SdxlLike, "and sizes");
     assert_eq!(small.context_width, 64, "as its weights say");
 }
 
@@ -251,6 +266,7 @@ fn a_lora_tells_by_the_width_of_its_key_projections() {
     for (width, expected) in [
         (768, Architecture::Sd1),
         (2048, Architecture::Sdxl),
+        (1024, Architecture::Sd2),
         (64, Architecture::Sd1Like),
     ] {
         let down = Array {
@@ -276,6 +292,39 @@ fn a_lora_tells_by_the_width_of_its_key_projections() {
         };
         assert_eq!(lora_architecture(&lora), Some(expected), "width {width}");
     }
+    for (block, shape, expected) in [
+        (
+            "mid_block_attentions_0",
+            vec![1, 64, 1, 1],
+            Architecture::Sd1Like,
+        ),
+        ("mid_block_attentions_0", vec![1, 64], Architecture::Sd2Like),
+        ("middle_block_1", vec![1, 64], Architecture::SdxlLike),
+        ("middle_block_1", vec![1, 64, 1, 1], Architecture::Sd1Like),
+    ] {
+        let module = |shape: Vec<usize>| LoraModule {
+            down: Array {
+                data: vec![0.0; 64],
+                shape,
+            },
+            up: Array {
+                shape: vec![64, 1],
+                data: vec![0.0; 64],
+            },
+            alpha: 1.0,
+        };
+        let name = |part: &str| format!("lora_unet_{block}_{part}");
+        let modules = BTreeMap::from([
+            (name("transformer_blocks_0_attn2_to_k"), module(vec![1, 64])),
+            (name("proj_in"), module(shape.clone())),
+        ]);
+        let lora = LoraFile {
+            modules,
+            ..LoraFile::default()
+        };
+        let found = lora_architecture(&lora);
+        assert_eq!(found, Some(expected), "{block} with {shape:?}");
+    }
     assert_eq!(
         lora_architecture(&LoraFile::default()),
         None,
@@ -285,7 +334,18 @@ fn a_lora_tells_by_the_width_of_its_key_projections() {
 
 #[test]
 fn one_place_says_what_may_be_trained_and_names_what_may_not() {
-    // Of SSD-1B, whose lists in lists no field of Stable Diffusion 1 has.
+    const REFINER: EmbeddedFolder = EmbeddedFolder {
+        name: "refiner",
+        files: &[
+            (
+                "unet/config.json",
+                br#"{"block_out_channels": [384, 768, 1536, 1536], "cross_attention_dim": 1280,
+                    "addition_embed_type": "text_time"}"#,
+            ),
+            ("scheduler/scheduler_config.json", b"{}"),
+        ],
+    };
+    // SSD-1B is of a kind that is trained, with lists in lists, which are refused by name.
     const DISTILLED: EmbeddedFolder = EmbeddedFolder {
         name: "distilled",
         files: &[
@@ -311,8 +371,17 @@ fn one_place_says_what_may_be_trained_and_names_what_may_not() {
         ],
     };
     let family = |folder| block_on(Family::of(folder)).unwrap();
-    let xl = family(&DISTILLED).check_trainable().unwrap_err();
-    assert_eq!(xl.to_string(), "Stable Diffusion XL", "by its name");
+    let refiner = family(&REFINER).check_trainable().unwrap_err();
+    let title = "Stable Diffusion XL refiner";
+    assert_eq!(refiner.to_string(), title, "by its name");
+    assert_eq!(family(&DISTILLED).check_trainable(), Ok(()), "XL");
+    let (_, config) = DISTILLED.files[0];
+    let refused = UNetConfig::from_json(std::str::from_utf8(config).unwrap());
+    let sentence = refused.unwrap_err().to_string();
+    assert!(
+        sentence.contains("transformer_layers_per_block to [0,2,[4,4]]"),
+        "{sentence}"
+    );
     let masked = family(&MASKED).check_trainable();
     assert_eq!(masked, Err(Untrainable::Inpainting), "nine channels");
     let sd1 = family_of(&[

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use crate::{CheckpointError, Component};
+use crate::{Architecture, CheckpointError, Component};
 
-use super::{LDM_UNET_PREFIX, UnetKeys};
+use super::{LDM_UNET_PREFIX, UnetKeys, UnetLayout};
 
 impl Component {
     /// What kohya writes before the path; the first is the one that Mimeo writes. Of a component that
@@ -29,6 +29,41 @@ impl Component {
     /// Nothing, where no LoRA adapts the component.
     fn kohya_prefix(self) -> &'static str {
         self.kohya_prefixes().first().copied().unwrap_or_default()
+    }
+}
+
+/// How the LoRAs of a model spell the paths of its UNet.
+#[derive(Debug, Clone)]
+pub enum Spelling {
+    /// As diffusers names them: Stable Diffusion 1 and 2.
+    Diffusers,
+    /// As ldm numbers them: XL (sd-scripts trains it under the names of Stability's own program).
+    Ldm(UnetKeys),
+}
+
+impl Spelling {
+    /// The one that kohya's tools write for a model of this kind.
+    ///
+    /// - `layout`: none for a UNet whose blocks ldm could not number
+    #[must_use]
+    pub fn of(architecture: Architecture, layout: Option<&UnetLayout>) -> Self {
+        match layout {
+            Some(layout) if architecture.is_xl() => Self::Ldm(UnetKeys::new(layout)),
+            _ => Self::Diffusers,
+        }
+    }
+
+    /// The name in a LoRA file of the module at diffusers' `path`.
+    #[must_use]
+    pub fn kohya_name(&self, component: Component, path: &str) -> String {
+        let ldm = match self {
+            Self::Ldm(keys) if component == Component::Unet => keys.ldm_from_diffusers(path),
+            Self::Ldm(_) | Self::Diffusers => None,
+        };
+        match ldm {
+            Some(ldm) => component.kohya_name(ldm.trim_start_matches(LDM_UNET_PREFIX)),
+            None => component.kohya_name(path),
+        }
     }
 }
 
@@ -135,6 +170,30 @@ mod tests {
             "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0",
             "the name that is written"
         );
+    }
+
+    #[test]
+    fn xl_is_written_in_ldm_s_names_and_the_others_in_diffusers() {
+        let layout = UnetLayout {
+            layers_per_block: 2,
+            down_attention: vec![false, true, true],
+            up_attention: vec![true, true, false],
+        };
+        let path = "down_blocks.1.attentions.0.transformer_blocks.1.attn1.to_q";
+        for (architecture, layout, block) in [
+            (Architecture::Sdxl, Some(&layout), "input_blocks_4_1"),
+            (Architecture::SdxlLike, Some(&layout), "input_blocks_4_1"),
+            (Architecture::SdxlLike, None, "down_blocks_1_attentions_0"),
+            (
+                Architecture::Sd2,
+                Some(&layout),
+                "down_blocks_1_attentions_0",
+            ),
+        ] {
+            let name = Spelling::of(architecture, layout).kohya_name(Component::Unet, path);
+            let expected = format!("lora_unet_{block}_transformer_blocks_1_attn1_to_q");
+            assert_eq!(name, expected, "{architecture:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! How the timestep enters, diffusers `models/embeddings.py`.
 
 use burn::tensor::{Int, Tensor, TensorData, activation::silu};
+use mimeo_checkpoint::config::{TextTime, UNetConfig};
 
+use crate::conditioning::Conditioning;
 use crate::layers::{Bias, Linear};
 use crate::load::{LoadError, Weights};
 
@@ -68,5 +70,52 @@ impl TimestepEmbedding {
     #[must_use]
     pub fn forward(&self, sample: Tensor<2>) -> Tensor<2> {
         self.linear_2.forward(silu(self.linear_1.forward(sample)))
+    }
+}
+
+/// `add_time_proj` and `add_embedding` of a UNet with `addition_embed_type: text_time`: the prompt in
+/// one vector and the picture's sizes (arXiv 2307.01952, section 2.2), added to the timestep's
+/// embedding.
+#[derive(Debug, Clone)]
+pub struct AdditionEmbedding {
+    /// Sinusoids of each size (`add_time_proj`, without weights).
+    pub time_proj: Timesteps,
+    /// `add_embedding`
+    pub embedding: TimestepEmbedding,
+}
+
+impl AdditionEmbedding {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        config: &UNetConfig,
+        text_time: TextTime,
+    ) -> Result<Self, LoadError> {
+        let (flip, shift) = (config.flip_sin_to_cos, config.freq_shift);
+        let io = [text_time.width(), config.time_embed_dim()];
+        Ok(Self {
+            time_proj: Timesteps::new(text_time.sinusoids, flip, shift),
+            embedding: TimestepEmbedding::load(weights, io)?,
+        })
+    }
+
+    /// Answers `[batch, time_embed_dim]`.
+    ///
+    /// # Panics
+    /// For a conditioning without the prompt in one vector or without sizes.
+    #[must_use]
+    pub fn forward(&self, conditioning: &Conditioning) -> Tensor<2> {
+        let Conditioning { pooled, size, .. } = conditioning;
+        let (Some(pooled), Some(size)) = (pooled, size) else {
+            panic!("a UNet that takes a text and sizes is asked without them")
+        };
+        let numbers = size.iter().flatten().map(|pixels| *pixels as i32);
+        let numbers: Vec<i32> = numbers.collect();
+        let numbers = TensorData::new(numbers, [size.len() * TextTime::SIZES]);
+        let numbers = Tensor::<1, Int>::from_data(numbers, &pooled.device());
+        let sizes = self.time_proj.forward(numbers);
+        let [_, sinusoids] = sizes.dims();
+        let sizes = sizes.reshape([size.len(), TextTime::SIZES * sinusoids]);
+        self.embedding
+            .forward(Tensor::cat(vec![(**pooled).clone(), sizes], 1))
     }
 }

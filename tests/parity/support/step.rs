@@ -1,0 +1,131 @@
+//! One whole training step of a method beside torch and peft.
+
+use burn::tensor::Tensor;
+use mimeo_engine::Base;
+use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_train::addift::{self, Direction};
+use mimeo_train::copier::{copy_loss, difference_loss};
+use mimeo_train::optimizer::{AdamW, clip};
+use mimeo_train::{Student, plain};
+
+use super::close::{Comparison, Tolerance, assert_all_close, assert_values_close, values};
+use super::fixture::Fixture;
+use super::lora::{as_stored, compare_factors, compare_gradients};
+use super::scene::{
+    CLIP_NORM, GAMMA, LEARNING_RATE, Scene, WEIGHT_DECAY, addift, masked, masked_with_prior,
+};
+
+/// Below this share of the largest element, a gradient's sign may be rounding.
+const TINY: f32 = 1e-3;
+
+/// What is trained.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// An ordinary LoRA on the target.
+    Plain,
+    /// The copier's first pass.
+    Copy,
+    /// The copier's second pass.
+    Difference,
+    /// The teacher difference, in a direction.
+    Addift(Direction),
+    /// The teacher difference on top of a copier.
+    AddiftOnCopier,
+}
+
+/// How far a step may be from the reference.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowed {
+    /// Of the loss.
+    pub loss: Tolerance,
+    /// Of the gradient's norm.
+    pub grad_norm: Tolerance,
+    /// Of each gradient, in units of its largest element.
+    pub gradient: f32,
+    /// Of the LoRA after the update, where it has a gradient.
+    pub after: Tolerance,
+    /// What share of each factor must have one.
+    pub learning: f32,
+}
+
+/// Takes a step from the difference LoRA and compares loss, gradients, their norm and the LoRA after
+/// it with the fixture.
+pub fn assert_step(file: &str, base: &Base, scene: &Scene, step: Step, allowed: Allowed) {
+    let fixture = Fixture::read(file);
+    let label = |part: &str| format!("{part} of {file}");
+    let targets = base.unet.targets();
+    let network = scene.difference(targets).trainable();
+
+    let loss = loss(base, scene, step, &network);
+    let ours = values(loss.clone().inner());
+    assert_values_close(&label("loss"), &ours, fixture.floats("loss"), allowed.loss);
+
+    let gradients = loss.backward();
+    let comparisons = compare_gradients(targets, &network, &gradients, &fixture, allowed.gradient);
+    assert_all_close(&label("gradients"), &comparisons);
+
+    let (gradient, norm) = clip(network.flatten_gradients(&gradients), Some(CLIP_NORM));
+    let theirs = fixture.floats("grad_norm");
+    assert_values_close(
+        &label("grad_norm"),
+        &values(norm),
+        theirs,
+        allowed.grad_norm,
+    );
+
+    let start = network.frozen().flatten();
+    let after = AdamW::new(WEIGHT_DECAY).step(LEARNING_RATE, start, gradient);
+    let after = network.with_values(&after);
+    let compare = |key: &str, factor: &Tensor<2>| {
+        let theirs = fixture.floats(key);
+        let gradient = fixture.floats(&key.replacen("after.", "grad.", 1));
+        let largest = gradient
+            .iter()
+            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let has_gradient = |index: &usize| gradient[*index].abs() > TINY * largest;
+        let kept: Vec<usize> = (0..theirs.len()).filter(has_gradient).collect();
+        assert!(
+            kept.len() as f32 > theirs.len() as f32 * allowed.learning,
+            "{key} has hardly any gradient"
+        );
+        let keep = |values: &[f32]| kept.iter().map(|index| values[*index]).collect::<Vec<_>>();
+        let ours = keep(&as_stored(factor.clone()));
+        Comparison::new(key, &ours, &keep(theirs), allowed.after)
+    };
+    assert_all_close(
+        &label("LoRA after"),
+        &compare_factors(targets, &after, compare, "after."),
+    );
+}
+
+fn loss(base: &Base, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1> {
+    let Scene { pair, draw, .. } = scene;
+    let (model, gamma) = (base.model(), Some(GAMMA));
+    let copier = scene.copier(base.unet.targets());
+    let nothing = LoraStack::none();
+    let on_copier = nothing.clone().with(&copier, 1.0);
+    let weights = |recipe| scene.weights(&recipe);
+    let addift = |direction, below| {
+        let (weights, recipe) = (weights(masked()), addift());
+        let student = Student { below, lora };
+        addift::loss(model, pair, draw, direction, student, &weights, &recipe)
+    };
+    match step {
+        Step::Plain => {
+            let (latent, prompt) = (&pair.target, &pair.conditioning);
+            let student = Student {
+                below: &nothing,
+                lora,
+            };
+            let weights = weights(masked_with_prior());
+            plain::loss(model, latent, prompt, draw, student, &weights, gamma)
+        }
+        Step::Copy => copy_loss(model, pair, draw, lora, gamma),
+        Step::Difference => {
+            let weights = weights(masked_with_prior());
+            difference_loss(model, pair, draw, &copier, lora, &weights, gamma)
+        }
+        Step::Addift(direction) => addift(direction, &nothing),
+        Step::AddiftOnCopier => addift(Direction::Forward, &on_copier),
+    }
+}
