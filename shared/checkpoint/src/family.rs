@@ -4,6 +4,7 @@
 //! Stable Diffusion 1, 1024 for 2, 2048 for XL), input channels of the first convolution (9 for
 //! inpainting), and marker tensors for velocity prediction (ComfyUI's `supported_models.py`).
 
+mod foreign;
 mod tensors;
 
 use std::fmt;
@@ -13,6 +14,8 @@ use crate::{
     config::{ConfigError, PredictionType, SchedulerConfig, UNetConfig},
     names::UnetLayout,
 };
+
+pub use tensors::{Detected, Mark};
 
 /// The kind of model that a checkpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +30,10 @@ pub enum Architecture {
     SdxlRefiner,
     /// Built like Stable Diffusion 1.x, in other sizes; the bundled base is one.
     Sd1Like,
+    /// Built like Stable Diffusion 2.x, in other sizes.
+    Sd2Like,
+    /// Built like Stable Diffusion XL, in other sizes.
+    SdxlLike,
 }
 
 impl Architecture {
@@ -39,7 +46,15 @@ impl Architecture {
             Self::Sdxl => "Stable Diffusion XL",
             Self::SdxlRefiner => "Stable Diffusion XL refiner",
             Self::Sd1Like => "a small model built like Stable Diffusion 1.x",
+            Self::Sd2Like => "a small model built like Stable Diffusion 2.x",
+            Self::SdxlLike => "a small model built like Stable Diffusion XL",
         }
+    }
+
+    /// Whether it is of the XL kind, in whatever size.
+    #[must_use]
+    pub const fn is_xl(self) -> bool {
+        matches!(self, Self::Sdxl | Self::SdxlRefiner | Self::SdxlLike)
     }
 }
 
@@ -102,9 +117,10 @@ impl Family {
             base_channels: *base_channels.ok_or_else(|| "a UNet without blocks".to_owned())?,
             context_width,
             added_conditioning: unet.has_added_conditioning(),
+            linear_projection: unet.use_linear_projection,
         };
         Ok(Self {
-            architecture: shape.architecture()?,
+            architecture: shape.architecture(),
             context_width,
             in_channels: unet.in_channels,
             prediction_type: scheduler.prediction_type,
@@ -117,7 +133,7 @@ impl Family {
     /// # Errors
     /// If it holds no UNet of Stable Diffusion; says what it holds instead, if that is known.
     pub async fn of_file(file: &SafetensorsFile) -> Result<Self, CheckpointError> {
-        tensors::family(file).await
+        Ok(Detected::of(file).await?.family)
     }
 
     /// Whether the UNet also takes a masked picture and its mask.
@@ -137,6 +153,16 @@ impl Family {
             Architecture::Sd1 | Architecture::Sd1Like => Ok(()),
             other => Err(Untrainable::Architecture(other)),
         }
+    }
+}
+
+impl Detected {
+    /// Looks at a single-file checkpoint, or at a UNet's weights file.
+    ///
+    /// # Errors
+    /// If it holds no UNet of Stable Diffusion; says what it holds instead, if that is known.
+    pub async fn of(file: &SafetensorsFile) -> Result<Self, CheckpointError> {
+        tensors::detect(file).await
     }
 }
 
@@ -198,25 +224,24 @@ struct UnetShape {
     context_width: usize,
     /// Whether size and crop of the picture are part of the conditioning, as in XL.
     added_conditioning: bool,
+    /// Whether the transformers' projections are linear, as since 2.0, or convolutions.
+    linear_projection: bool,
 }
 
 impl UnetShape {
-    /// The kind, or what this is instead.
-    fn architecture(&self) -> Result<Architecture, String> {
+    const fn architecture(&self) -> Architecture {
         match (
             self.base_channels,
             self.context_width,
             self.added_conditioning,
         ) {
-            (320, 768, false) => Ok(Architecture::Sd1),
-            (320, 1024, false) => Ok(Architecture::Sd2),
-            (320, 2048, true) => Ok(Architecture::Sdxl),
-            (384, 1280, true) => Ok(Architecture::SdxlRefiner),
-            (_, _, false) => Ok(Architecture::Sd1Like),
-            (_, width, true) => Err(format!(
-                "a model with added conditioning and text embeddings of width {width}, which is no \
-                 known Stable Diffusion"
-            )),
+            (320, 768, false) => Architecture::Sd1,
+            (320, 1024, false) => Architecture::Sd2,
+            (320, 2048, true) => Architecture::Sdxl,
+            (384, 1280, true) => Architecture::SdxlRefiner,
+            (_, _, true) => Architecture::SdxlLike,
+            (_, _, false) if self.linear_projection => Architecture::Sd2Like,
+            (_, _, false) => Architecture::Sd1Like,
         }
     }
 }

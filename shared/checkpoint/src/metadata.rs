@@ -174,8 +174,10 @@ struct BaseNames {
 fn base_names(architecture: Architecture) -> BaseNames {
     let (is_v2, kohya, modelspec) = match architecture {
         Architecture::Sd1 | Architecture::Sd1Like => (false, "sd_v1", "stable-diffusion-v1"),
-        Architecture::Sd2 => (true, "sd_v2", "stable-diffusion-v2-512"),
-        Architecture::Sdxl => (false, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base"),
+        Architecture::Sd2 | Architecture::Sd2Like => (true, "sd_v2", "stable-diffusion-v2-512"),
+        Architecture::Sdxl | Architecture::SdxlLike => {
+            (false, "sdxl_base_v1-0", "stable-diffusion-xl-v1-base")
+        }
         Architecture::SdxlRefiner => (false, "sdxl_refiner_v1-0", "stable-diffusion-xl-v1-refiner"),
     };
     BaseNames {

@@ -78,6 +78,9 @@ impl Base {
             emit(Event::Progress { done: parts });
         };
 
+        for text in checkpoint.notes() {
+            emit.emit(Event::Note { text });
+        }
         let family = Family::of(checkpoint).await?;
         family
             .check_trainable()
@@ -294,7 +297,7 @@ async fn read_config(
 /// # Errors
 /// [`EngineError`] when they are missing or not CLIP's.
 pub async fn read_tokenizer(checkpoint: &dyn Checkpoint) -> Result<Tokenizer, EngineError> {
-    let read = |name| checkpoint.tokenizer_file(name);
+    let read = |name| checkpoint.tokenizer_file(Component::TextEncoder, name);
     let mut tokenizer = match read("tokenizer.json").await {
         Ok(whole) => Tokenizer::from_json(&whole)?,
         Err(CheckpointError::MissingFile { .. }) => {

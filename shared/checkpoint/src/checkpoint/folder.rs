@@ -51,10 +51,15 @@ impl<F: Folder> Checkpoint for F {
 
     fn tokenizer_file<'a>(
         &'a self,
+        text_encoder: Component,
         name: &'a str,
     ) -> BoxFuture<'a, Result<String, CheckpointError>> {
         Box::pin(async move {
-            let path = format!("tokenizer/{name}");
+            let folder = match text_encoder {
+                Component::TextEncoder2 => "tokenizer_2",
+                _ => "tokenizer",
+            };
+            let path = format!("{folder}/{name}");
             if name.ends_with(".json") {
                 read_json(self, &path, MAX_VOCABULARY_BYTES).await
             } else {
