@@ -101,6 +101,18 @@ impl TensorEntry {
         self.shape.iter().product()
     }
 
+    /// Of a file that is not there.
+    #[cfg(test)]
+    pub(crate) fn of_shape(dtype: Dtype, shape: &[usize]) -> Self {
+        let count: usize = shape.iter().product();
+        Self {
+            dtype,
+            shape: shape.to_vec(),
+            start: 0,
+            length: count * dtype.bitsize() / 8,
+        }
+    }
+
     /// The same bytes handed out in another shape.
     pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Self {
         Self {

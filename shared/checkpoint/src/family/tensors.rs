@@ -131,17 +131,18 @@ async fn prediction(
     }
     let is_sd2 = matches!(architecture, Architecture::Sd2 | Architecture::Sd2Like);
     // The others of Stable Diffusion 2, such as the one that inpaints, all predict noise.
-    if is_sd2 && in_channels == 4 {
-        if let Some(deviation) = spelling.deviation(file).await? {
-            let prediction_type = if deviation > SD2_VELOCITY_DEVIATION {
-                PredictionType::VPrediction
-            } else {
-                PredictionType::Epsilon
-            };
-            return Ok((prediction_type, Some(Mark::Spread)));
+    let deviation = if is_sd2 && in_channels == 4 {
+        spelling.deviation(file).await?
+    } else {
+        None
+    };
+    Ok(match deviation {
+        Some(deviation) if deviation > SD2_VELOCITY_DEVIATION => {
+            (PredictionType::VPrediction, Some(Mark::Spread))
         }
-    }
-    Ok((PredictionType::Epsilon, None))
+        Some(_) => (PredictionType::Epsilon, Some(Mark::Spread)),
+        None => (PredictionType::Epsilon, None),
+    })
 }
 
 fn prediction_in_metadata(file: &SafetensorsFile) -> Option<(PredictionType, &'static str)> {

@@ -86,7 +86,7 @@ fn in_block(pieces: &[&str]) -> Option<String> {
     }
 }
 
-fn resnet_layer<'a>(layer: &'a str) -> Option<&'a str> {
+fn resnet_layer(layer: &str) -> Option<&str> {
     match layer {
         "norm1" | "conv1" | "norm2" | "conv2" => Some(layer),
         "nin_shortcut" => Some("conv_shortcut"),

@@ -126,7 +126,7 @@ pub(super) fn unet(
         "norm_num_groups": groups_of(&channels),
         "out_channels": shapes.side("conv_out.weight", 0)?,
         "sample_size": sample_size(family),
-        "transformer_layers_per_block": nominal,
+        "transformer_layers_per_block": one_or_each(&nominal),
         "up_block_types": block_types("Up", &mut up_depths.iter()),
         "use_linear_projection": is_linear,
     });
@@ -178,6 +178,14 @@ fn check_mirror(shapes: &Shapes<'_>, depths: &[usize], layers: usize) -> Result<
         }
     }
     Ok(())
+}
+
+/// One number where all are the same, as the families' own files have it.
+fn one_or_each(numbers: &[usize]) -> Value {
+    match numbers {
+        [first, rest @ ..] if rest.iter().all(|number| number == first) => json!(first),
+        _ => json!(numbers),
+    }
 }
 
 fn heads_of(width: usize) -> usize {

@@ -65,10 +65,9 @@ pub(super) struct LeftAside {
 impl LeftAside {
     /// Counts a tensor that belongs to no part.
     pub(super) fn count(&mut self, key: &str) {
-        let ends = |end: &&str| key.ends_with(**end);
         if OF_NO_EFFECT.contains(&key)
             || key.ends_with(".scaled_fp8")
-            || OF_NO_EFFECT_AT_END.iter().any(|end| ends(&end))
+            || OF_NO_EFFECT_AT_END.iter().any(|end| key.ends_with(end))
         {
             return;
         }
