@@ -9,10 +9,12 @@ use super::UnetShape;
 
 /// Pieces of keys that only these have. The first that fits counts, so what a model is stands before
 /// what it is made of.
-const OTHER_MODELS: [(&str, &str); 41] = [
+const OTHER_MODELS: [(&str, &str); 43] = [
     ("lora_", "a LoRA, not a checkpoint"),
     (".lora_A.", "a LoRA, not a checkpoint"),
     (".lora_B.", "a LoRA, not a checkpoint"),
+    ("_lora.", "a LoRA, not a checkpoint"),
+    (".lora.", "a LoRA, not a checkpoint"),
     ("lokr_", "a LoKr, not a checkpoint"),
     ("hada_", "a LoHa, not a checkpoint"),
     ("distilled_guidance_layer.", "a Chroma model"),
