@@ -1,6 +1,8 @@
 //! A base in one file, as people share them.
 
-use mimeo_checkpoint::LoraFile;
+use mimeo_checkpoint::metadata::BASE_HASH;
+use mimeo_checkpoint::{DiskFile, LoraFile, sha256_of};
+use mimeo_engine::runtime::block_on;
 use serde_json::{Value, json};
 
 use crate::checkpoints::{file_of, pickle, refused_base, safetensors, tensors};
@@ -128,17 +130,16 @@ fn a_single_file_is_trained_upon() {
     desk.train("--base one.safetensors --out one.lora.safetensors")
         .done();
     let lora = desk.path("one.lora.safetensors");
-    let file = mimeo_checkpoint::DiskFile::open(&lora).expect("the LoRA");
-    let lora = pollster::block_on(LoraFile::read(Box::new(file))).expect("a LoRA");
+    let file = DiskFile::open(&lora).expect("the LoRA");
+    let lora = block_on(LoraFile::read(Box::new(file))).expect("a LoRA");
     assert_eq!(
         lora.modules.len(),
         192,
         "every module of Stable Diffusion 1"
     );
-    let one = mimeo_checkpoint::DiskFile::open(desk.path("one.safetensors")).expect("the base");
-    let hash = pollster::block_on(mimeo_checkpoint::sha256_of(&one)).expect("its hash");
-    let named = &lora.metadata["ss_new_sd_model_hash"];
-    assert_eq!(*named, hash, "A1111 shows the base by it");
+    let one = DiskFile::open(desk.path("one.safetensors")).expect("the base");
+    let hash = block_on(sha256_of(&one)).expect("its hash");
+    assert_eq!(lora.metadata[BASE_HASH], hash, "which base it was");
 }
 
 #[test]
