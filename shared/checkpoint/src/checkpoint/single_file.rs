@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use crate::family::Detected;
 use crate::folder::read_text;
+use crate::names::LDM_UNET_PREFIX;
 use crate::{Architecture, AsyncReadAt, BoxFuture, CheckpointError, Folder, SafetensorsFile};
 
 use super::weights::View;
@@ -57,6 +58,16 @@ impl SingleFile {
     ) -> Result<Self, CheckpointError> {
         let file = SafetensorsFile::open(source).await?;
         let detected = Detected::of(&file).await?;
+        if !file
+            .tensors()
+            .keys()
+            .any(|key| key.starts_with(LDM_UNET_PREFIX))
+        {
+            return Err(CheckpointError::UnknownFamily {
+                found: "a UNet alone, one file of a diffusers folder".to_owned(),
+                file: file.name().to_owned(),
+            });
+        }
         let (parts, left_aside) = parts::sorted(&file, detected.family.architecture).await?;
         Ok(Self {
             file: Rc::new(file),
@@ -74,9 +85,17 @@ impl SingleFile {
     }
 
     fn part(&self, component: Component) -> Result<&Views, CheckpointError> {
-        self.parts
-            .get(&component)
-            .ok_or_else(|| missing(component, self.file.name()))
+        self.parts.get(&component).ok_or_else(|| {
+            let has_text = self.parts.contains_key(&Component::TextEncoder);
+            // Of a UNet alone: a VAE is soon found, and would help nothing.
+            let is_unet_alone = component == Component::Vae && !has_text;
+            let component = if is_unet_alone {
+                Component::TextEncoder
+            } else {
+                component
+            };
+            missing(component, self.file.name())
+        })
     }
 
     fn derived(&self, component: Component) -> Result<String, CheckpointError> {
@@ -97,7 +116,7 @@ impl SingleFile {
 }
 
 /// What to say if a file has no such part.
-pub(super) fn missing(component: Component, file: &str) -> CheckpointError {
+fn missing(component: Component, file: &str) -> CheckpointError {
     const WHOLE: &str = "choose a checkpoint that holds it too";
     let (component, remedy) = match component {
         Component::Vae => (

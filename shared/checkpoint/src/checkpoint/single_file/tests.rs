@@ -341,6 +341,26 @@ fn what_is_missing_is_told_with_what_to_do() {
 }
 
 #[test]
+fn a_unet_alone_is_told_as_such() {
+    let mut alone = tensors(&bytes("sdxl.safetensors"));
+    alone.retain(|(name, ..)| name.starts_with("model.diffusion_model."));
+    let file = open_bytes(file_of(&alone, &[])).unwrap();
+    let sentence = block_on(file.config(Component::Vae))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        sentence.contains("holds no text encoder"),
+        "a VAE would not help: {sentence}"
+    );
+    let part = bytes("sd1/unet/diffusion_pytorch_model.safetensors");
+    let sentence = open_bytes(part).err().unwrap().to_string();
+    assert!(
+        sentence.contains("one file of a diffusers folder"),
+        "{sentence}"
+    );
+}
+
+#[test]
 fn a_tokenizer_comes_from_elsewhere_and_fills_as_the_family_does() {
     for (file, component, filler) in [
         ("sd1", Component::TextEncoder, "<|endoftext|>"),
