@@ -232,7 +232,7 @@ def single_sd1(_base: Base):
     return files
 
 
-@fixture(described("sd2", {"single/sd2.safetensors": "Stable Diffusion 2 (velocity) in one file, f16: the weights of `sd2`"}))
+@fixture(described("sd2", {"single/sd2.safetensors": "Stable Diffusion 2 (velocity) in one file, f16: as `sd2`"}))
 @torch.no_grad()
 def single_sd2(_base: Base):
     """For `single_file/tests.rs`: OpenCLIP's names, and a block that is not used."""
@@ -242,7 +242,7 @@ def single_sd2(_base: Base):
 
 
 @fixture(
-    described("sdxl", {"single/sdxl.safetensors": "Stable Diffusion XL (velocity, ends in noise), VAE in f32: as `sdxl`"})
+    described("sdxl", {"single/sdxl.safetensors": "Stable Diffusion XL (velocity, ends in noise), VAE f32: as `sdxl`"})
 )
 @torch.no_grad()
 def single_sdxl(_base: Base):
@@ -283,8 +283,9 @@ def kohya_modules(model: UNet2DConditionModel, named) -> dict[str, list[str]]:
     adds = []
     for path, block in model.named_modules():
         if type(block).__name__ in CONVOLUTIONAL:
-            layers = block.named_modules()
-            adds += [f"{path}.{name}" for name, layer in layers if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d))]
+            for name, layer in block.named_modules():
+                if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+                    adds.append(f"{path}.{name}")
     return {
         "lierla": [kohya_name(named(path)) for path in lierla_modules(model)],
         "adds": [kohya_name(named(path)) for path in adds],
