@@ -51,7 +51,15 @@ impl BaseSource {
     ///
     /// # Errors
     /// When it cannot be used, with its path.
-    pub async fn load(
+    pub async fn load(&self, compute: &Compute, emit: &mut impl Emit) -> anyhow::Result<Base> {
+        self.load_as(&Said::default(), compute, emit).await
+    }
+
+    /// [`Self::load`], as its user says that it is.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn load_as(
         &self,
         said: &Said,
         compute: &Compute,

@@ -79,7 +79,7 @@ impl ComputeArgs {
             .await
             .map_err(EngineError::from)?;
         report.device(&compute);
-        self.base.load(&self.said(), &compute, report).await
+        self.base.load_as(&self.said(), &compute, report).await
     }
 
     /// The base as a companion knows it.
