@@ -28,7 +28,7 @@ from parity.registry import FIXTURES, OUT, read_header, write
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = [
     "tokenizer", "clip", "prompt", "vae", "unet", "sd1x", "schedule", "lora", "lora_writers", "optimizer", "train", "micro",
-    "pictures", "config", "families",
+    "pictures", "config", "families", "single_file",
 ]  # fmt: skip
 PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "compel", "safetensors", "numpy", "pillow"]
 
@@ -111,6 +111,9 @@ def _contents(path: Path) -> str:
         pictures = dict.fromkeys([".png", ".jpg", ".webp"], "a picture")
         return ({".json": "JSON"} | pictures).get(path.suffix, "text")
     tensors = read_header(path)
+    if any(name.startswith("model.diffusion_model.") for name in tensors):
+        types = Counter(dtype.lower() for dtype, _ in tensors.values())
+        return f"{len(tensors)} tensors: {', '.join(f'{count} {dtype}' for dtype, count in types.most_common())}"
     if "config.json" in {sibling.name for sibling in path.parent.iterdir()}:
         return f"{len(tensors)} weights, f16"
     shown, patterns = [], Counter()

@@ -6,7 +6,7 @@ use crate::workspace::{Workspace, finish, succeeds};
 
 /// Folder of the fuzz targets, and their names.
 const FUZZ: &str = "tests/fuzz";
-const TARGETS: [&str; 4] = ["protocol", "image", "lora", "settings"];
+const TARGETS: [&str; 5] = ["protocol", "image", "lora", "family", "settings"];
 
 #[derive(clap::Args)]
 pub struct FuzzArguments {
@@ -84,7 +84,37 @@ fn seed_corpora(workspace: &Workspace) -> Result<()> {
         }
     }
     seed_prompts(workspace)?;
+    seed_checkpoints(workspace)?;
     seed_loras_of_peft(workspace)
+}
+
+/// What is in a checkpoint of each family, as the list that the target makes a file of.
+fn seed_checkpoints(workspace: &Workspace) -> Result<()> {
+    let corpus = workspace.path(&format!("{FUZZ}/corpus/family"));
+    std::fs::create_dir_all(&corpus)?;
+    for file in workspace.path("tests/fixtures/single").read_dir()? {
+        let file = file?;
+        if !file.file_type()?.is_file() {
+            continue;
+        }
+        let bytes = std::fs::read(file.path())?;
+        let (length, rest) = bytes.split_first_chunk().context("a length")?;
+        let header = rest.get(..u64::from_le_bytes(*length) as usize);
+        let header: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(header.context("a header")?)?;
+        let line = |(name, entry): (&String, &serde_json::Value)| {
+            let dtype = entry["dtype"].as_str()?;
+            let sides: Vec<String> = entry["shape"]
+                .as_array()?
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            Some(format!("{dtype} {} {name}", sides.join(",")))
+        };
+        let list: Vec<String> = header.iter().filter_map(line).collect();
+        std::fs::write(corpus.join(file.file_name()), list.join("\n"))?;
+    }
+    Ok(())
 }
 
 /// The prompts of the parity tests, each a text of its own.

@@ -102,7 +102,7 @@ impl Methods {
         let Some(folder) = &self.sheets else {
             return Ok(Vec::new());
         };
-        let mut claims = Claims::new(Existing::from(self.overwrite), self.compute.input());
+        let mut claims = Claims::new(Existing::from(self.overwrite), self.compute.inputs());
         let name = |pair: &ExamplePair| folder.join(format!("{}-{}.png", pair.edit, pair.id));
         pairs
             .iter()

@@ -67,7 +67,7 @@ impl Grid {
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         let inputs = [("--lora", self.lora.as_path())];
-        let inputs = inputs.into_iter().chain(self.compute.input());
+        let inputs = inputs.into_iter().chain(self.compute.inputs());
         let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
         let out = claims.claim(&self.out, Format::Picture)?;
         let file = lora::read(&self.lora).await?;

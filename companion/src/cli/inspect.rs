@@ -10,8 +10,8 @@ use clap::Args;
 use mimeo_checkpoint::family::lora_architecture;
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, SCORES};
 use mimeo_checkpoint::{
-    CheckpointError, DiskFolder, Family, LoraFile, LoraFileError, PredictionType, Remarks,
-    SafetensorsFile,
+    CheckpointError, Detected, DiskFolder, Family, LoraFile, LoraFileError, PredictionType,
+    Remarks, SafetensorsFile,
 };
 use mimeo_protocol::Example;
 use serde::Serialize;
@@ -73,6 +73,10 @@ enum Kind {
     Checkpoint {
         family: &'static str,
         prediction: &'static str,
+        /// What in the file says so, where it is one file.
+        prediction_by: Option<String>,
+        /// Whether its schedule ends in pure noise.
+        zero_terminal_snr: bool,
         inpainting: bool,
         tensors: Option<usize>,
     },
@@ -109,7 +113,7 @@ async fn look_at_folder(path: &Path) -> anyhow::Result<Findings> {
     let family = Family::of(&DiskFolder::new(path)?).await?;
     Ok(Findings {
         file: path.display().to_string(),
-        kind: checkpoint(family, None),
+        kind: checkpoint(family, None, None),
         recipe: None,
         scores: None,
         pair: None,
@@ -152,8 +156,12 @@ async fn look_at_file(path: &Path) -> anyhow::Result<Findings> {
 
 async fn of_checkpoint(file: &SafetensorsFile) -> Result<Kind, CheckpointError> {
     let tensors = file.tensors().len();
-    match Family::of_file(file).await {
-        Ok(family) => Ok(checkpoint(family, Some(tensors))),
+    match Detected::of(file).await {
+        Ok(found) => Ok(checkpoint(
+            found.family,
+            found.prediction_by.map(|mark| mark.to_string()),
+            Some(tensors),
+        )),
         Err(CheckpointError::UnknownFamily { found, .. }) => Ok(Kind::Other {
             what: found,
             tensors,
@@ -208,13 +216,15 @@ fn of_lora(lora: &LoraFile) -> Kind {
     }
 }
 
-fn checkpoint(family: Family, tensors: Option<usize>) -> Kind {
+fn checkpoint(family: Family, prediction_by: Option<String>, tensors: Option<usize>) -> Kind {
     Kind::Checkpoint {
         family: family.architecture.title(),
         prediction: match family.prediction_type {
             PredictionType::Epsilon => "epsilon",
             PredictionType::VPrediction => "v",
         },
+        prediction_by,
+        zero_terminal_snr: family.zero_terminal_snr,
         inpainting: family.is_inpainting(),
         tensors,
     }

@@ -165,7 +165,7 @@ impl Sample {
 
     fn claim(&self, seeds: &[u64]) -> Result<Vec<OutFile>, BadInput> {
         let loras = self.lora.iter().map(|lora| ("--lora", &*lora.path));
-        let inputs = loras.chain(self.compute.input());
+        let inputs = loras.chain(self.compute.inputs());
         let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
         let [_] = seeds else {
             let stem = self.out.file_stem().unwrap_or_default().to_string_lossy();

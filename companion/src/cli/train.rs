@@ -180,7 +180,7 @@ impl Train {
         let mut inputs: Vec<_> = self.pair.inputs().chain(self.recipe.input()).collect();
         inputs.extend(copier);
         if self.remote.is_none() {
-            inputs.extend(self.compute.input());
+            inputs.extend(self.compute.inputs());
         }
         let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
         let lora = claims.claim(&self.out, Format::Lora)?;

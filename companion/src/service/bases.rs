@@ -94,7 +94,7 @@ impl Bases {
             let is_taken = |id: &BaseId| sources.iter().any(|(known, ..)| known == id);
             let id = bases::id_for(&name, is_taken);
             if let Some(id) = id {
-                sources.push((id, printable(&name, 100), BaseSource::Folder(folder)));
+                sources.push((id, printable(&name, 100), BaseSource::Path(folder)));
             }
         }
         sources

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::desk::{Desk, QUICK, trained};
 
 /// A safetensors file of any header and data.
-fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
+pub fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
     bytes.extend(data);
@@ -16,7 +16,7 @@ fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
 }
 
 /// The start of what `torch.save` writes.
-fn pickle() -> Vec<u8> {
+pub fn pickle() -> Vec<u8> {
     b"\x80\x02}q\x00(X\x05\x00\x00\x00modelq\x01.".to_vec()
 }
 
@@ -34,7 +34,7 @@ fn put_base(desk: &Desk, replaced: &str, bytes: Option<&[u8]>) {
     }
 }
 
-fn refused_base(desk: &Desk, base: &str, words: &str) {
+pub fn refused_base(desk: &Desk, base: &str, words: &str) {
     let sentence = desk.refused(
         &format!("train {QUICK} --out x.safetensors --base {base}"),
         2,
@@ -53,7 +53,7 @@ fn bundled(path: &str) -> &'static [u8] {
 }
 
 /// The tensors of a safetensors file in the order of their bytes: name, type and shape, bytes.
-fn tensors(file: &[u8]) -> Vec<(String, Value, &[u8])> {
+pub fn tensors(file: &[u8]) -> Vec<(String, Value, &[u8])> {
     let (length, rest) = file.split_first_chunk().expect("a length");
     let (header, data) = rest.split_at(u64::from_le_bytes(*length) as usize);
     let header: Map<String, Value> = serde_json::from_slice(header).expect("a header");
@@ -74,7 +74,7 @@ fn tensors(file: &[u8]) -> Vec<(String, Value, &[u8])> {
 }
 
 /// A safetensors file of these tensors.
-fn file_of<'a>(tensors: impl IntoIterator<Item = (String, Value, &'a [u8])>) -> Vec<u8> {
+pub fn file_of<'a>(tensors: impl IntoIterator<Item = (String, Value, &'a [u8])>) -> Vec<u8> {
     let (mut header, mut data) = (Map::new(), Vec::new());
     for (name, mut entry, bytes) in tensors {
         let start = data.len();
@@ -109,33 +109,36 @@ fn what_is_no_base_is_refused() {
     refused_base(
         &desk,
         "a.png",
-        "this is a picture; choose a diffusers folder",
+        "This is a picture, not a safetensors file; choose a .safetensors file",
     );
     desk.put("lora.safetensors", trained());
-    refused_base(&desk, "lora.safetensors", "this is a LoRA, not a base");
+    refused_base(
+        &desk,
+        "lora.safetensors",
+        "This is a LoRA, not a checkpoint; choose a checkpoint",
+    );
     desk.put("page.safetensors", "<!DOCTYPE html>");
     refused_base(
         &desk,
         "page.safetensors",
-        "this is a web page; choose a diffusers folder",
+        "This is a web page, not a safetensors file; the download failed",
     );
     desk.put("half.safetensors", &trained()[..1000]);
-    refused_base(
-        &desk,
-        "half.safetensors",
-        "a damaged .safetensors file; choose a diffusers",
-    );
+    refused_base(&desk, "half.safetensors", "The file ends early");
 }
 
 #[test]
-fn a_checkpoint_in_a_single_file_is_refused_with_what_works() {
+fn a_checkpoint_as_a_pickle_is_refused_with_what_works() {
     let desk = Desk::new();
-    let conversion = "StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)";
     desk.put("ckpt/model.ckpt", pickle());
     for base in ["ckpt/model.ckpt", "ckpt"] {
-        refused_base(&desk, base, "this is a pickle");
-        refused_base(&desk, base, "choose the model as a diffusers folder");
-        refused_base(&desk, base, conversion);
+        for words in [
+            "This is a pickle",
+            "convert it to .safetensors",
+            "torch.load(",
+        ] {
+            refused_base(&desk, base, words);
+        }
     }
     let single = |width: usize, more: &str| {
         let header = format!(
@@ -146,18 +149,14 @@ fn a_checkpoint_in_a_single_file_is_refused_with_what_works() {
     };
     desk.put("sd1/anime.safetensors", single(768, ""));
     for base in ["sd1/anime.safetensors", "sd1"] {
-        refused_base(&desk, base, "this is a single file (Stable Diffusion 1.x)");
-        refused_base(&desk, base, conversion);
+        refused_base(&desk, base, "a UNet with an unusual number of layers");
     }
-    let label = r#","model.diffusion_model.label_emb.0.0.weight":{"dtype":"F16","shape":[0],"data_offsets":[0,0]}"#;
-    desk.put("xl.safetensors", single(2048, label));
+    desk.put("sd1/other.safetensors", single(768, ""));
     refused_base(
         &desk,
-        "xl.safetensors",
-        "this is a single file (Stable Diffusion XL)",
+        "sd1",
+        "this folder holds 2 single files; give the one",
     );
-    desk.put("sd1/other.safetensors", single(768, ""));
-    refused_base(&desk, "sd1", "this folder holds 2 single files");
 }
 
 #[test]

@@ -18,3 +18,4 @@ mod pictures;
 mod prompts;
 mod recipes;
 mod results;
+mod single_files;

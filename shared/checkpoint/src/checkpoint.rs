@@ -2,13 +2,16 @@
 //! configured, and its weights, by the names that diffusers gives them.
 
 mod folder;
+mod overridden;
 mod pipeline;
+mod single_file;
+mod weights;
 
-use std::collections::BTreeMap;
+pub use overridden::Overridden;
+pub use single_file::SingleFile;
+pub use weights::{ComponentWeights, WeightTensor};
 
-use half::f16;
-
-use crate::{Array, BoxFuture, CheckpointError, Number, SafetensorsFile, TensorEntry};
+use crate::{BoxFuture, CheckpointError};
 
 /// A part of a checkpoint that has a configuration of its own, and all but the scheduler weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +57,8 @@ impl Component {
     }
 }
 
-/// Where a base is read from. Every [`Folder`](crate::Folder) is one, in diffusers' layout.
+/// Where a base is read from. Every [`Folder`](crate::Folder) is one, in diffusers' layout, and so is
+/// a [`SingleFile`] in ldm's names.
 ///
 /// Whoever reads through this trait sees diffusers' configurations and names, wherever they come
 /// from: the layout of the files is the implementation's own affair.
@@ -100,85 +104,10 @@ pub trait Checkpoint {
     /// # Errors
     /// If the file is missing or cannot be read.
     fn hash(&self) -> BoxFuture<'_, Result<String, CheckpointError>>;
-}
 
-/// The weights of one component by diffusers' names; each is read when it is asked for.
-pub struct ComponentWeights {
-    files: Vec<SafetensorsFile>,
-    /// Which of the files holds a tensor.
-    places: BTreeMap<String, usize>,
-}
-
-/// One of a component's weights: known by its header, not read yet.
-#[derive(Clone, Copy)]
-pub struct WeightTensor<'a> {
-    /// Its name in diffusers.
-    pub name: &'a str,
-    /// How it is stored.
-    pub entry: &'a TensorEntry,
-    file: &'a SafetensorsFile,
-}
-
-impl ComponentWeights {
-    /// Of files whose names are diffusers' already, no two the same.
-    #[must_use]
-    pub fn new(files: Vec<SafetensorsFile>) -> Self {
-        let names = |(file, tensors): (usize, &SafetensorsFile)| {
-            let names = tensors.tensors().keys();
-            names.map(|name| (name.clone(), file)).collect::<Vec<_>>()
-        };
-        let places = files.iter().enumerate().flat_map(names).collect();
-        Self { files, places }
-    }
-
-    /// All of them, in the order of their names.
-    pub fn tensors(&self) -> impl Iterator<Item = WeightTensor<'_>> {
-        self.places.iter().filter_map(|(name, place)| {
-            let file = self.files.get(*place)?;
-            let entry = file.tensors().get(name)?;
-            Some(WeightTensor { name, entry, file })
-        })
-    }
-
-    /// Refuses weights with a quantised tensor by their headers alone.
-    ///
-    /// # Errors
-    /// [`CheckpointError::WrongDtype`] for the first one.
-    pub fn refuse_quantised(&self) -> Result<(), CheckpointError> {
-        self.files
-            .iter()
-            .try_for_each(SafetensorsFile::refuse_quantised)
-    }
-}
-
-impl WeightTensor<'_> {
-    /// Reads it as `f32`, whatever it is stored in of F32, F16 and BF16.
-    ///
-    /// # Errors
-    /// If it is of another type, or cannot be read.
-    pub async fn read_f32(&self) -> Result<Array, CheckpointError> {
-        self.file.read_f32(self.name).await
-    }
-
-    /// Reads the numbers of one that is stored as F16, row-major.
-    ///
-    /// # Errors
-    /// If it is of another type, or cannot be read.
-    pub async fn read_f16(&self) -> Result<Vec<f16>, CheckpointError> {
-        self.file.read_f16(self.name).await
-    }
-
-    /// What to say if it is stored in a type that nothing can be computed with.
-    #[must_use]
-    pub fn wrong_dtype(&self) -> CheckpointError {
-        self.file.wrong_dtype(self.name, self.entry.dtype)
-    }
-
-    /// Refuses its numbers, as they were read, if one of them is infinite or not a number.
-    ///
-    /// # Errors
-    /// [`CheckpointError::NotFinite`].
-    pub fn require_finite<T: Number>(&self, numbers: &[T]) -> Result<(), CheckpointError> {
-        self.file.require_finite(self.name, numbers)
+    /// What its user should know of how it was read, a sentence each: what it was taken for where its
+    /// files do not say it themselves, and what is left aside.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
     }
 }

@@ -7,6 +7,13 @@ use thiserror::Error;
 
 use crate::LeftOut;
 
+/// How a pickle of a checkpoint becomes a safetensors file: torch's reader that runs no code, in one
+/// line for a shell.
+pub const CONVERSION: &str = "python -c \"import sys, torch, safetensors.torch as s; \
+     d = torch.load(sys.argv[1], 'cpu', weights_only=True); \
+     s.save_file({k: v.clone().contiguous() for k, v in d.get('state_dict', d).items() \
+     if torch.is_tensor(v)}, sys.argv[1] + '.safetensors')\" FILE.ckpt";
+
 /// Why a checkpoint, a folder or a safetensors file was refused.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "each message says what its fields are")]
@@ -32,7 +39,7 @@ pub enum CheckpointError {
 
     #[error(
         "This is a pickle ({found}), and opening a pickle can run a stranger's code, so Mimeo never \
-         does; convert it to .safetensors and choose that file: {file:?}"
+         does; convert it to .safetensors and choose that file ({CONVERSION}): {file:?}"
     )]
     Pickle { found: &'static str, file: String },
 
@@ -182,6 +189,28 @@ pub enum CheckpointError {
         found: String,
         folder: String,
     },
+
+    #[error(
+        "Tensor {tensor:?} has shape {found:?}, which its name does not allow; download or save the file \
+         again: {file:?}"
+    )]
+    BadShape {
+        tensor: String,
+        found: Vec<usize>,
+        file: String,
+    },
+
+    #[error(
+        "The file holds no {component}, so it is only a part of a checkpoint; {remedy}: {file:?}"
+    )]
+    MissingComponent {
+        component: &'static str,
+        remedy: &'static str,
+        file: String,
+    },
+
+    #[error("This file holds no VAE; choose one that does: {file:?}")]
+    NotAVae { file: String },
 
     #[error("This is {found}; choose a checkpoint of Stable Diffusion 1.x, 2.x or XL: {file:?}")]
     UnknownFamily { found: String, file: String },

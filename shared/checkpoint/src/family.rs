@@ -4,6 +4,7 @@
 //! Stable Diffusion 1, 1024 for 2, 2048 for XL), input channels of the first convolution (9 for
 //! inpainting), and marker tensors for velocity prediction (ComfyUI's `supported_models.py`).
 
+mod foreign;
 mod tensors;
 
 use std::fmt;
@@ -13,6 +14,8 @@ use crate::{
     config::{ConfigError, PredictionType, SchedulerConfig, UNetConfig},
     names::UnetLayout,
 };
+
+pub use tensors::{Detected, Mark};
 
 /// The kind of model that a checkpoint holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,7 +136,7 @@ impl Family {
     /// # Errors
     /// If it holds no UNet of Stable Diffusion; says what it holds instead, if that is known.
     pub async fn of_file(file: &SafetensorsFile) -> Result<Self, CheckpointError> {
-        tensors::family(file).await
+        Ok(Detected::of(file).await?.family)
     }
 
     /// Whether the UNet also takes a masked picture and its mask.
@@ -153,6 +156,16 @@ impl Family {
             refiner @ Architecture::SdxlRefiner => Err(Untrainable::Architecture(refiner)),
             _ => Ok(()),
         }
+    }
+}
+
+impl Detected {
+    /// Looks at a single-file checkpoint, or at a UNet's weights file.
+    ///
+    /// # Errors
+    /// If it holds no UNet of Stable Diffusion; says what it holds instead, if that is known.
+    pub async fn of(file: &SafetensorsFile) -> Result<Self, CheckpointError> {
+        tensors::detect(file).await
     }
 }
 

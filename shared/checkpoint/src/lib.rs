@@ -6,7 +6,7 @@
 //! justifies. It reads no clock and has no randomness: the same input gives the same bytes.
 //!
 //! ```text
-//! Checkpoint, of a Folder: config, weights
+//! Checkpoint, of a Folder or a SingleFile: config, weights
 //!          │ open
 //!          ▼
 //!     AsyncReadAt ──SafetensorsFile::open──▶ names, shapes, metadata
@@ -40,12 +40,14 @@ mod stranger;
 mod text;
 
 pub use array::Array;
-pub use checkpoint::{Checkpoint, Component, ComponentWeights, WeightTensor};
+pub use checkpoint::{
+    Checkpoint, Component, ComponentWeights, Overridden, SingleFile, WeightTensor,
+};
 pub use config::{
     ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,
 };
 pub use error::{CheckpointError, LoraFileError, ModuleProblem};
-pub use family::{Architecture, Family, TRAINABLE, Untrainable};
+pub use family::{Architecture, Detected, Family, TRAINABLE, Untrainable};
 pub use folder::{DiskFolder, EmbeddedFolder, Folder};
 pub use lora_file::{
     AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, Precision, Remarks,

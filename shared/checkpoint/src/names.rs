@@ -19,7 +19,9 @@
 mod kohya;
 mod lora_key;
 mod part;
+mod text_keys;
 mod unet_keys;
+mod vae_keys;
 
 pub use kohya::{ModuleNames, Spelling};
 pub(crate) use lora_key::LORA_BIAS;
@@ -27,4 +29,7 @@ pub use lora_key::{
     LoraKey, LoraPart, ModuleName, OtherKind, UnreadableKey, is_saved_by_peft, parse_lora_key,
 };
 pub use part::{other_model, unadapted_part};
+pub(crate) use text_keys::in_block;
+pub use text_keys::{OpenClipShape, clip_from_open_clip};
 pub use unet_keys::{LDM_UNET_PREFIX, UnetKeys, UnetLayout};
+pub use vae_keys::{LDM_VAE_PREFIXES, VaeKey, vae_key_from_ldm};

@@ -5,6 +5,7 @@
 //! several gigabytes never has to fit into memory.
 
 mod diagnosis;
+mod fp8;
 mod header;
 pub(crate) mod write;
 
@@ -16,7 +17,7 @@ use half::{bf16, f16};
 pub use ::safetensors::Dtype;
 pub use write::write_f32;
 
-use crate::{Array, AsyncReadAt, CheckpointError, text};
+use crate::{Array, AsyncReadAt, CheckpointError, sha256_of, text};
 
 /// Bytes before the header: its length, little-endian.
 const LENGTH_BYTES: u64 = 8;
@@ -93,6 +94,57 @@ impl TensorEntry {
     #[must_use]
     pub fn is_quantised(&self) -> bool {
         self.dtype != Dtype::BOOL && self.dtype.bitsize() <= 8
+    }
+
+    /// Numbers in it; they fit, as the header was checked.
+    pub(crate) fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Of a file that is not there.
+    #[cfg(test)]
+    pub(crate) fn of_shape(dtype: Dtype, shape: &[usize]) -> Self {
+        let count: usize = shape.iter().product();
+        Self {
+            dtype,
+            shape: shape.to_vec(),
+            start: 0,
+            length: count * dtype.bitsize() / 8,
+        }
+    }
+
+    /// The same bytes handed out in another shape.
+    pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Self {
+        Self {
+            shape,
+            ..self.clone()
+        }
+    }
+
+    /// The same numbers handed out in another type.
+    pub(crate) fn of_type(&self, dtype: Dtype) -> Self {
+        Self {
+            dtype,
+            ..self.clone()
+        }
+    }
+
+    /// One of `of` equal parts along the first side, as a tensor of its own; none if the rows do not
+    /// divide.
+    pub(crate) fn part(&self, index: usize, of: usize) -> Option<Self> {
+        let (rows, rest) = self.shape.split_first()?;
+        if !rows.is_multiple_of(of) || !self.length.is_multiple_of(of) || index >= of {
+            return None;
+        }
+        let length = self.length / of;
+        Some(Self {
+            dtype: self.dtype,
+            shape: std::iter::once(rows / of)
+                .chain(rest.iter().copied())
+                .collect(),
+            start: self.start + index * length,
+            length,
+        })
     }
 }
 
@@ -177,11 +229,53 @@ impl SafetensorsFile {
             Dtype::BF16 => f32_from_bf16,
             other => return Err(self.wrong_dtype(name, other)),
         };
-        let data = to_f32(&self.read_bytes(name).await?);
+        let data = to_f32(&self.read_entry(entry).await?);
         Ok(Array {
             shape: entry.shape.clone(),
             data,
         })
+    }
+
+    /// Reads some of a tensor's bytes as `f32`: what [`Self::read_f32`] reads, and fp8.
+    ///
+    /// - `entry`: the tensor `name`, or a part of it
+    ///
+    /// # Errors
+    /// If it is of another type, or cannot be read.
+    pub(crate) async fn widened_f32(
+        &self,
+        name: &str,
+        entry: &TensorEntry,
+    ) -> Result<Vec<f32>, CheckpointError> {
+        let to_f32 = match entry.dtype {
+            Dtype::F32 => f32_from_bytes,
+            Dtype::F16 => f32_from_f16,
+            Dtype::BF16 => f32_from_bf16,
+            Dtype::F8_E4M3 => fp8::f32_from_e4m3,
+            Dtype::F8_E5M2 => fp8::f32_from_e5m2,
+            other => return Err(self.wrong_dtype(name, other)),
+        };
+        Ok(to_f32(&self.read_entry(entry).await?))
+    }
+
+    /// Reads some of a tensor's bytes as `f16`: F16, and fp8, each of whose numbers is an f16 too.
+    ///
+    /// - `entry`: the tensor `name`, or a part of it
+    ///
+    /// # Errors
+    /// If it is of another type, or cannot be read.
+    pub(crate) async fn widened_f16(
+        &self,
+        name: &str,
+        entry: &TensorEntry,
+    ) -> Result<Vec<f16>, CheckpointError> {
+        let to_f16 = match entry.dtype {
+            Dtype::F16 => f16_from_bytes,
+            Dtype::F8_E4M3 => fp8::f16_from_e4m3,
+            Dtype::F8_E5M2 => fp8::f16_from_e5m2,
+            other => return Err(self.wrong_dtype(name, other)),
+        };
+        Ok(to_f16(&self.read_entry(entry).await?))
     }
 
     /// Reads the numbers of one tensor that is stored as F16, row-major.
@@ -193,6 +287,14 @@ impl SafetensorsFile {
             Dtype::F16 => Ok(f16_from_bytes(&self.read_bytes(name).await?)),
             other => Err(self.wrong_dtype(name, other)),
         }
+    }
+
+    /// SHA-256 of the whole file, header and metadata included, as 64 lower-case hex digits.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn sha256(&self) -> Result<String, CheckpointError> {
+        sha256_of(&*self.source).await
     }
 
     /// What to say of a tensor that is stored in another type than one reads.
@@ -251,10 +353,13 @@ impl SafetensorsFile {
     /// # Errors
     /// If it is missing or cannot be read.
     pub async fn read_bytes(&self, name: &str) -> Result<Vec<u8>, CheckpointError> {
-        let entry = self.entry(name)?;
-        self.source
-            .read_at(self.data_start + entry.start as u64, entry.length)
-            .await
+        self.read_entry(self.entry(name)?).await
+    }
+
+    /// - `entry`: of a tensor of this file, or of a part of one
+    async fn read_entry(&self, entry: &TensorEntry) -> Result<Vec<u8>, CheckpointError> {
+        let start = self.data_start + entry.start as u64;
+        self.source.read_at(start, entry.length).await
     }
 }
 

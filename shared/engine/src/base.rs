@@ -75,6 +75,9 @@ impl Base {
             emit(Event::Progress { done: parts });
         };
 
+        for text in checkpoint.notes() {
+            emit.emit(Event::Note { text });
+        }
         let family = Family::of(checkpoint).await?;
         family
             .check_trainable()

@@ -4,8 +4,8 @@ import copy
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
+from parity import ldm
 from parity.base import Base
 from parity.loss import masked
 from parity.peft_lora import (
@@ -75,17 +75,11 @@ def lora_kohya_names(base: Base):
 @fixture({"sd15_keys.json": "UNet of SD1.5: `diffusers` key to shape, `ldm` key to diffusers key"})
 def sd15_keys(_base: Base):
     """For `names.rs`: the key table. The `ldm` names are ours, proved by diffusers' own conversion."""
-    shapes = {key: list(tensor.shape) for key, tensor in _sd15_unet().state_dict().items()}
-    ldm = {f"model.diffusion_model.{_ldm_key(key)}": key for key in shapes}
-    # Each fake tensor carries its index, so the conversion shows which key it came from.
-    markers = {name: torch.tensor(index) for index, name in enumerate(ldm)}
-    config = dict(SD15_CONFIG, class_embed_type=None, addition_embed_type=None)
-    converted = convert_ldm_unet_checkpoint(dict(markers), config)
-    if {key: int(marker) for key, marker in converted.items()} != {
-        key: int(markers[name]) for name, key in ldm.items()
-    }:
-        raise ValueError("the ldm key table does not agree with diffusers' conversion")
-    return {"sd15_keys.json": Json({"diffusers": shapes, "ldm": ldm})}
+    unet = _sd15_unet()
+    shapes = {key: list(tensor.shape) for key, tensor in unet.state_dict().items()}
+    names = {ldm.UNET + ldm.unet_key(unet, key): key for key in shapes}
+    ldm.check_unet_names(names, SD15_CONFIG)
+    return {"sd15_keys.json": Json({"diffusers": shapes, "ldm": names})}
 
 
 def _lora_and_gradients(unet: UNet2DConditionModel, label: str, states: torch.Tensor):
@@ -117,51 +111,3 @@ def _lora_and_gradients(unet: UNet2DConditionModel, label: str, states: torch.Te
 def _sd15_unet() -> UNet2DConditionModel:
     with torch.device("meta"):
         return UNet2DConditionModel(**SD15_CONFIG)
-
-
-def _ldm_key(key: str) -> str:
-    """The name of a diffusers key in the original single-file layout, for two layers per block."""
-    top = {
-        "conv_in": "input_blocks.0.0",
-        "time_embedding.linear_1": "time_embed.0",
-        "time_embedding.linear_2": "time_embed.2",
-        "conv_norm_out": "out.0",
-        "conv_out": "out.2",
-    }
-    for ours, theirs in top.items():
-        if key.startswith(f"{ours}."):
-            return key.replace(ours, theirs, 1)
-    parts = key.split(".")
-    if parts[0] == "mid_block":
-        kind, layer, rest = parts[1], int(parts[2]), parts[3:]
-        block = f"middle_block.{1 if kind == 'attentions' else 2 * layer}"
-    else:
-        side, level, kind, layer, rest = parts[0], int(parts[1]), parts[2], int(parts[3]), parts[4:]
-        if side == "down_blocks":
-            first, last = 3 * level + 1, 3 * level + 3
-            block = {
-                "resnets": f"input_blocks.{first + layer}.0",
-                "attentions": f"input_blocks.{first + layer}.1",
-                "downsamplers": f"input_blocks.{last}.0",
-            }[kind]
-        else:
-            first, last = 3 * level, 3 * level + 2
-            # The lowest up block has no attention before its upsampler.
-            block = {
-                "resnets": f"output_blocks.{first + layer}.0",
-                "attentions": f"output_blocks.{first + layer}.1",
-                "upsamplers": f"output_blocks.{last}.{1 if level == 0 else 2}",
-            }[kind]
-    if kind == "downsamplers":
-        rest = ["op", *rest[1:]]
-    if kind == "resnets":
-        renamed = {
-            "norm1": "in_layers.0",
-            "conv1": "in_layers.2",
-            "time_emb_proj": "emb_layers.1",
-            "norm2": "out_layers.0",
-            "conv2": "out_layers.3",
-            "conv_shortcut": "skip_connection",
-        }
-        rest = [renamed[rest[0]], *rest[1:]]
-    return ".".join([block, *rest])

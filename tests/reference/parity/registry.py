@@ -102,6 +102,11 @@ def write(folder: Path, made: dict[str, Content], promised: Fixture) -> None:
     """Writes what a fixture function returned, and refuses what no Rust test could trust."""
     if set(made) != set(promised.files):
         raise ValueError(f"{promised.name} made {sorted(made)} but promises {sorted(promised.files)}")
+    write_folder(folder, made)
+
+
+def write_folder(folder: Path, made: dict[str, Content]) -> None:
+    """Writes files into a folder, none of them larger than a fixture may be."""
     for file, content in made.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -75,14 +75,22 @@ pub fn of(findings: &Findings) -> String {
         Kind::Checkpoint {
             family,
             prediction,
+            prediction_by,
+            zero_terminal_snr,
             inpainting,
             tensors,
         } => {
             let inpainting = if *inpainting { ", for inpainting" } else { "" };
             let mut lines = vec![
                 format!("Checkpoint: {family}{inpainting}"),
-                format!("Predicts {prediction}"),
+                match prediction_by {
+                    Some(by) => format!("Predicts {prediction} ({by})"),
+                    None => format!("Predicts {prediction}"),
+                },
             ];
+            if *zero_terminal_snr {
+                lines.push("Schedule ends in pure noise (zero terminal SNR)".to_owned());
+            }
             lines.extend(tensors.map(|tensors| format!("Tensors  {tensors}")));
             lines
         }

@@ -409,3 +409,96 @@ fn a_model_that_predicts_something_else_is_called_by_it() {
         "{sentence}"
     );
 }
+
+#[test]
+fn models_around_a_unet_of_their_own_are_called_by_their_name() {
+    let unet = |channels: usize, width: usize| {
+        [
+            (LDM_CONV_IN, vec![320, channels, 3, 3]),
+            (LDM_TO_K, vec![640, width]),
+        ]
+    };
+    let cases: [(usize, usize, &str, &str); 11] = [
+        (8, 768, "x", "instruct-pix2pix"),
+        (5, 1024, "x", "a depth model"),
+        (7, 1024, "x", "an upscaler"),
+        (4, 1024, LDM_LABEL, "an unCLIP model"),
+        (
+            8,
+            1024,
+            "model.diffusion_model.input_blocks.1.0.time_stack.in_layers.2.weight",
+            "Stable Video Diffusion",
+        ),
+        (8, 768, "cc_projection.weight", "Zero123"),
+        (
+            4,
+            2048,
+            "model.diffusion_model.encoder_hid_proj.weight",
+            "Kolors",
+        ),
+        (
+            4,
+            768,
+            "down_blocks.0.motion_modules.0.norm.weight",
+            "AnimateDiff",
+        ),
+        (4, 2048, "edm_mean", "Playground"),
+        (
+            4,
+            768,
+            "controlnet_cond_embedding.conv_in.weight",
+            "a ControlNet",
+        ),
+        (
+            4,
+            768,
+            "temporal_transformer_blocks.0.weight",
+            "makes videos",
+        ),
+    ];
+    for (channels, width, key, expected) in cases {
+        let shapes = unet(channels, width);
+        let mut tensors: Vec<(&str, &[usize], Option<f32>)> = shapes
+            .iter()
+            .map(|(name, shape)| (*name, shape.as_slice(), None))
+            .collect();
+        tensors.push((key, &[1, 1], None));
+        let answer = block_on(Family::of_file(&file_of(&tensors)));
+        let message = answer.expect_err("another model").to_string();
+        assert!(message.contains(expected), "{key} gave: {message}");
+    }
+}
+
+#[test]
+fn transformers_of_today_are_called_by_their_name() {
+    let cases: [(&str, &str); 14] = [
+        ("distilled_guidance_layer.in_proj.bias", "Chroma"),
+        ("single_stream_modulation.lin.weight", "Flux 2"),
+        (
+            "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight",
+            "Stable Diffusion 3",
+        ),
+        ("transformer_blocks.0.img_mlp.net.2.weight", "Qwen-Image"),
+        ("layers.0.adaLN_modulation.0.weight", "Z-Image"),
+        ("cap_embedder.0.weight", "Lumina"),
+        ("model.diffusion_model.head.modulation", "Wan"),
+        ("net.llm_adapter.blocks.0.cross_attn.q_proj.weight", "Anima"),
+        ("net.x_embedder.proj.1.weight", "Cosmos"),
+        ("double_layers.0.attn.w2q.weight", "AuraFlow"),
+        (
+            "unet.mid_block.attentions.0.proj_in.lora_A.weight",
+            "a LoRA",
+        ),
+        (
+            "unet.mid_block.attn_processors.to_q_lora.down.weight",
+            "a LoRA",
+        ),
+        ("control_model.time_embed.0.weight", "ControlNet"),
+        ("input_blocks.0.0.weight", "a UNet alone"),
+    ];
+    for (name, expected) in cases {
+        let answer = block_on(Family::of_file(&file_of(&[(name, &[1], None)])));
+        let message = answer.expect_err("there is no UNet").to_string();
+        assert!(message.contains(expected), "{name} gave: {message}");
+    }
+}

@@ -7,8 +7,8 @@ use crate::{
     AsyncReadAt, CheckpointError, Component, Dtype, LoraFileError, ModuleProblem, SafetensorsFile,
     metadata::{ADAPTER_CONFIG, LORA_ADAPTER_METADATA},
     names::{
-        self, LoraPart, ModuleName, UnreadableKey, is_saved_by_peft, other_model, parse_lora_key,
-        unadapted_part,
+        self, LDM_UNET_PREFIX, LoraPart, ModuleName, UnreadableKey, is_saved_by_peft, other_model,
+        parse_lora_key, unadapted_part,
     },
     text,
 };
@@ -358,6 +358,10 @@ fn what_else(file: &SafetensorsFile, kinds: LeftOut, unknown: Option<&String>) -
             ),
             file: name,
         },
+        Some(_) if is_checkpoint(file) => LoraFileError::NotALora {
+            found: "a checkpoint",
+            file: name,
+        },
         Some(_) => LoraFileError::NotALora {
             found: "another kind of model",
             file: name,
@@ -367,6 +371,11 @@ fn what_else(file: &SafetensorsFile, kinds: LeftOut, unknown: Option<&String>) -
             file: name,
         },
     }
+}
+
+fn is_checkpoint(file: &SafetensorsFile) -> bool {
+    let mut keys = file.tensors().keys();
+    keys.any(|key| key.starts_with(LDM_UNET_PREFIX))
 }
 
 /// A1111 names the vectors of a new word `emb_params`, those of SDXL have one tensor for each text

@@ -37,6 +37,17 @@ impl UnetLayout {
             up_attention: vec![false, true, true, true],
         }
     }
+
+    /// Stable Diffusion XL:
+    /// <https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/unet/config.json>.
+    #[must_use]
+    pub fn sdxl() -> Self {
+        Self {
+            layers_per_block: 2,
+            down_attention: vec![false, true, true],
+            up_attention: vec![true, true, false],
+        }
+    }
 }
 
 /// The names of every part of a UNet, both ways.
@@ -95,6 +106,9 @@ fn pairs(layout: &UnetLayout) -> Vec<(String, String)> {
 
     pairs.same("time_embed.0", "time_embedding.linear_1");
     pairs.same("time_embed.2", "time_embedding.linear_2");
+    // Only Stable Diffusion XL has it.
+    pairs.same("label_emb.0.0", "add_embedding.linear_1");
+    pairs.same("label_emb.0.2", "add_embedding.linear_2");
     pairs.same("input_blocks.0.0", "conv_in");
 
     // ldm counts residual blocks and downsamplers in one row, after `conv_in`.
@@ -236,8 +250,8 @@ mod tests {
             count,
             "diffusers names are distinct"
         );
-        // 22 residual blocks (8 down, 2 mid, 12 up) of 6, 16 attentions, 3 + 3 samplers, 5 others.
-        assert_eq!(count, 22 * 6 + 16 + 6 + 5, "parts of Stable Diffusion 1.x");
+        // 22 residual blocks (8 down, 2 mid, 12 up) of 6, 16 attentions, 3 + 3 samplers, 7 others.
+        assert_eq!(count, 22 * 6 + 16 + 6 + 7, "parts of Stable Diffusion 1.x");
     }
 
     #[test]
