@@ -51,8 +51,12 @@ fn assert_trains_and_draws(family: &str, written: &Written) {
         let lora = read_lora(&desk.path("x.safetensors"));
         assert!(lora.modules.contains_key(written.module), "{method}");
         let said = |key: &str| lora.metadata.get(key).map(String::as_str);
-        assert_eq!(said("ss_base_model_version"), Some(written.version));
-        assert_eq!(said("modelspec.architecture"), Some(written.spec));
+        let (version, spec) = (
+            said("ss_base_model_version"),
+            said("modelspec.architecture"),
+        );
+        assert_eq!(version, Some(written.version), "{method}");
+        assert_eq!(spec, Some(written.spec), "{method}");
         let is_velocity = family.ends_with("_v").then_some("True");
         assert_eq!(said("ss_v_parameterization"), is_velocity, "{method}");
     }
