@@ -159,11 +159,15 @@ impl Bases {
         let before = ledger.clone();
         let found = self.look(&mut ledger);
         let mut list = vec![bundled()];
-        list.extend(found.bases.into_iter().map(|base| describe(base, &mut ledger)));
+        list.extend(
+            found
+                .bases
+                .into_iter()
+                .map(|base| describe(base, &mut ledger)),
+        );
         for (title, why) in found.troubles {
-            let is_taken = |id: &BaseId| {
-                list.iter().any(|base| base.id == *id) || ledger.of(id).is_some()
-            };
+            let is_taken =
+                |id: &BaseId| list.iter().any(|base| base.id == *id) || ledger.of(id).is_some();
             if let Some(id) = bases::id_for(&title, is_taken) {
                 list.push(bases::unusable(id, title, why));
             }
@@ -191,7 +195,13 @@ impl Bases {
             let Some(id) = id else { continue };
             let preview = Preview::beside(&found.path);
             let path = found.path.clone();
-            here.insert(id.clone(), Here { path, preview: preview.clone() });
+            here.insert(
+                id.clone(),
+                Here {
+                    path,
+                    preview: preview.clone(),
+                },
+            );
             bases.push(Listed {
                 id,
                 title: found.title.clone(),

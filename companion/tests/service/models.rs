@@ -58,7 +58,9 @@ impl Models {
         let names = (0..TENSORS).map(|at| format!("cond_stage_model.layer.{at}.weight"));
         let others = names.map(|name| (name, vec![1]));
         let large = ("first_stage_model.large".to_owned(), vec![LARGE]);
-        let own = tensors.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec()));
+        let own = tensors
+            .iter()
+            .map(|(name, shape)| ((*name).to_owned(), shape.to_vec()));
         for (name, shape) in own.chain(others).chain([large]) {
             let start = end;
             end += shape.iter().product::<usize>() * size;
@@ -67,7 +69,8 @@ impl Models {
         }
         let header = serde_json::to_vec(&header).unwrap();
         let mut file = File::create(self.path(inner)).unwrap();
-        file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+        file.write_all(&(header.len() as u64).to_le_bytes())
+            .unwrap();
         file.write_all(&header).unwrap();
         let bytes = (8 + header.len() + end) as u64;
         file.set_len(bytes).unwrap();
@@ -93,16 +96,40 @@ impl Models {
             self.write_large(&format!("checkpoints/sd1-{at}.safetensors"), "F16", &sd1);
         }
         for at in 0..20 {
-            self.write_large(&format!("checkpoints/xl/noob-{at}.safetensors"), "BF16", &xl);
+            self.write_large(
+                &format!("checkpoints/xl/noob-{at}.safetensors"),
+                "BF16",
+                &xl,
+            );
         }
         for at in 0..5 {
-            self.write_large(&format!("checkpoints/old/sd2-{at}.safetensors"), "F32", &sd2);
-            self.write_large(&format!("checkpoints/inpaint-{at}.safetensors"), "F16", &inpainting);
-            self.write_large(&format!("checkpoints/mislaid-{at}.safetensors"), "F16", &lora);
+            self.write_large(
+                &format!("checkpoints/old/sd2-{at}.safetensors"),
+                "F32",
+                &sd2,
+            );
+            self.write_large(
+                &format!("checkpoints/inpaint-{at}.safetensors"),
+                "F16",
+                &inpainting,
+            );
+            self.write_large(
+                &format!("checkpoints/mislaid-{at}.safetensors"),
+                "F16",
+                &lora,
+            );
             let cut = format!("checkpoints/cut-{at}.safetensors");
             let whole = self.write_large(&cut, "F16", &sd1);
-            File::options().write(true).open(self.path(&cut)).unwrap().set_len(whole / 2).unwrap();
-            self.write(&format!("checkpoints/page-{at}.safetensors"), b"<!DOCTYPE html><html>");
+            File::options()
+                .write(true)
+                .open(self.path(&cut))
+                .unwrap()
+                .set_len(whole / 2)
+                .unwrap();
+            self.write(
+                &format!("checkpoints/page-{at}.safetensors"),
+                b"<!DOCTYPE html><html>",
+            );
             self.write(&format!("checkpoints/gguf-{at}.gguf"), b"GGUF\x03\0\0\0");
             self.write(&format!("checkpoints/pickle-{at}.ckpt"), b"\x80\x02}q\x00.");
             self.write(&format!("checkpoints/empty-{at}.safetensors"), b"");
@@ -110,8 +137,14 @@ impl Models {
             let flux = br#"{"_class_name": "FluxPipeline"}"#;
             self.write(&format!("diffusers/flux-{at}/model_index.json"), flux);
             self.write(&format!("loras/lora-{at}.safetensors"), b"never read");
-            self.write(&format!("checkpoints/vae/vae-{at}.safetensors"), b"never read");
-            self.write(&format!("checkpoints/.cache/part-{at}.safetensors"), b"never read");
+            self.write(
+                &format!("checkpoints/vae/vae-{at}.safetensors"),
+                b"never read",
+            );
+            self.write(
+                &format!("checkpoints/.cache/part-{at}.safetensors"),
+                b"never read",
+            );
         }
     }
 }
@@ -155,7 +188,11 @@ async fn a_hundred_files_are_listed_by_their_headers_and_read_once() {
         assert_eq!(base.precision.as_deref(), Some(precision), "{base:?}");
         assert!(base.bytes > Some(LARGE as u64), "{base:?}");
     }
-    assert_eq!(base(&listed, "noob-3").title, "xl/noob-3", "with its folder");
+    assert_eq!(
+        base(&listed, "noob-3").title,
+        "xl/noob-3",
+        "with its folder"
+    );
     for (id, why) in [
         ("inpaint-0", "inpainting"),
         ("mislaid-0", "LoRA"),
@@ -165,13 +202,18 @@ async fn a_hundred_files_are_listed_by_their_headers_and_read_once() {
         ("pickle-0", "pickle"),
         ("empty-0", "empty"),
         ("flux-0", "FluxPipeline"),
-        ("sd-0", "cannot be understood"),
+        ("sd-0", "lacks"),
     ] {
         let reason = base(&listed, id).unusable.clone().unwrap_or_default();
         assert!(reason.contains(why), "{id}: {reason}");
     }
-    let never = |base: &&BaseInfo| base.id.as_str().contains("lora-") || base.id.as_str().contains("vae");
-    assert_eq!(listed.iter().find(never), None, "by its folder it is something else");
+    let never =
+        |base: &&BaseInfo| base.id.as_str().contains("lora-") || base.id.as_str().contains("vae");
+    assert_eq!(
+        listed.iter().find(never),
+        None,
+        "by its folder it is something else"
+    );
     assert!(
         first.0 < 2 * models.header_bytes + NO_FILE_BYTES,
         "{} bytes of {} in headers, of more than 60 GB",
@@ -182,19 +224,29 @@ async fn a_hundred_files_are_listed_by_their_headers_and_read_once() {
     let since = (companion.bytes_read(), Instant::now());
     assert_eq!(list(&mut client).await, listed, "the same");
     let second = (companion.bytes_read() - since.0, since.1.elapsed());
-    assert!(second.0 < NO_FILE_BYTES, "{} bytes for nothing new", second.0);
+    assert!(
+        second.0 < NO_FILE_BYTES,
+        "{} bytes for nothing new",
+        second.0
+    );
     println!("101 bases: {first:?}, the second time {second:?} (bytes, time)");
 
     companion.kill_and_restart();
     let mut client = companion.client().await;
     assert_eq!(client.snapshot.checkpoints, listed, "after a start too");
     let read = companion.bytes_read();
-    assert!(read < OWN_BYTES.min(models.header_bytes), "{read} bytes, with the start itself");
+    assert!(
+        read < OWN_BYTES.min(models.header_bytes),
+        "{read} bytes, with the start itself"
+    );
 
     fs::remove_file(models.path("checkpoints/sd1-7.safetensors")).unwrap();
     models.write("checkpoints/new/late.ckpt", b"\x80\x02}q\x00.");
     let changed = list(&mut client).await;
-    assert!(changed.iter().all(|base| base.id.as_str() != "sd1-7"), "gone");
+    assert!(
+        changed.iter().all(|base| base.id.as_str() != "sd1-7"),
+        "gone"
+    );
     assert_eq!(base(&changed, "late").title, "new/late", "new");
     assert_eq!(changed.len(), listed.len(), "and no other");
 }
@@ -213,24 +265,38 @@ async fn several_folders_are_walked_and_a_base_in_one_of_them_draws() {
     let ids: Vec<_> = listed.iter().map(|base| base.id.as_str()).collect();
     assert_eq!(ids, ["bundled", "old", "mine"], "of both");
     assert_eq!(listed[2].unusable, None, "a diffusers folder is a base");
-    assert_eq!(listed[2].precision, listed[0].precision, "the same as the bundled one");
+    assert_eq!(
+        listed[2].precision, listed[0].precision,
+        "the same as the bundled one"
+    );
 
     let draw = || PreviewRequest {
         base: "mine".parse().unwrap(),
         ..portrait()
     };
     let preview = draw();
-    let answer = client.ask(|request| ClientMessage::Preview { request, preview }).await;
-    assert!(matches!(answer, ServerMessage::Preview { .. }), "{answer:?}");
+    let answer = client
+        .ask(|request| ClientMessage::Preview { request, preview })
+        .await;
+    assert!(
+        matches!(answer, ServerMessage::Preview { .. }),
+        "{answer:?}"
+    );
     // It was read, so it is known wherever it is, and by whatever name.
     let moved = second.path("Stable-diffusion/sorted/renamed");
     fs::create_dir_all(moved.parent().unwrap()).unwrap();
     fs::rename(second.path("Stable-diffusion/mine"), &moved).unwrap();
     let listed = list(&mut client).await;
-    assert_eq!(base(&listed, "mine").title, "sorted/renamed", "found by its hash");
+    assert_eq!(
+        base(&listed, "mine").title,
+        "sorted/renamed",
+        "found by its hash"
+    );
     fs::remove_dir_all(&moved).unwrap();
     let preview = draw();
-    let answer = client.ask(|request| ClientMessage::Preview { request, preview }).await;
+    let answer = client
+        .ask(|request| ClientMessage::Preview { request, preview })
+        .await;
     let ServerMessage::Rejected { reason, .. } = answer else {
         panic!("it is gone: {answer:?}");
     };
@@ -260,8 +326,19 @@ async fn the_picture_beside_a_base_is_shown_in_small_and_no_other_file() {
     assert_eq!(small.headers["content-type"], "image/jpeg", "a picture");
     let small = decode(&small.body).unwrap().picture;
     assert_eq!((small.width(), small.height()), (128, 64), "in small");
-    assert_eq!(get("/previews/seen", &[]).await.status, 401, "with the token only");
-    for path in ["blind", "bundled", "secret", "secret.png", "..%2Fsecret", "seen%2F..%2Fsecret"] {
+    assert_eq!(
+        get("/previews/seen", &[]).await.status,
+        401,
+        "with the token only"
+    );
+    for path in [
+        "blind",
+        "bundled",
+        "secret",
+        "secret.png",
+        "..%2Fsecret",
+        "seen%2F..%2Fsecret",
+    ] {
         let answer = get(&format!("/previews/{path}"), &[bearer(&token)]).await;
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
     }

@@ -81,8 +81,10 @@ impl BasePicker {
             let text = format!("{} {}", base.title, facts(base)).to_lowercase();
             words.iter().all(|word| text.contains(word))
         };
-        let (usable, others): (Vec<&BaseInfo>, _) =
-            bases.iter().filter(fits).partition(|base| base.unusable.is_none());
+        let (usable, others): (Vec<&BaseInfo>, _) = bases
+            .iter()
+            .filter(fits)
+            .partition(|base| base.unusable.is_none());
         [usable, others].concat()
     }
 
@@ -115,7 +117,10 @@ impl BasePicker {
     /// Chooses a base, if it can be used; the list closes then.
     pub fn choose(&mut self, id: &BaseId, bases: &[BaseInfo]) -> Pressed {
         let listed = self.listed(bases);
-        match listed.iter().any(|base| base.id == *id && base.unusable.is_none()) {
+        match listed
+            .iter()
+            .any(|base| base.id == *id && base.unusable.is_none())
+        {
             true => {
                 self.close();
                 Pressed::Chosen(id.clone())
@@ -129,7 +134,9 @@ impl BasePicker {
         let Some(last) = listed.len().checked_sub(1) else {
             return;
         };
-        let at = listed.iter().position(|base| Some(&base.id) == self.at.as_ref());
+        let at = listed
+            .iter()
+            .position(|base| Some(&base.id) == self.at.as_ref());
         // From nowhere the first step leads to the first.
         let at = at.map_or(0, |at| to(at, last));
         self.at = listed.get(at).map(|base| base.id.clone());
@@ -141,7 +148,12 @@ impl BasePicker {
 pub fn facts(base: &BaseInfo) -> String {
     let family = Some(base.family.clone()).filter(|family| family != UNKNOWN);
     let size = base.bytes.filter(|bytes| *bytes > 0).map(words::bytes);
-    let facts = [family, base.prediction.clone(), base.precision.clone(), size];
+    let facts = [
+        family,
+        base.prediction.clone(),
+        base.precision.clone(),
+        size,
+    ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     facts.join(" · ")
 }
@@ -223,7 +235,11 @@ mod tests {
         let (bases, anime) = (bases(), "anime-v2".parse().unwrap());
         let mut picker = BasePicker::default();
         let mut press = |picker: &mut BasePicker, key| picker.press(key, Some(&anime), &bases);
-        assert_eq!(press(&mut picker, "Enter"), Pressed::Ignored, "closed: Enter is the form's");
+        assert_eq!(
+            press(&mut picker, "Enter"),
+            Pressed::Ignored,
+            "closed: Enter is the form's"
+        );
         assert_eq!(press(&mut picker, "ArrowDown"), Pressed::Taken, "opens");
         assert!(picker.is_open(), "{picker:?}");
         assert_eq!(at(&picker), "anime-v2", "at the chosen one");
@@ -233,17 +249,33 @@ mod tests {
         assert_eq!(at(&picker), "noob", "the next");
         press(&mut picker, "PageDown");
         assert_eq!(at(&picker), "detail-lora", "the last, to read why");
-        assert_eq!(press(&mut picker, "Enter"), Pressed::Taken, "which cannot be chosen");
+        assert_eq!(
+            press(&mut picker, "Enter"),
+            Pressed::Taken,
+            "which cannot be chosen"
+        );
         assert!(picker.is_open(), "{picker:?}");
         press(&mut picker, "PageUp");
         press(&mut picker, "ArrowDown");
         let noob = Pressed::Chosen("noob".parse().unwrap());
-        assert_eq!(press(&mut picker, "Enter"), noob, "the one that the keys are at");
+        assert_eq!(
+            press(&mut picker, "Enter"),
+            noob,
+            "the one that the keys are at"
+        );
         assert!(!picker.is_open(), "{picker:?}");
         press(&mut picker, "ArrowDown");
-        assert_eq!(press(&mut picker, "a"), Pressed::Ignored, "letters are typed");
+        assert_eq!(
+            press(&mut picker, "a"),
+            Pressed::Ignored,
+            "letters are typed"
+        );
         press(&mut picker, "Escape");
-        assert_eq!(picker, BasePicker::default(), "closed, and nothing is typed");
+        assert_eq!(
+            picker,
+            BasePicker::default(),
+            "closed, and nothing is typed"
+        );
     }
 
     #[test]
@@ -252,11 +284,23 @@ mod tests {
         let mut picker = searched("noob v");
         assert_eq!(at(&picker), "noob-v", "the first that fits");
         let chosen = picker.press("Enter", None, &bases);
-        assert_eq!(chosen, Pressed::Chosen("noob-v".parse().unwrap()), "{picker:?}");
+        assert_eq!(
+            chosen,
+            Pressed::Chosen("noob-v".parse().unwrap()),
+            "{picker:?}"
+        );
 
         let mut picker = searched("no such base");
-        assert_eq!(picker.press("ArrowDown", None, &bases), Pressed::Taken, "nowhere to go");
-        assert_eq!(picker.press("Enter", None, &bases), Pressed::Taken, "nothing to choose");
+        assert_eq!(
+            picker.press("ArrowDown", None, &bases),
+            Pressed::Taken,
+            "nowhere to go"
+        );
+        assert_eq!(
+            picker.press("Enter", None, &bases),
+            Pressed::Taken,
+            "nothing to choose"
+        );
         assert!(picker.is_open(), "{picker:?}");
     }
 
@@ -264,7 +308,11 @@ mod tests {
     fn a_base_that_is_gone_meanwhile_is_not_chosen() {
         let mut picker = searched("noob");
         let fewer = &bases()[..2];
-        assert_eq!(picker.press("Enter", None, fewer), Pressed::Taken, "it is not listed");
+        assert_eq!(
+            picker.press("Enter", None, fewer),
+            Pressed::Taken,
+            "it is not listed"
+        );
         picker.press("ArrowDown", None, fewer);
         assert_eq!(at(&picker), "noob", "nothing is");
     }

@@ -106,7 +106,8 @@ mod tests {
         assert_eq!(Stamp::of(&moved).unwrap(), first, "wherever it lies");
         let weights = moved.join("unet/model.safetensors");
         let file = fs::File::options().write(true).open(&weights).unwrap();
-        file.set_modified(SystemTime::now() + Duration::from_secs(9)).unwrap();
+        file.set_modified(SystemTime::now() + Duration::from_secs(9))
+            .unwrap();
         let touched = Stamp::of(&moved).unwrap();
         assert_ne!(touched, first, "its time");
         fs::rename(&weights, moved.join("unet/other.safetensors")).unwrap();

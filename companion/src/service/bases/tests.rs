@@ -32,7 +32,10 @@ impl Models {
     /// A diffusers folder as far as its UNet's weights.
     fn write_folder(&self, inner: &str, weights: &[u8]) {
         let weights = [b"\x08\0\0\0\0\0\0\0{}      ", weights].concat();
-        self.write(&format!("{inner}/unet/diffusion_pytorch_model.safetensors"), &weights);
+        self.write(
+            &format!("{inner}/unet/diffusion_pytorch_model.safetensors"),
+            &weights,
+        );
     }
 }
 
@@ -49,7 +52,10 @@ fn id(text: &str) -> BaseId {
 fn single_file(context_width: usize, dtype: &str) -> Vec<u8> {
     let bytes = if dtype == "F32" { 4 } else { 2 };
     let shapes = [
-        ("model.diffusion_model.input_blocks.0.0.weight", [320, 4, 3, 3].to_vec()),
+        (
+            "model.diffusion_model.input_blocks.0.0.weight",
+            [320, 4, 3, 3].to_vec(),
+        ),
         (
             "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight",
             vec![320, context_width],
@@ -60,7 +66,8 @@ fn single_file(context_width: usize, dtype: &str) -> Vec<u8> {
     for (name, shape) in shapes {
         let start = end;
         end += shape.iter().product::<usize>() * bytes;
-        let entry = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]});
+        let entry =
+            serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]});
         header.insert(name.to_owned(), entry);
     }
     let header = serde_json::to_vec(&header).unwrap();
@@ -116,7 +123,11 @@ fn what_cannot_be_trained_upon_is_listed_with_the_reason() {
     assert_eq!(list[0].unusable, None, "the bundled base: {list:?}");
     assert_eq!(list[0].side_multiple, 32, "its UNet halves twice");
     assert_eq!(list[0].prediction.as_deref(), Some("ε"), "what it predicts");
-    assert_eq!(list[0].precision.as_deref(), Some("F16"), "how it is stored");
+    assert_eq!(
+        list[0].precision.as_deref(),
+        Some("F16"),
+        "how it is stored"
+    );
     assert!(!list[0].prompts.is_empty(), "its own language");
     assert!(list[1].unusable.is_some(), "an empty folder: {list:?}");
 }
@@ -134,14 +145,30 @@ fn single_files_are_listed_with_what_their_headers_say() {
     let base = |id: &str| list.iter().find(|base| base.id.as_str() == id).unwrap();
     let reason = |id: &str| base(id).unusable.clone().unwrap();
     assert_eq!(base("sd15").family, "Stable Diffusion 1.x", "its family");
-    assert_eq!(base("sd15").precision.as_deref(), Some("F16"), "its numbers");
-    assert_eq!(base("sd15").prediction.as_deref(), Some("ε"), "what it predicts");
+    assert_eq!(
+        base("sd15").precision.as_deref(),
+        Some("F16"),
+        "its numbers"
+    );
+    assert_eq!(
+        base("sd15").prediction.as_deref(),
+        Some("ε"),
+        "what it predicts"
+    );
     assert_eq!(base("sd15").bytes, Some(sd15.len() as u64), "its size");
-    assert_eq!(base("sd2").family, "Stable Diffusion 2.x", "of another kind too");
+    assert_eq!(
+        base("sd2").family,
+        "Stable Diffusion 2.x",
+        "of another kind too"
+    );
     assert_eq!(base("sd2").precision.as_deref(), Some("F32"), "its numbers");
     assert!(reason("cut").contains("ends early"), "{}", reason("cut"));
     assert!(reason("old").contains("pickle"), "{}", reason("old"));
-    assert!(reason("page").contains("not a safetensors"), "{}", reason("page"));
+    assert!(
+        reason("page").contains("not a safetensors"),
+        "{}",
+        reason("page")
+    );
     for base in &list[1..] {
         let why = base.unusable.as_ref().unwrap();
         let folder = models.path("").display().to_string();
@@ -162,8 +189,17 @@ fn a_file_is_read_again_only_when_its_size_or_time_changes() {
     let place = other.windows(3).position(|it| it == b"F16").unwrap();
     other[place..place + 3].copy_from_slice(b"I16");
     fs::write(&path, &other).unwrap();
-    File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
-    assert_eq!(precision(&models.open()), "F16", "kept from one start to the next");
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(modified)
+        .unwrap();
+    assert_eq!(
+        precision(&models.open()),
+        "F16",
+        "kept from one start to the next"
+    );
     fs::write(&path, single_file(768, "F32")).unwrap();
     assert_eq!(precision(&models.open()), "F32", "another size");
 }
@@ -175,9 +211,17 @@ fn an_id_means_the_same_base_whatever_comes_beside_it() {
     let bases = models.open();
     assert_eq!(ids(&bases), ["bundled", "anime"], "by its name");
     models.write_folder("a/anime", b"another");
-    assert_eq!(ids(&bases), ["bundled", "anime-2", "anime"], "in the order of the folders");
+    assert_eq!(
+        ids(&bases),
+        ["bundled", "anime-2", "anime"],
+        "in the order of the folders"
+    );
     let first = BaseSource::Folder(models.path("b/anime"));
-    assert_eq!(models.open().find(&id("anime")), Some(first), "after a start too");
+    assert_eq!(
+        models.open().find(&id("anime")),
+        Some(first),
+        "after a start too"
+    );
     fs::remove_dir_all(models.path("b")).unwrap();
     assert_eq!(ids(&bases), ["bundled", "anime-2"], "and never another one");
     assert_eq!(bases.find(&id("anime")), None, "which was never read");
@@ -203,18 +247,34 @@ fn a_base_that_moved_is_found_by_its_hash() {
     models.write_folder("copies/two", b"12345678");
     fs::remove_dir_all(models.path("sorted")).unwrap();
     let bases = models.open();
-    assert_eq!(ids(&bases), ["bundled", "one", "two"], "nothing is read for a list");
+    assert_eq!(
+        ids(&bases),
+        ["bundled", "one", "two"],
+        "nothing is read for a list"
+    );
     bases.check(&id("anime")).unwrap();
     let two = BaseSource::Folder(models.path("copies/two"));
-    assert_eq!(bases.find(&id("anime")), Some(two.clone()), "the same bytes");
+    assert_eq!(
+        bases.find(&id("anime")),
+        Some(two.clone()),
+        "the same bytes"
+    );
     assert_eq!(bases.find(&id("two")), Some(two), "as it was listed");
-    assert_eq!(ids(&models.open()), ["bundled", "one", "anime"], "from then on");
+    assert_eq!(
+        ids(&models.open()),
+        ["bundled", "one", "anime"],
+        "from then on"
+    );
 
     // As large, and another one.
     fs::remove_dir_all(models.path("copies/two")).unwrap();
     let bases = models.open();
     bases.list();
-    assert_eq!(bases.find(&id("anime")), None, "by its hash, not by its size");
+    assert_eq!(
+        bases.find(&id("anime")),
+        None,
+        "by its hash, not by its size"
+    );
 }
 
 #[test]

@@ -264,14 +264,19 @@ fn is_other(folder: &Path, name: &str) -> bool {
 
 /// "Stable-diffusion", "stable_diffusion" and "Stable Diffusion" as one.
 fn plain_name(name: &str) -> String {
-    let letters = name.chars().filter(|letter| !matches!(letter, '-' | '_' | ' '));
+    let letters = name
+        .chars()
+        .filter(|letter| !matches!(letter, '-' | '_' | ' '));
     letters.flat_map(char::to_lowercase).collect()
 }
 
 /// What a base is called, or a folder: by itself, without the ending of a file.
 pub fn name_of(path: &Path) -> String {
     let name = name(path);
-    match is_checkpoint_file(path).then(|| name.rsplit_once('.')).flatten() {
+    match is_checkpoint_file(path)
+        .then(|| name.rsplit_once('.'))
+        .flatten()
+    {
         Some((stem, _)) => stem.to_owned(),
         None => name,
     }
@@ -361,7 +366,11 @@ mod tests {
             "._v1.5.safetensors",
         ]);
         let expected = ["flux", "v1.5", "anime/two", "anime/one"];
-        assert_eq!(walked(plain.path()), expected, "and no folder is walked into twice");
+        assert_eq!(
+            walked(plain.path()),
+            expected,
+            "and no folder is walked into twice"
+        );
     }
 
     #[test]
@@ -384,7 +393,10 @@ mod tests {
         link(Path::new("nowhere"), "broken.safetensors");
         let found = walked(folder.path());
         let expected = ["broken", "c", "z", "disk/deep/b"];
-        assert_eq!(found, expected, "each file once, under the first of its names");
+        assert_eq!(
+            found, expected,
+            "each file once, under the first of its names"
+        );
         let roots = [folder.path().to_path_buf(), disk.path().to_path_buf()];
         assert_eq!(titles(&walk(&roots)), expected, "of several folders too");
     }
@@ -397,7 +409,9 @@ mod tests {
         assert_eq!(deep.len(), 1, "as far as it goes: {deep:?}");
         assert!(deep[0].ends_with("x/in"), "{deep:?}");
 
-        let names: Vec<String> = (0..=MAX_BASES).map(|at| format!("{at}.safetensors")).collect();
+        let names: Vec<String> = (0..=MAX_BASES)
+            .map(|at| format!("{at}.safetensors"))
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let many = tree(&names);
         let walk = walk(&[many.path().to_path_buf()]);

@@ -36,9 +36,8 @@ pub fn BaseChoice(
     });
     let title = move || base.with(|base| base.as_ref().map(|base| base.title.clone()));
     let change = move |change: &dyn Fn(&mut BasePicker, &[BaseInfo]) -> Pressed| {
-        let pressed = bases.with_untracked(|bases| {
-            picker.try_update(|picker| change(picker, bases))
-        });
+        let pressed =
+            bases.with_untracked(|bases| picker.try_update(|picker| change(picker, bases)));
         if let Some(Pressed::Chosen(id)) = &pressed {
             choose.run(id.clone());
         }
@@ -142,9 +141,8 @@ fn List(
             listed
         })
     });
-    let has_pictures = Memo::new(move |_| {
-        bases.with(|bases| bases.iter().any(|base| base.preview.is_some()))
-    });
+    let has_pictures =
+        Memo::new(move |_| bases.with(|bases| bases.iter().any(|base| base.preview.is_some())));
     let count = move || {
         let (shown, all) = (listed.with(Vec::len), bases.with(Vec::len));
         match shown {

@@ -11,6 +11,7 @@ use mimeo_workbench::plain::{Capacity, ChangeKind, Effort, explain};
 use mimeo_workbench::workbench::{Setting, Where};
 use mimeo_workbench::{Command, Sides, cost, words};
 
+use super::base_choice::BaseChoice;
 use crate::bench::Bench;
 use crate::link::Link;
 use crate::widget::segmented::Segmented;
