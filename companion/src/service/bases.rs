@@ -212,11 +212,11 @@ impl Bases {
         }
         *self.here() = here;
         let unreadable = walk.unreadable.iter().map(|(folder, error)| {
-            let why = format!("this folder cannot be read ({error}); check that it is there and that you may read it");
+            let why = format!("this folder cannot be read ({error}); check that it is there and that you may read it.");
             (walk::name_of(folder), why)
         });
         let more = walk.is_cut.then(|| {
-            let why = format!("at most {MAX_BASES} are listed, and folders are not searched without end; choose a smaller folder with --models");
+            let why = format!("at most {MAX_BASES} are listed, and folders are not searched without end; choose a smaller folder with --models.");
             ("More files".to_owned(), why)
         });
         let troubles = unreadable.chain(more).collect();

@@ -62,7 +62,9 @@ async fn of_file(id: BaseId, title: String, path: &Path) -> Facts {
     info.unusable = Some(match found {
         Ok(why) => why.to_owned(),
         Err(CheckpointError::Io { source, .. }) => {
-            format!("it cannot be read ({source}); check that it is there and that you may read it")
+            format!(
+                "it cannot be read ({source}); check that it is there and that you may read it."
+            )
         }
         Err(error) => error.to_string(),
     });
@@ -70,12 +72,15 @@ async fn of_file(id: BaseId, title: String, path: &Path) -> Facts {
 }
 
 /// Why a checkpoint of a kind that can be trained upon cannot, in one file.
-const ONE_FILE: &str = "this is a single file, and Mimeo reads bases as diffusers folders; convert it (StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) in diffusers)";
+const ONE_FILE: &str = "this is a single file, and Mimeo reads bases as diffusers folders; convert it (StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER) in diffusers).";
 
 /// The list says where it is already.
 fn without_path(why: &str, path: &Path) -> String {
     let end = format!(": {:?}", path.display().to_string());
-    why.strip_suffix(&end).unwrap_or(why).to_owned()
+    match why.strip_suffix(&end) {
+        Some(sentence) => format!("{sentence}."),
+        None => why.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -90,7 +95,7 @@ mod tests {
             file: path.display().to_string(),
         };
         let why = without_path(&error.to_string(), path);
-        assert!(why.ends_with("choose that file"), "{why}");
+        assert!(why.ends_with("choose that file."), "{why}");
         assert_eq!(without_path("no path here", path), "no path here");
     }
 }

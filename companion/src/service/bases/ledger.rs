@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use mimeo_protocol::{BaseId, BaseInfo, codec};
 use mimeo_service::bases::id_for;
