@@ -234,7 +234,7 @@ mod tests {
     fn keys_open_move_and_choose() {
         let (bases, anime) = (bases(), "anime-v2".parse().unwrap());
         let mut picker = BasePicker::default();
-        let mut press = |picker: &mut BasePicker, key| picker.press(key, Some(&anime), &bases);
+        let press = |picker: &mut BasePicker, key| picker.press(key, Some(&anime), &bases);
         assert_eq!(
             press(&mut picker, "Enter"),
             Pressed::Ignored,
