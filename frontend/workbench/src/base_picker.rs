@@ -72,14 +72,15 @@ impl BasePicker {
     /// What is listed: bases that fit to what was typed, those that cannot be used last.
     ///
     /// Every word has to be in the title or in what is told of a base, so that "xl" finds all of a
-    /// family and "noob v" one of them.
+    /// family; a single letter or digit in the title only, since a 1 is in every "1.x".
     #[must_use]
     pub fn listed<'a>(&self, bases: &'a [BaseInfo]) -> Vec<&'a BaseInfo> {
         let query = self.query.to_lowercase();
         let words: Vec<&str> = query.split_whitespace().collect();
         let fits = |base: &&BaseInfo| {
-            let text = format!("{} {}", base.title, facts(base)).to_lowercase();
-            words.iter().all(|word| text.contains(word))
+            let (title, facts) = (base.title.to_lowercase(), facts(base).to_lowercase());
+            let is_told = |word: &str| word.chars().nth(1).is_some() && facts.contains(word);
+            words.iter().all(|word| title.contains(word) || is_told(word))
         };
         let (usable, others): (Vec<&BaseInfo>, _) = bases
             .iter()
@@ -227,6 +228,7 @@ mod tests {
         );
         assert_eq!(listed(&searched("NOOB")), ["noob", "noob-v"], "by name");
         assert_eq!(listed(&searched(" xl  zts ")), ["noob-v"], "by what it is");
+        assert_eq!(listed(&searched("1")), [""; 0], "a digit is of a name");
         assert_eq!(listed(&searched("flux")), [""; 0], "and nothing else");
     }
 
