@@ -24,6 +24,7 @@ mod http;
 mod jobs;
 mod kills;
 mod limits;
+mod models;
 mod moments;
 mod order;
 mod previews;
