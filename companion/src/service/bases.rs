@@ -282,7 +282,7 @@ impl Bases {
 
 /// How the base at a place is opened.
 fn source(path: &Path) -> BaseSource {
-    BaseSource::Folder(path.to_path_buf())
+    BaseSource::Path(path.to_path_buf())
 }
 
 /// What identifies the weights of the base at a place; none where they cannot be read.

@@ -163,7 +163,7 @@ pub const fn remedy(found: Untrainable) -> &'static str {
             "inpainting models cannot be trained upon yet; choose the plain model."
         }
         Untrainable::Architecture(_) => {
-            "Mimeo trains Stable Diffusion 1.x so far; choose such a model."
+            "Mimeo trains Stable Diffusion 1.x, 2.x and XL; choose such a model."
         }
     }
 }

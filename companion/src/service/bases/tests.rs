@@ -216,7 +216,7 @@ fn an_id_means_the_same_base_whatever_comes_beside_it() {
         ["bundled", "anime-2", "anime"],
         "in the order of the folders"
     );
-    let first = BaseSource::Folder(models.path("b/anime"));
+    let first = BaseSource::Path(models.path("b/anime"));
     assert_eq!(
         models.open().find(&id("anime")),
         Some(first),
@@ -253,7 +253,7 @@ fn a_base_that_moved_is_found_by_its_hash() {
         "nothing is read for a list"
     );
     bases.check(&id("anime")).unwrap();
-    let two = BaseSource::Folder(models.path("copies/two"));
+    let two = BaseSource::Path(models.path("copies/two"));
     assert_eq!(
         bases.find(&id("anime")),
         Some(two.clone()),
