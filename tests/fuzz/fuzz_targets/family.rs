@@ -40,7 +40,7 @@ fn made_of(list: &str) -> Option<Vec<u8>> {
         let mut words = line.splitn(3, ' ');
         let (dtype, shape, name) = (words.next()?, words.next()?, words.next()?);
         let bits = match dtype {
-            "F32" => 32,
+            "F32" | "I32" => 32,
             "F16" | "BF16" => 16,
             "F8_E4M3" | "F8_E5M2" | "I8" => 8,
             _ => return None,
