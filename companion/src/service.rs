@@ -77,8 +77,8 @@ pub struct Settings {
     pub network: Option<Network>,
     /// Where jobs and results are kept.
     pub data: PathBuf,
-    /// Where bases are looked for.
-    pub models: Option<PathBuf>,
+    /// Where bases are looked for; in the data folder if nowhere.
+    pub models: Vec<PathBuf>,
     /// Where to compute.
     pub device: DeviceChoice,
     /// Memory of the device, where the system does not tell or the user knows better.
@@ -222,12 +222,15 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
     if let Ok(named) = store.pictures().await {
         blobs.remove_unused(&named.into_iter().collect());
     }
-    let models = settings.models.clone().unwrap_or_else(|| folder.models());
-    if !models.is_dir() {
-        let why = "there is no such models folder; create it or choose another one";
-        return Err(BadInput::file(why, &models).into());
+    let mut models = settings.models.clone();
+    if models.is_empty() {
+        models.push(folder.models());
     }
-    let bases = Bases::new(models);
+    if let Some(missing) = models.iter().find(|models| !models.is_dir()) {
+        let why = "there is no such models folder; create it or choose another one";
+        return Err(BadInput::file(why, missing).into());
+    }
+    let bases = Bases::open(models, folder.bases());
     let compute = Compute::choose(&settings.device)
         .await
         .map_err(EngineError::from)?;

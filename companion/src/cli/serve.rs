@@ -30,9 +30,10 @@ pub struct Serve {
     /// Port on this computer; 0 takes any free one
     #[arg(long, default_value_t = 7878, value_parser = port, allow_hyphen_values = true)]
     port: u16,
-    /// Folder with bases, each a diffusers folder [default: models in the data folder]
+    /// Folder with bases: ComfyUI's or A1111's, of their models, or any with sub-folders; may be
+    /// repeated [default: models in the data folder]
     #[arg(long, value_name = "DIR")]
-    models: Option<PathBuf>,
+    models: Vec<PathBuf>,
     /// Folder for jobs, results and pictures [default: your data folder]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,

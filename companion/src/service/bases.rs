@@ -1,4 +1,14 @@
-//! The bases that jobs can name: the bundled one, and the diffusers folders of the models folder.
+//! The bases that jobs can name: the bundled one, and what lies in the models folders.
+//!
+//! ```text
+//! walk: which files and folders ──▶ ledger: their ids, what is known ──▶ facts: what is not, read
+//! ```
+
+mod facts;
+mod ledger;
+mod preview;
+mod stamp;
+mod walk;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,30 +22,115 @@ use mimeo_service::bases;
 use mimeo_service::rules::missing_base;
 
 use crate::base::BaseSource;
+use facts::Facts;
+use ledger::{Ledger, Place};
+use stamp::Stamp;
+use walk::{MAX_BASES, walk};
+
+pub use preview::Preview;
 
 /// Where bases are.
 #[derive(Debug, Clone)]
 pub struct Bases {
-    models: PathBuf,
+    models: Arc<[PathBuf]>,
+    /// Where the ledger is kept.
+    kept: Arc<Path>,
+    /// Held while folders are looked through, so that no file is read twice.
+    ledger: Arc<Mutex<Ledger>>,
+    /// What was there when they were looked through last.
+    here: Arc<Mutex<HashMap<BaseId, Here>>>,
     /// What was read of them: clients ask for plans after every change.
     shapes: Arc<Mutex<HashMap<BaseId, Arc<BaseShape>>>>,
 }
 
+/// A base that is there.
+#[derive(Debug, Clone)]
+struct Here {
+    path: PathBuf,
+    preview: Option<Preview>,
+}
+
+/// A base that was found.
+struct Listed {
+    id: BaseId,
+    title: String,
+    path: PathBuf,
+    stamp: Stamp,
+    preview: Option<Preview>,
+}
+
+/// What was found.
+struct Found {
+    bases: Vec<Listed>,
+    /// A name and why it cannot be used, of what has no id to be chosen by.
+    troubles: Vec<(String, String)>,
+}
+
 impl Bases {
-    /// The bases below a folder.
-    pub fn new(models: PathBuf) -> Self {
+    /// The bases in these folders and below.
+    ///
+    /// - `kept`: where what is known of them is kept
+    pub fn open(models: Vec<PathBuf>, kept: PathBuf) -> Self {
         Self {
-            models,
+            models: models.into(),
+            ledger: Arc::new(Mutex::new(Ledger::open(&kept))),
+            kept: kept.into(),
+            here: Arc::default(),
             shapes: Arc::default(),
         }
     }
 
-    /// The base of an id.
+    /// The base of an id. One that is gone is looked for by its hash, which takes as long as reading
+    /// what may be it.
     pub fn find(&self, id: &BaseId) -> Option<BaseSource> {
-        let mut sources = self.sources().into_iter();
-        sources
-            .find(|(known, ..)| known == id)
-            .map(|(_, _, source)| source)
+        if *id == BaseId::bundled() {
+            return Some(BaseSource::Bundled);
+        }
+        let mut ledger = match self.at(id) {
+            Some(path) => return Some(source(&path)),
+            None => self.ledger(),
+        };
+        self.look(&mut ledger);
+        let path = self.at(id).or_else(|| self.moved(id, &mut ledger));
+        path.map(|path| source(&path))
+    }
+
+    /// Whether there is a base of this id, or may be once it is looked for by its hash.
+    ///
+    /// # Errors
+    /// When there is none, with what to do.
+    pub fn check(&self, id: &BaseId) -> Result<(), Rejection> {
+        if *id == BaseId::bundled() || self.at(id).is_some() {
+            return Ok(());
+        }
+        let mut ledger = self.ledger();
+        self.look(&mut ledger);
+        match self.at(id).is_some() || !self.suspects(id, &ledger).is_empty() {
+            true => Ok(()),
+            false => Err(missing(id, &ledger)),
+        }
+    }
+
+    /// What to say of a base that is not there.
+    pub fn missing(&self, id: &BaseId) -> Rejection {
+        missing(id, &self.ledger())
+    }
+
+    /// Notes what identifies a base's weights, now that they were read, so that it is found again
+    /// wherever it is moved.
+    pub fn note_hash(&self, id: &BaseId, hash: &str) {
+        let mut ledger = self.ledger();
+        if let Some(record) = ledger.of_mut(id)
+            && record.hash.as_deref() != Some(hash)
+        {
+            record.hash = Some(hash.to_owned());
+            ledger.save(&self.kept);
+        }
+    }
+
+    /// The picture beside a base that was listed.
+    pub fn preview(&self, id: &BaseId) -> Option<Preview> {
+        self.here().get(id)?.preview.clone()
     }
 
     /// What estimates need to know of a base, read when it is asked for first.
@@ -43,7 +138,7 @@ impl Bases {
     /// # Errors
     /// When there is no such base, or it cannot be read.
     pub fn shape(&self, id: &BaseId) -> Result<Arc<BaseShape>, Rejection> {
-        let source = self.find(id).ok_or_else(|| missing_base(id))?;
+        let source = self.find(id).ok_or_else(|| self.missing(id))?;
         if let Some(shape) = self.shapes().get(id) {
             return Ok(Arc::clone(shape));
         }
@@ -56,112 +151,186 @@ impl Bases {
         Ok(shape)
     }
 
-    fn shapes(&self) -> MutexGuard<'_, HashMap<BaseId, Arc<BaseShape>>> {
-        self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Every base with what it is; reads the headers of their files.
+    /// Every base with what it is; reads the headers of files that are new or changed.
     pub fn list(&self) -> Vec<BaseInfo> {
         // Whoever put other files into a folder looks at the list next.
         self.shapes().clear();
-        let sources = self.sources().into_iter();
-        sources
-            .map(|(id, title, source)| {
-                runtime::block_on(async {
-                    match source.open().await {
-                        Ok(folder) => bases::describe(id, title, &*folder).await,
-                        Err(error) => bases::unusable(id, title, format!("{error:#}")),
-                    }
-                })
-            })
-            .collect()
-    }
-
-    /// Of two folders whose names come out equal, the later gets a number.
-    fn sources(&self) -> Vec<(BaseId, String, BaseSource)> {
-        let title = bases::BUNDLED_TITLE.to_owned();
-        let mut sources = vec![(BaseId::bundled(), title, BaseSource::Bundled)];
-        let entries = std::fs::read_dir(&self.models).into_iter().flatten();
-        let mut folders: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            // A model without a UNet is listed too, with the reason why it cannot be trained upon.
-            .filter(|path| path.join("unet").is_dir() || path.join("model_index.json").is_file())
-            .collect();
-        folders.sort();
-        for folder in folders {
-            let name = name(&folder);
-            let is_taken = |id: &BaseId| sources.iter().any(|(known, ..)| known == id);
-            let id = bases::id_for(&name, is_taken);
-            if let Some(id) = id {
-                sources.push((id, printable(&name, 100), BaseSource::Folder(folder)));
+        let mut ledger = self.ledger();
+        let before = ledger.clone();
+        let found = self.look(&mut ledger);
+        let mut list = vec![bundled()];
+        list.extend(
+            found
+                .bases
+                .into_iter()
+                .map(|base| describe(base, &mut ledger)),
+        );
+        for (title, why) in found.troubles {
+            let is_taken =
+                |id: &BaseId| list.iter().any(|base| base.id == *id) || ledger.of(id).is_some();
+            if let Some(id) = bases::id_for(&title, is_taken) {
+                list.push(bases::unusable(id, title, why));
             }
         }
-        sources
+        if *ledger != before {
+            ledger.save(&self.kept);
+        }
+        list
+    }
+
+    /// Looks through the folders, and remembers what is there.
+    fn look(&self, ledger: &mut Ledger) -> Found {
+        let walk = walk(&self.models);
+        let mut places = Vec::new();
+        for found in &walk.bases {
+            places.push(Place {
+                path: &found.path,
+                // A file that cannot be looked at is listed with the reason.
+                stamp: Stamp::of(&found.path).unwrap_or_default(),
+            });
+        }
+        let ids = ledger.assign(&places, walk::name_of, hash_of);
+        let (mut bases, mut here) = (Vec::new(), HashMap::new());
+        for ((id, place), found) in ids.into_iter().zip(&places).zip(&walk.bases) {
+            let Some(id) = id else { continue };
+            let preview = Preview::beside(&found.path);
+            let path = found.path.clone();
+            here.insert(
+                id.clone(),
+                Here {
+                    path,
+                    preview: preview.clone(),
+                },
+            );
+            bases.push(Listed {
+                id,
+                title: found.title.clone(),
+                path: found.path.clone(),
+                stamp: place.stamp,
+                preview,
+            });
+        }
+        *self.here() = here;
+        let unreadable = walk.unreadable.iter().map(|(folder, error)| {
+            let why = format!("this folder cannot be read ({error}); check that it is there and that you may read it.");
+            (walk::name_of(folder), why)
+        });
+        let more = walk.is_cut.then(|| {
+            let why = format!("at most {MAX_BASES} are listed, and folders are not searched without end; choose a smaller folder with --models.");
+            ("More files".to_owned(), why)
+        });
+        let troubles = unreadable.chain(more).collect();
+        Found { bases, troubles }
+    }
+
+    /// Where a base is that is there.
+    fn at(&self, id: &BaseId) -> Option<PathBuf> {
+        let path = self.here().get(id)?.path.clone();
+        path.exists().then_some(path)
+    }
+
+    /// What may be a base that is gone, if its weights were ever read: what is as large.
+    fn suspects(&self, id: &BaseId, ledger: &Ledger) -> Vec<(BaseId, PathBuf)> {
+        let Some(record) = ledger.of(id).filter(|record| record.hash.is_some()) else {
+            return Vec::new();
+        };
+        let here = self.here();
+        let is_as_large = |other: &BaseId| {
+            let other = ledger.of(other);
+            other.is_some_and(|other| other.stamp.bytes == record.stamp.bytes)
+        };
+        let suspects = here.iter().filter(|(other, _)| is_as_large(other));
+        let mut suspects: Vec<_> = suspects
+            .map(|(other, here)| (other.clone(), here.path.clone()))
+            .collect();
+        suspects.sort();
+        suspects
+    }
+
+    /// Where a base was moved to, by its hash.
+    fn moved(&self, id: &BaseId, ledger: &mut Ledger) -> Option<PathBuf> {
+        let wanted = ledger.of(id)?.hash.clone()?;
+        for (other, path) in self.suspects(id, ledger) {
+            let suspect = ledger.of_mut(&other)?;
+            if suspect.hash.is_none() {
+                suspect.hash = hash_of(&path);
+            }
+            if suspect.hash.as_ref() == Some(&wanted) {
+                let stamp = suspect.stamp;
+                let record = ledger.of_mut(id)?;
+                (record.path, record.stamp) = (ledger::text(&path), stamp);
+                self.look(ledger);
+                ledger.save(&self.kept);
+                return Some(path);
+            }
+        }
+        None
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn here(&self) -> MutexGuard<'_, HashMap<BaseId, Here>> {
+        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shapes(&self) -> MutexGuard<'_, HashMap<BaseId, Arc<BaseShape>>> {
+        self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn name(folder: &Path) -> String {
-    let name = folder.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
+/// How the base at a place is opened.
+fn source(path: &Path) -> BaseSource {
+    BaseSource::Folder(path.to_path_buf())
+}
+
+/// What identifies the weights of the base at a place; none where they cannot be read.
+fn hash_of(path: &Path) -> Option<String> {
+    let source = source(path);
+    runtime::block_on(async { source.open().await.ok()?.hash().await.ok() })
+}
+
+fn bundled() -> BaseInfo {
+    let (id, title) = (BaseId::bundled(), bases::BUNDLED_TITLE.to_owned());
+    runtime::block_on(async {
+        match BaseSource::Bundled.open().await {
+            Ok(folder) => bases::describe(id, title, &*folder).await,
+            Err(error) => bases::unusable(id, title, format!("{error:#}")),
+        }
+    })
+}
+
+/// What a base is: what is known of it, else read.
+fn describe(base: Listed, ledger: &mut Ledger) -> BaseInfo {
+    let known = ledger.of(&base.id).and_then(|record| record.info.clone());
+    let info = known.unwrap_or_else(|| {
+        let Facts { info, is_lasting } = facts::of(base.id.clone(), base.title.clone(), &base.path);
+        if let Some(record) = ledger.of_mut(&base.id).filter(|_| is_lasting) {
+            record.info = Some(info.clone());
+        }
+        info
+    });
+    BaseInfo {
+        id: base.id,
+        title: base.title,
+        bytes: Some(base.stamp.bytes),
+        preview: base.preview.map(|preview| preview.version),
+        ..info
+    }
+}
+
+fn missing(id: &BaseId, ledger: &Ledger) -> Rejection {
+    let Some(record) = ledger.of(id) else {
+        return missing_base(id);
+    };
+    let name = Path::new(&record.path).file_name().unwrap_or_default();
+    let name = printable(&name.to_string_lossy(), 100);
+    Rejection::Missing {
+        what: format!("the base {id}"),
+        remedy: format!("Put {name:?} back into a models folder, or choose another base."),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folders_become_ids_that_differ() {
-        let models = tempfile::tempdir().unwrap();
-        for folder in [
-            "Anime v2/unet",
-            "anime-v2/unet",
-            "bundled/unet",
-            "no base",
-            "flux/transformer",
-        ] {
-            std::fs::create_dir_all(models.path().join(folder)).unwrap();
-        }
-        let index = r#"{"_class_name": "FluxPipeline"}"#;
-        std::fs::write(models.path().join("flux/model_index.json"), index).unwrap();
-        let bases = Bases::new(models.path().to_path_buf());
-        let ids: Vec<_> = bases.sources().into_iter().map(|(id, ..)| id).collect();
-        let ids: Vec<_> = ids.iter().map(BaseId::as_str).collect();
-        assert_eq!(
-            ids,
-            ["bundled", "anime-v2", "anime-v2-2", "bundled-2", "flux"],
-            "a folder of anything else is none"
-        );
-        let list = bases.list();
-        let reason = list.last().and_then(|base| base.unusable.clone());
-        let reason = reason.unwrap_or_default();
-        assert!(reason.contains("FluxPipeline"), "what it is: {reason}");
-        let unknown = BaseId::try_from("other".to_owned()).unwrap();
-        assert_eq!(bases.find(&unknown), None, "only what is listed");
-    }
-
-    #[test]
-    fn a_base_is_read_once_until_the_list_is_looked_at() {
-        let models = tempfile::tempdir().unwrap();
-        let bases = Bases::new(models.path().to_path_buf());
-        let shape = || bases.shape(&BaseId::bundled()).unwrap();
-        let first = shape();
-        assert!(Arc::ptr_eq(&first, &shape()), "what was read is kept");
-        bases.list();
-        assert!(!Arc::ptr_eq(&first, &shape()), "files may be others now");
-        let unknown = BaseId::try_from("other".to_owned()).unwrap();
-        let refused = bases.shape(&unknown).unwrap_err();
-        assert!(matches!(refused, Rejection::Missing { .. }), "{refused:?}");
-    }
-
-    #[test]
-    fn what_cannot_be_trained_upon_is_listed_with_the_reason() {
-        let models = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(models.path().join("empty/unet")).unwrap();
-        let list = Bases::new(models.path().to_path_buf()).list();
-        assert_eq!(list[0].unusable, None, "the bundled base: {list:?}");
-        assert_eq!(list[0].side_multiple, 32, "its UNet halves twice");
-        assert!(!list[0].prompts.is_empty(), "its own language");
-        assert!(list[1].unusable.is_some(), "an empty folder: {list:?}");
-    }
-}
+mod tests;

@@ -8,6 +8,8 @@
 //! copiers/x_copy-<start of its fingerprint>.safetensors
 //! states/7.safetensors       from where an interrupted job goes on
 //! reserve             room that is given up when the disk is full
+//! models/             bases, unless others are chosen
+//! bases               what is known of them; can be deleted, then they are read again
 //! lock                held while a service uses the folder
 //! ```
 
@@ -81,6 +83,11 @@ impl DataFolder {
     /// Where bases are looked for if the user does not say.
     pub fn models(&self) -> PathBuf {
         self.root.join("models")
+    }
+
+    /// Where it is kept what is known of bases.
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("bases")
     }
 
     /// Where pictures are.

@@ -107,8 +107,7 @@ impl Host for Companion {
     }
 
     fn check_base(&self, id: &BaseId) -> Answer<()> {
-        let found = self.bases.find(id).map(drop);
-        found.ok_or_else(|| rules::missing_base(id))
+        self.bases.check(id)
     }
 
     async fn shape(&self, id: &BaseId) -> Answer<Arc<BaseShape>> {

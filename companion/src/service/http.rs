@@ -16,7 +16,7 @@ use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, put};
 use futures_util::StreamExt as _;
-use mimeo_protocol::{BlobId, FileId, MAX_CLIENT_FRAME, PROTOCOL_VERSION};
+use mimeo_protocol::{BaseId, BlobId, FileId, MAX_CLIENT_FRAME, PROTOCOL_VERSION};
 use mimeo_service::rules::{MAX_BLOB_BYTES, MAX_LORA_BYTES};
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -35,6 +35,8 @@ pub const MAX_SOCKETS: usize = 64;
 const MAX_UPLOADS: usize = 4;
 /// LoRAs that are read at once, to see whether they are any: each takes memory of its size.
 const MAX_LORA_UPLOADS: usize = 1;
+/// Pictures beside models that are made small at once: each is in memory meanwhile.
+const MAX_PREVIEWS: usize = 2;
 
 /// What every request may use.
 #[derive(Clone)]
@@ -48,6 +50,7 @@ pub struct Shared {
     sockets: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
     lora_uploads: Arc<Semaphore>,
+    previews: Arc<Semaphore>,
 }
 
 /// All routes.
@@ -59,6 +62,7 @@ pub fn router(jobs: Jobs, guard: Guard, token: Arc<str>) -> Router {
         sockets: Arc::new(Semaphore::new(MAX_SOCKETS)),
         uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
         lora_uploads: Arc::new(Semaphore::new(MAX_LORA_UPLOADS)),
+        previews: Arc::new(Semaphore::new(MAX_PREVIEWS)),
     };
     Router::new()
         .route("/health", get(health))
@@ -67,6 +71,7 @@ pub fn router(jobs: Jobs, guard: Guard, token: Arc<str>) -> Router {
         .route("/blobs/{id}", put(put_blob).get(get_blob))
         .route("/loras/{id}", put(put_lora))
         .route("/files/{id}", get(get_file))
+        .route("/previews/{id}", get(get_preview))
         .fallback(get(page::serve))
         .layer(DefaultBodyLimit::max(MAX_BLOB_BYTES))
         .layer(middleware::from_fn_with_state(guard, guard::check))
@@ -267,6 +272,27 @@ async fn get_file(State(shared): State<Shared>, Wanted(id): Wanted<FileId>) -> R
         (CACHE_CONTROL, "private, no-cache".to_owned()),
     ];
     (headers, Body::from_stream(ReaderStream::new(opened))).into_response()
+}
+
+/// The picture beside a base, in small.
+async fn get_preview(State(shared): State<Shared>, Wanted(id): Wanted<BaseId>) -> Response {
+    let Ok(_permit) = shared.previews.acquire().await else {
+        return not_found();
+    };
+    let small = tokio::task::spawn_blocking(move || {
+        let preview = shared.jobs.server.host.bases.preview(&id)?;
+        preview.thumbnail().ok()
+    });
+    // What broke the decoder is no picture either.
+    let Ok(Some(jpeg)) = small.await else {
+        return not_found();
+    };
+    let headers = [
+        (CONTENT_TYPE, "image/jpeg"),
+        // Another picture has another version in its address.
+        (CACHE_CONTROL, "private, max-age=31536000, immutable"),
+    ];
+    (headers, jpeg).into_response()
 }
 
 fn unauthorized() -> Response {

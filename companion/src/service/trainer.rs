@@ -163,14 +163,10 @@ impl Thread {
         }
         // First, because the device may not hold two.
         self.loaded.take();
-        let source = self.context.bases.find(id).with_context(|| {
-            let known = "put it back into the models folder";
-            format!(
-                "the base {id:?} is not here any more; {known}.",
-                id = id.as_str()
-            )
-        })?;
+        let bases = &self.context.bases;
+        let source = bases.find(id).ok_or_else(|| bases.missing(id))?;
         let base = Rc::new(source.load(&self.context.compute, emit).await?);
+        bases.note_hash(id, &base.hash);
         self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
         Ok(base)
     }
@@ -286,7 +282,7 @@ mod tests {
             store: SqliteStore::open(Arc::clone(&folder)).await.unwrap(),
             blobs: Blobs::open(Arc::clone(&folder), Room::new(0)),
             loras: Loras::open(Arc::clone(&folder), Room::new(0)),
-            bases: Bases::new(folder.models()),
+            bases: Bases::open(vec![folder.models()], folder.bases()),
             folder,
             compute: Compute::choose(&DeviceChoice::Cpu).await.unwrap(),
             save_every: Duration::ZERO,

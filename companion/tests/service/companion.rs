@@ -118,6 +118,14 @@ impl Companion {
         client
     }
 
+    /// Bytes that the process has read so far, of files wherever they are.
+    pub fn bytes_read(&self) -> u64 {
+        let counts = std::fs::read_to_string(format!("/proc/{}/io", self.process.id())).unwrap();
+        let line = counts.lines().find(|line| line.starts_with("rchar:"));
+        let bytes = line.unwrap().split_whitespace().nth(1).unwrap();
+        bytes.parse().unwrap()
+    }
+
     /// Memory that the process has in use, in bytes.
     pub fn memory(&self) -> u64 {
         let status =

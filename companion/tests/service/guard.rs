@@ -53,7 +53,7 @@ async fn other_pages_and_other_names_are_refused() {
         );
     }
     // Every route, not only the socket.
-    for path in ["/", "/token", "/health", "/files/1"] {
+    for path in ["/", "/token", "/health", "/files/1", "/previews/bundled"] {
         for (name, value) in [
             ("host", format!("evil.example:{port}")),
             ("origin", "http://evil.example".to_owned()),

@@ -20,6 +20,7 @@ mod http;
 mod jobs;
 mod kills;
 mod limits;
+mod models;
 mod moments;
 mod order;
 mod previews;

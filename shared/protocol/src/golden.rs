@@ -124,6 +124,22 @@ fn base() -> BaseInfo {
         side_multiple: 32,
         prompts: vec!["smile, brown hair".to_owned()],
         unusable: Some("no".to_owned()),
+        // From before bases told more of themselves.
+        prediction: None,
+        precision: None,
+        bytes: None,
+        preview: None,
+    }
+}
+
+fn base_on_disk() -> BaseInfo {
+    BaseInfo {
+        id: BaseId::try_from("anime-v2".to_owned()).expect("an id"),
+        prediction: Some("v, ztSNR".to_owned()),
+        precision: Some("F16".to_owned()),
+        bytes: Some(6_938_040_682),
+        preview: Some(0xfeed_beef),
+        ..base()
     }
 }
 
@@ -538,6 +554,13 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
             ServerMessage::Checkpoints {
                 request,
                 checkpoints: vec![base()],
+            },
+        ),
+        (
+            "checkpoints_on_disk",
+            ServerMessage::Checkpoints {
+                request,
+                checkpoints: vec![base_on_disk()],
             },
         ),
         (

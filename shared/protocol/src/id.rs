@@ -163,6 +163,14 @@ impl TryFrom<String> for BaseId {
     }
 }
 
+impl FromStr for BaseId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        Self::try_from(text.to_owned())
+    }
+}
+
 impl From<BaseId> for String {
     fn from(id: BaseId) -> Self {
         id.0

@@ -282,6 +282,19 @@ pub struct BaseInfo {
     pub prompts: Vec<String>,
     /// Why it cannot be trained upon; none if it can.
     pub unusable: Option<String>,
+    /// What its UNet predicts, in short: "ε", "v", "v, ztSNR"; none where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<String>,
+    /// How most of its UNet's numbers are stored: "F32", "F16", "BF16", "F8"; none where that cannot
+    /// be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
+    /// Size of its files; none where they are not on a disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Version of the picture that lies beside it, if one does; to be fetched as `/previews/<id>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<u32>,
 }
 
 /// Something that computes.

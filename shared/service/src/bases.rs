@@ -1,6 +1,8 @@
 //! What is known of a base before it is loaded.
 
-use mimeo_checkpoint::{Checkpoint, Family, Untrainable};
+use std::collections::BTreeMap;
+
+use mimeo_checkpoint::{Checkpoint, Component, Family, PredictionType, TensorEntry, Untrainable};
 use mimeo_engine::EngineError;
 use mimeo_protocol::{BaseId, BaseInfo};
 
@@ -102,12 +104,20 @@ fn unknown(id: BaseId, title: String) -> BaseInfo {
         native_side: None,
         side_multiple: SIDE_MULTIPLE,
         unusable: None,
+        prediction: None,
+        precision: None,
+        bytes: None,
+        preview: None,
     }
 }
 
 async fn look_into(checkpoint: &dyn Checkpoint, info: &mut BaseInfo) -> Result<(), EngineError> {
     let family = Family::of(checkpoint).await?;
-    family.architecture.title().clone_into(&mut info.family);
+    tell_family(&family, info);
+    // What else is wrong is told below, or does not matter any more.
+    if let Ok(weights) = checkpoint.weights(Component::Unet).await {
+        info.precision = precision(weights.tensors().map(|tensor| tensor.entry));
+    }
     if let Err(found) = family.check_trainable() {
         info.unusable = Some(remedy(found).to_owned());
         return Ok(());
@@ -118,8 +128,36 @@ async fn look_into(checkpoint: &dyn Checkpoint, info: &mut BaseInfo) -> Result<(
     Ok(())
 }
 
+/// Notes what kind of model a base is.
+pub fn tell_family(family: &Family, info: &mut BaseInfo) {
+    family.architecture.title().clone_into(&mut info.family);
+    let prediction = match family.prediction_type {
+        PredictionType::Epsilon => "ε",
+        PredictionType::VPrediction => "v",
+    };
+    info.prediction = Some(match family.zero_terminal_snr {
+        true => format!("{prediction}, ztSNR"),
+        false => prediction.to_owned(),
+    });
+}
+
+/// How most of the numbers are stored: "F32", "F16", "BF16", "F8" and so on; none if there are none.
+#[must_use]
+pub fn precision<'a>(entries: impl Iterator<Item = &'a TensorEntry>) -> Option<String> {
+    let mut numbers = BTreeMap::<String, usize>::new();
+    for entry in entries {
+        let dtype = entry.dtype.to_string();
+        // Which of its kinds is not what people choose by.
+        let name = dtype.split('_').next().unwrap_or_default();
+        *numbers.entry(name.to_owned()).or_default() += entry.shape.iter().product::<usize>();
+    }
+    let most = numbers.into_iter().max_by_key(|(_, count)| *count);
+    most.map(|(name, _)| name)
+}
+
 /// What to do instead; the list says what it is beside it.
-const fn remedy(found: Untrainable) -> &'static str {
+#[must_use]
+pub const fn remedy(found: Untrainable) -> &'static str {
     match found {
         Untrainable::Inpainting => {
             "inpainting models cannot be trained upon yet; choose the plain model."
@@ -136,7 +174,9 @@ pub fn id_for(name: &str, is_taken: impl Fn(&BaseId) -> bool) -> Option<BaseId> 
     let slug = slug(name);
     let mut candidates = (1..).map(|number| match number {
         1 => slug.clone(),
-        _ => format!("{slug}-{number}"),
+        // A number of three digits fits behind any.
+        2..1000 => format!("{slug}-{number}"),
+        _ => format!("{}-{number}", &slug[..slug.len().min(50)]),
     });
     candidates.find_map(|id| BaseId::try_from(id).ok().filter(|id| !is_taken(id)))
 }

@@ -77,12 +77,20 @@ pub async fn train(
     Ok((run.fetch(&remote).await?, recipe))
 }
 
+/// Bases that are named where another one has to be chosen: a sentence has no room for a hundred.
+const MAX_KNOWN: usize = 10;
+
 async fn model_size(remote: &mut Remote, base: &BaseId) -> anyhow::Result<ModelSize> {
     let list = |request| ClientMessage::ListCheckpoints { request };
     let ServerMessage::Checkpoints { checkpoints, .. } = remote.ask(list).await? else {
         anyhow::bail!("the companion gave another answer than its bases. Update it.");
     };
-    let known: Vec<_> = checkpoints.iter().map(|info| info.id.as_str()).collect();
+    let usable = checkpoints.iter().filter(|info| info.unusable.is_none());
+    let mut known: Vec<_> = usable.map(|info| info.id.as_str()).collect();
+    if known.len() > MAX_KNOWN {
+        known.truncate(MAX_KNOWN);
+        known.push("or another that its page lists");
+    }
     let known = known.join(", ");
     let info = checkpoints.iter().find(|info| info.id == *base);
     let info = info.ok_or_else(|| {
