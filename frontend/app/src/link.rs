@@ -213,6 +213,32 @@ impl Link {
         self.url(format!("blobs/{id}"), String::new())
     }
 
+    /// Where the picture that lies beside a base can be seen, in small; none where there is none.
+    pub fn preview_url(self, base: &BaseInfo) -> Option<String> {
+        let version = base.preview?;
+        let is_companion = self.place.get() == Some(Place::Companion);
+        is_companion.then(|| {
+            let token = self.token.get();
+            format!("previews/{}?version={version}&token={token}", base.id)
+        })
+    }
+
+    /// Asks the companion which bases there are now: folders change without a word.
+    pub fn look_for_bases(self) {
+        if untrack(|| self.is_browser()) {
+            return;
+        }
+        leptos::task::spawn_local(async move {
+            let ask = |request| ClientMessage::ListCheckpoints { request };
+            // While the line is down the last list stands.
+            if let Ok(ServerMessage::Checkpoints { checkpoints, .. }) = self.ask(ask).await
+                && self.host.with_untracked(|host| host.bases != checkpoints)
+            {
+                self.host.update(|host| host.bases = checkpoints);
+            }
+        });
+    }
+
     /// Where a file can be fetched; none until it is there.
     pub fn file_url(self, file: &ResultFile) -> Option<String> {
         // What a job made may be made anew, under the same number.

@@ -2,6 +2,7 @@
 
 pub mod arrivals;
 pub mod backend;
+pub mod base_choice;
 pub mod header;
 pub mod keys_sheet;
 pub mod loss_chart;

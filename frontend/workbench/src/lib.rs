@@ -7,8 +7,8 @@
 //! - [`prompts`]: what is said about a prompt.
 //! - [`preflight`]: what keeps a pair from being trained, and the job it becomes.
 //! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.
-//! - [`backend`]: where it trains, in the companion or in this browser; [`base_folder`]: a base that
-//!   was picked from disk.
+//! - [`backend`]: where it trains, in the companion or in this browser; [`base_picker`]: a base among
+//!   many; [`base_folder`]: one that was picked from disk.
 //! - [`link`]: when to connect, to wait, to start again, and to turn to another place.
 //! - [`playground`], [`lora`]: what is drawn with, and what its files are before they are sent.
 //! - [`runs`]: what the server reports becomes what the page shows.
@@ -21,6 +21,7 @@
 pub mod as_trained;
 pub mod backend;
 pub mod base_folder;
+pub mod base_picker;
 pub mod chart;
 pub mod cost;
 pub mod dial;

@@ -387,12 +387,8 @@ mod tests {
         let base = |id: &str, unusable: Option<&str>| BaseInfo {
             id: BaseId::try_from(id.to_owned()).unwrap(),
             title: id.to_owned(),
-            family: String::new(),
-            size: None,
-            native_side: None,
-            side_multiple: 64,
-            prompts: vec![],
             unusable: unusable.map(str::to_owned),
+            ..crate::workbench::examples::base()
         };
         let bases = [
             base("flux", Some("unknown")),

@@ -26,6 +26,21 @@ export class Recipe {
     return group.getByRole("radio", { name: label, exact: true });
   }
 
+  /** The base: its title, or what is searched for while the list is open. */
+  get base() {
+    return this.#region.getByRole("combobox", { name: "Base", exact: true });
+  }
+
+  /** The bases that are listed, while the list is open. */
+  get bases() {
+    return this.#region.getByRole("listbox", { name: "Bases" }).getByRole("option");
+  }
+
+  /** How many of them are listed. */
+  get basesCount() {
+    return this.#region.getByRole("status").filter({ hasText: / of \d+/ });
+  }
+
   /** What the LoRA will be called. */
   get name() {
     return this.#region.getByRole("textbox", { name: "Name", exact: true });

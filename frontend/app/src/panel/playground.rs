@@ -7,10 +7,11 @@ mod loras;
 pub mod seed;
 
 use leptos::prelude::*;
-use mimeo_protocol::{BaseId, BaseInfo};
+use mimeo_protocol::BaseInfo;
 use mimeo_workbench::playground::{fitting_base, usable};
 
 use self::desk::Desk;
+use super::base_choice::BaseChoice;
 use super::prompt_notes::PromptNotes;
 
 #[component]
@@ -45,26 +46,13 @@ fn Base(desk: Desk) -> impl IntoView {
         let wanted = desk.settings.with(|settings| settings.base.clone());
         bases.with(|bases| fitting_base(bases, &wanted).map(|base| base.id.clone()))
     });
-    let choose = move |event| {
-        if let Ok(base) = BaseId::try_from(event_target_value(&event)) {
-            desk.settings.update(|settings| settings.base = base);
-        }
-    };
-    let option = move |base: BaseInfo| {
-        let (id, value) = (base.id.clone(), base.id.to_string());
-        view! {
-            <option value=value prop:selected=move || chosen.get().as_ref() == Some(&id)>
-                {base.title}
-            </option>
-        }
-    };
     view! {
-        <label class="stacked">
-            "Base"
-            <select on:change=choose>
-                {move || bases.get().into_iter().map(option).collect_view()}
-            </select>
-        </label>
+        <BaseChoice
+            id="playground-base"
+            bases
+            chosen
+            choose=Callback::new(move |id| desk.settings.update(|settings| settings.base = id))
+        />
         <Show when=move || bases.with(Vec::is_empty)>
             <p class="soft">"Bases are listed once the trainer is there"</p>
         </Show>

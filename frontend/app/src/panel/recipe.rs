@@ -11,6 +11,7 @@ use mimeo_workbench::plain::{Capacity, ChangeKind, Effort, explain};
 use mimeo_workbench::workbench::{Setting, Where};
 use mimeo_workbench::{Command, Sides, cost, words};
 
+use super::base_choice::BaseChoice;
 use crate::bench::Bench;
 use crate::link::Link;
 use crate::widget::segmented::Segmented;
@@ -74,35 +75,19 @@ fn Base() -> impl IntoView {
             bench.apply(Command::Set(setting));
         }
     });
+    let bases = Memo::new(move |_| link.host.with(|host| host.bases.clone()));
     view! {
-        <label class="stacked">
-            "Base"
-            <select
-                id="base"
-                on:change=move |event| {
-                    let value = event_target_value(&event);
-                    if let Some(setting) = link.host.with_untracked(|host| setting(host, &value)) {
-                        bench.apply(Command::Set(setting));
-                    }
+        <BaseChoice
+            id="base"
+            bases
+            chosen=Signal::derive(move || Some(chosen.get()))
+            choose=Callback::new(move |id: BaseId| {
+                let setting = link.host.with_untracked(|host| setting(host, id.as_str()));
+                if let Some(setting) = setting {
+                    bench.apply(Command::Set(setting));
                 }
-            >
-                {move || {
-                    let bases = link.host.with(|host| host.bases.clone());
-                    bases
-                        .into_iter()
-                        .map(|base| {
-                            let id = base.id.clone();
-                            let is_chosen = move || chosen.get() == id;
-                            view! {
-                                <option value=base.id.to_string() prop:selected=is_chosen>
-                                    {base.title}
-                                </option>
-                            }
-                        })
-                        .collect_view()
-                }}
-            </select>
-        </label>
+            })
+        />
         <Show when=move || link.is_browser()>
             <from_disk::FromDisk />
         </Show>

@@ -68,5 +68,9 @@ pub fn base() -> BaseInfo {
         side_multiple: 32,
         prompts: Vec::new(),
         unusable: None,
+        prediction: Some("ε".to_owned()),
+        precision: Some("F32".to_owned()),
+        bytes: None,
+        preview: None,
     }
 }
