@@ -26,6 +26,9 @@ pub fn listen(bench: Bench, page: Page, stage: Stage, train: Callback<()>) {
             return;
         };
         event.prevent_default();
+        if action == Action::Train && is_text(&event) {
+            take_typed(&event);
+        }
         perform(action, bench, page, stage, train);
     });
     let up = window_event_listener(keyup, move |event| {
@@ -84,6 +87,15 @@ fn perform(action: Action, bench: Bench, page: Page, stage: Stage, train: Callba
             page.shows_keys.set(false);
         }
         Action::Help => page.shows_keys.update(|shown| *shown = !*shown),
+    }
+}
+
+/// Has the box that is typed into tell what it holds, which it otherwise does when it is left.
+fn take_typed(event: &KeyboardEvent) {
+    if let Some(element) = target(event) {
+        // Neither fails for an element that has the focus.
+        _ = element.blur();
+        _ = element.focus();
     }
 }
 
