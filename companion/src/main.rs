@@ -7,7 +7,7 @@ mod console;
 mod exit;
 mod input;
 mod interrupt;
-mod lora_place;
+mod lora_source;
 mod output;
 mod progress;
 mod recipe;

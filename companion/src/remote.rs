@@ -34,7 +34,7 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 
 /// A companion, connected.
 pub struct Remote {
-    place: Place,
+    place: Address,
     token: String,
     http: Http,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -45,7 +45,7 @@ pub struct Remote {
 
 /// Where a companion is.
 #[derive(Debug, Clone)]
-struct Place {
+struct Address {
     socket: String,
     http: String,
 }
@@ -59,7 +59,7 @@ impl Remote {
     /// # Errors
     /// One sentence: nobody is there, or does not let us in.
     pub async fn connect(url: &str, token: Option<&str>) -> anyhow::Result<(Self, Snapshot)> {
-        let place = Place::new(url)?;
+        let place = Address::new(url)?;
         let http = Http::new()?;
         let token = match token {
             Some(token) => token.to_owned(),
@@ -192,7 +192,7 @@ pub fn new_event(message: &ServerMessage, job: JobId, seen: u64) -> Option<&JobE
     }
 }
 
-impl Place {
+impl Address {
     fn new(url: &str) -> Result<Self, BadInput> {
         let url = url.trim_end_matches('/').trim_end_matches("/ws");
         let http = match url.split_once("://") {
@@ -231,7 +231,7 @@ impl Place {
 }
 
 async fn open(
-    place: &Place,
+    place: &Address,
     token: &str,
 ) -> anyhow::Result<(WebSocketStream<MaybeTlsStream<TcpStream>>, Snapshot)> {
     let config = WebSocketConfig::default()
@@ -298,17 +298,17 @@ mod tests {
             #[cfg(feature = "tls")]
             ("wss://studio.example:443/", "https://studio.example:443"),
         ] {
-            assert_eq!(Place::new(url).unwrap().http, http, "{url}");
+            assert_eq!(Address::new(url).unwrap().http, http, "{url}");
         }
         for bad in ["127.0.0.1:7878", "http://127.0.0.1:7878", "ws://", ""] {
-            assert!(Place::new(bad).is_err(), "{bad:?}");
+            assert!(Address::new(bad).is_err(), "{bad:?}");
         }
     }
 
     #[cfg(not(feature = "tls"))]
     #[test]
     fn without_tls_its_addresses_are_refused_with_what_to_do() {
-        let refused = Place::new("wss://studio.example:443/").unwrap_err();
+        let refused = Address::new("wss://studio.example:443/").unwrap_err();
         let said = refused.to_string();
         for part in ["without TLS", "wss://", "cargo build --features tls"] {
             assert!(said.contains(part), "{part} in {said}");

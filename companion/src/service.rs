@@ -61,7 +61,7 @@ use loras::Loras;
 use memory::Memory;
 use room::Room;
 use store::SqliteStore;
-use trainer::Trainer;
+use trainer::TrainingThread;
 
 /// At the end, the running job gets this long to reach the end of its step and save its state.
 const SAVE_WITHIN: Duration = Duration::from_secs(60);
@@ -70,7 +70,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How to serve.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ServiceSettings {
     /// Where to listen.
     pub address: SocketAddr,
     /// TLS and a token of the user's own, for anything but loopback.
@@ -124,7 +124,7 @@ impl Service {
     ///
     /// # Errors
     /// One sentence: the port, the folder, the database or the device cannot be used.
-    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub async fn start(settings: ServiceSettings) -> anyhow::Result<Self> {
         // First, so that a second start says who has the port instead of who has the folder.
         let listener = port::listen(settings.address).await?;
         let address = listener.local_addr().context("the port is gone")?;
@@ -212,7 +212,9 @@ impl Service {
 }
 
 /// Opens folder, database, device and thread; the future is the queue's work.
-async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output = ()> + use<>)> {
+async fn open(
+    settings: &ServiceSettings,
+) -> anyhow::Result<(Jobs, impl Future<Output = ()> + use<>)> {
     let folder = Arc::new(DataFolder::open(&settings.data)?);
     let store = SqliteStore::open(Arc::clone(&folder)).await?;
     let room = Room::new(settings.max_blobs_bytes);
@@ -243,7 +245,7 @@ async fn open(settings: &Settings) -> anyhow::Result<(Jobs, impl Future<Output =
         in_use: true,
     };
     let progress = watch::Sender::new(None);
-    let trainer = Trainer::start(context::Context {
+    let trainer = TrainingThread::start(context::Context {
         store: store.clone(),
         blobs: blobs.clone(),
         loras: loras.clone(),

@@ -3,7 +3,7 @@
 use mimeo_checkpoint::Precision;
 use mimeo_engine::job::fit;
 use mimeo_engine::{
-    Artifact, Control, Directive, Emit, EngineError, Event, GivenUp, Kept, Phase, Place,
+    Artifact, Control, Directive, Emit, EngineError, Event, GivenUp, Kept, PassStep, Phase,
     PreparedExample, PreparedJob, Stoppable, TrainingState, run,
 };
 use mimeo_image::{decode, decode_mask};
@@ -34,8 +34,8 @@ impl Emit for Saver {
 }
 
 impl Control for Saver {
-    async fn at_rest(&mut self, place: Option<Place>) -> Result<Directive, GivenUp> {
-        let Some(Place { phase, step, .. }) = place else {
+    async fn at_rest(&mut self, place: Option<PassStep>) -> Result<Directive, GivenUp> {
+        let Some(PassStep { phase, step, .. }) = place else {
             return Ok(Directive::Step);
         };
         if self.asked_at.replace((phase, step)) != Some((phase, step)) {

@@ -20,13 +20,13 @@ use crate::workspace::{Workspace, finish};
 use home::Home;
 
 /// A change of one line in the page: a text that it shows.
-const PAGE_LINE: Line = Line {
+const PAGE_LINE: LineChange = LineChange {
     file: "frontend/app/src/app/lower.rs",
     old: "(Tab::Result, \"Result\")",
     new: "(Tab::Result, \"The result\")",
 };
 /// A change of one line in the engine, below the program.
-const ENGINE_LINE: Line = Line {
+const ENGINE_LINE: LineChange = LineChange {
     file: "shared/engine/src/runtime.rs",
     old: "Self::cpu(\"as asked\".to_owned())",
     new: "Self::cpu(\"as was asked\".to_owned())",
@@ -73,7 +73,7 @@ enum Measure {
 }
 
 /// One line that is changed.
-struct Line {
+struct LineChange {
     file: &'static str,
     old: &'static str,
     new: &'static str,
@@ -164,7 +164,7 @@ fn first_lora(home: &Home, port: u16) -> Result<()> {
     finish(&mut mimeo).context("the example pair cannot be trained")
 }
 
-impl Line {
+impl LineChange {
     fn change(&self, checkout: &Path) -> Result<()> {
         let path = checkout.join(self.file);
         let text = fs::read_to_string(&path)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mimeo_checkpoint::CheckpointError;
 
 use crate::exit::BadInput;
-use crate::lora_place::is_lora_folder;
+use crate::lora_source::is_lora_folder;
 
 /// What makes a folder a base.
 const INDEX: &str = "model_index.json";

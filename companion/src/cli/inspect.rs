@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::exit::Exit;
-use crate::lora_place::{Place, is_lora_folder};
+use crate::lora_source::{LoraSource, is_lora_folder};
 use crate::progress::Report;
 
 /// Tell what a file is and what is in it.
@@ -122,7 +122,7 @@ async fn look_at_folder(path: &Path) -> anyhow::Result<Findings> {
 }
 
 async fn look_at_file(path: &Path) -> anyhow::Result<Findings> {
-    let place = Place::find(path)?;
+    let place = LoraSource::find(path)?;
     let file = place.open().await?;
     let config = place.config(&file).await?;
     let tensors = file.tensors().len();

@@ -7,7 +7,7 @@ use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{Base, LoadedLora};
 use mimeo_protocol::{InvalidNumber, Multiplier, Range};
 
-use crate::lora_place::{Place, is_network};
+use crate::lora_source::{LoraSource, is_network};
 use crate::progress::Report;
 
 /// How strongly a LoRA may act, whichever command draws with it.
@@ -53,7 +53,7 @@ fn is_path(text: &str) -> bool {
 /// # Errors
 /// When it is missing, damaged, or no LoRA.
 pub async fn read(path: &Path) -> anyhow::Result<LoraFile> {
-    let place = Place::find(path)?;
+    let place = LoraSource::find(path)?;
     let file = place.open().await?;
     let config = place.config(&file).await?;
     Ok(LoraFile::with_adapter_config(&file, config.as_ref()).await?)

@@ -13,7 +13,7 @@ use super::number::{decimal, whole};
 use crate::console;
 use crate::exit::{BadInput, Exit};
 use crate::progress::Report;
-use crate::service::{DataFolder, Network, Service, Settings, page_remedy};
+use crate::service::{DataFolder, Network, Service, ServiceSettings, page_remedy};
 use crate::tls;
 
 /// A token shorter than this can be guessed.
@@ -96,7 +96,7 @@ impl Serve {
         served
     }
 
-    fn settings(self) -> Result<Settings, BadInput> {
+    fn settings(self) -> Result<ServiceSettings, BadInput> {
         let network = match (self.listen, self.token, self.tls_cert, self.tls_key) {
             (Some(_), Some(token), Some(certificate), Some(key)) => {
                 if token.len() < MIN_TOKEN {
@@ -114,7 +114,7 @@ impl Serve {
             _ => None,
         };
         let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        Ok(Settings {
+        Ok(ServiceSettings {
             address: self.listen.unwrap_or(loopback),
             network,
             data: self.data.unwrap_or_else(DataFolder::default_root),
@@ -142,7 +142,7 @@ fn port(text: &str) -> Result<u16, InvalidNumber> {
     clippy::disallowed_methods,
     reason = "the browser, with the page that is served here"
 )]
-async fn serve(settings: Settings, open: bool, report: &mut Report) -> anyhow::Result<Exit> {
+async fn serve(settings: ServiceSettings, open: bool, report: &mut Report) -> anyhow::Result<Exit> {
     let end = end_requested();
     let service = Service::start(settings).await?;
     let (link, device) = (service.link.clone(), service.device().name.clone());

@@ -13,7 +13,7 @@ use crate::tls;
 pub struct Http(Client<tls::Connector, Body>);
 
 /// What came back, its body not read yet.
-pub struct Answer {
+pub struct Response {
     /// What it says at once.
     pub status: StatusCode,
     body: Body,
@@ -33,7 +33,7 @@ impl Http {
     ///
     /// # Errors
     /// When nobody answers.
-    pub async fn get(&self, url: &str, token: Option<&str>) -> anyhow::Result<Answer> {
+    pub async fn get(&self, url: &str, token: Option<&str>) -> anyhow::Result<Response> {
         self.send(Method::GET, url, token, Body::empty()).await
     }
 
@@ -41,7 +41,7 @@ impl Http {
     ///
     /// # Errors
     /// When nobody answers.
-    pub async fn put(&self, url: &str, token: &str, bytes: Vec<u8>) -> anyhow::Result<Answer> {
+    pub async fn put(&self, url: &str, token: &str, bytes: Vec<u8>) -> anyhow::Result<Response> {
         self.send(Method::PUT, url, Some(token), bytes.into()).await
     }
 
@@ -51,20 +51,20 @@ impl Http {
         url: &str,
         token: Option<&str>,
         body: Body,
-    ) -> anyhow::Result<Answer> {
+    ) -> anyhow::Result<Response> {
         let mut request = Request::builder().method(method).uri(url);
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         let answer = self.0.request(request.body(body)?).await?;
-        Ok(Answer {
+        Ok(Response {
             status: answer.status(),
             body: Body::new(answer.into_body()),
         })
     }
 }
 
-impl Answer {
+impl Response {
     /// The whole body.
     ///
     /// # Errors

@@ -22,8 +22,8 @@ use mimeo_service::bases;
 use mimeo_service::rules::missing_base;
 
 use crate::base::BaseSource;
-use facts::Facts;
-use ledger::{Ledger, Place};
+use facts::BaseFacts;
+use ledger::{Ledger, Located};
 use stamp::Stamp;
 use walk::{MAX_BASES, walk};
 
@@ -183,7 +183,7 @@ impl Bases {
         let walk = walk(&self.models);
         let mut places = Vec::new();
         for found in &walk.bases {
-            places.push(Place {
+            places.push(Located {
                 path: &found.path,
                 // A file that cannot be looked at is listed with the reason.
                 stamp: Stamp::of(&found.path).unwrap_or_default(),
@@ -305,7 +305,8 @@ fn bundled() -> BaseInfo {
 fn describe(base: Listed, ledger: &mut Ledger) -> BaseInfo {
     let known = ledger.of(&base.id).and_then(|record| record.info.clone());
     let info = known.unwrap_or_else(|| {
-        let Facts { info, is_lasting } = facts::of(base.id.clone(), base.title.clone(), &base.path);
+        let BaseFacts { info, is_lasting } =
+            facts::of(base.id.clone(), base.title.clone(), &base.path);
         if let Some(record) = ledger.of_mut(&base.id).filter(|_| is_lasting) {
             record.info = Some(info.clone());
         }

@@ -19,7 +19,7 @@ use super::loras::Loras;
 use super::memory::Memory;
 use super::reveal::reveal;
 use super::store::SqliteStore;
-use super::trainer::Trainer;
+use super::trainer::TrainingThread;
 
 /// The program and version that a companion calls itself.
 const APP: &str = concat!("Mimeo ", env!("CARGO_PKG_VERSION"));
@@ -43,7 +43,7 @@ pub struct Companion {
     /// What a job may take.
     pub memory: Memory,
     /// The training thread.
-    pub trainer: Trainer,
+    pub trainer: TrainingThread,
     /// How far the running job is.
     pub progress: watch::Receiver<Option<JobProgress>>,
     /// Whether only this computer can ask.

@@ -26,11 +26,11 @@ use crate::console;
 
 /// The way to the thread.
 #[derive(Clone)]
-pub struct Trainer {
+pub struct TrainingThread {
     inbox: SyncSender<Work>,
 }
 
-impl Trainer {
+impl TrainingThread {
     /// Starts the thread.
     pub fn start(context: Context) -> Self {
         let (sender, inbox) = Inbox::new();

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::companion::Companion;
-use crate::http::{self, Answer};
+use crate::http::{self, Response};
 
 /// Far beyond what anything takes, scores on a busy machine too; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -165,12 +165,12 @@ impl Client {
         id
     }
 
-    pub async fn put(&self, id: BlobId, bytes: &[u8]) -> Answer {
+    pub async fn put(&self, id: BlobId, bytes: &[u8]) -> Response {
         let url = format!("{}/blobs/{id}", self.base);
         http::put(&url, &[http::bearer(&self.token)], bytes).await
     }
 
-    pub async fn put_lora(&self, id: BlobId, bytes: &[u8]) -> Answer {
+    pub async fn put_lora(&self, id: BlobId, bytes: &[u8]) -> Response {
         let url = format!("{}/loras/{id}", self.base);
         http::put(&url, &[http::bearer(&self.token)], bytes).await
     }
@@ -208,7 +208,7 @@ impl Client {
         }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Response {
         let url = format!("{}{path}", self.base);
         http::get(&url, &[http::bearer(&self.token)]).await
     }

@@ -8,7 +8,7 @@ mod lower;
 mod stay;
 
 use leptos::prelude::*;
-use mimeo_workbench::backend::Place;
+use mimeo_workbench::backend::Backend;
 use mimeo_workbench::saved::Restored;
 
 use crate::bench::Bench;
@@ -66,7 +66,7 @@ pub fn App(restored: Restored) -> impl IntoView {
 
 /// What is shown of one place means nothing at another: there it has other runs by the same numbers.
 fn leave_with_the_place(bench: Bench, link: Link, page: Page) {
-    Effect::new(move |before: Option<Option<Place>>| {
+    Effect::new(move |before: Option<Option<Backend>>| {
         let place = link.place.get();
         if before.flatten().is_some_and(|before| Some(before) != place) {
             page.shown.set(None);

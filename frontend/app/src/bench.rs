@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use leptos::prelude::*;
 use mimeo_protocol::{MemoryPlan, PromptSyntax};
-use mimeo_workbench::preflight::{self, Facts, Problem, Submission, Verdict};
+use mimeo_workbench::preflight::{self, PreflightFacts, Problem, Submission, Verdict};
 use mimeo_workbench::saved::{self, Keeping, Restored};
 use mimeo_workbench::workbench::Where;
 use mimeo_workbench::{Change, Check, Command, Refusal, Toolbox, Workbench};
@@ -211,12 +211,16 @@ impl Bench {
         self.with_facts(link, preflight::to_job)
     }
 
-    fn with_facts<T>(self, link: Link, look: impl FnOnce(&Workbench, Facts<'_>) -> T) -> T {
+    fn with_facts<T>(
+        self,
+        link: Link,
+        look: impl FnOnce(&Workbench, PreflightFacts<'_>) -> T,
+    ) -> T {
         let line = link.line();
         let plan = self.plan.get();
         link.host.with(|host| {
             self.with_all(|workbench| {
-                let facts = Facts {
+                let facts = PreflightFacts {
                     line,
                     base: host.base(&workbench.settings().base),
                     plan: plan.as_ref(),

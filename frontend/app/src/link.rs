@@ -27,14 +27,14 @@ use mimeo_protocol::{
     ServerMessage,
 };
 use mimeo_workbench::Runs;
-use mimeo_workbench::backend::{Arrival, Facts, Place, Wish};
+use mimeo_workbench::backend::{Arrival, Backend, BackendFacts, Wish};
 use mimeo_workbench::link::{Event, Host, Status, Supervisor};
-use mimeo_workbench::preflight::Line;
+use mimeo_workbench::preflight::LinkState;
 
 use crate::storage;
 use objects::Objects;
-use requests::{Answer, Requests};
-use worker::Trainer;
+use requests::{Reply, Requests};
+use worker::TrainerWorker;
 
 pub use http::get as fetch_own;
 
@@ -53,9 +53,9 @@ pub struct Link {
     /// Where the user wants it to train.
     pub wish: RwSignal<Wish>,
     /// What is known of the places.
-    pub facts: RwSignal<Facts>,
+    pub facts: RwSignal<BackendFacts>,
     /// Where it trains; none while that is being found out.
-    pub place: RwSignal<Option<Place>>,
+    pub place: RwSignal<Option<Backend>>,
     /// Why there, in one sentence.
     pub reason: RwSignal<String>,
     /// What is on its way into this browser.
@@ -76,7 +76,7 @@ struct Wires {
     /// What is asked on it.
     requests: Requests,
     /// The worker, while there is one.
-    trainer: RefCell<Option<Rc<Trainer>>>,
+    trainer: RefCell<Option<Rc<TrainerWorker>>>,
     /// Until a second has passed.
     timer: RefCell<Option<TimeoutHandle>>,
     objects: Objects,
@@ -119,7 +119,7 @@ impl Link {
 
     /// Whether it trains in this browser, and ends with this tab.
     pub fn is_browser(self) -> bool {
-        self.place.get().is_some_and(Place::is_browser)
+        self.place.get().is_some_and(Backend::is_browser)
     }
 
     /// Whether a run would end with this tab.
@@ -132,7 +132,7 @@ impl Link {
     }
 
     /// How the line is, as far as training needs it.
-    pub fn line(self) -> Line {
+    pub fn line(self) -> LinkState {
         let is_browser = self.is_browser();
         self.status.with(|status| status.line(is_browser))
     }
@@ -166,7 +166,7 @@ impl Link {
     ///
     /// # Errors
     /// The other side's sentence, or ours when the line is down.
-    pub async fn ask(self, make: impl FnOnce(RequestId) -> ClientMessage) -> Answer {
+    pub async fn ask(self, make: impl FnOnce(RequestId) -> ClientMessage) -> Reply {
         self.wires().requests.ask(make, self.gone()).await
     }
 
@@ -216,7 +216,7 @@ impl Link {
     /// Where the picture that lies beside a base can be seen, in small; none where there is none.
     pub fn preview_url(self, base: &BaseInfo) -> Option<String> {
         let version = base.preview?;
-        let is_companion = self.place.get() == Some(Place::Companion);
+        let is_companion = self.place.get() == Some(Backend::Companion);
         is_companion.then(|| {
             let token = self.token.get();
             format!("previews/{}?version={version}&token={token}", base.id)
@@ -247,8 +247,8 @@ impl Link {
 
     fn url(self, path: String, version: String) -> Option<String> {
         match self.place.get()? {
-            Place::Companion => Some(format!("{path}?token={}", self.token.get())),
-            Place::BrowserGpu | Place::BrowserCpu => {
+            Backend::Companion => Some(format!("{path}?token={}", self.token.get())),
+            Backend::BrowserGpu | Backend::BrowserCpu => {
                 let is_connected = untrack(|| self.is_connected());
                 let trainer = self.trainer().filter(|_| is_connected);
                 self.wires().objects.url(path, version, trainer.as_ref())
@@ -356,7 +356,7 @@ impl Link {
     }
 
     /// The worker, while there is one.
-    fn trainer(self) -> Option<Rc<Trainer>> {
+    fn trainer(self) -> Option<Rc<TrainerWorker>> {
         self.wires().trainer.borrow().clone()
     }
 

@@ -13,7 +13,7 @@ pub use arrival::{Arrival, Bar};
 
 /// Where it trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Backend {
     /// In the program on the user's computer.
     Companion,
     /// In this browser, on the GPU.
@@ -22,7 +22,7 @@ pub enum Place {
     BrowserCpu,
 }
 
-impl Place {
+impl Backend {
     /// Whether it trains in this browser, and ends with this tab.
     #[must_use]
     pub const fn is_browser(self) -> bool {
@@ -121,7 +121,7 @@ pub enum WebGpu {
 
 /// Whether the page brings along what trains in the browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Trainer {
+pub enum TrainerBuild {
     /// It does.
     #[default]
     Included,
@@ -129,7 +129,7 @@ pub enum Trainer {
     LeftOut,
 }
 
-impl Trainer {
+impl TrainerBuild {
     /// Why the browser cannot train and what to do, as the end of a sentence; none where it can.
     #[must_use]
     pub const fn trouble(self) -> Option<&'static str> {
@@ -266,16 +266,16 @@ impl WebGpu {
 
 /// Everything that a choice depends on, beside the wish.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Facts {
+pub struct BackendFacts {
     /// The companion.
     pub companion: Companion,
     /// The browser's GPU.
     pub gpu: WebGpu,
     /// What computes on it, or on the browser's CPU.
-    pub trainer: Trainer,
+    pub trainer: TrainerBuild,
 }
 
-impl Facts {
+impl BackendFacts {
     /// What the browser trains with and why not, as one sentence; none while it is not known.
     #[must_use]
     pub fn describe_browser(&self) -> Option<String> {
@@ -305,13 +305,13 @@ impl Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// Where.
-    pub place: Place,
+    pub place: Backend,
     /// Why, in one sentence.
     pub reason: String,
 }
 
 impl Choice {
-    fn new(place: Place, reason: impl Into<String>) -> Self {
+    fn new(place: Backend, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self { place, reason }
     }
@@ -320,18 +320,18 @@ impl Choice {
 /// Where it trains: companion with a GPU, browser with a GPU, companion, browser; or where the user
 /// wants it, if that can be had. None: the browser has to be asked for its GPU first.
 #[must_use]
-pub fn choose(facts: &Facts, wish: Wish) -> Option<Choice> {
+pub fn choose(facts: &BackendFacts, wish: Wish) -> Option<Choice> {
     if let Some(why) = facts.trainer.trouble()
         && wish != Wish::Companion
     {
         return Some(Choice::new(
-            Place::Companion,
+            Backend::Companion,
             companion_only(facts, wish, why),
         ));
     }
     match wish {
         Wish::Companion => Some(Choice::new(
-            Place::Companion,
+            Backend::Companion,
             match facts.companion {
                 Companion::Unreachable => {
                     "You chose the companion, which shows this page itself: start it with `mimeo serve` and open the link that it prints."
@@ -341,7 +341,7 @@ pub fn choose(facts: &Facts, wish: Wish) -> Option<Choice> {
         )),
         Wish::BrowserCpu => {
             let reason = "You chose this browser's CPU.";
-            Some(Choice::new(Place::BrowserCpu, reason))
+            Some(Choice::new(Backend::BrowserCpu, reason))
         }
         Wish::BrowserGpu => wanted_gpu(&facts.gpu),
         Wish::Automatic => automatic(facts),
@@ -349,7 +349,7 @@ pub fn choose(facts: &Facts, wish: Wish) -> Option<Choice> {
 }
 
 /// - `why`: the browser does not train
-fn companion_only(facts: &Facts, wish: Wish, why: &str) -> String {
+fn companion_only(facts: &BackendFacts, wish: Wish, why: &str) -> String {
     if wish != Wish::Automatic {
         return format!("You chose this browser, but {why}; until then it is the companion.");
     }
@@ -368,25 +368,28 @@ fn companion_only(facts: &Facts, wish: Wish, why: &str) -> String {
 fn wanted_gpu(gpu: &WebGpu) -> Option<Choice> {
     Some(match (gpu, gpu.trouble()) {
         (WebGpu::Unknown, _) => return None,
-        (_, None) => Choice::new(Place::BrowserGpu, "You chose this browser's GPU."),
+        (_, None) => Choice::new(Backend::BrowserGpu, "You chose this browser's GPU."),
         (WebGpu::Software(_), Some(why)) => {
-            Choice::new(Place::BrowserGpu, format!("You chose WebGPU, but {why}."))
+            Choice::new(Backend::BrowserGpu, format!("You chose WebGPU, but {why}."))
         }
         (_, Some(why)) => Choice::new(
-            Place::BrowserCpu,
+            Backend::BrowserCpu,
             format!("You chose WebGPU, but {why}; until then it is the CPU."),
         ),
     })
 }
 
-fn automatic(facts: &Facts) -> Option<Choice> {
+fn automatic(facts: &BackendFacts) -> Option<Choice> {
     let (is_there, is_busy) = match facts.companion {
         Companion::Unknown => {
-            return Some(Choice::new(Place::Companion, "Looking for the companion."));
+            return Some(Choice::new(
+                Backend::Companion,
+                "Looking for the companion.",
+            ));
         }
         Companion::There { is_gpu: true, .. } => {
             let reason = "The companion is there and computes on a GPU.";
-            return Some(Choice::new(Place::Companion, reason));
+            return Some(Choice::new(Backend::Companion, reason));
         }
         Companion::There { is_busy, .. } => (true, is_busy),
         Companion::Away | Companion::Unreachable => (false, false),
@@ -394,26 +397,26 @@ fn automatic(facts: &Facts) -> Option<Choice> {
     Some(match (&facts.gpu, is_there) {
         (WebGpu::Unknown, _) => return None,
         (WebGpu::Real(_), true) if is_busy => Choice::new(
-            Place::Companion,
+            Backend::Companion,
             "The companion has runs under way; this browser's GPU may be faster than its CPU.",
         ),
         (WebGpu::Real(_), true) => Choice::new(
-            Place::BrowserGpu,
+            Backend::BrowserGpu,
             "This browser has a GPU to compute on, the companion only a CPU; what was trained there is under Companion.",
         ),
         (WebGpu::Real(_), false) => Choice::new(
-            Place::BrowserGpu,
+            Backend::BrowserGpu,
             "No companion is needed: this browser has a GPU to compute on.",
         ),
         (gpu, true) => {
             let why = gpu.trouble().unwrap_or_default();
             let reason = format!("The companion's CPU is faster than this browser's, and {why}.");
-            Choice::new(Place::Companion, reason)
+            Choice::new(Backend::Companion, reason)
         }
         (gpu, false) => {
             let why = gpu.trouble().unwrap_or_default();
             let reason = format!("It trains on the CPU: there is no companion, and {why}.");
-            Choice::new(Place::BrowserCpu, reason)
+            Choice::new(Backend::BrowserCpu, reason)
         }
     })
 }

@@ -13,7 +13,7 @@ pub const STRENGTHS: &str = "\u{2212}1, 0, 0.5, 1";
 
 /// One place of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// Which prompt, from 0.
     pub row: usize,
     /// Which strength, from 0.
@@ -24,7 +24,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ask {
     /// Where it belongs.
-    pub place: Place,
+    pub place: Position,
     /// What to draw.
     pub prompt: String,
     /// How strong.
@@ -94,7 +94,7 @@ impl Grid {
 
     /// What a place holds; none outside of the table.
     #[must_use]
-    pub fn cell(&self, place: Place) -> Option<Cell> {
+    pub fn cell(&self, place: Position) -> Option<Cell> {
         (place.column < self.strengths.len())
             .then(|| self.cells.get(self.index(place)).copied())
             .flatten()
@@ -111,7 +111,7 @@ impl Grid {
         let columns = self.strengths.len();
         let (row, column) = (index / columns, index % columns);
         self.asked = Some(Ask {
-            place: Place { row, column },
+            place: Position { row, column },
             prompt: self.prompts[row].clone(),
             strength: self.strengths[column],
             seed: self.seed,
@@ -154,7 +154,7 @@ impl Grid {
 
     /// Whether a picture is on its way to this place.
     #[must_use]
-    pub fn is_asked(&self, place: Place) -> bool {
+    pub fn is_asked(&self, place: Position) -> bool {
         self.asked.as_ref().is_some_and(|ask| ask.place == place)
     }
 
@@ -222,7 +222,7 @@ impl Grid {
         rows.map(|row| row.iter().map(picture).collect()).collect()
     }
 
-    const fn index(&self, place: Place) -> usize {
+    const fn index(&self, place: Position) -> usize {
         place.row * self.strengths.len() + place.column
     }
 }
@@ -409,7 +409,7 @@ mod tests {
 
     #[test]
     fn there_is_nothing_beside_the_table() {
-        let beside = Place { row: 0, column: 3 };
+        let beside = Position { row: 0, column: 3 };
         assert_eq!(
             grid().cell(beside),
             None,

@@ -53,7 +53,7 @@ pub mod workbench;
 
 pub use frame::{Frame, Sides};
 pub use picture::{Picture, Slot};
-pub use preflight::{Check, Facts, Problem, Submission, Verdict};
+pub use preflight::{Check, PreflightFacts, Problem, Submission, Verdict};
 pub use runs::{Run, Runs};
 pub use tool::{Tool, Toolbox};
 pub use view::View;

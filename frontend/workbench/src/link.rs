@@ -15,7 +15,7 @@ mod tests;
 
 use mimeo_protocol::Phase;
 
-use crate::backend::{self, Choice, Companion, Facts, Place, Trainer, WebGpu, Wish};
+use crate::backend::{self, Backend, BackendFacts, Choice, Companion, TrainerBuild, WebGpu, Wish};
 use crate::preflight;
 
 pub use host::Host;
@@ -61,21 +61,21 @@ impl Status {
     ///
     /// - `is_browser`: it trains in this browser
     #[must_use]
-    pub const fn line(&self, is_browser: bool) -> preflight::Line {
-        use preflight::Line;
+    pub const fn line(&self, is_browser: bool) -> preflight::LinkState {
+        use preflight::LinkState;
         match self {
-            Self::Connected => Line::Ready,
+            Self::Connected => LinkState::Ready,
             Self::Connecting
             | Self::Broken {
                 retry_secs: Some(_),
                 ..
-            } => Line::Coming,
-            Self::Elsewhere | Self::Taken(_) => Line::Elsewhere,
+            } => LinkState::Coming,
+            Self::Elsewhere | Self::Taken(_) => LinkState::Elsewhere,
             Self::Broken {
                 retry_secs: None, ..
-            } => Line::Broken,
-            Self::Refused(_) if is_browser => Line::Broken,
-            Self::Lost { .. } | Self::Refused(_) => Line::NoCompanion,
+            } => LinkState::Broken,
+            Self::Refused(_) if is_browser => LinkState::Broken,
+            Self::Lost { .. } | Self::Refused(_) => LinkState::NoCompanion,
         }
     }
 }
@@ -146,7 +146,7 @@ pub enum Effect {
     /// [`Event::Forgotten`] when the page shows nothing of it any more.
     Forget,
     /// Open the line to a place.
-    Connect(Place),
+    Connect(Backend),
     /// End the line, if it did not end itself: nobody answers what was asked on it, and it reports
     /// nothing more.
     HangUp,
@@ -181,8 +181,8 @@ enum Stage {
 pub struct Supervisor {
     status: Status,
     wish: Wish,
-    facts: Facts,
-    place: Option<Place>,
+    facts: BackendFacts,
+    place: Option<Backend>,
     reason: String,
     stage: Stage,
     /// What was known of the companion before anything was asked.
@@ -209,14 +209,14 @@ impl Supervisor {
     /// - `wish`: as it was kept
     /// - `companion`: what can be told of it before anything is asked
     #[must_use]
-    pub fn new(wish: Wish, companion: Companion, trainer: Trainer) -> Self {
+    pub fn new(wish: Wish, companion: Companion, trainer: TrainerBuild) -> Self {
         Self {
             status: Status::Connecting,
             wish,
-            facts: Facts {
+            facts: BackendFacts {
                 companion,
                 trainer,
-                ..Facts::default()
+                ..BackendFacts::default()
             },
             place: None,
             reason: String::new(),
@@ -246,13 +246,13 @@ impl Supervisor {
 
     /// What is known of the places.
     #[must_use]
-    pub const fn facts(&self) -> &Facts {
+    pub const fn facts(&self) -> &BackendFacts {
         &self.facts
     }
 
     /// Where it trains; none while that is being found out.
     #[must_use]
-    pub const fn place(&self) -> Option<Place> {
+    pub const fn place(&self) -> Option<Backend> {
         self.place
     }
 
@@ -297,7 +297,7 @@ impl Supervisor {
     }
 
     fn is_browser(&self) -> bool {
-        self.place.is_some_and(Place::is_browser)
+        self.place.is_some_and(Backend::is_browser)
     }
 
     fn has_line(&self) -> bool {
@@ -322,7 +322,7 @@ impl Supervisor {
         }
     }
 
-    fn go(&mut self, place: Place) {
+    fn go(&mut self, place: Backend) {
         match self.place {
             Some(before) if before == place => {
                 // Between two tries to reach the companion it stays lost.
@@ -347,10 +347,10 @@ impl Supervisor {
         }
     }
 
-    fn connect(&mut self, place: Place) {
+    fn connect(&mut self, place: Backend) {
         // A static host would answer "404", which browsers print as an error.
         match self.facts.nowhere() {
-            Some(why) if place == Place::Companion => self.refuse(why),
+            Some(why) if place == Backend::Companion => self.refuse(why),
             _ => {
                 self.stage = Stage::Opening;
                 self.effects.push(Effect::Connect(place));
@@ -516,7 +516,7 @@ impl Supervisor {
         if may {
             self.facts.companion = Companion::Away;
         }
-        may && self.facts.trainer == Trainer::Included
+        may && self.facts.trainer == TrainerBuild::Included
     }
 
     fn refuse(&mut self, why: String) {

@@ -24,7 +24,7 @@ pub struct Active {
 
 /// Everything that decides what a picture looks like.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct PlaygroundSettings {
     /// The base that draws.
     pub base: BaseId,
     /// What to draw.
@@ -45,7 +45,7 @@ const fn usual_syntax() -> PromptSyntax {
     PromptSyntax::USUAL
 }
 
-impl Default for Settings {
+impl Default for PlaygroundSettings {
     fn default() -> Self {
         Self {
             base: BaseId::bundled(),
@@ -58,7 +58,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl PlaygroundSettings {
     /// What to ask the companion for.
     #[must_use]
     pub fn request(&self) -> PreviewRequest {
@@ -142,7 +142,7 @@ impl Settings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawing {
     /// How.
-    pub settings: Settings,
+    pub settings: PlaygroundSettings,
     /// The picture, a PNG.
     pub picture: BlobId,
 }
@@ -153,21 +153,21 @@ pub struct Playground {
     /// The newest first.
     drawings: Vec<Drawing>,
     /// The latest wish that was not asked for yet.
-    wished: Option<Settings>,
+    wished: Option<PlaygroundSettings>,
     /// On its way.
-    asked: Option<Settings>,
+    asked: Option<PlaygroundSettings>,
     trouble: Option<String>,
 }
 
 impl Playground {
     /// Wants a picture; of several wishes the latest comes next.
-    pub fn wish(&mut self, settings: Settings) {
+    pub fn wish(&mut self, settings: PlaygroundSettings) {
         self.trouble = None;
         self.wished = Some(settings);
     }
 
     /// What to ask for now, which counts as asked from here on; none while something is on its way.
-    pub fn ask(&mut self) -> Option<Settings> {
+    pub fn ask(&mut self) -> Option<PlaygroundSettings> {
         if self.asked.is_none() {
             self.asked = self.wished.take();
             return self.asked.clone();
@@ -243,10 +243,10 @@ mod tests {
         BlobId::from_sha256([number; 32])
     }
 
-    fn settings(prompt: &str) -> Settings {
-        Settings {
+    fn settings(prompt: &str) -> PlaygroundSettings {
+        PlaygroundSettings {
             prompt: prompt.to_owned(),
-            ..Settings::default()
+            ..PlaygroundSettings::default()
         }
     }
 
@@ -356,14 +356,14 @@ mod tests {
         settings.set_remark(lora(1), Some("Not all of it.".to_owned()));
         let json = serde_json::to_string(&settings).unwrap();
         assert_eq!(
-            serde_json::from_str::<Settings>(&json).unwrap(),
+            serde_json::from_str::<PlaygroundSettings>(&json).unwrap(),
             settings,
             "{json}"
         );
         let old = json.replace("\"prompt_syntax\":\"a1111\",", "");
         assert_ne!(old, json, "from before prompts had a syntax");
         assert_eq!(
-            serde_json::from_str::<Settings>(&old).unwrap(),
+            serde_json::from_str::<PlaygroundSettings>(&old).unwrap(),
             settings,
             "{old}"
         );
@@ -378,7 +378,7 @@ mod tests {
             !json.contains("remark"),
             "what was not there before: {json}"
         );
-        let read: Settings = serde_json::from_str(&json).unwrap();
+        let read: PlaygroundSettings = serde_json::from_str(&json).unwrap();
         assert_eq!(read.loras[0].remark, None, "nothing was said");
     }
 

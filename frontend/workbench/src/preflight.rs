@@ -30,7 +30,7 @@ impl Check {
 
 /// Whether there is somebody who trains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Line {
+pub enum LinkState {
     /// The companion does not answer.
     #[default]
     NoCompanion,
@@ -46,9 +46,9 @@ pub enum Line {
 
 /// What the server says, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Facts<'a> {
+pub struct PreflightFacts<'a> {
     /// Whether there is a server.
-    pub line: Line,
+    pub line: LinkState,
     /// The base that is chosen, if the server has it.
     pub base: Option<&'a BaseInfo>,
     /// What the job would take, once the server answered.
@@ -138,7 +138,7 @@ pub struct Submission {
 
 /// What each check finds.
 #[must_use]
-pub fn verdicts(bench: &Workbench, facts: Facts<'_>) -> [(Check, Verdict); 4] {
+pub fn verdicts(bench: &Workbench, facts: PreflightFacts<'_>) -> [(Check, Verdict); 4] {
     Check::ALL.map(|check| {
         let verdict = match check {
             Check::Model => model(facts),
@@ -152,7 +152,7 @@ pub fn verdicts(bench: &Workbench, facts: Facts<'_>) -> [(Check, Verdict); 4] {
 
 /// Everything that keeps the pair from being trained, the first to mend first.
 #[must_use]
-pub fn problems(bench: &Workbench, facts: Facts<'_>) -> Vec<Problem> {
+pub fn problems(bench: &Workbench, facts: PreflightFacts<'_>) -> Vec<Problem> {
     let problem = |verdict| match verdict {
         Verdict::Problem(problem) => Some(problem),
         Verdict::Wait(sentence) => Some(Problem {
@@ -175,7 +175,7 @@ pub fn problems(bench: &Workbench, facts: Facts<'_>) -> Vec<Problem> {
 
 /// Whether it could be trained, if only what is on its way were here.
 #[must_use]
-pub fn only_waits(bench: &Workbench, facts: Facts<'_>) -> bool {
+pub fn only_waits(bench: &Workbench, facts: PreflightFacts<'_>) -> bool {
     let verdicts = verdicts(bench, facts).map(|(_, verdict)| verdict);
     let waits = verdicts.iter().any(|it| matches!(it, Verdict::Wait(_)));
     let fails = verdicts.iter().any(|it| matches!(it, Verdict::Problem(_)));
@@ -186,7 +186,7 @@ pub fn only_waits(bench: &Workbench, facts: Facts<'_>) -> bool {
 ///
 /// # Errors
 /// What keeps it from being one.
-pub fn to_job(bench: &Workbench, facts: Facts<'_>) -> Result<Submission, Vec<Problem>> {
+pub fn to_job(bench: &Workbench, facts: PreflightFacts<'_>) -> Result<Submission, Vec<Problem>> {
     let found = problems(bench, facts);
     if !found.is_empty() {
         return Err(found);
@@ -200,7 +200,7 @@ pub fn to_job(bench: &Workbench, facts: Facts<'_>) -> Result<Submission, Vec<Pro
     };
     let (frame, settings) = (bench.frame(), bench.settings());
     let Some((original, target)) = frame.and_then(Frame::pair) else {
-        return Err(problems(bench, Facts::default()));
+        return Err(problems(bench, PreflightFacts::default()));
     };
     let mut pictures = Vec::new();
     let mut add = |png: Vec<u8>| {
@@ -285,7 +285,7 @@ fn recipe(bench: &Workbench) -> Result<(), Problem> {
     })
 }
 
-fn model(facts: Facts<'_>) -> Verdict {
+fn model(facts: PreflightFacts<'_>) -> Verdict {
     let problem = |sentence: String, fix: Fix| {
         Verdict::Problem(Problem {
             check: Check::Model,
@@ -294,17 +294,17 @@ fn model(facts: Facts<'_>) -> Verdict {
         })
     };
     let (sentence, fix) = match facts.line {
-        Line::Ready => return base(facts, problem),
-        Line::Coming => return Verdict::Wait("The trainer is on its way".to_owned()),
-        Line::NoCompanion => (
+        LinkState::Ready => return base(facts, problem),
+        LinkState::Coming => return Verdict::Wait("The trainer is on its way".to_owned()),
+        LinkState::NoCompanion => (
             "The companion is not connected. Start it with `mimeo serve`; this page connects by itself.",
             Fix::Reconnect,
         ),
-        Line::Elsewhere => (
+        LinkState::Elsewhere => (
             "Mimeo trains in another tab of this browser. Close it, or train here.",
             Fix::TakeOver,
         ),
-        Line::Broken => (
+        LinkState::Broken => (
             "The trainer in this browser has ended. Start it again, or train elsewhere.",
             Fix::Restart,
         ),
@@ -312,7 +312,7 @@ fn model(facts: Facts<'_>) -> Verdict {
     problem(sentence.to_owned(), fix)
 }
 
-fn base(facts: Facts<'_>, problem: impl Fn(String, Fix) -> Verdict) -> Verdict {
+fn base(facts: PreflightFacts<'_>, problem: impl Fn(String, Fix) -> Verdict) -> Verdict {
     let Some(base) = facts.base else {
         let sentence = "The base that was chosen is not here any more. Choose another one.";
         return problem(sentence.to_owned(), Fix::ChooseBase);
@@ -388,9 +388,9 @@ fn mask(bench: &Workbench) -> Verdict {
     }
 }
 
-fn memory(bench: &Workbench, facts: Facts<'_>) -> Verdict {
+fn memory(bench: &Workbench, facts: PreflightFacts<'_>) -> Verdict {
     let Some(plan) = facts.plan else {
-        let is_coming = matches!(facts.line, Line::Ready | Line::Coming);
+        let is_coming = matches!(facts.line, LinkState::Ready | LinkState::Coming);
         let is_waiting = is_coming && bench.frame().is_some();
         let when = if is_waiting {
             "being worked out"
@@ -423,9 +423,9 @@ mod tests {
     use crate::workbench::examples::{SIDE, base, pair, square};
     use crate::workbench::{Command, MaskCommand, Setting};
 
-    fn facts(base: &BaseInfo) -> Facts<'_> {
-        Facts {
-            line: Line::Ready,
+    fn facts(base: &BaseInfo) -> PreflightFacts<'_> {
+        PreflightFacts {
+            line: LinkState::Ready,
             base: Some(base),
             plan: None,
         }
@@ -443,16 +443,16 @@ mod tests {
 
     #[test]
     fn without_a_companion_the_first_problem_is_that() {
-        let found = problems(&pair(), Facts::default());
+        let found = problems(&pair(), PreflightFacts::default());
         assert_eq!(found[0].fix, Some(Fix::Reconnect), "{found:?}");
         assert!(found[0].sentence.contains("mimeo serve"), "what to do");
     }
 
     #[test]
     fn what_is_on_its_way_is_waited_for_and_nothing_else() {
-        let coming = Facts {
-            line: Line::Coming,
-            ..Facts::default()
+        let coming = PreflightFacts {
+            line: LinkState::Coming,
+            ..PreflightFacts::default()
         };
         assert!(only_waits(&pair(), coming), "it trains once it is there");
         assert_eq!(problems(&pair(), coming)[0].fix, None, "nothing to do");
@@ -463,12 +463,12 @@ mod tests {
         let base = base();
         assert!(!only_waits(&pair(), facts(&base)), "it is there");
         for (line, fix) in [
-            (Line::Elsewhere, Fix::TakeOver),
-            (Line::Broken, Fix::Restart),
+            (LinkState::Elsewhere, Fix::TakeOver),
+            (LinkState::Broken, Fix::Restart),
         ] {
-            let facts = Facts {
+            let facts = PreflightFacts {
                 line,
-                ..Facts::default()
+                ..PreflightFacts::default()
             };
             assert_eq!(problems(&pair(), facts)[0].fix, Some(fix), "{line:?}");
         }
@@ -650,7 +650,7 @@ mod tests {
             available_bytes: Some(4),
             remedy: Some("Lower the batch size to 2.".to_owned()),
         };
-        let facts = Facts {
+        let facts = PreflightFacts {
             plan: Some(&plan),
             ..facts(&base)
         };

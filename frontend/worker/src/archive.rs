@@ -11,7 +11,7 @@ use mimeo_service::{Archive, KeptPicture, NewCopier, Store as _, Trouble, Unwrit
 use crate::desk::Listener as _;
 use crate::disk::DiskError;
 use crate::host::Worker;
-use crate::ledger::Copier;
+use crate::ledger::CopierEntry;
 use crate::places::{blob_path, file_path, state_path};
 
 /// The writer of one run.
@@ -109,7 +109,7 @@ impl Archive for JobArchive {
             file,
             finished_millis: self.worker.store.page.now_millis(),
         };
-        ledger.add_copier(Copier {
+        ledger.add_copier(CopierEntry {
             info,
             fingerprint: copier.fingerprint.to_owned(),
         });

@@ -58,7 +58,7 @@ impl Entry {
 
 /// A copier that other jobs can build upon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Copier {
+pub struct CopierEntry {
     /// What the page knows of it.
     pub info: CopierInfo,
     /// Of base, picture and recipe.
@@ -84,7 +84,7 @@ struct Index {
     last_file: u64,
     last_copier: u64,
     queue: Vec<JobId>,
-    copiers: Vec<Copier>,
+    copiers: Vec<CopierEntry>,
     /// By the device that they were measured on, the newest last.
     paces: Vec<(String, Pace)>,
     pipelines: u32,
@@ -474,7 +474,7 @@ impl Ledger {
     }
 
     /// Adds a finished copier.
-    pub fn add_copier(&mut self, copier: Copier) {
+    pub fn add_copier(&mut self, copier: CopierEntry) {
         self.index.copiers.push(copier);
         self.index_changed = true;
     }
@@ -764,7 +764,7 @@ mod tests {
         };
         let copier = info.id;
         let fingerprint = "0123456789abcdef".repeat(4);
-        ledger.add_copier(Copier { info, fingerprint });
+        ledger.add_copier(CopierEntry { info, fingerprint });
         let pace = Pace {
             base: BaseId::bundled(),
             method: Method::Copier,

@@ -13,7 +13,7 @@ use mimeo_service::conformance::{Pretended, Rig};
 use mimeo_service::{Server, every_store};
 
 use crate::desk::{Desk, Listener, Storage};
-use crate::ledger::{Copier, Ledger};
+use crate::ledger::{CopierEntry, Ledger};
 use crate::places::file_path;
 
 /// A disk that is there for as long as anybody has it.
@@ -138,7 +138,7 @@ impl Rig for Browser {
         };
         let kept = (info.id, info.file.id);
         let fingerprint = "0".repeat(64);
-        let copier = Copier { info, fingerprint };
+        let copier = CopierEntry { info, fingerprint };
         desk.ledger.borrow_mut().add_copier(copier);
         kept
     }

@@ -12,7 +12,7 @@ use crate::state::TrainingState;
 
 /// How far a training pass is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct PassStep {
     /// The pass.
     pub phase: Phase,
     /// Steps done in it.
@@ -42,13 +42,13 @@ pub enum Kept {
     /// From this it can go on later. Also handed over unasked where a pass ends.
     State(TrainingState),
     /// The LoRA (or copier) as it was after a step.
-    Lora(Place, LoraFile),
+    Lora(PassStep, LoraFile),
     /// The finished copier.
     Copier(FinishedCopier),
     /// A picture drawn with the LoRA as it was.
     Preview {
         /// When.
-        place: Place,
+        place: PassStep,
         /// Strength of the LoRA.
         strength: Strength,
         /// What was asked for.
@@ -85,8 +85,10 @@ pub trait Control: Emit {
     ///
     /// # Errors
     /// [`GivenUp`] ends the job here and now, with nothing but that.
-    fn at_rest(&mut self, place: Option<Place>)
-    -> impl Future<Output = Result<Directive, GivenUp>>;
+    fn at_rest(
+        &mut self,
+        place: Option<PassStep>,
+    ) -> impl Future<Output = Result<Directive, GivenUp>>;
 
     /// Takes what was asked for. The job rests before it goes on.
     fn keep(&mut self, kept: Kept);
@@ -108,7 +110,7 @@ impl<E: Emit> Emit for Stoppable<'_, E> {
 }
 
 impl<E: Emit> Control for Stoppable<'_, E> {
-    async fn at_rest(&mut self, _: Option<Place>) -> Result<Directive, GivenUp> {
+    async fn at_rest(&mut self, _: Option<PassStep>) -> Result<Directive, GivenUp> {
         Ok(match self.stop.load(Ordering::Relaxed) {
             true => Directive::Stop,
             false => Directive::Step,
@@ -127,7 +129,7 @@ impl<R> Emit for Unsteered<'_, R> {
 }
 
 impl<R: Rest> Control for Unsteered<'_, R> {
-    async fn at_rest(&mut self, _: Option<Place>) -> Result<Directive, GivenUp> {
+    async fn at_rest(&mut self, _: Option<PassStep>) -> Result<Directive, GivenUp> {
         self.0.rest().await?;
         Ok(Directive::Step)
     }

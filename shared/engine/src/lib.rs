@@ -40,7 +40,7 @@ mod thumbnail;
 
 pub use artifact::{Artifact, LoadedLora, Outcome};
 pub use base::Base;
-pub use control::{Control, Directive, FinishedCopier, Kept, Place, Stoppable, Unsteered};
+pub use control::{Control, Directive, FinishedCopier, Kept, PassStep, Stoppable, Unsteered};
 pub use error::EngineError;
 pub use event::{Emit, Event, Phase};
 pub use inpaint::{InpaintRequest, inpaint};

@@ -5,7 +5,7 @@ use mimeo_protocol::{Pass, PreviewPlan, Share};
 use mimeo_train::{NoiseRng, Objective, TrainError, Trainer};
 
 use crate::artifact::Outcome;
-use crate::control::{Control, Directive, FinishedCopier, Kept, Place, Within};
+use crate::control::{Control, Directive, FinishedCopier, Kept, PassStep, Within};
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
 use crate::runtime::Stopwatch;
@@ -30,7 +30,7 @@ pub(crate) enum Drawing {
 }
 
 /// A copier, trained by this job or given to it.
-pub(crate) struct Copier {
+pub(crate) struct TrainedCopier {
     pub network: LoraNetwork,
     pub steps: u32,
     pub fidelity: Option<f64>,
@@ -51,7 +51,7 @@ struct Running<'a> {
     trainer: Trainer<'a>,
     watch: CopierWatch,
     /// The copier below it, if this job trained it.
-    copier: Option<&'a Copier>,
+    copier: Option<&'a TrainedCopier>,
 }
 
 impl Session<'_> {
@@ -60,7 +60,7 @@ impl Session<'_> {
         &self,
         saved: Option<TrainingState>,
         control: &mut impl Control,
-    ) -> Result<(Copier, Option<Outcome>), EngineError> {
+    ) -> Result<(TrainedCopier, Option<Outcome>), EngineError> {
         let recipe = &self.job.recipe;
         let (phase, pass) = (Phase::Copier, &recipe.copier.pass);
         let mut running = Running {
@@ -103,7 +103,7 @@ impl Session<'_> {
                 watch.above = if reached { watch.above + 1 } else { 0 };
             }
         }
-        let copier = Copier {
+        let copier = TrainedCopier {
             network: running.trainer.network(),
             steps: running.trainer.steps_done(),
             fidelity: running.watch.fidelity,
@@ -126,7 +126,7 @@ impl Session<'_> {
     pub(crate) async fn train(
         &self,
         objective: Objective<'_>,
-        copier: Option<&Copier>,
+        copier: Option<&TrainedCopier>,
         saved: Option<TrainingState>,
         control: &mut impl Control,
     ) -> Result<Ended, EngineError> {
@@ -186,7 +186,7 @@ impl Session<'_> {
     /// Draws with a LoRA at the plan's strengths.
     pub(crate) async fn preview(
         &self,
-        place: Place,
+        place: PassStep,
         network: &LoraNetwork,
         plan: &PreviewPlan,
         drawing: Drawing,
@@ -219,8 +219,8 @@ impl Session<'_> {
 }
 
 impl Running<'_> {
-    fn place(&self) -> Place {
-        Place {
+    fn place(&self) -> PassStep {
+        PassStep {
             phase: self.phase,
             step: self.trainer.steps_done(),
             steps: self.pass.steps.get(),
@@ -247,7 +247,7 @@ impl Running<'_> {
         let resumed = state.is_some_and(|state| self.trainer.resume(state).is_ok());
         if resumed {
             self.watch = saved.watch();
-            let Place { phase, step, .. } = self.place();
+            let PassStep { phase, step, .. } = self.place();
             emit.emit(Event::Resumed { phase, step });
         } else {
             let text = "The saved state is that of another job, so this one starts anew.";
@@ -273,7 +273,7 @@ impl Running<'_> {
             match control.at_rest(Some(place)).await? {
                 Directive::Step => break,
                 Directive::Stop => {
-                    let Place { phase, step, .. } = place;
+                    let PassStep { phase, step, .. } = place;
                     return Ok(Some(Outcome::Stopped { phase, step }));
                 }
                 Directive::SaveState => control.keep(Kept::State(self.state().await?)),

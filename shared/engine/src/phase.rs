@@ -8,11 +8,11 @@ use crate::artifact::{Artifact, LoadedLora, Outcome, file_from_network, is_untra
 use crate::base::Base;
 use crate::budget::{Plan, Wanted};
 use crate::calibrate::Calibration;
-use crate::control::{Control, Directive, Place, Within};
+use crate::control::{Control, Directive, PassStep, Within};
 use crate::error::EngineError;
 use crate::event::{Event, Phase};
 use crate::job::PreparedJob;
-use crate::pass::{Copier, Drawing};
+use crate::pass::{Drawing, TrainedCopier};
 use crate::sample::SampleRequest;
 use crate::score::{Effort, RoundTrip, SCORE_SEED, held_out};
 use crate::session::{Scene, Session, Streams};
@@ -43,7 +43,7 @@ pub async fn run(
     if recipe.method == Method::Copier {
         let finished = saved.as_ref().and_then(|saved| session.saved_copier(saved));
         copier = Some(match (&job.copier, finished) {
-            (Some(given), _) => Copier {
+            (Some(given), _) => TrainedCopier {
                 network: LoadedLora::new(base, &given.file, "the copier")?.network,
                 steps: given.steps,
                 fidelity: given.fidelity,
@@ -102,7 +102,7 @@ pub async fn run(
     if ended.outcome == Outcome::Finished
         && let Some(plan) = &job.previews
     {
-        let place = Place {
+        let place = PassStep {
             phase: Phase::Saving,
             step: ended.step,
             steps: ended.step,
@@ -252,10 +252,10 @@ impl Session<'_> {
     }
 
     /// The copier that the job had finished before it was interrupted.
-    fn saved_copier(&self, saved: &TrainingState) -> Option<Copier> {
+    fn saved_copier(&self, saved: &TrainingState) -> Option<TrainedCopier> {
         let fresh = self.fresh_network(&self.job.recipe.copier.pass, Streams::COPIER);
         let (network, steps) = saved.copier(&fresh, self.base.device())?;
-        Some(Copier {
+        Some(TrainedCopier {
             network,
             steps,
             fidelity: saved.watch().fidelity,
@@ -265,7 +265,7 @@ impl Session<'_> {
 
     async fn save_copier_only(
         &self,
-        copier: Copier,
+        copier: TrainedCopier,
         outcome: Outcome,
     ) -> Result<Artifact, EngineError> {
         let copier = self.copier_file(&copier.network, copier.steps).await?;

@@ -2,7 +2,7 @@
 
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode;
-use mimeo_engine::{Artifact, FinishedCopier, Kept, Phase, Place, TrainingState};
+use mimeo_engine::{Artifact, FinishedCopier, Kept, PassStep, Phase, TrainingState};
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{FileKind, JobEventKind, Precision, Strength, only_example};
 
@@ -14,7 +14,7 @@ impl<A: Archive> Recorder<A> {
     pub fn keep(&mut self, kept: Kept) {
         match kept {
             Kept::State(state) => self.save_state(&state),
-            Kept::Lora(Place { phase, step, .. }, file) => {
+            Kept::Lora(PassStep { phase, step, .. }, file) => {
                 let kind = FileKind::Step { phase, step };
                 self.save_lora(&file, kind, self.job().recipe.precision);
             }
@@ -70,7 +70,7 @@ impl<A: Archive> Recorder<A> {
     /// Keeps a picture that was drawn with the LoRA.
     fn save_preview(
         &mut self,
-        Place { phase, step, .. }: Place,
+        PassStep { phase, step, .. }: PassStep,
         strength: Strength,
         (prompt, seed): (String, u64),
         picture: &Rgb,
@@ -152,7 +152,7 @@ mod tests {
         for step in [10, 20] {
             let (phase, steps) = (Phase::Training, 100);
             recorder.keep(Kept::Preview {
-                place: Place { phase, step, steps },
+                place: PassStep { phase, step, steps },
                 strength: Strength::constant(1.0),
                 prompt: "a face".to_owned(),
                 seed: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mimeo_engine::{
     Artifact, Control, Directive, Emit, EngineError, Event, FinishedCopier, GivenUp, Kept, Outcome,
-    Place, TrainingState, rehearse,
+    PassStep, TrainingState, rehearse,
 };
 use mimeo_protocol::{
     CopierChoice, CopierId, JobEventKind, LoraRef, Method, PauseReason, Transition,
@@ -293,7 +293,7 @@ impl<R: Runner> Emit for Run<'_, R> {
 }
 
 impl<R: Runner> Control for Run<'_, R> {
-    async fn at_rest(&mut self, place: Option<Place>) -> Result<Directive, GivenUp> {
+    async fn at_rest(&mut self, place: Option<PassStep>) -> Result<Directive, GivenUp> {
         if let Err(went) = self.rest().await {
             self.given_up = Some(went);
             return Err(GivenUp);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mimeo_engine::runtime::Stopwatch;
-use mimeo_engine::{Directive, Event, Phase, Place};
+use mimeo_engine::{Directive, Event, PassStep, Phase};
 use mimeo_protocol::{PreviewPlan, TrainJob};
 
 use crate::steering::{End, Steering};
@@ -107,7 +107,7 @@ impl Schedule {
     }
 
     /// What to do before a step.
-    pub fn before_step(&mut self, place: Place) -> Directive {
+    pub fn before_step(&mut self, place: PassStep) -> Directive {
         self.now = (place.phase, place.step);
         let wishes = self.steering.wishes();
         if wishes.end == Some(End::Discard) {
@@ -173,8 +173,8 @@ mod tests {
         schedule
     }
 
-    const fn at(step: u32) -> Place {
-        Place {
+    const fn at(step: u32) -> PassStep {
+        PassStep {
             phase: Phase::Training,
             step,
             steps: 100,

@@ -12,7 +12,7 @@ use super::source;
 use super::stamp::files_of;
 
 /// What was found out.
-pub struct Facts {
+pub struct BaseFacts {
     /// All but where it lies.
     pub info: BaseInfo,
     /// Whether that holds until its files change; not where they could not be read, which may be
@@ -21,7 +21,7 @@ pub struct Facts {
 }
 
 /// Looks at a base: what it is, and whether it can be used or why not.
-pub fn of(id: BaseId, title: String, path: &Path) -> Facts {
+pub fn of(id: BaseId, title: String, path: &Path) -> BaseFacts {
     let look = async {
         if path.is_dir() {
             of_folder(id, title, path).await
@@ -34,18 +34,18 @@ pub fn of(id: BaseId, title: String, path: &Path) -> Facts {
     facts
 }
 
-async fn of_folder(id: BaseId, title: String, path: &Path) -> Facts {
+async fn of_folder(id: BaseId, title: String, path: &Path) -> BaseFacts {
     let info = match source(path).open().await {
         Ok(folder) => bases::describe(id, title, &*folder).await,
         Err(error) => bases::unusable(id, title, format!("{error:#}")),
     };
     let opens = |file: PathBuf| File::open(path.join(file)).is_ok();
     let is_lasting = files_of(path).is_ok_and(|files| files.into_iter().all(|(it, _)| opens(it)));
-    Facts { info, is_lasting }
+    BaseFacts { info, is_lasting }
 }
 
 /// A checkpoint in one file.
-async fn of_file(id: BaseId, title: String, path: &Path) -> Facts {
+async fn of_file(id: BaseId, title: String, path: &Path) -> BaseFacts {
     let info = match source(path).open().await {
         Ok(file) => bases::describe(id, title, &*file).await,
         Err(error) => {
@@ -61,7 +61,7 @@ async fn of_file(id: BaseId, title: String, path: &Path) -> Facts {
         }
     };
     let is_lasting = File::open(path).is_ok();
-    Facts { info, is_lasting }
+    BaseFacts { info, is_lasting }
 }
 
 async fn header(path: &Path) -> Result<SafetensorsFile, CheckpointError> {

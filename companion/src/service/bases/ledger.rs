@@ -44,7 +44,7 @@ pub struct Record {
 }
 
 /// A base that was found.
-pub struct Place<'a> {
+pub struct Located<'a> {
     /// Where it lies.
     pub path: &'a Path,
     /// Sizes and times of its files.
@@ -98,7 +98,7 @@ impl Ledger {
     ///   where a base whose hash is known is gone, and one as large and as old is new
     pub fn assign(
         &mut self,
-        places: &[Place<'_>],
+        places: &[Located<'_>],
         name: impl Fn(&Path) -> String,
         mut hash: impl FnMut(&Path) -> Option<String>,
     ) -> Vec<Option<BaseId>> {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use leptos::prelude::*;
 use web_sys::Url;
 
-use super::worker::Trainer;
+use super::worker::TrainerWorker;
 
 /// Path, and what tells apart files that were at this path one after the other.
 type Key = (String, String);
@@ -34,7 +34,7 @@ impl Objects {
         &self,
         path: String,
         version: String,
-        trainer: Option<&Rc<Trainer>>,
+        trainer: Option<&Rc<TrainerWorker>>,
     ) -> Option<String> {
         let key = (path, version);
         let url = {
@@ -49,7 +49,7 @@ impl Objects {
     }
 
     /// Asks for everything that is missing: the worker is there (again).
-    pub fn ask_for_missing(&self, trainer: &Rc<Trainer>) {
+    pub fn ask_for_missing(&self, trainer: &Rc<TrainerWorker>) {
         for (key, object) in self.all.borrow_mut().iter_mut() {
             // What the last worker was asked for, the next one does not know of.
             object.is_asked = false;
@@ -69,7 +69,7 @@ impl Objects {
 }
 
 impl Object {
-    fn ask(&mut self, path: &str, trainer: &Rc<Trainer>) {
+    fn ask(&mut self, path: &str, trainer: &Rc<TrainerWorker>) {
         if self.is_asked || self.url.with_untracked(Option::is_some) {
             return;
         }

@@ -14,13 +14,13 @@ const OUTBOX: usize = 256;
 const TOO_LONG: &str = "This is too long to be sent. Shorten the prompt, then try again.";
 
 /// What comes of a request: the other side's message, or a sentence.
-pub type Answer = Result<ServerMessage, String>;
+pub type Reply = Result<ServerMessage, String>;
 
 /// Requests under way, and the way to the other side while there is one.
 #[derive(Default)]
 pub struct Requests {
     last: Cell<u32>,
-    waiting: RefCell<BTreeMap<RequestId, oneshot::Sender<Answer>>>,
+    waiting: RefCell<BTreeMap<RequestId, oneshot::Sender<Reply>>>,
     outbox: RefCell<Option<mpsc::Sender<ClientMessage>>>,
 }
 
@@ -44,7 +44,7 @@ impl Requests {
     /// Asks, and waits for the answer.
     ///
     /// - `gone`: what to say where there is nobody to ask
-    pub async fn ask(&self, make: impl FnOnce(RequestId) -> ClientMessage, gone: &str) -> Answer {
+    pub async fn ask(&self, make: impl FnOnce(RequestId) -> ClientMessage, gone: &str) -> Reply {
         let request = RequestId(self.last.get().wrapping_add(1).max(1));
         self.last.set(request.0);
         let message = make(request);

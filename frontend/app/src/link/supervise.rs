@@ -8,7 +8,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 use mimeo_workbench::Runs;
-use mimeo_workbench::backend::{Arrival, Place};
+use mimeo_workbench::backend::{Arrival, Backend};
 use mimeo_workbench::link::{Effect, Event, Host, Supervisor};
 
 use super::{Link, WISH, adapter};
@@ -60,7 +60,7 @@ impl Link {
         }
     }
 
-    fn connect(self, place: Place) {
+    fn connect(self, place: Backend) {
         let (line, hung_up) = AbortHandle::new_pair();
         self.wires().line.replace(Some(line.clone()));
         leptos::task::spawn_local(async move {

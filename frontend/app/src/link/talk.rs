@@ -7,24 +7,24 @@ use futures_util::future::{AbortHandle, Either, select};
 use leptos::prelude::*;
 use mimeo_protocol::{ClientMessage, JobProgress, MAX_SERVER_FRAME, ServerMessage, codec};
 use mimeo_workbench::Runs;
-use mimeo_workbench::backend::Place;
+use mimeo_workbench::backend::Backend;
 use mimeo_workbench::cost;
 use mimeo_workbench::link::{End, Event, Host};
 use mimeo_workbench::runs::{Gap, Outcome};
 
 use super::connection::Connection;
-use super::worker::{Said, Trainer};
+use super::worker::{Said, TrainerWorker};
 use super::{Link, socket, worker};
 
 impl Link {
     /// Talks with a place until the line ends.
     ///
     /// - `line`: whether it was hung up
-    pub(super) async fn talk(self, place: Place, line: AbortHandle) -> End {
+    pub(super) async fn talk(self, place: Backend, line: AbortHandle) -> End {
         let connection = match place {
-            Place::Companion => self.to_companion().await,
-            Place::BrowserGpu => self.to_worker("webgpu").await,
-            Place::BrowserCpu => self.to_worker("cpu").await,
+            Backend::Companion => self.to_companion().await,
+            Backend::BrowserGpu => self.to_worker("webgpu").await,
+            Backend::BrowserCpu => self.to_worker("cpu").await,
         };
         match connection {
             Ok(connection) => self.converse(connection, line).await,
@@ -43,7 +43,7 @@ impl Link {
     /// Starts a worker, waits until it listens, and gives it the bases that were picked from disk.
     async fn to_worker(self, device: &str) -> Result<Connection, End> {
         worker::painted().await;
-        let (trainer, mut heard) = Trainer::start(device, self.arrival)?;
+        let (trainer, mut heard) = TrainerWorker::start(device, self.arrival)?;
         let trainer = Rc::new(trainer);
         self.wires().trainer.replace(Some(Rc::clone(&trainer)));
         loop {
@@ -63,7 +63,11 @@ impl Link {
     }
 
     /// Runs that wait or go on may need them, so it has them before it says anything.
-    async fn give_bases(self, trainer: &Trainer, connection: &mut Connection) -> Result<(), End> {
+    async fn give_bases(
+        self,
+        trainer: &TrainerWorker,
+        connection: &mut Connection,
+    ) -> Result<(), End> {
         let bases = self.wires().bases.borrow().clone();
         for (path, file) in bases {
             let given = Box::pin(trainer.put(&path, file.into()));

@@ -28,7 +28,7 @@ const HELLO_WITHIN: u32 = 60_000;
 const PAINTED_WITHIN: u32 = 300;
 
 /// A worker, and who waits for its answers.
-pub struct Trainer {
+pub struct TrainerWorker {
     worker: Worker,
     last: Cell<u32>,
     calls: Rc<Calls>,
@@ -60,7 +60,7 @@ pub type Heard = mpsc::UnboundedReceiver<Said>;
 pub const GONE: &str =
     "The trainer in this browser is not ready. Wait until it is, then try again.";
 
-impl Trainer {
+impl TrainerWorker {
     /// Starts one; what it says comes out beside it.
     ///
     /// - `device`: "webgpu" or "cpu"
@@ -184,10 +184,10 @@ fn start(device: &str) -> Option<Worker> {
 }
 
 /// Whether this page was built with the trainer.
-pub fn included() -> backend::Trainer {
+pub fn included() -> backend::TrainerBuild {
     match address() {
-        Some(_) => backend::Trainer::Included,
-        None => backend::Trainer::LeftOut,
+        Some(_) => backend::TrainerBuild::Included,
+        None => backend::TrainerBuild::LeftOut,
     }
 }
 

@@ -5,7 +5,7 @@ pub mod banner;
 use leptos::prelude::*;
 use mimeo_workbench::backend::{Arrival, Wish};
 use mimeo_workbench::link::Status;
-use mimeo_workbench::preflight::Line;
+use mimeo_workbench::preflight::LinkState;
 use mimeo_workbench::words;
 
 use super::arrivals::Arrivals;
@@ -27,15 +27,15 @@ pub fn Backend() -> impl IntoView {
         })
     };
     let said = Memo::new(move |_| match (link.is_browser(), line.get()) {
-        (true, Line::Coming) => "The trainer is being loaded into this browser",
-        (true, Line::Ready) => "The trainer in this browser is ready",
+        (true, LinkState::Coming) => "The trainer is being loaded into this browser",
+        (true, LinkState::Ready) => "The trainer in this browser is ready",
         _ => "",
     });
     view! {
         <details class="backend" on:toggle=move |_| link.look_at_gpu()>
             <summary
-                class:lost=move || !matches!(line.get(), Line::Ready | Line::Coming)
-                class:coming=move || line.get() == Line::Coming
+                class:lost=move || !matches!(line.get(), LinkState::Ready | LinkState::Coming)
+                class:coming=move || line.get() == LinkState::Coming
             >
                 <span class="dot" aria-hidden="true"></span>
                 <span class="soft">"Train on: "</span>

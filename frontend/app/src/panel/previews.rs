@@ -38,7 +38,7 @@ impl Row {
 
 /// A place that the keyboard can be at.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Place {
+struct PreviewCell {
     column: Column,
     row: Row,
 }
@@ -50,8 +50,8 @@ struct Grid {
     columns: Memo<Vec<Column>>,
     rows: Memo<Vec<Row>>,
     /// Where the keyboard is; only that cell is a stop of the Tab key.
-    cursor: Memo<Option<Place>>,
-    wanted: RwSignal<Option<Place>>,
+    cursor: Memo<Option<PreviewCell>>,
+    wanted: RwSignal<Option<PreviewCell>>,
     area: NodeRef<Div>,
 }
 
@@ -84,7 +84,7 @@ impl Grid {
             let pictures = strengths.into_iter().map(Row::Pictures);
             pictures.chain([Row::Files]).collect::<Vec<_>>()
         });
-        let wanted = RwSignal::new(None::<Place>);
+        let wanted = RwSignal::new(None::<PreviewCell>);
         // A place of another run is none of this one: then the newest picture of the change.
         let cursor = Memo::new(move |_| {
             let wanted = wanted.get();
@@ -126,7 +126,7 @@ impl Grid {
             else {
                 return;
             };
-            let place = Place {
+            let place = PreviewCell {
                 column: *to_column,
                 row: *to_row,
             };
@@ -146,7 +146,9 @@ impl Grid {
         if is_last {
             columns.reverse();
         }
-        let places = columns.into_iter().map(|column| Place { column, ..at });
+        let places = columns
+            .into_iter()
+            .map(|column| PreviewCell { column, ..at });
         let end = self
             .run
             .with_untracked(|run| places.into_iter().find(|place| is_there(run, *place)));
@@ -155,7 +157,7 @@ impl Grid {
         }
     }
 
-    fn go(self, place: Place) {
+    fn go(self, place: PreviewCell) {
         self.wanted.set(Some(place));
         let area = self.area.get_untracked();
         // Once the cell is the one that Tab stops at.
@@ -187,7 +189,7 @@ impl Grid {
     }
 
     fn star(self, page: Page) {
-        let Some(Place {
+        let Some(PreviewCell {
             column,
             row: Row::Pictures(strength),
         }) = self.cursor.get_untracked()
@@ -210,7 +212,7 @@ fn why_none(run: &Run) -> &'static str {
     }
 }
 
-fn is_there(run: &Run, place: Place) -> bool {
+fn is_there(run: &Run, place: PreviewCell) -> bool {
     match place.row {
         Row::Pictures(strength) => run.previews().at(place.column, strength).is_some(),
         Row::Files => {
@@ -220,16 +222,16 @@ fn is_there(run: &Run, place: Place) -> bool {
     }
 }
 
-fn newest(run: &Run) -> Option<Place> {
+fn newest(run: &Run) -> Option<PreviewCell> {
     let previews = run.previews();
     let shot = previews.latest_change().or_else(|| previews.shots().last());
-    let picture = shot.map(|shot| Place {
+    let picture = shot.map(|shot| PreviewCell {
         column: shot.column,
         row: Row::Pictures(shot.strength),
     });
     // Where nothing was drawn, something was saved: else there is no column.
     let file = || Some((run.columns().pop()?, Row::Files));
-    picture.or_else(|| file().map(|(column, row)| Place { column, row }))
+    picture.or_else(|| file().map(|(column, row)| PreviewCell { column, row }))
 }
 
 fn toggle_star(page: Page, picture: String) {
@@ -268,7 +270,7 @@ fn Cells(grid: Grid) -> impl IntoView {
                         {row.label()}
                     </span>
                     <For each=move || columns.get() key=|column| *column let:column>
-                        <Cell grid place=Place { column, row } />
+                        <Cell grid place=PreviewCell { column, row } />
                     </For>
                 </div>
             </For>
@@ -277,8 +279,8 @@ fn Cells(grid: Grid) -> impl IntoView {
 }
 
 #[component]
-fn Cell(grid: Grid, place: Place) -> impl IntoView {
-    let Place { column, row } = place;
+fn Cell(grid: Grid, place: PreviewCell) -> impl IntoView {
+    let PreviewCell { column, row } = place;
     let is_stop = Memo::new(move |_| grid.cursor.get() == Some(place));
     let content = match row {
         Row::Pictures(strength) => {
@@ -313,7 +315,7 @@ fn tab_stop(is_stop: Memo<bool>) -> &'static str {
 }
 
 #[component]
-fn Picture(grid: Grid, place: Place, shot: Shot, is_stop: Memo<bool>) -> impl IntoView {
+fn Picture(grid: Grid, place: PreviewCell, shot: Shot, is_stop: Memo<bool>) -> impl IntoView {
     let (link, page) = (expect_context::<Link>(), expect_context::<Page>());
     let picture = shot.picture;
     let name = picture.to_string();
@@ -355,7 +357,12 @@ fn Picture(grid: Grid, place: Place, shot: Shot, is_stop: Memo<bool>) -> impl In
 }
 
 #[component]
-fn FileLink(grid: Grid, place: Place, file: ResultFile, is_stop: Memo<bool>) -> impl IntoView {
+fn FileLink(
+    grid: Grid,
+    place: PreviewCell,
+    file: ResultFile,
+    is_stop: Memo<bool>,
+) -> impl IntoView {
     let link = expect_context::<Link>();
     let text = match place.column.phase {
         Phase::Saving => "Save the LoRA",

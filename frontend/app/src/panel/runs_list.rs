@@ -62,7 +62,7 @@ fn is_waiting(run: &Run) -> bool {
 
 /// What a row shows; a row is drawn again only when this changes.
 #[derive(Debug, Clone, PartialEq)]
-struct Facts {
+struct RunFacts {
     name: String,
     state: &'static str,
     scores: Option<String>,
@@ -72,7 +72,7 @@ struct Facts {
     has_result: bool,
 }
 
-impl From<&Run> for Facts {
+impl From<&Run> for RunFacts {
     fn from(run: &Run) -> Self {
         Self {
             name: run.job().name.to_string(),
@@ -89,7 +89,7 @@ impl From<&Run> for Facts {
 #[component]
 fn RunRow(id: JobId) -> impl IntoView {
     let (link, page) = (expect_context::<Link>(), expect_context::<Page>());
-    let facts = Memo::new(move |_| link.runs.with(|runs| runs.get(id).map(Facts::from)));
+    let facts = Memo::new(move |_| link.runs.with(|runs| runs.get(id).map(RunFacts::from)));
     // Its pictures are in its events.
     Effect::new(move |_| {
         if link.is_connected() {
@@ -372,7 +372,7 @@ fn Queue(asks: RwSignal<Option<JobId>>) -> impl IntoView {
 #[component]
 fn WaitingRow(id: JobId, order: Order, asks: RwSignal<Option<JobId>>) -> impl IntoView {
     let (link, page) = (order.link, expect_context::<Page>());
-    let facts = Memo::new(move |_| link.runs.with(|runs| runs.get(id).map(Facts::from)));
+    let facts = Memo::new(move |_| link.runs.with(|runs| runs.get(id).map(RunFacts::from)));
     let name = move || facts.with(|facts| facts.as_ref().map(|facts| facts.name.clone()));
     let thumbnail = Memo::new(move |_| facts.with(|facts| facts.as_ref()?.thumbnail));
     let is_over = RwSignal::new(false);

@@ -29,7 +29,7 @@ const COMPANIONS: [Companion; 5] = [
     there(true),
 ];
 
-fn place(companion: Companion, gpu: WebGpu, wish: Wish) -> Option<Place> {
+fn place(companion: Companion, gpu: WebGpu, wish: Wish) -> Option<Backend> {
     choose(&facts(companion, gpu), wish).map(|choice| choice.place)
 }
 
@@ -37,32 +37,32 @@ fn reason(companion: Companion, gpu: WebGpu, wish: Wish) -> String {
     choose(&facts(companion, gpu), wish).unwrap().reason
 }
 
-fn facts(companion: Companion, gpu: WebGpu) -> Facts {
-    Facts {
+fn facts(companion: Companion, gpu: WebGpu) -> BackendFacts {
+    BackendFacts {
         companion,
         gpu,
-        trainer: Trainer::Included,
+        trainer: TrainerBuild::Included,
     }
 }
 
 /// Of a page that was built without the browser's trainer.
-fn without_trainer(companion: Companion) -> Facts {
-    Facts {
-        trainer: Trainer::LeftOut,
+fn without_trainer(companion: Companion) -> BackendFacts {
+    BackendFacts {
+        trainer: TrainerBuild::LeftOut,
         ..facts(companion, WebGpu::Unknown)
     }
 }
 
 #[test]
 fn companion_with_a_gpu_then_browser_gpu_then_companion_then_browser() {
-    use Place::{BrowserCpu, BrowserGpu};
+    use Backend::{BrowserCpu, BrowserGpu};
     let software = || WebGpu::Software(adapter("SwiftShader"));
     let cases = [
-        (there(true), real(), Place::Companion),
-        (there(true), WebGpu::Unknown, Place::Companion),
+        (there(true), real(), Backend::Companion),
+        (there(true), WebGpu::Unknown, Backend::Companion),
         (there(false), real(), BrowserGpu),
-        (there(false), software(), Place::Companion),
-        (there(false), WebGpu::Missing, Place::Companion),
+        (there(false), software(), Backend::Companion),
+        (there(false), WebGpu::Missing, Backend::Companion),
         (Companion::Away, real(), BrowserGpu),
         (Companion::Unreachable, real(), BrowserGpu),
         (Companion::Unreachable, software(), BrowserCpu),
@@ -83,7 +83,7 @@ fn the_gpu_is_asked_for_only_where_it_matters() {
         assert_eq!(found, None, "{companion:?}: it decides");
     }
     let found = place(Companion::Unknown, unknown(), Wish::Automatic);
-    assert_eq!(found, Some(Place::Companion), "it is looked for first");
+    assert_eq!(found, Some(Backend::Companion), "it is looked for first");
     assert_eq!(
         place(there(true), unknown(), Wish::BrowserGpu),
         None,
@@ -99,7 +99,7 @@ fn a_companion_in_the_middle_of_its_runs_is_not_left() {
     };
     assert_eq!(
         place(busy, real(), Wish::Automatic),
-        Some(Place::Companion),
+        Some(Backend::Companion),
         "its runs are on the page"
     );
     assert!(
@@ -114,31 +114,31 @@ fn what_the_user_wants_is_done_where_it_can_be() {
         let found = |wish| place(companion, real(), wish);
         assert_eq!(
             found(Wish::Companion),
-            Some(Place::Companion),
+            Some(Backend::Companion),
             "{companion:?}"
         );
         assert_eq!(
             found(Wish::BrowserGpu),
-            Some(Place::BrowserGpu),
+            Some(Backend::BrowserGpu),
             "{companion:?}"
         );
         assert_eq!(
             found(Wish::BrowserCpu),
-            Some(Place::BrowserCpu),
+            Some(Backend::BrowserCpu),
             "{companion:?}"
         );
     }
     let software = WebGpu::Software(adapter("SwiftShader"));
     assert_eq!(
         place(there(true), software.clone(), Wish::BrowserGpu),
-        Some(Place::BrowserGpu),
+        Some(Backend::BrowserGpu),
         "slow, but it can be had"
     );
     let said = reason(there(true), software, Wish::BrowserGpu);
     assert!(said.contains("SwiftShader"), "with a warning: {said}");
     assert_eq!(
         place(there(true), WebGpu::Missing, Wish::BrowserGpu),
-        Some(Place::BrowserCpu),
+        Some(Backend::BrowserCpu),
         "what is not there cannot be had"
     );
 }
@@ -164,7 +164,7 @@ fn every_reason_is_one_sentence_and_says_what_to_do_about_webgpu() {
                 assert_eq!(said.matches(". ").count(), 0, "{case}");
                 let chose = choose(&facts(companion, gpu), wish).unwrap();
                 let is_asked = wish == Wish::BrowserGpu
-                    || (wish == Wish::Automatic && chose.place == Place::BrowserCpu);
+                    || (wish == Wish::Automatic && chose.place == Backend::BrowserCpu);
                 assert!(!is_asked || said.contains(remedy), "{case}");
             }
         }
@@ -178,7 +178,7 @@ fn without_its_trainer_the_browser_is_never_chosen_and_that_is_said() {
         for wish in Wish::ALL {
             let choice = choose(&facts, wish).expect("its GPU need not be asked for");
             let case = format!("{companion:?} {wish:?}: {}", choice.reason);
-            assert_eq!(choice.place, Place::Companion, "{case}");
+            assert_eq!(choice.place, Backend::Companion, "{case}");
             assert!(choice.reason.ends_with('.'), "{case}");
             assert_eq!(choice.reason.matches(". ").count(), 0, "{case}");
             let is_missed = match wish {

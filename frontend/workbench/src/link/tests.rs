@@ -3,16 +3,16 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use super::*;
 use crate::backend::Adapter;
 
-const COMPANION: Option<Place> = Some(Place::Companion);
-const BROWSER_GPU: Option<Place> = Some(Place::BrowserGpu);
-const BROWSER_CPU: Option<Place> = Some(Place::BrowserCpu);
+const COMPANION: Option<Backend> = Some(Backend::Companion);
+const BROWSER_GPU: Option<Backend> = Some(Backend::BrowserGpu);
+const BROWSER_CPU: Option<Backend> = Some(Backend::BrowserCpu);
 
 /// A page without sockets, workers and a clock: it keeps what is under way, and checks after every
 /// event what must always be true.
 struct Page {
     supervisor: Supervisor,
     /// Where the line leads that is being opened or stands.
-    line: Option<Place>,
+    line: Option<Backend>,
     waits: bool,
     asks_for_gpu: bool,
     forgets: bool,
@@ -21,7 +21,7 @@ struct Page {
 }
 
 impl Page {
-    fn new(wish: Wish, companion: Companion, trainer: Trainer) -> Self {
+    fn new(wish: Wish, companion: Companion, trainer: TrainerBuild) -> Self {
         Self {
             supervisor: Supervisor::new(wish, companion, trainer),
             line: None,
@@ -32,7 +32,7 @@ impl Page {
         }
     }
 
-    fn open(wish: Wish, companion: Companion, trainer: Trainer) -> Self {
+    fn open(wish: Wish, companion: Companion, trainer: TrainerBuild) -> Self {
         let mut page = Self::new(wish, companion, trainer);
         page.hear(Event::Opened);
         page
@@ -40,12 +40,16 @@ impl Page {
 
     /// Served by a companion, as far as can be told.
     fn served(wish: Wish) -> Self {
-        Self::open(wish, Companion::Unknown, Trainer::Included)
+        Self::open(wish, Companion::Unknown, TrainerBuild::Included)
     }
 
     /// From a static host, with this GPU.
     fn hosted(gpu: WebGpu) -> Self {
-        let mut page = Self::open(Wish::Automatic, Companion::Unreachable, Trainer::Included);
+        let mut page = Self::open(
+            Wish::Automatic,
+            Companion::Unreachable,
+            TrainerBuild::Included,
+        );
         page.hear(Event::Gpu(gpu));
         page
     }
@@ -90,7 +94,10 @@ impl Page {
                     self.forgets = true;
                 }
                 Effect::TakeOver => {
-                    assert!(self.line.is_some_and(Place::is_browser), "a worker, {told}");
+                    assert!(
+                        self.line.is_some_and(Backend::is_browser),
+                        "a worker, {told}"
+                    );
                 }
                 Effect::Keep(_) => {}
             }
@@ -130,7 +137,7 @@ impl Page {
         self.supervisor.status()
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Backend> {
         self.supervisor.place()
     }
 
@@ -177,7 +184,11 @@ const fn there(is_gpu: bool, is_busy: bool) -> Companion {
 #[test]
 fn a_page_that_a_companion_may_serve_looks_for_it_first() {
     let page = Page::served(Wish::Automatic);
-    assert_eq!(page.effects, [Effect::Connect(Place::Companion)], "at once");
+    assert_eq!(
+        page.effects,
+        [Effect::Connect(Backend::Companion)],
+        "at once"
+    );
     assert_eq!(page.place(), COMPANION, "and says so");
     assert_eq!(
         page.supervisor.reason(),
@@ -218,7 +229,7 @@ fn a_companion_without_a_gpu_is_left_for_a_browser_that_has_one() {
         "nothing of the companion is asked for now"
     );
     page.hear(Event::Forgotten);
-    assert_eq!(page.effects, [Effect::Connect(Place::BrowserGpu)], "then");
+    assert_eq!(page.effects, [Effect::Connect(Backend::BrowserGpu)], "then");
     assert!(
         page.supervisor.reason().contains("only a CPU"),
         "and says why"
@@ -283,13 +294,17 @@ fn without_a_companion_the_browser_trains_and_nobody_waits_for_that() {
 
 #[test]
 fn a_page_from_a_static_host_asks_for_no_companion() {
-    let mut page = Page::new(Wish::Automatic, Companion::Unreachable, Trainer::Included);
+    let mut page = Page::new(
+        Wish::Automatic,
+        Companion::Unreachable,
+        TrainerBuild::Included,
+    );
     page.hear(Event::Opened);
     assert_eq!(page.effects, [Effect::AskForGpu], "which decides");
     page.hear(Event::Gpu(WebGpu::Missing));
     assert_eq!(
         page.effects,
-        [Effect::Connect(Place::BrowserCpu)],
+        [Effect::Connect(Backend::BrowserCpu)],
         "at once"
     );
     page.hear(Event::Loaded).hear(welcomed(false));
@@ -299,8 +314,8 @@ fn a_page_from_a_static_host_asks_for_no_companion() {
 #[test]
 fn what_was_wished_for_when_the_page_was_closed_is_gone_to_at_once() {
     for (wish, place) in [
-        (Wish::Companion, Place::Companion),
-        (Wish::BrowserCpu, Place::BrowserCpu),
+        (Wish::Companion, Backend::Companion),
+        (Wish::BrowserCpu, Backend::BrowserCpu),
     ] {
         let page = Page::served(wish);
         assert_eq!(page.effects, [Effect::Connect(place)], "{wish:?}");
@@ -326,12 +341,12 @@ fn a_wish_for_a_gpu_that_is_not_there_is_answered_with_the_cpu() {
 
 #[test]
 fn without_its_trainer_the_page_waits_for_the_companion_and_finds_it_late() {
-    let mut page = Page::open(Wish::Automatic, Companion::Unknown, Trainer::LeftOut);
+    let mut page = Page::open(Wish::Automatic, Companion::Unknown, TrainerBuild::LeftOut);
     for pause in [1, 2, 4, 8, 8] {
         page.lose();
         assert_eq!(*page.status(), Status::Lost { retry_secs: pause }, "told");
         assert_eq!(page.wait(), pause, "longer each time");
-        assert_eq!(page.effects, [Effect::Connect(Place::Companion)], "again");
+        assert_eq!(page.effects, [Effect::Connect(Backend::Companion)], "again");
     }
     assert!(
         page.supervisor.reason().contains("No companion is there"),
@@ -348,7 +363,11 @@ fn without_its_trainer_the_page_waits_for_the_companion_and_finds_it_late() {
 
 #[test]
 fn a_page_with_neither_companion_nor_trainer_says_so_and_asks_for_nothing() {
-    let mut page = Page::open(Wish::Automatic, Companion::Unreachable, Trainer::LeftOut);
+    let mut page = Page::open(
+        Wish::Automatic,
+        Companion::Unreachable,
+        TrainerBuild::LeftOut,
+    );
     for _ in 0..6 {
         let Status::Refused(why) = page.status() else {
             panic!("it says why nothing trains: {:?}", page.status());
@@ -366,7 +385,7 @@ fn a_page_with_neither_companion_nor_trainer_says_so_and_asks_for_nothing() {
 
 #[test]
 fn without_its_trainer_the_page_stays_with_the_companion_whatever_is_wished() {
-    let mut page = Page::open(Wish::Automatic, Companion::Unknown, Trainer::LeftOut);
+    let mut page = Page::open(Wish::Automatic, Companion::Unknown, TrainerBuild::LeftOut);
     page.hear(welcomed(false));
     for wish in Wish::ALL {
         page.hear(Event::Chosen(wish));
@@ -448,7 +467,7 @@ fn a_page_that_is_seen_again_or_a_click_ends_the_pause() {
         page.lose().hear(event.clone());
         assert_eq!(
             page.effects,
-            [Effect::Connect(Place::Companion)],
+            [Effect::Connect(Backend::Companion)],
             "{event:?}"
         );
         page.hear(event.clone());
@@ -575,7 +594,7 @@ fn a_switch_while_a_run_goes_on_lets_go_of_the_old_place_first() {
         "between"
     );
     page.hear(Event::Forgotten);
-    assert_eq!(page.effects, [Effect::Connect(Place::BrowserCpu)], "then");
+    assert_eq!(page.effects, [Effect::Connect(Backend::BrowserCpu)], "then");
     page.hear(Event::Loaded).hear(welcomed(false));
     assert!(page.supervisor.is_settled, "there it stays");
     page.hear(Event::Chosen(Wish::Companion))
@@ -746,7 +765,7 @@ fn the_worker_is_taken_over_by_another_tab_and_taken_back() {
     page.hear(Event::TakenOver);
     assert_eq!(
         page.effects,
-        [Effect::Connect(Place::BrowserGpu)],
+        [Effect::Connect(Backend::BrowserGpu)],
         "a new worker"
     );
     page.hear(Event::Elsewhere);
@@ -915,22 +934,26 @@ fn what_comes_too_late_leads_to_nothing() {
 
 #[test]
 fn training_waits_for_what_comes_by_itself_only() {
-    use preflight::Line;
+    use preflight::LinkState;
     let broken = |retry_secs| Status::Broken {
         why: String::new(),
         retry_secs,
     };
     let refused = || Status::Refused(String::new());
     for (status, is_browser, line) in [
-        (Status::Connected, false, Line::Ready),
-        (Status::Connecting, true, Line::Coming),
-        (broken(Some(1)), true, Line::Coming),
-        (broken(None), true, Line::Broken),
-        (refused(), true, Line::Broken),
-        (refused(), false, Line::NoCompanion),
-        (Status::Lost { retry_secs: 1 }, false, Line::NoCompanion),
-        (Status::Elsewhere, true, Line::Elsewhere),
-        (Status::Taken(String::new()), true, Line::Elsewhere),
+        (Status::Connected, false, LinkState::Ready),
+        (Status::Connecting, true, LinkState::Coming),
+        (broken(Some(1)), true, LinkState::Coming),
+        (broken(None), true, LinkState::Broken),
+        (refused(), true, LinkState::Broken),
+        (refused(), false, LinkState::NoCompanion),
+        (
+            Status::Lost { retry_secs: 1 },
+            false,
+            LinkState::NoCompanion,
+        ),
+        (Status::Elsewhere, true, LinkState::Elsewhere),
+        (Status::Taken(String::new()), true, LinkState::Elsewhere),
     ] {
         assert_eq!(status.line(is_browser), line, "{status:?}");
     }
@@ -967,7 +990,7 @@ fn events() -> impl Strategy<Value = Event> {
 
 /// Whether a page could report this now: nothing answers that was not asked.
 fn may_happen(page: &Page, event: &Event) -> bool {
-    let is_worker = page.line.is_some_and(Place::is_browser);
+    let is_worker = page.line.is_some_and(Backend::is_browser);
     match event {
         Event::Gpu(_) => page.asks_for_gpu,
         Event::Forgotten => page.forgets,
@@ -992,7 +1015,7 @@ proptest! {
         happens in proptest::collection::vec(events(), 0..60),
     ) {
         let companion = if may_be_served { Companion::Unknown } else { Companion::Unreachable };
-        let trainer = if has_trainer { Trainer::Included } else { Trainer::LeftOut };
+        let trainer = if has_trainer { TrainerBuild::Included } else { TrainerBuild::LeftOut };
         // `Page::check` looks after each of them.
         let mut page = Page::open(Wish::ALL[wish], companion, trainer);
         for event in happens {

@@ -150,7 +150,7 @@ impl AdapterConfig {
         if !settings.keys().any(|key| key.contains('.')) {
             return Self::from_settings(settings).map(Some);
         }
-        let own: Settings = settings
+        let own: PeftSettings = settings
             .into_iter()
             .filter_map(|(key, value)| {
                 let (owner, name) = key.rsplit_once('.')?;
@@ -163,7 +163,7 @@ impl AdapterConfig {
         Self::from_settings(own).map(Some)
     }
 
-    fn from_settings(mut settings: Settings) -> Result<Self, ConfigProblem> {
+    fn from_settings(mut settings: PeftSettings) -> Result<Self, ConfigProblem> {
         refuse_other_kinds(&settings)?;
         let mut number = |name: &str| match settings.remove(name) {
             None | Some(Setting::Other(Value::Null)) => Ok(None),
@@ -238,7 +238,7 @@ fn unreadable(name: &str, expected: &str) -> ConfigProblem {
     ConfigProblem::Unreadable(format!("{name} is not {expected}"))
 }
 
-type Settings = BTreeMap<String, Setting>;
+type PeftSettings = BTreeMap<String, Setting>;
 
 /// A setting; a table of numbers keeps its order, which decides between patterns.
 #[derive(Debug, Deserialize)]
@@ -272,12 +272,12 @@ impl fmt::Display for Setting {
     }
 }
 
-fn settings(json: &str) -> Result<Settings, ConfigProblem> {
+fn settings(json: &str) -> Result<PeftSettings, ConfigProblem> {
     serde_json::from_str(json)
         .map_err(|error| ConfigProblem::Unreadable(printable(&error.to_string(), 200)))
 }
 
-fn refuse_other_kinds(settings: &Settings) -> Result<(), ConfigProblem> {
+fn refuse_other_kinds(settings: &PeftSettings) -> Result<(), ConfigProblem> {
     let other = |name: &str, value: &Setting, what| {
         let setting = format!("{name} = {value}");
         Err(ConfigProblem::Other { setting, what })
@@ -303,7 +303,7 @@ fn refuse_other_kinds(settings: &Settings) -> Result<(), ConfigProblem> {
 const INIT: &str = "init_lora_weights";
 
 /// The settings that are set and ask for tensors of their own.
-fn asked(settings: &Settings) -> Vec<&'static str> {
+fn asked(settings: &PeftSettings) -> Vec<&'static str> {
     let is_asked = |name: &&str| match settings.get(*name) {
         // PEFT's word for no bias.
         Some(Setting::Other(Value::String(choice))) => choice != "none",
@@ -313,7 +313,7 @@ fn asked(settings: &Settings) -> Vec<&'static str> {
 }
 
 /// The names of settings that are set and that nothing here knows.
-fn unknown(settings: &Settings) -> BTreeSet<String> {
+fn unknown(settings: &PeftSettings) -> BTreeSet<String> {
     let is_understood = |name: &str, value: &Setting| match value {
         Setting::Other(Value::String(way)) if name == INIT => {
             LEAVES_THE_BASE.contains(&way.as_str())

@@ -55,7 +55,7 @@ impl LoraFile {
             modules: sorted,
             other_kinds,
         } = sort_keys(file)?;
-        let settings = Settings::new(file, config)?;
+        let settings = ModuleSettings::new(file, config)?;
         let mut reading = Reading {
             other_kinds,
             ..Reading::default()
@@ -107,7 +107,7 @@ pub async fn survey(file: &SafetensorsFile) -> Result<Remarks, LoraFileError> {
         modules,
         other_kinds,
     } = sort_keys(file)?;
-    let settings = Settings::new(file, None)?;
+    let settings = ModuleSettings::new(file, None)?;
     let mut remarks = Remarks::default();
     for keys in modules.values() {
         let config = settings.of(keys);
@@ -195,14 +195,14 @@ fn check_metadata(file: &SafetensorsFile) -> Result<(), LoraFileError> {
 }
 
 /// PEFT's settings, from all places where they may stand.
-struct Settings<'a> {
+struct ModuleSettings<'a> {
     /// Of the names that PEFT itself wrote.
     adapter_config: Option<Cow<'a, AdapterConfig>>,
     /// Of the names that diffusers wrote, by component.
     metadata: BTreeMap<Component, AdapterConfig>,
 }
 
-impl<'a> Settings<'a> {
+impl<'a> ModuleSettings<'a> {
     fn new(
         file: &SafetensorsFile,
         given: Option<&'a AdapterConfig>,

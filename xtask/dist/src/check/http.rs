@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a service answered.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     /// What kind of file it is.
     pub kind: String,
     /// The file.
@@ -19,7 +19,7 @@ pub struct Answer {
 }
 
 /// Asks for a path; an error if it is not there.
-pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
+pub fn get(address: SocketAddr, path: &str) -> Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     // The old version, whose answers come in one piece and end with the connection.
@@ -29,7 +29,7 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Answer> {
     read(&answer).with_context(|| format!("http://{address}/{path}"))
 }
 
-fn read(answer: &[u8]) -> Result<Answer> {
+fn read(answer: &[u8]) -> Result<Response> {
     const END: &[u8] = b"\r\n\r\n";
     let end = answer.windows(END.len()).position(|window| window == END);
     let end = end.context("what answers is no web server")?;
@@ -52,7 +52,7 @@ fn read(answer: &[u8]) -> Result<Answer> {
     {
         bail!("{} of {length} bytes came", body.len());
     }
-    Ok(Answer {
+    Ok(Response {
         kind: header("content-type").unwrap_or_default(),
         body: body.to_vec(),
     })

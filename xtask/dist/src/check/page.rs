@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::http::Answer;
+use super::http::Response;
 use super::server::Server;
 use super::{megabytes, tell};
 
@@ -15,7 +15,7 @@ const TRAINER: &str = "worker.js";
 const WASM: &[u8] = b"\0asm";
 
 /// Follows the links of the page and of the trainer.
-pub fn check(server: &Server, index: &Answer) -> Result<()> {
+pub fn check(server: &Server, index: &Response) -> Result<()> {
     let html = String::from_utf8_lossy(&index.body);
     if !html.contains("<title>Mimeo</title>") {
         bail!("the program has no workbench in it; build the page before the program");
@@ -34,7 +34,7 @@ pub fn check(server: &Server, index: &Answer) -> Result<()> {
 }
 
 /// Fetches files, and what they name. Comments name files too, so one that is not there is left out.
-fn follow(server: &Server, mut open: BTreeSet<String>) -> Result<BTreeMap<String, Answer>> {
+fn follow(server: &Server, mut open: BTreeSet<String>) -> Result<BTreeMap<String, Response>> {
     let mut found = BTreeMap::new();
     let mut seen = open.clone();
     while let Some(path) = open.pop_first() {
@@ -79,7 +79,7 @@ fn links(text: &str, folder: &str) -> BTreeSet<String> {
 }
 
 /// An error unless there is a script and a program, each said to be what it is.
-fn whole(part: &str, files: &BTreeMap<String, Answer>) -> Result<()> {
+fn whole(part: &str, files: &BTreeMap<String, Response>) -> Result<()> {
     for (kind, said) in [(".js", "text/javascript"), (".wasm", "application/wasm")] {
         let mut of_kind = files.iter().filter(|(path, _)| path.ends_with(kind));
         let (path, answer) = of_kind
@@ -100,7 +100,7 @@ fn whole(part: &str, files: &BTreeMap<String, Answer>) -> Result<()> {
     Ok(())
 }
 
-fn summary(files: &BTreeMap<String, Answer>) -> String {
+fn summary(files: &BTreeMap<String, Response>) -> String {
     let bytes = files.values().map(|answer| answer.body.len()).sum();
     let names: Vec<_> = files.keys().map(String::as_str).collect();
     format!("{} in {}", megabytes(bytes), names.join(", "))
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_part_without_its_program_or_with_a_wrong_kind_is_refused() {
-        let file = |kind: &str, body: &[u8]| Answer {
+        let file = |kind: &str, body: &[u8]| Response {
             kind: kind.to_owned(),
             body: body.to_vec(),
         };

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::home::Home;
-use super::http::{self, Answer};
+use super::http::{self, Response};
 
 /// A program that does not listen after this long never will.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ impl Server {
     }
 
     /// Asks it for a file.
-    pub fn get(&self, path: &str) -> Result<Answer> {
+    pub fn get(&self, path: &str) -> Result<Response> {
         http::get(self.address, path)
     }
 

@@ -1,7 +1,7 @@
 //! What concerns everything is said above everything: that nobody trains, and what to do.
 
 use leptos::prelude::*;
-use mimeo_workbench::backend::{Companion, Place, Wish};
+use mimeo_workbench::backend::{Backend, Companion, Wish};
 use mimeo_workbench::link::Status;
 
 use crate::link::Link;
@@ -51,7 +51,7 @@ pub fn Banner() -> impl IntoView {
             .with(|status| matches!(status, Status::Broken { .. }))
     });
     let ended_on_gpu =
-        Memo::new(move |_| is_broken.get() && link.place.get() == Some(Place::BrowserGpu));
+        Memo::new(move |_| is_broken.get() && link.place.get() == Some(Backend::BrowserGpu));
     let has_companion = Memo::new(move |_| {
         let companion = link.facts.with(|facts| facts.companion);
         is_broken.get() && matches!(companion, Companion::There { .. })

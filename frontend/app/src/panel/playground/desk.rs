@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use mimeo_protocol::LoraRef;
-use mimeo_workbench::playground::{Drawing, Playground, Settings, fitting_base};
+use mimeo_workbench::playground::{Drawing, Playground, PlaygroundSettings, fitting_base};
 
 use super::draw::draw;
 use crate::bench::Bench;
@@ -21,7 +21,7 @@ thread_local! {
 /// What outlives the panel.
 #[derive(Clone)]
 struct Kept {
-    settings: ArcRwSignal<Settings>,
+    settings: ArcRwSignal<PlaygroundSettings>,
     state: ArcRwSignal<Playground>,
 }
 
@@ -44,7 +44,7 @@ pub struct Desk {
     /// Whose recipe says how prompts are read.
     pub bench: Bench,
     /// What the next picture will be.
-    pub settings: RwSignal<Settings>,
+    pub settings: RwSignal<PlaygroundSettings>,
     /// What is on its way and what was drawn.
     pub state: RwSignal<Playground>,
     /// The picture that is looked at; none: the newest.

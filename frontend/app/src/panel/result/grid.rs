@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use mimeo_protocol::Strength;
-use mimeo_workbench::grid::{Cell, Grid, Place};
+use mimeo_workbench::grid::{Cell, Grid, Position};
 use mimeo_workbench::words;
 
 use super::desk::Desk;
@@ -172,7 +172,7 @@ fn Table(desk: Desk) -> impl IntoView {
         let columns = columns.collect_view();
         let rows = prompts.into_iter().enumerate().map(|(row, prompt)| {
             let cells = strengths.iter().enumerate().map(|(column, strength)| {
-                let (place, prompt) = (Place { row, column }, prompt.clone());
+                let (place, prompt) = (Position { row, column }, prompt.clone());
                 view! { <td><Picture desk place prompt strength=*strength /></td> }
             });
             let cells = cells.collect_view();
@@ -192,7 +192,7 @@ fn Table(desk: Desk) -> impl IntoView {
 
 /// One picture of the table; a click shows it on the stage.
 #[component]
-fn Picture(desk: Desk, place: Place, prompt: String, strength: Strength) -> impl IntoView {
+fn Picture(desk: Desk, place: Position, prompt: String, strength: Strength) -> impl IntoView {
     let page = expect_context::<Page>();
     let cell = Memo::new(move |_| desk.grid.with(|grid| grid.as_ref()?.cell(place)));
     let is_asked = Memo::new(move |_| {

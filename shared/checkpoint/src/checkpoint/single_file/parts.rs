@@ -82,14 +82,14 @@ pub(super) async fn sorted(
     for (key, entry) in file.tensors() {
         let view = View::plain(key, entry).widened(scales.get(key).copied());
         match names.place(key, view) {
-            Place::Weights(component, weights) => {
+            Destination::Weights(component, weights) => {
                 for (name, view) in weights {
                     let view = view.ok_or_else(|| bad_shape(file, key, entry))?;
                     insert(parts.entry(component).or_default(), name, view, file)?;
                 }
             }
-            Place::Unused => {}
-            Place::Nowhere => left_aside.count(key),
+            Destination::Unused => {}
+            Destination::Nowhere => left_aside.count(key),
         }
     }
     Ok((parts, left_aside))
@@ -131,7 +131,7 @@ struct Names {
 }
 
 /// Where a tensor belongs.
-enum Place {
+enum Destination {
     /// It is one weight, or several; none where its shape does not allow that.
     Weights(Component, Vec<(String, Option<View>)>),
     /// It belongs to a part that is not used.
@@ -140,18 +140,18 @@ enum Place {
 }
 
 impl Names {
-    fn place(&self, key: &str, view: View) -> Place {
+    fn place(&self, key: &str, view: View) -> Destination {
         if key.starts_with(LDM_UNET_PREFIX) {
             return match self.unet.diffusers_from_ldm(key) {
-                Some(name) => Place::Weights(Component::Unet, vec![(name, Some(view))]),
-                None => Place::Nowhere,
+                Some(name) => Destination::Weights(Component::Unet, vec![(name, Some(view))]),
+                None => Destination::Nowhere,
             };
         }
         for prefix in LDM_VAE_PREFIXES {
             if let Some(inside) = key.strip_prefix(prefix) {
                 return match vae_weight(inside, self.vae_levels, view) {
-                    Some(weight) => Place::Weights(Component::Vae, vec![weight]),
-                    None => Place::Nowhere,
+                    Some(weight) => Destination::Weights(Component::Vae, vec![weight]),
+                    None => Destination::Nowhere,
                 };
             }
         }
@@ -169,13 +169,13 @@ impl Names {
                 };
             }
         }
-        Place::Nowhere
+        Destination::Nowhere
     }
 
-    fn of_open_clip(&self, component: Component, key: &str, view: &View) -> Place {
+    fn of_open_clip(&self, component: Component, key: &str, view: &View) -> Destination {
         let is_first = component == Component::TextEncoder;
         if is_first && in_block(key).is_some_and(|(block, _)| Some(block) == self.last_block) {
-            return Place::Unused;
+            return Destination::Unused;
         }
         let weights = clip_from_open_clip(key).into_iter();
         let weights: Vec<_> = weights
@@ -191,21 +191,21 @@ impl Names {
             })
             .collect();
         if weights.is_empty() {
-            Place::Nowhere
+            Destination::Nowhere
         } else {
-            Place::Weights(component, weights)
+            Destination::Weights(component, weights)
         }
     }
 }
 
-fn of_transformers(component: Component, key: &str, view: View) -> Place {
+fn of_transformers(component: Component, key: &str, view: View) -> Destination {
     let inside = key.strip_prefix(TEXT_MODEL).unwrap_or(key);
     let is_weight = IN_TEXT_MODEL.iter().any(|part| inside.starts_with(part));
     if is_weight && !inside.ends_with(".position_ids") {
         let name = format!("{TEXT_MODEL}{inside}");
-        return Place::Weights(component, vec![(name, Some(view))]);
+        return Destination::Weights(component, vec![(name, Some(view))]);
     }
-    Place::Nowhere
+    Destination::Nowhere
 }
 
 fn vae_weight(key: &str, levels: usize, view: View) -> Option<(String, Option<View>)> {

@@ -6,7 +6,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::product::{Answer, Rows, Shifts, every, padded, product};
+use super::product::{Output, Rows, Shifts, every, padded, product};
 use super::vector::{exp, update};
 use super::{CpuTensor, tensor, values};
 
@@ -243,9 +243,9 @@ fn sum_over_keys<S: Simd>(
         };
         let right = Shifts::new(scores, &by_key[..scores.len() / BLOCK]);
         let answer = if part == 0 {
-            Answer::Replace
+            Output::Replace
         } else {
-            Answer::Add
+            Output::Add
         };
         product(simd, columns, right, BLOCK, out, BLOCK, answer);
     }
@@ -275,7 +275,7 @@ impl WithSimd for Forward<'_> {
         for first in (0..q.rows).step_by(BLOCK) {
             let queries = columns(q, width, first, head.scale());
             let queries = Shifts::new(&queries, &by_channel);
-            product(simd, k, queries, BLOCK, &mut scores, BLOCK, Answer::Replace);
+            product(simd, k, queries, BLOCK, &mut scores, BLOCK, Output::Replace);
             exponentials(simd, &mut scores, &mut totals);
             sum_over_keys(simd, v_columns, &scores, &by_key, &mut block);
             write_rows(&block, &totals.map(f32::recip), &mut out[first * width..]);
@@ -326,7 +326,7 @@ impl WithSimd for Backward<'_> {
             // 1. P again
             let queries = columns(q, width, first, scale);
             let queries = Shifts::new(&queries, &by_channel);
-            product(simd, k, queries, BLOCK, &mut p, BLOCK, Answer::Replace);
+            product(simd, k, queries, BLOCK, &mut p, BLOCK, Output::Replace);
             exponentials(simd, &mut p, &mut totals);
             let shares = totals.map(f32::recip);
             for row in p.chunks_exact_mut(BLOCK) {
@@ -350,7 +350,7 @@ impl WithSimd for Backward<'_> {
                 width,
                 &mut dv,
                 padded_width,
-                Answer::Add,
+                Output::Add,
             );
 
             // 3. dS
@@ -365,7 +365,7 @@ impl WithSimd for Backward<'_> {
                 }
             }
             let right = Shifts::new(&gradient, &by_channel);
-            product(simd, v, right, BLOCK, &mut ds, BLOCK, Answer::Replace);
+            product(simd, v, right, BLOCK, &mut ds, BLOCK, Output::Replace);
             for (p, ds) in p.chunks_exact(BLOCK).zip(ds.chunks_exact_mut(BLOCK)) {
                 update(
                     simd,
@@ -395,7 +395,7 @@ impl WithSimd for Backward<'_> {
                 width,
                 &mut dk,
                 padded_width,
-                Answer::Add,
+                Output::Add,
             );
         }
         let narrow = |rows: &[f32]| -> Vec<f32> {

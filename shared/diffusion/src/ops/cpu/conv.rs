@@ -4,7 +4,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::product::{Answer, Rows, Shifts, padded, product};
+use super::product::{Output, Rows, Shifts, padded, product};
 use super::{CpuTensor, tensor, values};
 
 /// Padded pixels that one task draws: its channels stay in the core's cache.
@@ -153,7 +153,7 @@ impl WithSimd for Band<'_> {
             columns,
             &mut drawn,
             stride,
-            Answer::Replace,
+            Output::Replace,
         );
 
         let mut out = Vec::with_capacity(self.out_channels * rows * self.out_width);

@@ -43,7 +43,7 @@ impl<'a> Shifts<'a> {
 
 /// What becomes of what was in the place of the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Output {
     Replace,
     Add,
 }
@@ -73,7 +73,7 @@ pub(super) fn product<S: Simd>(
     columns: usize,
     out: &mut [f32],
     stride: usize,
-    answer: Answer,
+    answer: Output,
 ) {
     let vectors = columns.div_ceil(S::F32_LANES);
     let mut vector = 0;
@@ -113,7 +113,7 @@ fn strip<S: Simd, const V: usize>(
     column: usize,
     out: &mut [f32],
     stride: usize,
-    answer: Answer,
+    answer: Output,
 ) {
     let mut row = 0;
     while registers::<S>() >= 32 && row + 2 * ROWS <= left.rows {
@@ -138,7 +138,7 @@ fn tile<S: Simd, const R: usize, const V: usize>(
     [row, column]: [usize; 2],
     out: &mut [f32],
     stride: usize,
-    answer: Answer,
+    answer: Output,
 ) {
     let depth = right.starts.len();
     let mut rows = [(&[][..], &[][..]); R];
@@ -170,8 +170,8 @@ fn tile<S: Simd, const R: usize, const V: usize>(
         let (out, _) = S::as_mut_simd_f32s(&mut out[start..][..width]);
         for (out, sum) in out.iter_mut().zip(sums) {
             *out = match answer {
-                Answer::Replace => *sum,
-                Answer::Add => simd.add_f32s(*out, *sum),
+                Output::Replace => *sum,
+                Output::Add => simd.add_f32s(*out, *sum),
             };
         }
     }
@@ -231,7 +231,7 @@ mod tests {
                 starts: &starts,
             };
             let mut out = vec![f32::NAN; self.left.rows * width];
-            for answer in [Answer::Replace, Answer::Add] {
+            for answer in [Output::Replace, Output::Add] {
                 product(
                     simd,
                     self.left,

@@ -24,11 +24,11 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// The files of one LoRA.
 #[derive(Debug)]
-pub struct Place {
+pub struct LoraSource {
     weights: PathBuf,
 }
 
-impl Place {
+impl LoraSource {
     /// Finds the files of the LoRA at `path`.
     ///
     /// # Errors
