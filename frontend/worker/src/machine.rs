@@ -9,8 +9,8 @@ use mimeo_protocol::{BaseId, Method, TrainJob};
 use crate::bases::{Bases, missing};
 use crate::{Desk, page};
 
-/// Base, method, batch size, rank, and width and height of the pictures.
-type Shape = (BaseId, Method, u32, u32, (u32, u32));
+/// Base, method, batch size, rank, and width and height of each picture.
+type Shape = (BaseId, Method, u32, u32, Vec<(u32, u32)>);
 
 /// The device and what is on it.
 pub struct Machine {
