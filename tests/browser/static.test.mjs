@@ -60,7 +60,7 @@ test("a short copier run becomes a LoRA", async () => {
     await recipe.set("The LoRA", "Batch size", 1);
     await recipe.set("Previews", "Every", 0);
     await recipe.field("Run", "Calibrate strength").uncheck();
-    await recipe.set("Run", "Score budget", "");
+    await recipe.set("Run", "Score budget", 3);
     await bench.train.click();
     await downloads(page, lower, "copied");
   });

@@ -7,8 +7,8 @@ use mimeo_checkpoint::{Array, LoraFile, LoraModule, Precision};
 use mimeo_protocol::{
     BaseId, BlobId, Canvas, ClientMessage, Example, FileKind, JobControl, JobEvent, JobEventKind,
     JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase, PreviewPlan,
-    PreviewRequest, PromptSyntax, Recipe, RequestId, ResultFile, ServerMessage, Share, Snapshot,
-    Steps, TrainJob, codec,
+    PreviewRequest, PromptSyntax, Recipe, RequestId, ResultFile, ScoreBudget, ServerMessage, Share,
+    Snapshot, Steps, TrainJob, codec,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
@@ -250,8 +250,8 @@ impl Client {
         let mut recipe = Recipe::preset(Method::Addift, ModelSize::Small);
         recipe.pass.steps = Steps::constant(6);
         recipe.calibrate = false;
-        // A share of so few steps would be too little for anything.
-        recipe.score_budget = None;
+        // The preset's share of so few steps would be too little for anything.
+        recipe.score_budget = Some(ScoreBudget::constant(3.0));
         let example = Example {
             original: self.upload(pair.original_png).await,
             target: self.upload(pair.target_png).await,
@@ -273,7 +273,7 @@ impl Client {
         job.recipe.copier.fidelity_goal = Share::constant(1.0);
         job.recipe.pass.steps = Steps::constant(6);
         job.recipe.calibrate = false;
-        job.recipe.score_budget = None;
+        job.recipe.score_budget = Some(ScoreBudget::constant(0.8));
         job
     }
 

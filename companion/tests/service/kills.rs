@@ -47,7 +47,10 @@ async fn files(client: &Client, id: JobId) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn a_job_survives_kill_in_every_phase() {
+    // Before a client is connected: one that hears nothing for so long is let go.
     let unmeasured = undisturbed(Phase::Training).await;
+    let calibrated = undisturbed(Phase::Calibrating).await;
+    let scored = undisturbed(Phase::Scoring).await;
     let mut companion = Companion::start("--save-every 0");
     let mut client = companion.client().await;
     let mut finished = Vec::new();
@@ -57,7 +60,8 @@ async fn a_job_survives_kill_in_every_phase() {
         .filter(|phase| *phase != Phase::Compiling)
     {
         let expected = match phase {
-            Phase::Calibrating | Phase::Scoring => undisturbed(phase).await,
+            Phase::Calibrating => calibrated.clone(),
+            Phase::Scoring => scored.clone(),
             _ => unmeasured.clone(),
         };
         let job = job(&client, phase).await;

@@ -95,8 +95,8 @@ export class Recipe {
   }
 
   /**
-   * Makes the run one of a few seconds: the direct difference, with few steps and no calibration. A
-   * share of so few steps would be too little for scores, so they have no limit.
+   * Makes the run one of a few seconds: the direct difference, with few steps and no calibration. The
+   * preset's share of so few steps would be too little for scores.
    *
    * @param {{name: string, steps?: number, previewEvery?: number}} wishes
    */
@@ -107,7 +107,7 @@ export class Recipe {
     await this.set("The LoRA", "Steps", steps);
     await this.set("Previews", "Every", previewEvery);
     await this.field("Run", "Calibrate strength").uncheck();
-    await this.set("Run", "Score budget", "");
+    await this.set("Run", "Score budget", 3);
     await this.advanced.click();
   }
 }
