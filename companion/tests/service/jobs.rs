@@ -16,6 +16,8 @@ async fn a_whole_job_with_previews_scores_and_files() {
     let mut client = companion.client().await;
     let mut job = client.quick_copier_job("眼鏡").await;
     job.scores = true;
+    // By every picture that there is.
+    job.recipe.score_budget = None;
     job.previews = Some(previews());
     let id = client.submit(job).await;
     assert_eq!(client.until_over(id).await, JobState::Finished);
