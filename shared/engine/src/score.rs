@@ -100,12 +100,12 @@ impl Effort {
         Self::FULL,
         Self::within((20, 20), &STRENGTHS, (8, 10)),
         Self::within((10, 10), &FIVE_STRENGTHS, (8, 8)),
-        Self::within((6, 10), &FIVE_STRENGTHS, (8, 7)),
-        Self::within((4, 10), &THREE_STRENGTHS, (3, 4)),
+        Self::within((10, 10), &THREE_STRENGTHS, (6, 7)),
+        Self::within((6, 6), &THREE_STRENGTHS, (2, 5)),
         Self::LEAST,
     ];
     /// The last of [`Self::ALL`].
-    pub const LEAST: Self = Self::within((4, 10), &THREE_STRENGTHS, (2, 4));
+    pub const LEAST: Self = Self::within((10, 10), &THREE_STRENGTHS, (2, 4));
 
     /// Calls of the UNet, of one picture each.
     pub fn calls(self, prompts: usize) -> u64 {
