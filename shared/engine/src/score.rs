@@ -105,7 +105,7 @@ impl Effort {
         Self::LEAST,
     ];
     /// The last of [`Self::ALL`].
-    pub const LEAST: Self = Self::within((10, 10), &THREE_STRENGTHS, (2, 4));
+    pub const LEAST: Self = Self::within((6, 6), &THREE_STRENGTHS, (2, 4));
 
     /// Calls of the UNet, of one picture each.
     pub fn calls(self, prompts: usize) -> u64 {
