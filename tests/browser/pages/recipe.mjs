@@ -2,6 +2,9 @@
 
 import { eventually } from "../eventually.mjs";
 
+/** Calls of the UNet that the scores of a short run may take; they need 40. */
+const SCORE_CALLS = 60;
+
 export class Recipe {
   #region;
 
@@ -96,7 +99,8 @@ export class Recipe {
 
   /**
    * Makes the run one of a few seconds: the direct difference, with few steps and no calibration. The
-   * preset's share of so few steps would be too little for scores.
+   * preset's share of so few steps would be too little for scores: they get a little more than they
+   * need, of a step that takes four calls of the UNet.
    *
    * @param {{name: string, steps?: number, previewEvery?: number}} wishes
    */
@@ -107,7 +111,7 @@ export class Recipe {
     await this.set("The LoRA", "Steps", steps);
     await this.set("Previews", "Every", previewEvery);
     await this.field("Run", "Calibrate strength").uncheck();
-    await this.set("Run", "Score budget", 3);
+    await this.set("Run", "Score budget", SCORE_CALLS / (4 * steps));
     await this.advanced.click();
   }
 }
