@@ -15,6 +15,8 @@ use mimeo_service::bases::Origin;
 
 use crate::exit::BadInput;
 
+pub use astray::is_diffusers_folder;
+
 /// Where a base is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseSource {

@@ -20,16 +20,17 @@ use pollster::block_on;
 use serde_json::json;
 
 use crate::support::close::{
-    Comparison, Tolerance, assert_all_close, assert_close, assert_values_close, values,
+    Tolerance, assert_all_close, assert_close, assert_values_close, values,
 };
 use crate::support::fixture::{Fixture, memory_file, read_json};
-use crate::support::lora::compare_gradients;
+use crate::support::lora::{compare_gradients, masked};
 use crate::support::models::{
     FAMILY_NAMES, cpu, family, family_folder, open, text_encoder, text_encoder_2,
 };
 use crate::support::scene::Scene;
 use crate::support::step::{Allowed, Step, assert_step};
 use crate::support::test;
+use crate::support::walk::Walk;
 
 /// Those with weights of their own.
 const WITH_WEIGHTS: [&str; 2] = ["sd2", "sdxl"];
@@ -163,16 +164,6 @@ fn a_lora_in_the_family_s_names_predicts_and_learns_as_with_peft() {
         let compared = compare_gradients(targets, &network, &gradients, &fixture, GRADIENT);
         assert_all_close(&format!("gradients of {name}"), &compared);
     }
-}
-
-/// `sum(m * e²) / (C * sum(m))` of each sample, averaged (`tests/reference/parity/loss.py`).
-fn masked(error: Tensor<4>, mask: Tensor<4>) -> Tensor<1> {
-    let [batch, channels, height, width] = error.dims();
-    let sum = |x: Tensor<4>| {
-        let [_, channels, ..] = x.dims();
-        x.reshape([batch, channels * height * width]).sum_dim(1)
-    };
-    (sum(error.square() * mask.clone()) / (sum(mask) * channels as f64)).mean()
 }
 
 #[test]
@@ -325,24 +316,14 @@ fn assert_walks(
     let fixture = fixture(family, "walks");
     let start: Tensor<4> = fixture.tensor(&format!("{walk}.latent"), &cpu());
     let latents: Tensor<4> = fixture.tensor(&format!("{walk}.latents"), &cpu());
-    let [steps, ..] = latents.dims();
-    let (mut single, mut whole) = (Vec::new(), Vec::new());
-    let (mut theirs, mut ours) = (start.clone(), start);
-    for step in 0..steps {
-        let next = latents.clone().narrow(0, step, 1);
-        let compare = |ours: Tensor<4>, tolerance: f32| {
-            let tolerance = Tolerance::abs(tolerance * scale(step));
-            let name = format!("step {step}");
-            Comparison::new(&name, &values(ours), &values(next.clone()), tolerance)
-        };
-        single.push(compare(advance(step, theirs), STEP));
-        ours = advance(step, ours);
-        whole.push(compare(ours.clone(), WAY));
-        theirs = next;
-    }
-    let label = |what: &str| format!("{walk} of {family}, {what}");
-    assert_all_close(&label("each step from the reference's latent"), &single);
-    assert_all_close(&label("the whole way"), &whole);
+    let walk = Walk {
+        label: &format!("{walk} of {family}"),
+        start,
+        latents,
+        step: STEP,
+        way: WAY,
+    };
+    walk.assert_matches(scale, advance);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::support::close::{
     Comparison, Tolerance, assert_all_close, assert_close, assert_values_close, values,
 };
 use crate::support::fixture::{Fixture, memory_file, read_json, read_text};
-use crate::support::lora::{as_stored, compare_factors, compare_gradients, network};
+use crate::support::lora::{as_stored, compare_factors, compare_gradients, masked, network};
 use crate::support::models::{base, cpu, sd1x, unet};
 use crate::support::test;
 
@@ -146,16 +146,6 @@ fn assert_forward_and_backward(
     let gradients = loss.backward();
     let comparisons = compare_gradients(unet.targets(), &network, &gradients, &fixture, GRADIENT);
     assert_all_close(&label("gradients"), &comparisons);
-}
-
-/// `sum(m * e²) / (C * sum(m))` of each sample, averaged (`tests/reference/parity/loss.py`).
-fn masked(error: Tensor<4>, mask: Tensor<4>) -> Tensor<1> {
-    let [batch, channels, height, width] = error.dims();
-    let sum = |x: Tensor<4>| {
-        let [_, channels, ..] = x.dims();
-        x.reshape([batch, channels * height * width]).sum_dim(1)
-    };
-    (sum(error.square() * mask.clone()) / (sum(mask) * channels as f64)).mean()
 }
 
 #[test]

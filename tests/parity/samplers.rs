@@ -1,16 +1,13 @@
 //! DDIM, its inversion and Euler beside diffusers, on the bundled UNet.
-//!
-//! Each step is taken from the reference's own latent, which shows where a formula differs, and the
-//! whole way is walked from the first latent alone, which shows what a user gets.
 
 use burn::tensor::Tensor;
 use mimeo_diffusion::{Ddim, Euler, Guidance};
 use mimeo_lora::LoraStack;
 
-use crate::support::close::{Comparison, Tolerance, assert_all_close, values};
 use crate::support::fixture::Fixture;
 use crate::support::models::{base, cpu};
 use crate::support::test;
+use crate::support::walk::Walk;
 
 /// The UNet's error, times guidance and the step's factors: 4e-6 measured, on latents of order one.
 const STEP: f32 = 1.6e-5;
@@ -25,30 +22,14 @@ fn assert_walks(file: &'static str, scale: f32, advance: impl Fn(usize, Tensor<4
     let fixture = Fixture::read(file);
     let start: Tensor<4> = fixture.tensor("latent", &cpu());
     let latents: Tensor<4> = fixture.tensor("latents", &cpu());
-    let [steps, ..] = latents.dims();
-    let (mut single, mut whole) = (Vec::new(), Vec::new());
-    let (mut theirs, mut ours) = (start.clone(), start);
-    for step in 0..steps {
-        let next = latents.clone().narrow(0, step, 1);
-        let compare = |ours: Tensor<4>, tolerance: f32| {
-            let tolerance = Tolerance::abs(tolerance * scale);
-            Comparison::new(
-                &format!("step {step}"),
-                &values(ours),
-                &values(next.clone()),
-                tolerance,
-            )
-        };
-        single.push(compare(advance(step, theirs), STEP));
-        ours = advance(step, ours);
-        whole.push(compare(ours.clone(), WAY));
-        theirs = next;
-    }
-    assert_all_close(
-        &format!("{file}, each step from the reference's latent"),
-        &single,
-    );
-    assert_all_close(&format!("{file}, the whole way"), &whole);
+    let walk = Walk {
+        label: file,
+        start,
+        latents,
+        step: STEP,
+        way: WAY,
+    };
+    walk.assert_matches(|_| scale, advance);
 }
 
 fn guidance(file: &'static str) -> Guidance {

@@ -36,7 +36,7 @@ pub fn refuse_part(path: &Path) -> Result<(), BadInput> {
 /// # Errors
 /// When a file in it cannot be read.
 pub async fn folder(path: &Path) -> Result<Option<BadInput>, CheckpointError> {
-    if is_base(path) || path.join("unet").is_dir() {
+    if is_diffusers_folder(path) {
         return Ok(None);
     }
     let refuse = |why: String| Ok(Some(BadInput::file(why, path)));
@@ -90,6 +90,12 @@ pub async fn folder(path: &Path) -> Result<Option<BadInput>, CheckpointError> {
             shown(first)
         )),
     }
+}
+
+/// Whether a folder is in diffusers' layout, though perhaps no base: one without a UNet too, so that
+/// it is refused for what it is.
+pub fn is_diffusers_folder(folder: &Path) -> bool {
+    folder.join("unet").is_dir() || is_base(folder)
 }
 
 fn is_base(folder: &Path) -> bool {

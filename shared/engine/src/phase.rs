@@ -15,7 +15,7 @@ use crate::job::PreparedJob;
 use crate::pass::{Drawing, TrainedCopier};
 use crate::sample::SampleRequest;
 use crate::score::{Effort, RoundTrip, SCORE_SEED, held_out};
-use crate::session::{Scene, Session, Streams};
+use crate::session::{Session, Streams};
 use crate::state::TrainingState;
 
 /// Trains one job on a loaded base.
@@ -226,13 +226,7 @@ impl Session<'_> {
             total: Some(total),
         });
         let mut rest = Within::counted(control);
-        let Scene {
-            original,
-            target,
-            mask,
-            ..
-        } = scene;
-        let trip = RoundTrip::new(base, original, target, mask, effort, &mut rest).await?;
+        let trip = RoundTrip::new(base, scene, effort, &mut rest).await?;
         if rest.stop_requested {
             return Ok(None);
         }
@@ -240,11 +234,11 @@ impl Session<'_> {
         if rest.stop_requested {
             return Ok(None);
         }
-        let (at_one, pair) = (trip.at(1.0), (original, target));
+        let at_one = trip.at(1.0);
         Ok(Some(Scores {
             edit_gain: trip.edit_gain(&redrawn[at_one])?,
             spill: trip.spill(&redrawn[at_one])?,
-            held_out: held_out(base, &request, effort, network, pair, mask, &mut rest).await?,
+            held_out: held_out(base, &request, effort, network, scene, &mut rest).await?,
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,

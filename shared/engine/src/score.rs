@@ -7,7 +7,7 @@
 
 use burn::tensor::Tensor;
 use mimeo_diffusion::Guidance;
-use mimeo_image::{Mask, Rgb, mae, mae_weighted};
+use mimeo_image::{Rgb, mae, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{HeldOut, Linearity, PromptSyntax};
 
@@ -17,6 +17,7 @@ use crate::rest::Rest;
 use crate::sample::{
     GUIDANCE, STEPS, SampleRequest, foresee, invert, sample, sample_foreseen, total_steps,
 };
+use crate::session::Scene;
 
 /// Seed of the first picture of every measurement; users start at 0.
 pub(crate) const SCORE_SEED: u64 = 7000;
@@ -158,8 +159,7 @@ pub(crate) struct RoundTrip<'a> {
     base: &'a Base,
     noise: Tensor<4>,
     guidance: Guidance,
-    original: &'a Rgb,
-    target: &'a Rgb,
+    scene: &'a Scene,
     inside: Vec<f32>,
     outside: Vec<f32>,
     redrawn: Rgb,
@@ -172,27 +172,23 @@ impl<'a> RoundTrip<'a> {
     /// [`EngineError`] when the device fails.
     pub async fn new(
         base: &'a Base,
-        original: &'a Rgb,
-        target: &'a Rgb,
-        mask: &Mask,
+        scene: &'a Scene,
         effort: Effort,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
-        let size = (original.width(), original.height());
-        let empty = base.encode_prompt("", PromptSyntax::USUAL, size)?;
+        let empty = base.encode_prompt("", PromptSyntax::USUAL, scene.size())?;
         let guidance = Guidance::unguided(empty);
-        let latent = base.encode_picture(original);
+        let latent = scene.pair.original.clone();
         let noise = invert(base, &guidance, latent, effort.steps, rest).await?;
         let mut trip = Self {
             effort,
             base,
             noise,
             guidance,
-            original,
-            target,
-            inside: mask.inside_weights(),
-            outside: mask.outside_weights(),
-            redrawn: original.clone(),
+            scene,
+            inside: scene.mask.inside_weights(),
+            outside: scene.mask.outside_weights(),
+            redrawn: scene.original.clone(),
         };
         trip.redrawn = trip
             .redraw(1, &LoraStack::none(), rest)
@@ -221,8 +217,9 @@ impl<'a> RoundTrip<'a> {
     /// # Errors
     /// [`EngineError::Image`] when the mask has no inside.
     pub fn edit_gain(&self, redrawn: &Rgb) -> Result<f64, EngineError> {
-        let missed = mae_weighted(redrawn.pixels(), self.target.pixels(), &self.inside)?;
-        let whole = mae_weighted(self.redrawn.pixels(), self.target.pixels(), &self.inside)?;
+        let target = self.scene.target.pixels();
+        let missed = mae_weighted(redrawn.pixels(), target, &self.inside)?;
+        let whole = mae_weighted(self.redrawn.pixels(), target, &self.inside)?;
         Ok(1.0 - missed / whole)
     }
 
@@ -231,7 +228,10 @@ impl<'a> RoundTrip<'a> {
     /// # Errors
     /// [`EngineError::Image`] when the mask has no inside.
     pub fn spill(&self, redrawn: &Rgb) -> Result<f64, EngineError> {
-        let meant = mae_weighted(self.original.pixels(), self.target.pixels(), &self.inside)?;
+        let Scene {
+            original, target, ..
+        } = self.scene;
+        let meant = mae_weighted(original.pixels(), target.pixels(), &self.inside)?;
         if self.outside.iter().all(|weight| *weight == 0.0) {
             return Ok(0.0);
         }
@@ -245,7 +245,7 @@ impl<'a> RoundTrip<'a> {
         progress(
             redrawn,
             &self.redrawn,
-            self.target,
+            &self.scene.target,
             &self.redrawn,
             &self.inside,
         )
@@ -319,11 +319,15 @@ pub(crate) async fn held_out(
     request: &SampleRequest,
     effort: Effort,
     network: &LoraNetwork,
-    pair: (&Rgb, &Rgb),
-    mask: &Mask,
+    scene: &Scene,
     rest: &mut impl Rest,
 ) -> Result<HeldOut, EngineError> {
-    let (original, target) = pair;
+    let Scene {
+        original,
+        target,
+        mask,
+        ..
+    } = scene;
     let with = LoraStack::none().with(network, 1.0);
     let (calls, own) = (effort.held_out.calls, LoraStack::none());
     let before = sample_foreseen(base, request, calls, &own, rest).await?;

@@ -118,8 +118,7 @@ async fn look_into(checkpoint: &dyn Checkpoint, info: &mut BaseInfo) -> Result<(
     if let Ok(weights) = checkpoint.weights(Component::Unet).await {
         info.precision = precision(weights.tensors().map(|tensor| tensor.entry));
     }
-    if let Err(found) = family.check_trainable() {
-        info.unusable = Some(remedy(found).to_owned());
+    if info.unusable.is_some() {
         return Ok(());
     }
     let glance = mimeo_engine::base::glance(checkpoint).await?;
@@ -128,7 +127,7 @@ async fn look_into(checkpoint: &dyn Checkpoint, info: &mut BaseInfo) -> Result<(
     Ok(())
 }
 
-/// Notes what kind of model a base is.
+/// Notes what kind of model a base is, and what to do if nothing is trained upon that kind.
 pub fn tell_family(family: &Family, info: &mut BaseInfo) {
     family.architecture.title().clone_into(&mut info.family);
     let prediction = match family.prediction_type {
@@ -139,6 +138,9 @@ pub fn tell_family(family: &Family, info: &mut BaseInfo) {
         true => format!("{prediction}, ztSNR"),
         false => prediction.to_owned(),
     });
+    if let Err(found) = family.check_trainable() {
+        info.unusable = Some(remedy(found).to_owned());
+    }
 }
 
 /// How most of the numbers are stored: "F32", "F16", "BF16", "F8" and so on; none if there are none.
@@ -156,8 +158,7 @@ pub fn precision<'a>(entries: impl Iterator<Item = &'a TensorEntry>) -> Option<S
 }
 
 /// What to do instead; the list says what it is beside it.
-#[must_use]
-pub const fn remedy(found: Untrainable) -> &'static str {
+const fn remedy(found: Untrainable) -> &'static str {
     match found {
         Untrainable::Inpainting => {
             "inpainting models cannot be trained upon yet; choose the plain model."

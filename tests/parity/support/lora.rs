@@ -81,3 +81,13 @@ fn factor(fixture: &Fixture, key: &str, device: &Device) -> Tensor<2> {
     };
     stored.transpose()
 }
+
+/// `sum(m * e²) / (C * sum(m))` of each sample, averaged (`tests/reference/parity/loss.py`).
+pub fn masked(error: Tensor<4>, mask: Tensor<4>) -> Tensor<1> {
+    let [batch, channels, height, width] = error.dims();
+    let sum = |x: Tensor<4>| {
+        let [_, channels, ..] = x.dims();
+        x.reshape([batch, channels * height * width]).sum_dim(1)
+    };
+    (sum(error.square() * mask.clone()) / (sum(mask) * channels as f64)).mean()
+}

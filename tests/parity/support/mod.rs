@@ -6,6 +6,7 @@ pub mod lora;
 pub mod models;
 pub mod scene;
 pub mod step;
+pub mod walk;
 
 /// What marks a test, natively and in a browser.
 #[cfg(not(target_family = "wasm"))]

@@ -19,6 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from parity import ldm
 from parity.base import Base
+from parity.families import REAL_XL
 from parity.lora import SD15_CONFIG
 from parity.peft_lora import kohya_name, lierla_modules
 from parity.registry import Json, fixture, normal, write_folder
@@ -84,20 +85,6 @@ TEXTS = {
     "sd1": [("text_encoder", CLIP_L, ldm.CLIP)],
     "sd2": [("text_encoder", OPEN_CLIP, ldm.OPEN_CLIP_H)],
     "sdxl": [("text_encoder", CLIP_L, ldm.SGM_CLIP), ("text_encoder_2", OPEN_CLIP_G, ldm.SGM_OPEN_CLIP)],
-}
-# `unet/config.json` of Stable Diffusion XL, where it differs from the defaults of the class.
-SDXL_CONFIG = {
-    "sample_size": 128,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": (DOWN, DOWN_ATTENDS, DOWN_ATTENDS),
-    "up_block_types": (UP_ATTENDS, UP_ATTENDS, UP),
-    "attention_head_dim": (5, 10, 20),
-    "transformer_layers_per_block": (1, 2, 10),
-    "cross_attention_dim": 2048,
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
 }
 # What kohya's tools adapt beside the transformers where convolutions are asked for ("c3lier").
 CONVOLUTIONAL = ("ResnetBlock2D", "Downsample2D", "Upsample2D")
@@ -264,10 +251,10 @@ def single_sdxl(_base: Base):
 def sdxl_keys(_base: Base):
     """For `names.rs`: the key table of XL, proved by diffusers' own conversion, and what kohya's tools adapt."""
     with torch.device("meta"):
-        xl, sd15 = UNet2DConditionModel(**SDXL_CONFIG), UNet2DConditionModel(**SD15_CONFIG)
+        xl, sd15 = UNet2DConditionModel(**REAL_XL), UNet2DConditionModel(**SD15_CONFIG)
     shapes = {key: list(tensor.shape) for key, tensor in xl.state_dict().items()}
     names = {ldm.UNET + ldm.unet_key(xl, key): key for key in shapes}
-    ldm.check_unet_names(names, SDXL_CONFIG)
+    ldm.check_unet_names(names, REAL_XL)
     # kohya has its own UNet for XL, with SGM's names, and diffusers' for 1.5.
     modules = {
         "sd15": kohya_modules(sd15, lambda path: path),

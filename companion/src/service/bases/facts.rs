@@ -55,9 +55,6 @@ async fn of_file(id: BaseId, title: String, path: &Path) -> BaseFacts {
                 info.precision = bases::precision(file.tensors().values());
                 if let Ok(family) = Family::of_file(&file).await {
                     bases::tell_family(&family, &mut info);
-                    if let Err(found) = family.check_trainable() {
-                        info.unusable = Some(bases::remedy(found).to_owned());
-                    }
                 }
             }
             info

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use mimeo_checkpoint::printable;
 
+use crate::base::is_diffusers_folder;
+
 /// Folders inside folders; nobody sorts models deeper.
 const MAX_DEPTH: usize = 8;
 /// Files and folders that are looked at, in all: far more than a disk of models has.
@@ -111,12 +113,6 @@ fn tell_apart(bases: &mut [Found]) {
     }
 }
 
-/// Whether a folder is a diffusers folder: one without a UNet too, which is listed with the reason
-/// why it cannot be trained upon.
-fn is_base(folder: &Path) -> bool {
-    folder.join("unet").is_dir() || folder.join("model_index.json").is_file()
-}
-
 #[derive(Default)]
 struct Walker {
     walk: Walk,
@@ -138,7 +134,7 @@ impl Walker {
         if !self.is_new(root) {
             return;
         }
-        if is_base(root) {
+        if is_diffusers_folder(root) {
             // `.` has no name of its own.
             let place = fs::canonicalize(root).unwrap_or_else(|_gone| root.to_path_buf());
             return self.add(root.to_path_buf(), &name(&place));
@@ -197,7 +193,7 @@ impl Walker {
                 }
             } else if !self.is_new(&path) {
                 // Somewhere else it is listed already.
-            } else if is_base(&path) {
+            } else if is_diffusers_folder(&path) {
                 self.add(path, &title);
             } else if !is_other(&path, &name) && level.depth < MAX_DEPTH {
                 folders.push(Level {
