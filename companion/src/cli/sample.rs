@@ -1,9 +1,10 @@
 //! `mimeo sample`: draw pictures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use mimeo_checkpoint::{Array, DiskFile, SafetensorsFile};
 use mimeo_engine::rest::Counted;
 use mimeo_engine::sample::{sample, total_steps};
 use mimeo_engine::{Base, EngineError, LoraStack, SampleRequest, SamplerKind};
@@ -94,6 +95,10 @@ pub struct Sample {
     /// repeated
     #[arg(long, value_name = "FILE[:STRENGTH]")]
     lora: Vec<LoraArg>,
+    /// What to start from instead of the seed's noise, as when comparing with another program: a
+    /// file with one tensor of the latent's shape, of standard normal numbers
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["seed", "count"])]
+    noise: Option<PathBuf>,
     #[command(flatten)]
     draw: DrawArgs,
     /// Where to write the picture; of several, each gets its seed in the name
@@ -121,6 +126,10 @@ impl Sample {
         for lora in &self.lora {
             files.push((lora, lora::read(&lora.path).await?));
         }
+        let noise = match &self.noise {
+            Some(path) => Some(read_noise(path).await?),
+            None => None,
+        };
         let base = self.compute.load(report).await?;
         let mut loras = Vec::new();
         for (lora, file) in &files {
@@ -134,7 +143,10 @@ impl Sample {
 
         // One by one: how many are drawn together shows in their last bits, and each is safe as
         // soon as it is drawn.
-        let request = |seed: u64| self.draw.request(&base, vec![(self.prompt.clone(), seed)]);
+        let request = |seed: u64| SampleRequest {
+            noise: noise.clone(),
+            ..self.draw.request(&base, vec![(self.prompt.clone(), seed)])
+        };
         let first = request(self.seed);
         tell_prompts(&first, &base, report)?;
         let each = total_steps(&base, &first)?;
@@ -165,7 +177,8 @@ impl Sample {
 
     fn claim(&self, seeds: &[u64]) -> Result<Vec<OutFile>, BadInput> {
         let loras = self.lora.iter().map(|lora| ("--lora", &*lora.path));
-        let inputs = loras.chain(self.compute.inputs());
+        let noise = self.noise.iter().map(|noise| ("--noise", &**noise));
+        let inputs = loras.chain(noise).chain(self.compute.inputs());
         let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
         let [_] = seeds else {
             let stem = self.out.file_stem().unwrap_or_default().to_string_lossy();
@@ -180,6 +193,23 @@ impl Sample {
                 .collect();
         };
         Ok(vec![claims.claim(&self.out, Format::Picture)?])
+    }
+}
+
+async fn read_noise(path: &Path) -> Result<Array, BadInput> {
+    let unusable = |error| BadInput::file(error, path);
+    let file = DiskFile::open(path).map_err(unusable)?;
+    let file = SafetensorsFile::open(Box::new(file))
+        .await
+        .map_err(unusable)?;
+    let mut names = file.tensors().keys();
+    match (names.next(), names.next()) {
+        (Some(name), None) => file.read_f32(name).await.map_err(unusable),
+        _ => {
+            let found = file.tensors().len();
+            let why = format!("the file of the noise holds {found} tensors. Save the noise alone");
+            Err(BadInput::file(why, path))
+        }
     }
 }
 

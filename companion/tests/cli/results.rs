@@ -7,6 +7,7 @@ use mimeo_protocol::BlobId;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::checkpoints::file_of;
 use crate::desk::{Desk, QUICK, Ran, read_lora, trained};
 
 #[test]
@@ -180,6 +181,43 @@ fn pictures_are_drawn_the_same_from_the_same_seed() {
 fn a_size_that_the_base_cannot_draw_is_refused() {
     let sentence = Desk::new().refused("sample --device cpu --prompt p --width 100 --out i.png", 2);
     assert!(sentence.contains("multiples of 32"), "{sentence}");
+}
+
+/// That it is the same start as another program's is `tests/reference/check_readers.py`'s to show.
+#[test]
+fn noise_from_a_file_is_what_a_picture_starts_from() {
+    let desk = Desk::new();
+    let numbers = |first: f32| {
+        let values = (0_u16..4 * 16 * 16).map(|i| first + f32::from(i % 7) / 4.0);
+        values.flat_map(f32::to_le_bytes).collect::<Vec<u8>>()
+    };
+    let tensor = |shape: [u16; 4]| json!({ "dtype": "F32", "shape": shape });
+    let (one, other) = (numbers(-1.0), numbers(-0.5));
+    let noise = |bytes| file_of([("noise".to_owned(), tensor([1, 4, 16, 16]), bytes)]);
+    desk.put("one.safetensors", noise(&one));
+    desk.put("other.safetensors", noise(&other));
+    let draw = "sample --device cpu --prompt smile --steps 2 --overwrite --out i.png";
+    let drawn = |file: &str| {
+        desk.run(&format!("{draw} --noise {file}")).done();
+        fs::read(desk.path("i.png")).expect("the picture")
+    };
+    let first = drawn("one.safetensors");
+    assert!(first == drawn("one.safetensors"), "the same noise");
+    assert!(first != drawn("other.safetensors"), "another noise");
+
+    desk.put(
+        "tall.safetensors",
+        file_of([("noise".to_owned(), tensor([1, 4, 32, 8]), &*one)]),
+    );
+    let sentence = desk.refused(&format!("{draw} --noise tall.safetensors"), 2);
+    assert!(
+        sentence.contains("[1, 4, 32, 8]") && sentence.contains("[1, 4, 16, 16]"),
+        "{sentence}"
+    );
+    let pair = ["a", "b"].map(|name| (name.to_owned(), tensor([1, 4, 16, 16]), &*one));
+    desk.put("two.safetensors", file_of(pair));
+    let sentence = desk.refused(&format!("{draw} --noise two.safetensors"), 2);
+    assert!(sentence.contains("2 tensors"), "{sentence}");
 }
 
 #[test]

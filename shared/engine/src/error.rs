@@ -105,6 +105,16 @@ pub enum EngineError {
         /// Longest side allowed.
         limit: u32,
     },
+    /// Noise for pictures of another size, or for another program's model.
+    #[error(
+        "the noise to start from has the shape {found:?}, and a picture of this size starts from {expected:?}. Give --width and --height of the picture that it was made for."
+    )]
+    Noise {
+        /// Shape of what was given.
+        found: Vec<usize>,
+        /// `[1, channels, height, width]` of the latent.
+        expected: [usize; 4],
+    },
     /// A prompt that nobody wrote by hand.
     #[error(
         "a prompt has {chunks} chunks of 75 tokens, and at most {limit} can be read. Shorten it: {prompt}"

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
+use mimeo_checkpoint::Array;
 use mimeo_diffusion::{Conditioning, Ddim, Euler, Guidance};
 use mimeo_image::Rgb;
 use mimeo_lora::LoraStack;
@@ -52,6 +53,9 @@ pub struct SampleRequest {
     pub sampler: SamplerKind,
     /// Width and height in pixels.
     pub size: (u32, u32),
+    /// What every picture starts from instead of the noise of its seed: standard normal numbers of
+    /// the shape of one latent, `[1, 4, height/8, width/8]`.
+    pub noise: Option<Array>,
 }
 
 impl SampleRequest {
@@ -67,6 +71,7 @@ impl SampleRequest {
             guidance: GUIDANCE,
             sampler: SamplerKind::Ddim,
             size: (side, side),
+            noise: None,
         }
     }
 
@@ -96,9 +101,9 @@ impl SampleRequest {
 /// [`total_steps`].
 ///
 /// # Errors
-/// [`EngineError::Size`] for a size the base cannot draw; [`EngineError::Tokenizer`] and
-/// [`EngineError::PromptTooLong`] for a prompt that it cannot read; [`EngineError::Readback`];
-/// [`EngineError::GivenUp`].
+/// [`EngineError::Size`] for a size the base cannot draw; [`EngineError::Noise`];
+/// [`EngineError::Tokenizer`] and [`EngineError::PromptTooLong`] for a prompt that it cannot read;
+/// [`EngineError::Readback`]; [`EngineError::GivenUp`].
 pub async fn sample(
     base: &Base,
     request: &SampleRequest,
@@ -167,11 +172,15 @@ async fn sample_latents(
             scale: request.guidance,
             rescale: 0.0,
         };
-        let noise = batch
-            .iter()
-            .map(|(_, seed)| NoiseRng::new(*seed, STREAM).normal(shape, base.device()))
-            .collect();
-        let noise = Tensor::cat(noise, 0);
+        let noise = match &request.noise {
+            Some(noise) => given_noise(noise, shape, base)?.repeat_dim(0, batch.len()),
+            None => {
+                let seeds = batch.iter().map(|(_, seed)| *seed);
+                let noises =
+                    seeds.map(|seed| NoiseRng::new(seed, STREAM).normal(shape, base.device()));
+                Tensor::cat(noises.collect(), 0)
+            }
+        };
         latents.push(match request.sampler {
             SamplerKind::Ddim => {
                 let of = (calls, request.steps);
@@ -183,6 +192,17 @@ async fn sample_latents(
         });
     }
     Ok(Tensor::cat(latents, 0))
+}
+
+fn given_noise(noise: &Array, shape: [usize; 4], base: &Base) -> Result<Tensor<4>, EngineError> {
+    if noise.shape != shape {
+        return Err(EngineError::Noise {
+            found: noise.shape.clone(),
+            expected: shape,
+        });
+    }
+    let data = TensorData::new(noise.data.clone(), shape);
+    Ok(Tensor::from_data(data, base.device()))
 }
 
 /// Whether the base can draw pictures of this size, with sides up to `limit` px.
