@@ -7,77 +7,32 @@ Of each family a file with random weights is made, as people share them (f16, th
 and Mimeo trains a LoRA on it. Then the same noise is drawn from, with and without the LoRA, by Mimeo, by diffusers
 (`from_single_file`, `load_lora_weights`) and, with `--full`, by stable-diffusion.cpp, which knows the families' real
 widths only. The LoRA has to change the picture, and no other program's picture may be further from Mimeo's than
-TOLERANCE says, in spreads of its values. Without `--full` a family is a few million weights and takes a minute; with it 2 GB
-(SD1) or 7 GB (SDXL) are written to the folder, and SDXL wants 20 GB of memory.
+TOLERANCE says, in spreads of its values. Without `--full` a family is a few million weights and takes a minute; with
+it 2 GB (SD1) or 7 GB (SDXL) are written to the folder, and SDXL wants 20 GB of memory.
 """
 
 import argparse
 import gc
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy
 import torch
-from diffusers import (
-    AutoencoderKL,
-    EulerDiscreteScheduler,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
-from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
+from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from PIL import Image
-from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from safetensors.torch import save_file
 
-from parity import ldm
-from parity.families import BETAS, REAL_XL
-from parity.lora import SD15_CONFIG
-from parity.registry import Json, write_folder
+from random_checkpoint import SCHEDULER, UNETS, make, read
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAIR = REPOSITORY / "shared" / "base" / "pairs" / "glasses"
-TOKENIZER = REPOSITORY / "shared" / "base" / "mimeo-avatars" / "tokenizer"
 PROMPT, NEGATIVE = "a woman with round glasses, smiling", "blurry"
 SEED, STEPS, GUIDANCE, SIDE = 7, 4, 3.0, 256
 
 # Mimeo and diffusers compute the same f32 arithmetic in another order; pictures have 255 steps. stable-diffusion.cpp
 # multiplies f16 weights by activations that it rounds to f16.
 TOLERANCE = {"diffusers": 0.01, "stable-diffusion.cpp": 0.1}
-
-WIDE = {"block_out_channels": (64, 128, 256, 256)}
-HEADS_OF_64 = {"attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True, "cross_attention_dim": 1024}
-UNETS = {
-    "sd1": (SD15_CONFIG, {**WIDE, "cross_attention_dim": 64}),
-    "sd2": (
-        {**SD15_CONFIG, **HEADS_OF_64, "sample_size": 96},
-        {**WIDE, "attention_head_dim": (1, 2, 4, 4), "cross_attention_dim": 64},
-    ),
-    "sdxl": (
-        REAL_XL,
-        {
-            "block_out_channels": (64, 128, 256),
-            "attention_head_dim": (1, 2, 4),
-            "cross_attention_dim": 192,
-            "projection_class_embeddings_input_dim": 128 + 6 * 256,
-        },
-    ),
-}
-# Hidden size, heads, layers and the activation of each text encoder, and its file's names: real, and in small.
-CLIP_L, OPEN_CLIP_H, OPEN_CLIP_G = (768, 12, 12), (1024, 16, 23), (1280, 20, 32)
-TEXTS = {
-    "sd1": [("text_encoder", CLIP_L, (64, 1, 3), "quick_gelu", ldm.CLIP)],
-    "sd2": [("text_encoder", OPEN_CLIP_H, (64, 1, 3), "gelu", ldm.OPEN_CLIP_H)],
-    "sdxl": [
-        ("text_encoder", CLIP_L, (64, 1, 3), "quick_gelu", ldm.SGM_CLIP),
-        ("text_encoder_2", OPEN_CLIP_G, (128, 2, 3), "gelu", ldm.SGM_OPEN_CLIP),
-    ],
-}
-SCALING = {"sd1": 0.18215, "sd2": 0.18215, "sdxl": 0.13025}
-# As the families' own folders have it; all of these predict noise.
-SCHEDULER = {**BETAS, "steps_offset": 1, "timestep_spacing": "leading", "num_train_timesteps": 1000}
 
 
 def main() -> None:
@@ -93,10 +48,8 @@ def main() -> None:
 
 def check(family: str, arguments: argparse.Namespace) -> list[str]:
     name = f"{family}-{'full' if arguments.full else 'small'}"
-    file, folder = arguments.work / f"{name}.safetensors", arguments.work / name
-    if not file.exists():
-        print(f"{name}: making it")
-        make(family, arguments.full, file, folder)
+    file = arguments.work / f"{name}.safetensors"
+    make(family, arguments.full, file)
     lora = arguments.work / f"{name}-lora.safetensors"
     if not lora.exists():
         train(arguments.mimeo, file, lora)
@@ -109,7 +62,7 @@ def check(family: str, arguments: argparse.Namespace) -> list[str]:
     save_file({"noise": noise * scale}, arguments.work / "noise.safetensors")
 
     drawn = {"Mimeo": [draw_mimeo(arguments, file, with_lora) for with_lora in (None, lora)]}
-    drawn["diffusers"] = draw_diffusers(family, file, folder, lora, noise * scale)
+    drawn["diffusers"] = draw_diffusers(family, file, lora, noise * scale)
     if arguments.full and family != "sd2":
         drawn["stable-diffusion.cpp"] = draw_stable_diffusion_cpp(file, lora, sigmas)
     for program, pictures in drawn.items():
@@ -150,75 +103,6 @@ def euler() -> tuple[list[float], float]:
     return scheduler.sigmas.tolist(), float(scheduler.init_noise_sigma)
 
 
-@torch.no_grad()
-def make(family: str, is_full: bool, file: Path, folder: Path) -> None:
-    """Writes the single file, and a folder with the configuration that diffusers wants beside it."""
-    torch.manual_seed(1)
-    # Twice the memory of the file would not fit beside another program.
-    torch.set_default_dtype(torch.float16)
-    try:
-        tensors, configs = _components(family, is_full)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    save_file({key: tensor.half().contiguous() for key, tensor in tensors.items()}, file)
-    write_folder(folder, {path: Json(config) for path, config in configs.items()})
-
-
-def _components(family: str, is_full: bool) -> tuple[dict[str, torch.Tensor], dict[str, dict]]:
-    real, small = UNETS[family]
-    unet = UNet2DConditionModel(**(real if is_full else {**real, **small}))
-    # As initialised it says next to nothing: the answer of a trained one has the spread of noise.
-    unet.conv_out.weight.mul_(4.0)
-    # And hardly hears the prompt, which a broken text encoder would go by unnoticed.
-    for name, module in unet.named_modules():
-        if name.endswith("attn2.to_out.0"):
-            module.weight.mul_(4.0)
-    channels = (128, 256, 512, 512) if is_full else (32, 64, 64, 64)
-    vae = AutoencoderKL(
-        block_out_channels=channels,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        sample_size=1024 if family == "sdxl" else 512,
-        scaling_factor=SCALING[family],
-        force_upcast=False,
-    )
-    tensors = {**ldm.unet_weights(unet), **ldm.vae_weights(vae)}
-    configs = {
-        "unet/config.json": json.loads(unet.to_json_string()),
-        "vae/config.json": json.loads(vae.to_json_string()),
-        "scheduler/scheduler_config.json": {"_class_name": "EulerDiscreteScheduler", **SCHEDULER},
-    }
-    for name, real_sizes, small_sizes, activation, prefix in TEXTS[family]:
-        hidden, heads, layers = real_sizes if is_full else small_sizes
-        config = CLIPTextConfig(
-            hidden_size=hidden,
-            intermediate_size=4 * hidden,
-            projection_dim=hidden,
-            num_attention_heads=heads,
-            num_hidden_layers=layers,
-            hidden_act=activation,
-            bos_token_id=49406,
-            eos_token_id=49407,
-        )
-        model = (CLIPTextModelWithProjection if name == "text_encoder_2" else CLIPTextModel)(config)
-        outside = ("text_model.", "text_projection.")
-        state = {key if key.startswith(outside) else f"text_model.{key}": t for key, t in model.state_dict().items()}
-        state = {key: tensor for key, tensor in state.items() if tensor.is_floating_point()}
-        is_clip = prefix in (ldm.CLIP, ldm.SGM_CLIP)
-        if prefix == ldm.OPEN_CLIP_H:
-            # OpenCLIP's last block and its projection, which Stable Diffusion 2 was trained without.
-            last = f"text_model.encoder.layers.{layers - 1}."
-            unused = {k.replace(last, f"text_model.encoder.layers.{layers}."): t * 2.0 for k, t in state.items() if last in k}
-            state |= unused | {"text_projection.weight": torch.eye(hidden)}
-        tensors |= ldm.clip_weights(state, prefix) if is_clip else ldm.open_clip_weights(state, prefix)
-        configs[f"{name}/config.json"] = {
-            **json.loads(config.to_json_string(use_diff=True)),
-            "architectures": [type(model).__name__],
-        }
-    return tensors, configs
-
-
 def train(mimeo: Path, file: Path, lora: Path) -> None:
     """A LoRA of a few large steps: of random weights there is nothing to learn, and everything to compare."""
     _run(
@@ -247,29 +131,14 @@ def _run(*arguments: list) -> None:
 
 
 @torch.no_grad()
-def draw_diffusers(family: str, file: Path, folder: Path, lora: Path, noise: torch.Tensor) -> list[numpy.ndarray]:
-    """In f32."""
-    options = {"config": str(folder), "local_files_only": True, "torch_dtype": torch.float32}
-    parts = {
-        "unet": UNet2DConditionModel.from_single_file(str(file), subfolder="unet", **options),
-        "vae": AutoencoderKL.from_single_file(str(file), subfolder="vae", **options),
-    }
-    tensors = load_file(file)
-    for name, *_ in TEXTS[family]:
-        kind = CLIPTextModelWithProjection if name == "text_encoder_2" else CLIPTextModel
-        parts[name] = create_diffusers_clip_model_from_ldm(
-            kind, dict(tensors), subfolder=name, config=str(folder), local_files_only=True
-        ).float()
-    del tensors
-    parts |= {"tokenizer": CLIPTokenizer.from_pretrained(TOKENIZER), "scheduler": EulerDiscreteScheduler(**SCHEDULER)}
+def draw_diffusers(family: str, file: Path, lora: Path, noise: torch.Tensor) -> list[numpy.ndarray]:
+    parts = read(family, file)
     if family == "sdxl":
-        parts["tokenizer_2"] = CLIPTokenizer.from_pretrained(TOKENIZER, pad_token="!")
         pipeline = StableDiffusionXLPipeline(**parts)
     else:
-        if family == "sd2":
-            parts["tokenizer"] = CLIPTokenizer.from_pretrained(TOKENIZER, pad_token="!")
-        nobody = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        pipeline = StableDiffusionPipeline(**parts, **nobody)
+        pipeline = StableDiffusionPipeline(
+            **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        )
     pipeline.set_progress_bar_config(disable=True)
 
     def draw() -> numpy.ndarray:

@@ -48,7 +48,7 @@ enum Task {
     Test(checks::Arguments),
     /// Write the fixtures of the parity tests again, with torch and diffusers.
     Fixtures(python::FixturesArguments),
-    /// Load a LoRA that Mimeo wrote in diffusers.
+    /// Let other programs read what Mimeo reads and writes, and compare what they draw.
     CheckLora(python::CheckLoraArguments),
     /// Compare the speed of training with torch + diffusers + peft.
     Bench(bench::Arguments),

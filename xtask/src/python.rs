@@ -26,12 +26,21 @@ pub struct FixturesArguments {
 pub struct CheckLoraArguments {
     #[command(flatten)]
     environment: Environment,
-    /// A LoRA of the bundled base.
-    file: PathBuf,
+    /// A LoRA of the bundled base; without it Mimeo trains one on a checkpoint of each family, and
+    /// other programs draw with both.
+    file: Option<PathBuf>,
+    /// The families at their real widths, beside stable-diffusion.cpp too (9 GB of disk, 20 GB of
+    /// memory).
+    #[arg(long, conflicts_with = "file")]
+    full: bool,
     /// More arguments for tests/reference/check_lora.py.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
+
+/// Those of which stable-diffusion.cpp says as much as diffusers.
+const WITH_THREE_READERS: [&str; 2] = ["sd1", "sdxl"];
+const FAMILIES: [&str; 3] = ["sd1", "sd2", "sdxl"];
 
 /// Which Python runs the scripts.
 #[derive(clap::Args)]
@@ -49,11 +58,28 @@ pub fn fixtures(workspace: &Workspace, arguments: &FixturesArguments) -> Result<
 
 /// `cargo xtask check-lora`.
 pub fn check_lora(workspace: &Workspace, arguments: &CheckLoraArguments) -> Result<()> {
+    let Some(file) = &arguments.file else {
+        return check_readers(workspace, arguments);
+    };
     // The script runs in the root of the repository; the path is relative to where the user is.
-    let file = fs::canonicalize(&arguments.file)
-        .with_context(|| format!("there is no such LoRA: {}", arguments.file.display()))?;
+    let file = fs::canonicalize(file)
+        .with_context(|| format!("there is no such LoRA: {}", file.display()))?;
     let mut script = arguments.environment.script(workspace, "check_lora.py")?;
     finish(script.arg(file).args(&arguments.arguments))
+}
+
+fn check_readers(workspace: &Workspace, arguments: &CheckLoraArguments) -> Result<()> {
+    let mut script = arguments
+        .environment
+        .script(workspace, "check_readers.py")?;
+    script.arg("--mimeo").arg(workspace.build_mimeo()?);
+    script.arg("--work").arg(workspace.target_path("readers"));
+    if arguments.full {
+        script.arg("--full").args(WITH_THREE_READERS);
+    } else {
+        script.args(FAMILIES);
+    }
+    finish(script.args(&arguments.arguments))
 }
 
 impl Environment {

@@ -10,9 +10,6 @@ use serde::Deserialize;
 
 use crate::workspace::short;
 
-/// Steps in which caches fill and pools grow.
-pub const WARM_UP_STEPS: u32 = 3;
-
 /// What one or more runs took.
 #[derive(Debug, Default, PartialEq)]
 pub struct Measurement {
@@ -56,12 +53,13 @@ struct Event {
     secs: Option<f64>,
 }
 
-/// Runs a program that prints `{"event":"step", …, "secs":0.1}` for each of `steps` steps.
+/// Runs a program that prints `{"event":"step", …, "secs":0.1}` for each of `steps` steps. In the first
+/// `warm_up` of them caches fill and pools grow: they are not counted.
 ///
 /// # Errors
 ///
 /// When it fails, prints something else, or reports another number of steps.
-pub fn measure(command: &mut Command, steps: u32) -> Result<Measurement> {
+pub fn measure(command: &mut Command, steps: u32, warm_up: u32) -> Result<Measurement> {
     let name = short(command);
     let started = Instant::now();
     let mut child = command
@@ -91,7 +89,7 @@ pub fn measure(command: &mut Command, steps: u32) -> Result<Measurement> {
     if all.len() != steps as usize {
         bail!("`{name}` reported {} of {steps} steps", all.len());
     }
-    run.step_secs = all[WARM_UP_STEPS as usize..].to_vec();
+    run.step_secs = all[warm_up as usize..].to_vec();
     run.step_secs.sort_by(f64::total_cmp);
     Ok(run)
 }
@@ -190,23 +188,25 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_program_is_measured_by_what_it_prints() {
-        let run = measure(&mut shell(&steps(4)), 4).unwrap();
+        let run = measure(&mut shell(&steps(4)), 4, 3).unwrap();
         assert_eq!(run.step_secs, [0.5], "the first three are warm-up");
     }
 
     #[cfg(unix)]
     #[test]
     fn a_program_that_stops_early_or_fails_is_no_measurement() {
-        let error = measure(&mut shell(&steps(3)), 4).unwrap_err().to_string();
+        let error = measure(&mut shell(&steps(3)), 4, 3)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("3 of 4 steps"), "too few steps: {error}");
 
-        let error = measure(&mut shell("echo no GPU >&2; exit 3"), 4).unwrap_err();
+        let error = measure(&mut shell("echo no GPU >&2; exit 3"), 4, 3).unwrap_err();
         assert!(
             error.to_string().contains("no GPU"),
             "it says what the program said: {error}"
         );
 
-        let error = measure(&mut shell("echo hello"), 4).unwrap_err();
+        let error = measure(&mut shell("echo hello"), 4, 3).unwrap_err();
         assert!(error.to_string().contains("hello"), "no JSON: {error}");
     }
 
