@@ -71,7 +71,7 @@ fn job(method: Method) -> PreparedJob {
     PreparedJob {
         name: "resumed".to_owned(),
         examples: vec![PreparedExample {
-            pictures: fit(base(), &original, &target, Some(&mask)).expect("a pair"),
+            pictures: fit(base(), None, &original, &target, Some(&mask)).expect("a pair"),
             named: None,
         }],
         recipe,

@@ -203,7 +203,7 @@ pub fn job(
     Ok(PreparedJob {
         name: pair_name(pair),
         examples: vec![PreparedExample {
-            pictures: fit(base, &original, &target, Some(&mask))?,
+            pictures: fit(base, recipe.resolution, &original, &target, Some(&mask))?,
             named: None,
         }],
         recipe,

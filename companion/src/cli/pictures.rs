@@ -9,7 +9,7 @@ use mimeo_image::{
     Difference, ImageError, Mask, MaskFile, Rgb, decode, decode_mask_file, encode_mask_png,
     encode_png,
 };
-use mimeo_protocol::Example;
+use mimeo_protocol::{Example, Resolution};
 use mimeo_service::blob::id_of;
 use mimeo_service::prepare::check_mask;
 
@@ -72,11 +72,23 @@ pub struct Pair {
 impl Pair {
     /// At the size at which the base trains it.
     ///
+    /// - `resolution`: of the recipe
+    ///
     /// # Errors
     /// When it cannot be brought to that size.
-    pub fn prepare(self, base: &Base) -> Result<PreparedExample, EngineError> {
+    pub fn prepare(
+        self,
+        base: &Base,
+        resolution: Option<Resolution>,
+    ) -> Result<PreparedExample, EngineError> {
         Ok(PreparedExample {
-            pictures: fit(base, &self.original, &self.target, self.mask.as_ref())?,
+            pictures: fit(
+                base,
+                resolution,
+                &self.original,
+                &self.target,
+                self.mask.as_ref(),
+            )?,
             named: Some(self.example),
         })
     }

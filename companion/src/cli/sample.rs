@@ -42,10 +42,13 @@ pub struct DrawArgs {
     /// Which sampler
     #[arg(long, default_value = "ddim", value_parser = sampler())]
     sampler: SamplerKind,
-    /// Width in pixels [default: the base's own]
+    /// Width and height in pixels [default: the base's own]
+    #[arg(long, value_name = "PIXELS", value_parser = whole("Size", 1..=MAX_SIDE), allow_hyphen_values = true)]
+    size: Option<u32>,
+    /// Width in pixels [default: the size]
     #[arg(long, value_parser = whole("Width", 1..=MAX_SIDE), allow_hyphen_values = true)]
     width: Option<u32>,
-    /// Height in pixels [default: the base's own]
+    /// Height in pixels [default: the size]
     #[arg(long, value_parser = whole("Height", 1..=MAX_SIDE), allow_hyphen_values = true)]
     height: Option<u32>,
 }
@@ -54,7 +57,7 @@ impl DrawArgs {
     /// The request for pictures of these prompts and seeds.
     pub fn request(&self, base: &Base, pictures: Vec<(String, u64)>) -> SampleRequest {
         let mut request = SampleRequest::new(base, pictures);
-        let (width, height) = request.size;
+        let (width, height) = self.size.map_or(request.size, |side| (side, side));
         request.size = (self.width.unwrap_or(width), self.height.unwrap_or(height));
         request.steps = self.steps.map_or(request.steps, |steps| steps as usize);
         request.guidance = self.guidance.unwrap_or(request.guidance);

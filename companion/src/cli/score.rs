@@ -43,10 +43,12 @@ impl Score {
         let file = lora::read(&self.lora).await?;
         let base = self.compute.load(report).await?;
         let lora = lora::load(&base, &file, &self.lora, report)?;
+        let recipe = recipe_of(&file, &base);
+        let recipe = recipe.map_err(|newer| BadInput::file(newer, &self.lora))?;
         let job = PreparedJob {
             name: String::new(),
-            examples: vec![pair.prepare(&base)?],
-            recipe: recipe_of(&file, &base).map_err(|newer| BadInput::file(newer, &self.lora))?,
+            examples: vec![pair.prepare(&base, recipe.resolution)?],
+            recipe,
             copier: None,
             held_out_prompts: self.compute.unseen_prompts(),
             previews: None,

@@ -113,7 +113,7 @@ impl Train {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            examples: vec![pair.prepare(&base)?],
+            examples: vec![pair.prepare(&base, recipe.resolution)?],
             recipe,
             copier,
             held_out_prompts,

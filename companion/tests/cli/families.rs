@@ -11,7 +11,7 @@ const FAMILIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/f
 
 /// A family's folder on the desk. Those that predict velocity are the others under a scheduler of
 /// their own.
-fn put_family(desk: &Desk, family: &str) {
+pub fn put_family(desk: &Desk, family: &str) {
     let weights = Path::new(FAMILIES).join(family.trim_end_matches("_v"));
     copy(desk, &weights, "base");
     copy(desk, &Path::new(FAMILIES).join(family), "base");

@@ -19,3 +19,4 @@ mod prompts;
 mod recipes;
 mod results;
 mod single_files;
+mod sizes;

@@ -75,7 +75,10 @@ async fn a_base_draws_without_any_job() {
         .upload(&mimeo_image::encode_png(&wide).unwrap())
         .await;
     let like = PreviewRequest {
-        canvas: Canvas::Like { picture: wide },
+        canvas: Canvas::Like {
+            picture: wide,
+            resolution: None,
+        },
         ..portrait()
     };
     let size = client.draw(like).await;
@@ -176,7 +179,14 @@ async fn what_cannot_be_drawn_is_refused_in_a_sentence() {
     .await;
     assert!(reason.to_string().contains("at most 256"), "{reason}");
     let picture = blob_id(b"never uploaded");
-    let reason = refused(&mut client, on(Canvas::Like { picture })).await;
+    let reason = refused(
+        &mut client,
+        on(Canvas::Like {
+            picture,
+            resolution: None,
+        }),
+    )
+    .await;
     assert!(matches!(reason, Rejection::Missing { .. }), "{reason:?}");
 
     let base = BaseId::try_from("sdxl".to_owned()).unwrap();

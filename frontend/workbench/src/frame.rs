@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use mimeo_image::{Difference, Fit, ImageError, Mask, PairWarning, Rgb, difference};
+use mimeo_image::{Difference, Fit, ImageError, Mask, PairWarning, Rgb, Sizing, difference};
 
 use crate::picture::Picture;
 
@@ -14,7 +14,7 @@ const VISIBLE: u8 = 8;
 /// Which sizes a base takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sides {
-    /// The longer side of what is trained, px.
+    /// The longer side of what is trained unless a recipe says a resolution, px.
     pub long: u32,
     /// What both sides are multiples of, px.
     pub multiple: u32,
@@ -62,14 +62,14 @@ impl Frame {
         original: Option<&Picture>,
         target: Option<&Picture>,
         offset: (f64, f64),
-        sides: Sides,
+        sizing: Sizing,
     ) -> Result<Option<Self>, ImageError> {
         let Some(anchor) = original.or(target) else {
             return Ok(None);
         };
         let size = |picture: &Picture| (picture.pixels.width(), picture.pixels.height());
         let (width, height) = size(anchor);
-        let anchor_fit = Fit::new(width, height, sides.multiple, sides.long)?;
+        let anchor_fit = sizing.fit(width, height)?;
         let frame = (anchor_fit.width(), anchor_fit.height());
         let fit = |picture: &Picture| -> Result<Fit, ImageError> {
             let (width, height) = size(picture);
@@ -175,9 +175,10 @@ impl Frame {
 mod tests {
     use super::*;
 
-    const SIDES: Sides = Sides {
-        long: 64,
+    const SIZING: Sizing = Sizing {
         multiple: 32,
+        native_side: 64,
+        resolution: None,
     };
 
     fn picture(width: u32, height: u32, colour: [u8; 3]) -> Picture {
@@ -187,7 +188,7 @@ mod tests {
     #[test]
     fn pictures_of_two_sizes_share_one_frame() {
         let (a, b) = (picture(100, 100, [0; 3]), picture(300, 200, [200; 3]));
-        let frame = Frame::of(Some(&a), Some(&b), (0.5, 0.5), SIDES)
+        let frame = Frame::of(Some(&a), Some(&b), (0.5, 0.5), SIZING)
             .unwrap()
             .unwrap();
         assert_eq!((frame.width(), frame.height()), (64, 64), "that of A");
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn identical_pictures_have_no_difference_and_say_why() {
         let a = picture(64, 64, [9; 3]);
-        let frame = Frame::of(Some(&a), Some(&a), (0.5, 0.5), SIDES)
+        let frame = Frame::of(Some(&a), Some(&a), (0.5, 0.5), SIZING)
             .unwrap()
             .unwrap();
         let Some(Err(error)) = &frame.difference else {
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn a_frame_of_one_picture_waits_for_the_other() {
         let b = picture(64, 32, [9; 3]);
-        let frame = Frame::of(None, Some(&b), (0.5, 0.5), SIDES)
+        let frame = Frame::of(None, Some(&b), (0.5, 0.5), SIZING)
             .unwrap()
             .unwrap();
         assert_eq!((frame.width(), frame.height()), (64, 32), "that of B");

@@ -148,12 +148,12 @@ pub fn restore(mut kept: impl FnMut(Part) -> Option<Vec<u8>>) -> Restored {
         original: picture(Part::Original, &names[0], "picture A"),
         target: picture(Part::Target, &names[1], "picture B"),
         offset,
-        sides: settings.sides,
+        sizing: settings.sizing(),
         frame: None,
     };
     if pictures.refit().is_err() {
         pictures = Pictures {
-            sides: settings.sides,
+            sizing: settings.sizing(),
             ..Pictures::default()
         };
         lost.push("the pictures, which do not fit together");

@@ -295,6 +295,11 @@ impl Workbench {
 
     fn set(&mut self, setting: Setting) -> Result<Change, Refusal> {
         let (label, is_dragged) = (setting.label(), setting.is_dragged());
+        let place = match &setting {
+            Setting::Field(field, _) | Setting::Reset(field) => Where::Field(field),
+            Setting::Recipe(_) | Setting::ResetAll => Where::Recipe,
+            _ => Where::Pair,
+        };
         let mut settings = self.state.settings.clone();
         settings.set(setting)?;
         if settings == self.state.settings {
@@ -302,10 +307,11 @@ impl Workbench {
         }
         let mut change = Change::settings();
         let mut restores = Vec::new();
-        if settings.sides != self.state.pictures.sides {
+        if settings.sizing() != self.state.pictures.sizing {
             let mut pictures = self.state.pictures.clone();
-            pictures.sides = settings.sides;
-            pictures.refit()?;
+            pictures.sizing = settings.sizing();
+            let fitted = pictures.refit();
+            fitted.map_err(|error| Refusal::from(error).at(place))?;
             restores = self.replace_pictures(pictures);
             change = change.and(Change::pictures()).and(Change::whole_mask());
         }
@@ -336,8 +342,8 @@ impl Workbench {
         if has_picture != frame.is_some() {
             return Err("there is a frame exactly when there is a picture".to_owned());
         }
-        if self.state.pictures.sides != self.settings().sides {
-            return Err("the pictures are fitted for another base".to_owned());
+        if self.state.pictures.sizing != self.settings().sizing() {
+            return Err("the pictures are fitted to another size".to_owned());
         }
         for slot in Slot::ALL {
             let fitted = self.frame().and_then(|frame| match slot {

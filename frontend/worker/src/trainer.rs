@@ -113,7 +113,7 @@ async fn warm_up(worker: &Rc<Worker>) {
     let runner = WorkerRunner(Rc::clone(worker));
     let warmed = async {
         let base = runner.base(&BaseId::bundled(), &mut |_| ()).await.ok()?;
-        let job = PreparedJob::blank(&base, recipe);
+        let job = PreparedJob::blank(&base, recipe).ok()?;
         let rest = &mut Turns(&runner);
         let control = &mut Unsteered(rest);
         // If it cannot be done now, the job will say why.

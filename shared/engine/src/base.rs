@@ -11,8 +11,8 @@ use mimeo_checkpoint::{
 use mimeo_diffusion::{
     AutoencoderKl, NoiseSchedule, OutputLayer, UNet2DConditionModel, WeightFormat, WeightMap,
 };
-use mimeo_image::Rgb;
-use mimeo_protocol::ModelSize;
+use mimeo_image::{Rgb, Sizing};
+use mimeo_protocol::{ModelSize, Resolution};
 
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
@@ -165,6 +165,14 @@ impl Base {
         side_multiple(&self.unet_config, &self.vae_config)
     }
 
+    /// Which size pictures are brought to.
+    ///
+    /// - `resolution`: of the recipe
+    #[must_use]
+    pub fn sizing(&self, resolution: Option<Resolution>) -> Sizing {
+        sizing(&self.unet_config, &self.vae_config, resolution)
+    }
+
     /// Shape of the latent of one picture.
     #[must_use]
     pub fn latent_shape(&self, width: u32, height: u32) -> [usize; 4] {
@@ -293,6 +301,14 @@ pub(crate) fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
 
 pub(crate) fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
     (unet.latent_multiple() * vae.downscale()) as u32
+}
+
+pub(crate) fn sizing(unet: &UNetConfig, vae: &VaeConfig, resolution: Option<Resolution>) -> Sizing {
+    Sizing {
+        multiple: side_multiple(unet, vae),
+        native_side: native_side(unet, vae),
+        resolution: resolution.map(Resolution::get),
+    }
 }
 
 fn module_names(

@@ -77,7 +77,8 @@ pub async fn inpaint(
 ) -> Result<Rgb, EngineError> {
     let (picture, mask) = (request.picture, request.mask);
     let (width, height) = (picture.width(), picture.height());
-    check_size(base, (width, height), MAX_SCALE * base.native_side())?;
+    let limit = MAX_SCALE * base.native_side();
+    check_size(base.side_multiple(), (width, height), limit)?;
     check_lies_on(mask, picture)?;
     if mask.is_empty() {
         return Err(EngineError::NothingToDraw);

@@ -1,11 +1,12 @@
 //! What is to be trained.
 
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
-use mimeo_protocol::{Example, PreviewPlan, Recipe};
+use mimeo_protocol::{Example, PreviewPlan, Recipe, Resolution};
 
 use crate::base::Base;
 use crate::control::FinishedCopier;
 use crate::error::EngineError;
+use crate::sample::{MAX_SIDE, check_size};
 
 /// A `TrainJob` whose pictures are here.
 #[derive(Debug, Clone)]
@@ -45,19 +46,25 @@ impl PreparedExample {
     }
 }
 
-/// A, B and their mask at the size at which the base trains them.
+/// A, B and their mask at the size at which they are trained.
+///
+/// - `resolution`: of the recipe
 ///
 /// # Errors
 /// [`EngineError::Image`] when they do not lie on each other or cannot be brought to that size; when nothing
-/// is left there of what was painted.
+/// is left there of what was painted. [`EngineError::Size`] when it is larger than what is drawn, so that
+/// it could not be measured either.
 pub fn fit(
     base: &Base,
+    resolution: Option<Resolution>,
     original: &Rgb,
     target: &Rgb,
     mask: Option<&Mask>,
 ) -> Result<FittedPair, EngineError> {
-    let (multiple, side) = (base.side_multiple(), base.native_side());
-    let fitted = fit_pair(original, target, mask, multiple, side)?;
+    let sizing = base.sizing(resolution);
+    let fitted = fit_pair(original, target, mask, sizing)?;
+    let size = (fitted.original.width(), fitted.original.height());
+    check_size(sizing.multiple, size, MAX_SIDE)?;
     // Something else than a mask that was black from the start.
     let was_painted = mask.is_some_and(|mask| !mask.is_empty());
     if let Some(mask) = fitted.mask.as_ref().filter(|mask| mask.is_empty())

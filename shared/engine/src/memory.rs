@@ -15,9 +15,10 @@ use mimeo_diffusion::{Tuning, WeightFormat, unet};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe};
 
-use crate::base::{components, native_side, side_multiple};
+use crate::base::{components, native_side, sizing};
 use crate::error::EngineError;
 use crate::prompt::about_chunks;
+use crate::sample::{MAX_SIDE, check_size};
 use crate::thumbnail;
 
 /// Bytes of an f32.
@@ -154,7 +155,7 @@ impl BaseShape {
             Method::Addift | Method::Plain => &[pass],
         };
         let rank: u64 = passes.iter().map(|pass| u64::from(pass.rank.get())).sum();
-        let (width, height) = self.trained_size(size);
+        let (width, height) = self.trained_size(recipe, size);
         let downscale = vae.downscale() as u64;
         let (rows, columns) = (height / downscale, width / downscale);
         let batch = passes.iter().map(|pass| pass.batch_size.get() as usize);
@@ -189,19 +190,28 @@ impl BaseShape {
         (self.weights - halves) * BYTES + halves * HALF_BYTES
     }
 
-    fn thumbnail_bytes(&self, size: Option<(u32, u32)>) -> u64 {
-        let (width, height) = self.trained_size(size);
+    fn thumbnail_bytes(&self, recipe: &Recipe, size: Option<(u32, u32)>) -> u64 {
+        let (width, height) = self.trained_size(recipe, size);
         let side = u64::from(thumbnail::MAX_SIDE);
         let pixels = width.min(side) * height.min(side);
         (pixels * 3 / THUMBNAIL_PIXELS).min(thumbnail::MAX_CHARS)
     }
 
+    /// How pictures of a size are brought to that at which they are trained.
+    ///
+    /// # Errors
+    /// As [`crate::job::fit`], when they cannot be.
+    pub fn fit(&self, recipe: &Recipe, (width, height): (u32, u32)) -> Result<Fit, EngineError> {
+        let sizing = sizing(&self.unet, &self.vae, recipe.resolution);
+        let fit = sizing.fit(width, height)?;
+        check_size(sizing.multiple, (fit.width(), fit.height()), MAX_SIDE)?;
+        Ok(fit)
+    }
+
     /// Width and height at which pictures are trained; those that cannot be are refused elsewhere.
-    fn trained_size(&self, size: Option<(u32, u32)>) -> (u64, u64) {
+    fn trained_size(&self, recipe: &Recipe, size: Option<(u32, u32)>) -> (u64, u64) {
         let side = native_side(&self.unet, &self.vae);
-        let multiple = side_multiple(&self.unet, &self.vae);
-        let (width, height) = size.unwrap_or((side, side));
-        let fit = Fit::new(width, height, multiple, side);
+        let fit = self.fit(recipe, size.unwrap_or((side, side)));
         let (width, height) = fit.map_or((side, side), |fit| (fit.width(), fit.height()));
         (width.into(), height.into())
     }
@@ -219,7 +229,7 @@ impl BaseShape {
         // Beside the two matrices each module has its alpha.
         let numbers = self.per_rank * rank + self.modules;
         let header = TENSORS_PER_MODULE * self.name_chars + HEADER_PER_MODULE * self.modules;
-        numbers * per_number + header + METADATA_BYTES + self.thumbnail_bytes(size)
+        numbers * per_number + header + METADATA_BYTES + self.thumbnail_bytes(recipe, size)
     }
 }
 
@@ -262,7 +272,7 @@ fn kept_per_row(config: &UNetConfig, (rows, columns): (u64, u64), tokens: u64) -
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::ModelSize;
+    use mimeo_protocol::{ModelSize, Resolution};
 
     use super::*;
     use crate::{bundled, runtime};
@@ -279,6 +289,28 @@ mod tests {
         assert_eq!(need(Some((4096, 4096))), need(None), "it is made smaller");
         let wide = need(Some((4096, 2048))).activations_bytes;
         assert!(wide < need(None).activations_bytes, "half as high: {wide}");
+    }
+
+    #[test]
+    fn a_job_needs_as_much_as_its_resolution() {
+        let (base, device) = (shape(), Device::flex());
+        let need = |resolution, size| {
+            let recipe = Recipe {
+                resolution,
+                ..Recipe::preset(Method::Addift, ModelSize::Small)
+            };
+            base.memory_need(&recipe, Some(size), &device)
+        };
+        let at = |side| Some(Resolution::constant(side));
+        let square = (512, 512);
+        assert_eq!(need(at(128), square), need(None, square), "the base's own");
+        let [own, double] = [128, 256].map(|side| need(at(side), square).activations_bytes);
+        assert_eq!(double, own * 4, "of four times the pixels");
+        let wide = need(at(256), (512, 256)).activations_bytes;
+        assert!(
+            (double / 5 * 4..=double).contains(&wide),
+            "about as many: {wide}"
+        );
     }
 
     #[test]

@@ -62,16 +62,19 @@ pub async fn rehearse(
 
 impl PreparedJob {
     /// A job of no use but to be rehearsed: a grey picture that becomes white.
-    #[must_use]
-    pub fn blank(base: &Base, recipe: Recipe) -> Self {
-        let multiple = base.side_multiple();
-        let side = base.native_side() / multiple * multiple;
-        Self {
+    ///
+    /// # Errors
+    /// [`EngineError::Image`] when the recipe's size is none that the base trains at.
+    pub fn blank(base: &Base, recipe: Recipe) -> Result<Self, EngineError> {
+        let side = base.native_side();
+        let fit = base.sizing(recipe.resolution).fit(side, side)?;
+        let (width, height) = (fit.width(), fit.height());
+        Ok(Self {
             name: "blank".to_owned(),
             examples: vec![PreparedExample {
                 pictures: FittedPair {
-                    original: Rgb::filled(side, side, GREY),
-                    target: Rgb::filled(side, side, WHITE),
+                    original: Rgb::filled(width, height, GREY),
+                    target: Rgb::filled(width, height, WHITE),
                     mask: None,
                 },
                 named: None,
@@ -80,6 +83,6 @@ impl PreparedJob {
             copier: None,
             held_out_prompts: Vec::new(),
             previews: None,
-        }
+        })
     }
 }

@@ -17,7 +17,7 @@ use crate::rest::{GivenUp, Rest};
 /// Stream of a seed from which pictures start, apart from those that training uses.
 pub(crate) const STREAM: u64 = 0x5a;
 /// Longest side that is drawn; beyond it a typing error is likelier than a wish.
-const MAX_SIDE: u32 = 2048;
+pub(crate) const MAX_SIDE: u32 = 2048;
 /// Pictures per forward pass: more only takes more memory.
 const BATCH: usize = 8;
 
@@ -155,7 +155,7 @@ async fn sample_latents(
     lora: &LoraStack<'_>,
     rest: &mut impl Rest,
 ) -> Result<Tensor<4>, EngineError> {
-    check_size(base, request.size, MAX_SIDE)?;
+    check_size(base.side_multiple(), request.size, MAX_SIDE)?;
     let (width, height) = request.size;
     let shape = base.latent_shape(width, height);
     let (syntax, size) = (request.syntax, request.size);
@@ -205,16 +205,16 @@ fn given_noise(noise: &Array, shape: [usize; 4], base: &Base) -> Result<Tensor<4
     Ok(Tensor::from_data(data, base.device()))
 }
 
-/// Whether the base can draw pictures of this size, with sides up to `limit` px.
+/// Whether a base can draw pictures of this size, with sides that are multiples of `multiple` and up
+/// to `limit` px.
 ///
 /// # Errors
 /// [`EngineError::Size`] if it cannot.
 pub(crate) fn check_size(
-    base: &Base,
+    multiple: u32,
     (width, height): (u32, u32),
     limit: u32,
 ) -> Result<(), EngineError> {
-    let multiple = base.side_multiple();
     let fits = |side: u32| side > 0 && side <= limit && side.is_multiple_of(multiple);
     if fits(width) && fits(height) {
         return Ok(());

@@ -16,6 +16,35 @@ use crate::rgb::Rgb;
 /// latent each way, and what is trained on is its blurred edges; such files are placeholders.
 const MAX_ENLARGEMENT: u32 = 16;
 
+/// Which size pictures are brought to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizing {
+    /// What both sides are multiples of, in px.
+    pub multiple: u32,
+    /// The longer side where no resolution is asked for, in px.
+    pub native_side: u32,
+    /// The side of a square with as many pixels, in px.
+    pub resolution: Option<u32>,
+}
+
+impl Sizing {
+    /// Side of what becomes of a square, in px, before it is rounded down.
+    pub fn side(self) -> u32 {
+        self.resolution.unwrap_or(self.native_side)
+    }
+
+    /// The fit for a picture of `width` x `height` px.
+    ///
+    /// # Errors
+    /// As [`Fit::new`] and [`Fit::of_area`].
+    pub fn fit(self, width: u32, height: u32) -> Result<Fit, ImageError> {
+        match self.resolution {
+            Some(side) => Fit::of_area(width, height, self.multiple, side),
+            None => Fit::new(width, height, self.multiple, self.native_side),
+        }
+    }
+}
+
 /// The crop, then scale, that takes pictures of one size to the model's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
@@ -56,6 +85,40 @@ impl Fit {
             (short(width, height), long)
         };
         Self::covering(width, height, target)
+    }
+
+    /// The fit for a picture of `width` x `height` px onto about as many pixels as a square of `side`
+    /// px (rounded down to a `multiple`) has.
+    ///
+    /// Each `multiple` goes with the largest other with which it has no more pixels than the square;
+    /// of these sizes the one is taken whose proportions are nearest, and what sticks out is cropped
+    /// evenly. At 1024 px in multiples of 64 they are those that Stable Diffusion XL was trained at
+    /// (arXiv 2307.01952, appendix I), and at any size the buckets of kohya-ss/sd-scripts
+    /// `library/model_util.py`, `make_bucket_resolutions`. No two of them have the same proportions,
+    /// so what was fitted once passes untouched.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_area(width: u32, height: u32, multiple: u32, side: u32) -> Result<Self, ImageError> {
+        let steps = u64::from(side.checked_div(multiple).unwrap_or(0));
+        let (width, height) = (width.max(1), height.max(1));
+        // In multiples. Sides of a few thousand px, whose products f64 holds exactly.
+        let apart = |(columns, rows): (u64, u64)| {
+            let across = u64::from(width) * rows;
+            let down = u64::from(height) * columns;
+            across.max(down) as f64 / across.min(down) as f64
+        };
+        let sizes = (1..=steps * steps).map(|columns| (columns, steps * steps / columns));
+        let sizes = sizes.flat_map(|(one, other)| [(one, other), (other, one)]);
+        let nearest = sizes.min_by(|one, other| apart(*one).total_cmp(&apart(*other)));
+        let Some((columns, rows)) = nearest else {
+            return Err(ImageError::SideTooSmall {
+                long_side: side,
+                multiple,
+            });
+        };
+        let target = [columns, rows].map(|steps| steps as u32 * multiple);
+        Self::covering(width, height, target.into())
     }
 
     /// The fit for a picture of `width` x `height` px onto exactly `target` px: as much of it as
@@ -216,19 +279,18 @@ pub struct FittedPair {
 ///
 /// # Errors
 /// [`ImageError::PairSizesDiffer`] or [`ImageError::MaskSizeDiffers`] when they do not lie on each
-/// other; otherwise as [`Fit::new`].
+/// other; otherwise as [`Sizing::fit`].
 pub fn fit_pair(
     original: &Rgb,
     target: &Rgb,
     mask: Option<&Mask>,
-    multiple: u32,
-    long_side: u32,
+    sizing: Sizing,
 ) -> Result<FittedPair, ImageError> {
     Rgb::check_same_size(original, target)?;
     if let Some(mask) = mask {
         mask.check_on(original)?;
     }
-    let fit = Fit::new(original.width(), original.height(), multiple, long_side)?;
+    let fit = sizing.fit(original.width(), original.height())?;
     Ok(FittedPair {
         original: fit.picture(original)?,
         target: fit.picture(target)?,
@@ -273,6 +335,43 @@ mod tests {
             (448, 448),
             "the side is rounded down"
         );
+    }
+
+    const fn native(multiple: u32, native_side: u32) -> Sizing {
+        Sizing {
+            multiple,
+            native_side,
+            resolution: None,
+        }
+    }
+
+    #[test]
+    fn a_resolution_keeps_the_proportions_and_about_the_area() {
+        let size = |width, height, multiple, side| {
+            let sizing = Sizing {
+                resolution: Some(side),
+                ..native(multiple, 9999)
+            };
+            let fit = sizing.fit(width, height).unwrap();
+            (fit.width(), fit.height())
+        };
+        for (width, height, expected) in [
+            (1000, 1000, (1024, 1024)),
+            (832, 1216, (832, 1216)),
+            (1536, 1024, (1216, 832)),
+            (896, 1152, (896, 1152)),
+            (768, 1344, (768, 1344)),
+            (1920, 1080, (1344, 768)),
+        ] {
+            assert_eq!(size(width, height, 64, 1024), expected, "of XL's own list");
+        }
+        assert_eq!(size(512, 768, 64, 512), (384, 640), "no more than 512²");
+        assert_eq!(size(300, 200, 32, 128), (160, 96), "of another multiple");
+        assert_eq!(size(50, 50, 64, 500), (448, 448), "rounded down");
+        let error = Fit::of_area(512, 512, 64, 63).unwrap_err().to_string();
+        assert!(error.contains("at least 64 px"), "{error}");
+        assert!(Fit::of_area(512, 512, 0, 512).is_err(), "no multiple");
+        assert!(Fit::of_area(9000, 9, 64, 512).is_err(), "too narrow");
     }
 
     #[test]
@@ -361,7 +460,7 @@ mod tests {
         };
         let picture = Rgb::new(1000, 600, bytes(3)).unwrap();
         let mask = Mask::new(1000, 600, bytes(1)).unwrap();
-        let fitted = fit_pair(&picture, &picture, Some(&mask), 64, 512).unwrap();
+        let fitted = fit_pair(&picture, &picture, Some(&mask), native(64, 512)).unwrap();
         let mask = fitted.mask.unwrap();
         let pairs = fitted
             .original
@@ -381,12 +480,14 @@ mod tests {
     #[test]
     fn different_sizes_are_refused_and_named() {
         let picture = |width, height| Rgb::filled(width, height, [9; 3]);
-        let error = fit_pair(&picture(10, 20), &picture(10, 21), None, 8, 64).unwrap_err();
+        let small = native(8, 64);
+        let error = fit_pair(&picture(10, 20), &picture(10, 21), None, small).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("10x20") && text.contains("10x21"), "{text}");
 
         let mask = Mask::new(5, 5, vec![255; 25]).unwrap();
-        let error = fit_pair(&picture(10, 20), &picture(10, 20), Some(&mask), 8, 64).unwrap_err();
+        let a = picture(10, 20);
+        let error = fit_pair(&a, &a, Some(&mask), small).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("5x5") && text.contains("10x20"), "{text}");
 
@@ -398,6 +499,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_was_fitted_to_an_area_passes_untouched(
+            width in 1..20_000u32, height in 1..20_000u32, multiple in 16..128u32, side in 1..2048u32,
+        ) {
+            if let Ok(fit) = Fit::of_area(width, height, multiple, side) {
+                let (width, height) = (fit.width(), fit.height());
+                let again = Fit::of_area(width, height, multiple, side).unwrap();
+                prop_assert_eq!((again.width(), again.height()), (width, height));
+                prop_assert!(width * height <= side * side, "{:?}", fit);
+                prop_assert!(width % multiple == 0 && height % multiple == 0, "{:?}", fit);
+            }
+        }
+
         #[test]
         fn every_fit_lies_in_its_source(
             width in 1..20_000u32, height in 1..20_000u32, multiple in 1..128u32, side in 1..2048u32,

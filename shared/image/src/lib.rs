@@ -57,7 +57,7 @@ pub use difference::{Difference, PairWarning, warnings};
 pub use edit::Edit;
 pub use encode::{encode_jpeg, encode_mask_png, encode_png};
 pub use error::ImageError;
-pub use fit::{Fit, FittedPair, fit_pair};
+pub use fit::{Fit, FittedPair, Sizing, fit_pair};
 pub use latent_mask::LatentMask;
 pub use mask::Mask;
 pub use mask_view::MaskView;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{BaseId, BlobId, CopierId, FileId, JobId, RequestId};
 use crate::job::TrainJob;
-use crate::number::Strength;
+use crate::number::{Resolution, Strength};
 use crate::recipe::PromptSyntax;
 
 /// One message of a client. [`Self::Hello`] is the first; every other one is answered under its
@@ -171,7 +171,7 @@ impl PreviewRequest {
 }
 
 /// What a picture is drawn on. Pictures and masks were uploaded before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Canvas {
     /// A new picture of the base's own size.
@@ -180,6 +180,9 @@ pub enum Canvas {
     Like {
         /// The picture.
         picture: BlobId,
+        /// Of the recipe.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resolution: Option<Resolution>,
     },
     /// This picture, drawn anew where the mask is painted: what comes back has its size and, but
     /// for a soft edge of 2 px around the mask, its very pixels elsewhere. Both sides must be

@@ -3,7 +3,7 @@
 
 use crate::number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, Range,
-    Rank, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+    Rank, Resolution, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
 };
 use crate::recipe::Method;
 
@@ -40,6 +40,10 @@ const OFF: NoNumber = NoNumber {
 const FULL: NoNumber = NoNumber {
     word: "full",
     means: "no limit",
+};
+const NATIVE: NoNumber = NoNumber {
+    word: "native",
+    means: "the base's own size as the longer side",
 };
 
 /// One number of the recipe.
@@ -204,6 +208,7 @@ pub const FIELDS: &[Field] = &[
     field(Run, "/seed", Seed, flag("seed", "SEED"), "Seed", "Same seed, same LoRA"),
     field(Run, "/prompt", Text, flag("prompt", "PROMPT"), "Prompt", "Both pictures are trained under it; empty works best on one pair"),
     field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), flag("prompt-syntax", "SYNTAX"), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),
+    field(Run, "/resolution", OptionalNumber(Resolution::RANGE, NATIVE), flag("size", "PIXELS|native"), "Resolution", "The pair is trained at about as many pixels as a square of this side has; its proportions stay"),
     field(Run, "/calibrate", Switch, off("no-calibrate", "Leave the strength as it was trained"), "Calibrate strength", "So that 1 means the change you showed"),
     field(Run, "/score_budget", OptionalNumber(ScoreBudget::RANGE, FULL), flag("score-budget", "SHARE|full"), "Score budget", "What calibration and scores may take, as a share of training; 0 leaves them out"),
     field(Run, "/precision", Choice(&["f16", "f32"]), flag("precision", "PRECISION"), "Number format", "f16 is half the size, and what other programs expect"),

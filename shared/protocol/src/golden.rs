@@ -205,6 +205,12 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             seed: 3,
         },
     };
+    let like = |resolution| {
+        preview(Canvas::Like {
+            picture: blob(0xa),
+            resolution,
+        })
+    };
     let mut comfy = preview(Canvas::Native);
     if let ClientMessage::Preview { preview, .. } = &mut comfy {
         preview.prompt_syntax = PromptSyntax::Comfy;
@@ -213,6 +219,8 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
     with_syntax.recipe.prompt_syntax = PromptSyntax::USUAL;
     let mut with_budget = with_syntax.clone();
     with_budget.recipe.score_budget = Some(ScoreBudget::constant(0.3));
+    let mut with_resolution = job();
+    with_resolution.recipe.resolution = Some(Resolution::constant(768));
     vec![
         (
             "hello",
@@ -243,6 +251,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
                 job: Box::new(with_budget),
             },
         ),
+        (
+            "submit_resolution",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(with_resolution),
+            },
+        ),
         ("control_pause", control(JobControl::Pause)),
         ("control_resume", control(JobControl::Resume)),
         ("control_stop_and_keep", control(JobControl::StopAndKeep)),
@@ -267,7 +282,11 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         ),
         ("preview_native", preview(Canvas::Native)),
         ("preview_syntax", comfy),
-        ("preview_like", preview(Canvas::Like { picture: blob(0xa) })),
+        ("preview_like", like(None)),
+        (
+            "preview_like_resolution",
+            like(Some(Resolution::constant(768))),
+        ),
         (
             "preview_inpaint",
             preview(Canvas::Inpaint {

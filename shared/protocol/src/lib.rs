@@ -53,8 +53,8 @@ pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, Reques
 pub use job::{CopierChoice, Example, JobFormat, PreviewPlan, TrainJob};
 pub use number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, InvalidNumber, InvalidSeed,
-    LearningRate, Multiplier, OutOfRange, Range, Rank, ScoreBudget, Share, Steps, Strength,
-    TimestepRange, Warmup, Weight, WeightDecay, parse_seed,
+    LearningRate, Multiplier, OutOfRange, Range, Rank, Resolution, ScoreBudget, Share, Steps,
+    Strength, TimestepRange, Warmup, Weight, WeightDecay, parse_seed,
 };
 pub use recipe::{
     AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize,

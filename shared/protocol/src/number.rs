@@ -284,6 +284,8 @@ checked_numbers! {
     Strength(f64) "Strength" -2.0 ..= 2.0;
     /// What calibration and scores may take, in shares of what training takes.
     ScoreBudget(f64) "Score budget" 0.0 ..= 100.0;
+    /// Side in pixels of a square with as many pixels as a picture is trained at.
+    Resolution(u32) "Resolution" 32 ..= 2048;
     /// Width in pixels of the soft edge outside a mask.
     Feather(f64) "Feather" 0.0 ..= 256.0;
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::{Format, Kind};
 use crate::number::{
     Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, Rank,
-    ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+    Resolution, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
 };
 
 /// How a pair of pictures becomes a LoRA.
@@ -230,6 +230,11 @@ pub struct Recipe {
     /// How it is read, and with it every prompt that this LoRA is drawn with while it is trained.
     #[serde(default, skip_serializing_if = "PromptSyntax::is_cut")]
     pub prompt_syntax: PromptSyntax,
+    /// The pair is trained at about as many pixels as a square of this side has, in its own
+    /// proportions (kohya's `resolution`). None: its longer side is the base's own, which is what was
+    /// done before there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
     /// The LoRA that is kept.
     pub pass: Pass,
     /// First pass of [`Method::Copier`]; the other methods ignore it.
@@ -363,6 +368,7 @@ impl Recipe {
             seed: 0,
             prompt: String::new(),
             prompt_syntax: PromptSyntax::USUAL,
+            resolution: None,
             pass,
             copier: CopierRecipe {
                 pass: copier,
@@ -506,6 +512,19 @@ mod tests {
         assert_eq!(read.score_calls(), None, "as it was");
         let again = serde_json::to_value(&read).expect("a recipe is plain data");
         assert_eq!(again, old, "and is written as it was");
+    }
+
+    #[test]
+    fn a_recipe_that_says_no_resolution_is_written_without_one() {
+        let preset = Recipe::preset(Method::Addift, ModelSize::Small);
+        let json = serde_json::to_value(&preset).expect("a recipe is plain data");
+        assert_eq!(json.get("resolution"), None, "as before there was a choice");
+        let mut chosen = json;
+        chosen["resolution"] = 768.into();
+        let read: Recipe = serde_json::from_value(chosen.clone()).expect("a resolution");
+        assert_eq!(read.resolution, Some(Resolution::constant(768)), "as asked");
+        let again = serde_json::to_value(&read).expect("a recipe is plain data");
+        assert_eq!(again, chosen, "there and back");
     }
 
     #[test]

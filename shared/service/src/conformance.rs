@@ -861,7 +861,10 @@ where
         ..preview.clone()
     };
     let like = PreviewRequest {
-        canvas: Canvas::Like { picture: PICTURE },
+        canvas: Canvas::Like {
+            picture: PICTURE,
+            resolution: None,
+        },
         ..preview.clone()
     };
     let lora = (LoraRef::Uploaded { lora: PICTURE }, Strength::constant(1.0));

@@ -2,8 +2,10 @@
 
 use mimeo_engine::job::fit;
 use mimeo_engine::{Base, EngineError, PreparedExample, PreparedJob};
-use mimeo_image::{Difference, Fit, ImageError, Mask, MaskView, Rgb, decode, decode_mask};
-use mimeo_protocol::{BlobId, Example, PromptSyntax, TrainJob, codec, only_example};
+use mimeo_image::{Difference, ImageError, Mask, MaskView, Rgb, decode, decode_mask};
+use mimeo_protocol::{
+    BlobId, Example, PromptSyntax, Recipe, Resolution, TrainJob, codec, only_example,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::bases::Origin;
@@ -40,7 +42,7 @@ pub(crate) async fn decoded(
 ) -> Result<PreparedJob, ServiceError> {
     let mut examples = Vec::with_capacity(job.examples.len());
     for example in &job.examples {
-        examples.push(read_example(base, example, shelf).await?);
+        examples.push(read_example(base, &job.recipe, example, shelf).await?);
     }
     Ok(PreparedJob {
         name: job.name.to_string(),
@@ -54,6 +56,7 @@ pub(crate) async fn decoded(
 
 async fn read_example(
     base: &Base,
+    recipe: &Recipe,
     example: &Example,
     shelf: &impl Shelf,
 ) -> Result<PreparedExample, ServiceError> {
@@ -64,7 +67,7 @@ async fn read_example(
         None => None,
     };
     Ok(PreparedExample {
-        pictures: fit(base, &original, &target, mask.as_ref())?,
+        pictures: fit(base, recipe.resolution, &original, &target, mask.as_ref())?,
         named: Some(example.clone()),
     })
 }
@@ -96,9 +99,14 @@ pub fn fingerprint(base: &Base, job: &PreparedJob) -> Result<String, EngineError
 ///
 /// # Errors
 /// When it cannot be.
-pub fn fitted_size(base: &Base, picture: &Rgb) -> Result<(u32, u32), EngineError> {
-    let (multiple, side) = (base.side_multiple(), base.native_side());
-    let fit = Fit::new(picture.width(), picture.height(), multiple, side)?;
+pub fn fitted_size(
+    base: &Base,
+    picture: &Rgb,
+    resolution: Option<Resolution>,
+) -> Result<(u32, u32), EngineError> {
+    let fit = base
+        .sizing(resolution)
+        .fit(picture.width(), picture.height())?;
     Ok((fit.width(), fit.height()))
 }
 

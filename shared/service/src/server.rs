@@ -311,6 +311,13 @@ where
         for example in &job.examples {
             sizes.push(self.check_example(example).await?);
         }
+        let shape = self.host.shape(&job.base).await?;
+        for size in &sizes {
+            let fit = shape.fit(&job.recipe, *size);
+            fit.map_err(|error| Rejection::Failed {
+                message: error.to_string(),
+            })?;
+        }
         let plan = self.plan(job, &sizes).await?;
         plan::refusal(&plan).map_or(Ok(()), Err)
     }
@@ -418,7 +425,7 @@ where
         self.host.check_base(&request.base)?;
         match request.canvas {
             Canvas::Native => {}
-            Canvas::Like { picture } => self.check_picture(picture).await?,
+            Canvas::Like { picture, .. } => self.check_picture(picture).await?,
             Canvas::Inpaint { picture, mask } => {
                 self.check_picture(picture).await?;
                 self.check_picture(mask).await?;

@@ -106,9 +106,13 @@ async fn draw(
     let side = base.native_side();
     let picture = match request.canvas {
         Canvas::Native => draw_new(base, request, (side, side), &stack, rest).await?,
-        Canvas::Like { picture } => {
+        Canvas::Like {
+            picture,
+            resolution,
+        } => {
             let like = decode(&read_picture(picture, shelf).await?)?.picture;
-            draw_new(base, request, fitted_size(base, &like)?, &stack, rest).await?
+            let size = fitted_size(base, &like, resolution)?;
+            draw_new(base, request, size, &stack, rest).await?
         }
         Canvas::Inpaint { picture, mask } => {
             let picture = decode(&read_picture(picture, shelf).await?)?.picture;

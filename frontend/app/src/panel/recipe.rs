@@ -153,7 +153,7 @@ fn EffortChoice() -> impl IntoView {
             let frame = bench.frame()?;
             Some(u64::from(frame.width()) * u64::from(frame.height()))
         });
-        let side = u64::from(settings.sides.long);
+        let side = u64::from(settings.sizing().side());
         let pixels = pixels.unwrap_or(side * side);
         let secs = link
             .host

@@ -1,7 +1,7 @@
 //! What the other side said about itself.
 
 use mimeo_protocol::{
-    BaseId, BaseInfo, CopierInfo, DeviceInfo, JobProgress, Pace, Snapshot, TrainJob,
+    BaseId, BaseInfo, CopierInfo, DeviceInfo, JobProgress, Pace, Resolution, Snapshot, TrainJob,
 };
 
 use crate::cost;
@@ -49,7 +49,8 @@ impl Host {
     /// What a running job teaches about the pace: what it takes, the next ones will take as well.
     #[must_use]
     pub fn pace(&self, job: &TrainJob, progress: &JobProgress) -> Option<Pace> {
-        let side = u64::from(self.base(&job.base)?.native_side?);
+        let resolution = job.recipe.resolution.map(Resolution::get);
+        let side = u64::from(resolution.or(self.base(&job.base)?.native_side)?);
         cost::measured(job, progress, side * side)
     }
 }

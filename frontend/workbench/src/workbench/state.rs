@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use mimeo_image::{ImageError, Mask, Rect};
+use mimeo_image::{ImageError, Mask, Rect, Sizing};
 use mimeo_protocol::fields::Field;
 use mimeo_protocol::{
-    BaseId, InvalidNumber, InvalidSeed, Method, ModelSize, Range, Recipe, Steps, parse_seed,
+    BaseId, InvalidNumber, InvalidSeed, Method, ModelSize, Range, Recipe, Resolution, Steps,
+    parse_seed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -50,8 +51,8 @@ pub struct Pictures {
     pub target: Option<Arc<Picture>>,
     /// Where the crop is; 0.5 is the middle.
     pub offset: (f64, f64),
-    /// Which sizes the base takes.
-    pub sides: Sides,
+    /// Which size they are brought to.
+    pub sizing: Sizing,
     /// A and B as they are trained.
     pub frame: Option<Arc<Frame>>,
 }
@@ -62,7 +63,7 @@ impl Default for Pictures {
             original: None,
             target: None,
             offset: Self::MIDDLE,
-            sides: Settings::default().sides,
+            sizing: Settings::default().sizing(),
             frame: None,
         }
     }
@@ -94,7 +95,7 @@ impl Pictures {
     /// Those of [`Frame::of`].
     pub fn refit(&mut self) -> Result<(), ImageError> {
         let (original, target) = (self.original.as_deref(), self.target.as_deref());
-        self.frame = Frame::of(original, target, self.offset, self.sides)?.map(Arc::new);
+        self.frame = Frame::of(original, target, self.offset, self.sizing)?.map(Arc::new);
         Ok(())
     }
 
@@ -203,6 +204,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Which size the pair is trained at.
+    #[must_use]
+    pub fn sizing(&self) -> Sizing {
+        Sizing {
+            multiple: self.sides.multiple,
+            native_side: self.sides.long,
+            resolution: self.recipe.resolution.map(Resolution::get),
+        }
+    }
+
     /// What the recipe would be without the user.
     #[must_use]
     pub fn defaults(&self) -> Recipe {

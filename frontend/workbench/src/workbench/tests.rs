@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::examples::{SIDE, pair, picture, picture_of, square};
 use super::*;
+use crate::fields::FieldInRecipe as _;
 use crate::frame::Sides;
 use crate::plain::{Capacity, Effort};
 
@@ -179,6 +180,44 @@ fn a_base_of_another_size_takes_the_mask_along() {
     );
     apply(&mut bench, Command::Undo);
     assert_eq!(bench.mask().unwrap().width(), SIDE, "and back");
+}
+
+#[test]
+fn a_resolution_takes_pair_and_mask_along_and_keeps_their_proportions() {
+    let mut bench = Workbench::default();
+    let size = (300, 200);
+    let pair = Command::PlacePair {
+        original: picture_of("a.png", size, None),
+        target: picture_of("b.png", size, Some([250, 20, 20])),
+        mask: None,
+    };
+    apply(&mut bench, pair);
+    apply(&mut bench, Command::Mask(MaskCommand::Suggest));
+    let sides = |bench: &Workbench| {
+        let (frame, mask) = (bench.frame().unwrap(), bench.mask().unwrap());
+        let frame = (frame.width(), frame.height());
+        assert_eq!(frame, (mask.width(), mask.height()), "one on the other");
+        frame
+    };
+    assert_eq!(
+        sides(&bench),
+        (128, 96),
+        "the longer side is the base's own"
+    );
+    let field = Field::at("/resolution").unwrap();
+    let set = |text: &str| Command::Set(Setting::Field(field, field.parse(text)));
+    apply(&mut bench, set("256"));
+    assert_eq!(sides(&bench), (320, 192), "about as many as 256²");
+    for (typed, words) in [
+        ("9000", "between 32 and 2048"),
+        ("wide", "must be a number"),
+    ] {
+        let refusal = refuse(&mut bench, set(typed));
+        assert_eq!(refusal.place, Where::Field(field), "{typed}");
+        assert!(refusal.sentence.contains(words), "{refusal}");
+    }
+    apply(&mut bench, Command::Undo);
+    assert_eq!(sides(&bench), (128, 96), "and back");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use mimeo_protocol::{
-    BaseId, BlobId, Canvas, ClientMessage, Example, FileId, LoraRef, PreviewRequest, PromptSyntax,
-    ResultFile, Scores, ServerMessage, Strength,
+    BaseId, BlobId, Canvas, ClientMessage, FileId, LoraRef, PreviewRequest, PromptSyntax,
+    ResultFile, Scores, ServerMessage, Strength, TrainJob,
 };
 use mimeo_workbench::Run;
 use mimeo_workbench::dial::{Dial, Wish};
@@ -88,13 +88,17 @@ impl Desk {
             let new = || run.with_untracked(|run| Kept::new(link, run));
             all.entry(key).or_insert_with(new).clone()
         });
-        let like = |example: &Example| Canvas::Like {
-            picture: example.original,
+        let like = |job: &TrainJob| match job.examples.first() {
+            Some(example) => Canvas::Like {
+                picture: example.original,
+                resolution: job.recipe.resolution,
+            },
+            None => Canvas::Native,
         };
         let source = run.with_untracked(|run| Source {
             name: run.job().name.to_string(),
             base: run.job().base.clone(),
-            canvas: run.job().examples.first().map_or(Canvas::Native, like),
+            canvas: like(run.job()),
             file: file.id,
             prompt_syntax: run.job().recipe.prompt_syntax,
         });
