@@ -266,23 +266,31 @@ fn a_product_with_a_frozen_half_precision_weight_has_the_gradient_of_a_stock_pro
 
 #[test]
 fn a_frozen_convolution_has_the_gradient_of_a_stock_convolution() {
-    for (size, kernel, stride, padding) in [
-        ([8, 6], 3, 1, 1),
-        ([8, 6], 1, 1, 0),
+    for (size, [inputs, outputs], kernel, stride, padding) in [
+        ([8, 6], [4, 6], 3, 1, 1),
+        ([8, 6], [4, 6], 1, 1, 0),
         // More than one band of rows.
-        ([70, 60], 3, 1, 1),
+        ([70, 60], [4, 6], 3, 1, 1),
+        // More channels than are drawn or added up at once, and more than one band of them.
+        ([5, 4], [60, 140], 3, 1, 1),
+        ([5, 4], [200, 140], 1, 1, 0),
+        ([45, 40], [30, 140], 3, 1, 1),
         // No padding at all.
-        ([8, 6], 3, 1, 0),
+        ([8, 6], [4, 6], 3, 1, 0),
         // The UNet's downsampler, on even and odd sizes.
-        ([8, 6], 3, 2, 1),
-        ([7, 9], 3, 2, 1),
+        ([8, 6], [4, 6], 3, 2, 1),
+        ([7, 9], [4, 6], 3, 2, 1),
         // The VAE's, whose picture comes padded.
-        ([9, 7], 3, 2, 0),
+        ([9, 7], [4, 6], 3, 2, 0),
     ] {
         let [height, width] = size;
-        let [x, weight, bias] =
-            normal([[2, 4, height, width], [6, 4, kernel, kernel], [1, 1, 1, 6]]);
-        let (weight, widened) = half(weight * 0.3);
+        let [x, weight, bias] = normal([
+            [2, inputs, height, width],
+            [outputs, inputs, kernel, kernel],
+            [1, 1, 1, outputs],
+        ]);
+        // Sums of more terms are not to be larger.
+        let (weight, widened) = half(weight * (0.6 / (inputs as f64).sqrt()));
         let bias = bias.flatten::<1>(0, 3);
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         let ours = |inputs: &[Tensor<4>]| {
@@ -298,7 +306,9 @@ fn a_frozen_convolution_has_the_gradient_of_a_stock_convolution() {
             let bias = Some(bias.clone());
             conv2d(inputs[0].clone(), widened.clone(), bias, options.clone())
         };
-        let name = format!("frozen_conv2d {kernel}x{kernel}, stride {stride}, on {height}x{width}");
+        let name = format!(
+            "frozen_conv2d {kernel}x{kernel}, stride {stride}, on {height}x{width}, {inputs} to {outputs} channels"
+        );
         assert_same(&name, std::slice::from_ref(&x), &ours, &stock);
         assert_slopes(&name, &[x], 1.0, &ours);
     }

@@ -1,5 +1,10 @@
 //! Convolution of stride 1 on the CPU: every tap of the kernel is the padded picture moved by a
 //! constant, so the convolution is one product, with no copy of the picture per tap.
+//!
+//! The product is done in blocks of the weights that stay in a core's cache. Each number is the same
+//! sum in the same order however it is cut.
+
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -9,12 +14,24 @@ use super::{CpuTensor, tensor, values};
 
 /// Padded pixels that one task draws: its channels stay in the core's cache.
 const BAND: usize = 1536;
+/// Channels of the answer that one task draws: with [`DEPTH`] of each, the weights stay in the core's
+/// second cache.
+const CHANNELS: usize = 128;
+/// Taps of weights in a block: those of a few channels of the answer, and of a strip of the picture
+/// beside them, stay in its first.
+const DEPTH: usize = 192;
 
 /// A square kernel.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ops) struct Kernel {
     pub side: usize,
     pub padding: usize,
+}
+
+impl Kernel {
+    const fn taps(self) -> usize {
+        self.side * self.side
+    }
 }
 
 /// See [`crate::ops::frozen_conv2d`].
@@ -31,7 +48,8 @@ pub(in crate::ops) fn conv2d(
     let weight = weight.to_contiguous();
     let bias = bias.map(CpuTensor::to_contiguous);
     let bias = bias.as_ref().map(values);
-    convolve(x, values(&weight), bias, dims, out_channels, kernel)
+    let weight = Weight::AsItIs(values(&weight));
+    convolve(x, weight, bias, dims, out_channels, kernel)
 }
 
 /// The gradient of the input, from that of the answer: the convolution with the kernel turned
@@ -46,26 +64,27 @@ pub(in crate::ops) fn conv2d_backward(
     kernel: Kernel,
 ) -> CpuTensor {
     let weight = weight.to_contiguous();
-    let (out_channels, taps) = (dims[1], kernel.side * kernel.side);
-    let mut turned = vec![0.0; out_channels * in_channels * taps];
-    let blocks = values(&weight).chunks_exact(taps);
-    for (index, block) in blocks.enumerate() {
-        let (output, input) = (index / in_channels, index % in_channels);
-        let turned = &mut turned[(input * out_channels + output) * taps..][..taps];
-        for (to, from) in turned.iter_mut().rev().zip(block) {
-            *to = *from;
-        }
-    }
     let turned_kernel = Kernel {
         side: kernel.side,
         padding: kernel.side - 1 - kernel.padding,
     };
-    convolve(gradient, &turned, None, dims, in_channels, turned_kernel)
+    let weight = Weight::Turned(values(&weight));
+    convolve(gradient, weight, None, dims, in_channels, turned_kernel)
+}
+
+/// The weights of a convolution.
+#[derive(Clone, Copy)]
+enum Weight<'a> {
+    /// `[out, in, side, side]`
+    AsItIs(&'a [f32]),
+    /// Of the convolution whose way back this is: `[in, out, side, side]`, each kernel the other way
+    /// round.
+    Turned(&'a [f32]),
 }
 
 fn convolve(
     x: &CpuTensor,
-    weight: &[f32],
+    weight: Weight<'_>,
     bias: Option<&[f32]>,
     [batch, channels, height, width]: [usize; 4],
     out_channels: usize,
@@ -76,20 +95,31 @@ fn convolve(
     let (out_height, out_width) = (out_side(height), out_side(width));
     let band_height = (BAND / (width + 2 * kernel.padding)).clamp(1, out_height);
     let bands = out_height.div_ceil(band_height);
-    let drawn: Vec<Vec<f32>> = (0..batch * bands)
+    let padded: Vec<Band> = (0..batch * bands)
         .into_par_iter()
         .map(|index| {
             let top = index % bands * band_height;
             let picture = &values(&x)[index / bands * channels * height * width..];
-            Arch::new().dispatch(Band {
-                picture: &picture[..channels * height * width],
+            let picture = Picture {
+                values: &picture[..channels * height * width],
                 size: [channels, height, width],
+            };
+            let rows = band_height.min(out_height - top);
+            Band::of(picture, kernel, [top, rows], out_width)
+        })
+        .collect();
+    let parts = out_channels.div_ceil(CHANNELS);
+    let drawn: Vec<Vec<f32>> = (0..padded.len() * parts)
+        .into_par_iter()
+        .map(|index| {
+            let first = index % parts * CHANNELS;
+            Arch::new().dispatch(Part {
+                band: &padded[index / parts],
                 weight,
                 bias,
                 out_channels,
+                drawn: first..out_channels.min(first + CHANNELS),
                 kernel,
-                rows: [top, band_height.min(out_height - top)],
-                out_width,
             })
         })
         .collect();
@@ -98,94 +128,160 @@ fn convolve(
         return tensor(drawn.concat(), shape);
     }
     let mut out = Vec::with_capacity(shape.iter().product());
-    for picture in drawn.chunks_exact(bands) {
+    for picture in drawn.chunks_exact(bands * parts) {
         for channel in 0..out_channels {
-            for band in picture {
-                let plane = band.len() / out_channels;
-                out.extend_from_slice(&band[channel * plane..][..plane]);
+            for band in 0..bands {
+                let part = &picture[band * parts + channel / CHANNELS];
+                let plane = padded[band].rows * out_width;
+                out.extend_from_slice(&part[channel % CHANNELS * plane..][..plane]);
             }
         }
     }
     tensor(out, shape)
 }
 
-/// Some rows of one picture's answer.
-struct Band<'a> {
-    picture: &'a [f32],
+/// A picture of many channels.
+#[derive(Clone, Copy)]
+struct Picture<'a> {
+    values: &'a [f32],
     /// Channels, height and width.
     size: [usize; 3],
-    weight: &'a [f32],
-    bias: Option<&'a [f32]>,
-    out_channels: usize,
-    kernel: Kernel,
-    /// First row, and how many.
-    rows: [usize; 2],
+}
+
+/// What some rows of one picture's answer look at, with zeros around.
+struct Band {
+    /// `[channels, plane]`, and zeros after the last for whole vectors.
+    values: Vec<f32>,
+    channels: usize,
+    plane: usize,
+    padded_width: usize,
+    /// Rows of the answer.
+    rows: usize,
     out_width: usize,
 }
 
-impl WithSimd for Band<'_> {
-    /// `[out_channels, rows, out_width]`
+impl Band {
+    /// - `rows`: of the answer, the first and how many
+    fn of(
+        picture: Picture<'_>,
+        Kernel { side, padding }: Kernel,
+        [top, rows]: [usize; 2],
+        out_width: usize,
+    ) -> Self {
+        let [channels, height, width] = picture.size;
+        let padded_width = width + 2 * padding;
+        let plane = (rows + side - 1) * padded_width;
+        // No vector is longer than a row of the product.
+        let mut values = vec![0.0; channels * plane + (rows * padded_width).next_multiple_of(64)];
+        for channel in 0..channels {
+            let planes = &mut values[channel * plane..][..plane];
+            for (row, out) in planes.chunks_exact_mut(padded_width).enumerate() {
+                let Some(y) = (top + row).checked_sub(padding).filter(|y| *y < height) else {
+                    continue;
+                };
+                let row = &picture.values[(channel * height + y) * width..][..width];
+                out[padding..][..width].copy_from_slice(row);
+            }
+        }
+        Self {
+            values,
+            channels,
+            plane,
+            padded_width,
+            rows,
+            out_width,
+        }
+    }
+
+    /// Where each tap of some channels begins.
+    fn starts(&self, channels: Range<usize>, side: usize) -> Vec<usize> {
+        channels
+            .flat_map(|channel| {
+                (0..side).map(move |y| channel * self.plane + y * self.padded_width)
+            })
+            .flat_map(|row| (0..side).map(move |x| row + x))
+            .collect()
+    }
+}
+
+/// Some channels of some rows of one picture's answer.
+struct Part<'a> {
+    band: &'a Band,
+    weight: Weight<'a>,
+    bias: Option<&'a [f32]>,
+    /// Of the whole answer.
+    out_channels: usize,
+    /// Those that are drawn.
+    drawn: Range<usize>,
+    kernel: Kernel,
+}
+
+impl WithSimd for Part<'_> {
+    /// `[drawn, rows, out_width]`
     type Output = Vec<f32>;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
-        let Kernel { side, padding } = self.kernel;
-        let [channels, _, width] = self.size;
-        let [_, rows] = self.rows;
-        let padded_width = width + 2 * padding;
-        let plane = (rows + side - 1) * padded_width;
+        let band = self.band;
         // The answer has the padded width too; what lies in its margin is nonsense, and is left.
-        let columns = (rows - 1) * padded_width + self.out_width;
+        let columns = (band.rows - 1) * band.padded_width + band.out_width;
         let stride = padded::<S>(columns);
+        let mut drawn = vec![0.0; self.drawn.len() * stride];
+        let block = (DEPTH / self.kernel.taps()).max(1);
+        let mut turned = Vec::new();
+        for first in (0..band.channels).step_by(block) {
+            let channels = first..band.channels.min(first + block);
+            let starts = band.starts(channels.clone(), self.kernel.side);
+            let left = self.weights(channels, &mut turned);
+            let right = Shifts::new(&band.values, &starts);
+            let answer = if first == 0 {
+                Output::Replace
+            } else {
+                Output::Continue
+            };
+            product(simd, left, right, columns, &mut drawn, stride, answer);
+        }
 
-        let picture = self.padded(plane, stride);
-        let starts: Vec<usize> = (0..channels)
-            .flat_map(|channel| (0..side).map(move |y| channel * plane + y * padded_width))
-            .flat_map(|row| (0..side).map(move |x| row + x))
-            .collect();
-        let left = Rows::new(self.weight, starts.len(), self.out_channels);
-        let right = Shifts::new(&picture, &starts);
-        let mut drawn = vec![0.0; self.out_channels * stride];
-        product(
-            simd,
-            left,
-            right,
-            columns,
-            &mut drawn,
-            stride,
-            Output::Replace,
-        );
-
-        let mut out = Vec::with_capacity(self.out_channels * rows * self.out_width);
-        for (channel, drawn) in drawn.chunks_exact(stride).enumerate() {
+        let mut out = Vec::with_capacity(self.drawn.len() * band.rows * band.out_width);
+        for (channel, drawn) in self.drawn.zip(drawn.chunks_exact(stride)) {
             let bias = self.bias.map_or(0.0, |bias| bias[channel]);
-            for row in drawn.chunks(padded_width).take(rows) {
-                out.extend(row[..self.out_width].iter().map(|value| value + bias));
+            for row in drawn.chunks(band.padded_width).take(band.rows) {
+                out.extend(row[..band.out_width].iter().map(|value| value + bias));
             }
         }
         out
     }
 }
 
-impl Band<'_> {
-    /// The rows that the band looks at, with zeros around: `[channels, plane]`, and zeros after the
-    /// last for whole vectors.
-    fn padded(&self, plane: usize, stride: usize) -> Vec<f32> {
-        let Kernel { padding, .. } = self.kernel;
-        let [channels, height, width] = self.size;
-        let [top, _] = self.rows;
-        let padded_width = width + 2 * padding;
-        let mut out = vec![0.0; channels * plane + stride];
-        for channel in 0..channels {
-            let planes = &mut out[channel * plane..][..plane];
-            for (row, out) in planes.chunks_exact_mut(padded_width).enumerate() {
-                let Some(y) = (top + row).checked_sub(padding).filter(|y| *y < height) else {
-                    continue;
-                };
-                let row = &self.picture[(channel * height + y) * width..][..width];
-                out[padding..][..width].copy_from_slice(row);
+impl Part<'_> {
+    /// The weights of some channels of the picture, a row for each channel that is drawn.
+    ///
+    /// - `turned`: room for those that do not lie in rows
+    #[inline(always)]
+    fn weights<'w>(&'w self, channels: Range<usize>, turned: &'w mut Vec<f32>) -> Rows<'w> {
+        let taps = self.kernel.taps();
+        match self.weight {
+            Weight::AsItIs(values) => {
+                let stride = self.band.channels * taps;
+                let first = self.drawn.start * stride + channels.start * taps;
+                Rows::new(&values[first..], stride, self.drawn.len())
+            }
+            Weight::Turned(values) => {
+                let stride = channels.len() * taps;
+                turned.clear();
+                turned.resize(self.drawn.len() * stride, 0.0);
+                for (place, channel) in channels.enumerate() {
+                    let first = (channel * self.out_channels + self.drawn.start) * taps;
+                    let kernels = values[first..].chunks_exact(taps);
+                    for (row, kernel) in turned.chunks_exact_mut(stride).zip(kernels) {
+                        let to = row[place * taps..][..taps].iter_mut().rev();
+                        for (to, from) in to.zip(kernel) {
+                            *to = *from;
+                        }
+                    }
+                }
+                Rows::new(turned, stride, self.drawn.len())
             }
         }
-        out
     }
 }

@@ -44,8 +44,12 @@ impl<'a> Shifts<'a> {
 /// What becomes of what was in the place of the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
+    /// It goes.
     Replace,
+    /// The whole sum is added to it.
     Add,
+    /// The sum goes on from it, as if the terms before had been among these.
+    Continue,
 }
 
 /// Rows computed at once. With [`VECTORS`] columns of vectors they fill 16 registers (AVX2,
@@ -147,6 +151,15 @@ fn tile<S: Simd, const R: usize, const V: usize>(
     }
     let width = V * S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    if answer == Output::Continue {
+        for r in 0..R {
+            let start = (row + r) * stride + column;
+            let before = vectors::<S, V>(&out[start..][..width]);
+            for v in 0..V {
+                sums[r][v] = before[v];
+            }
+        }
+    }
     // Several at a time, so that the bounds are checked once for all of them.
     let (several, last) = right.starts.as_chunks::<UNROLL>();
     for (block, starts) in several.iter().enumerate() {
@@ -170,11 +183,21 @@ fn tile<S: Simd, const R: usize, const V: usize>(
         let (out, _) = S::as_mut_simd_f32s(&mut out[start..][..width]);
         for (out, sum) in out.iter_mut().zip(sums) {
             *out = match answer {
-                Output::Replace => *sum,
+                Output::Replace | Output::Continue => *sum,
                 Output::Add => simd.add_f32s(*out, *sum),
             };
         }
     }
+}
+
+/// The vectors of a slice that is so long. A reference: a copy of the array would go through the stack.
+#[inline(always)]
+fn vectors<S: Simd, const V: usize>(values: &[f32]) -> &[S::f32s; V] {
+    let (vectors, _) = S::as_simd_f32s(values);
+    let Ok(vectors) = vectors.try_into() else {
+        unreachable!("the slice has this length")
+    };
+    vectors
 }
 
 /// `sums[r] += weights[r][k] x`
@@ -186,11 +209,7 @@ fn accumulate<S: Simd, const R: usize, const V: usize>(
     k: usize,
     x: &[f32],
 ) {
-    let (x, _) = S::as_simd_f32s(x);
-    // A reference: a copy of the array would go through the stack.
-    let Ok(x) = <&[S::f32s; V]>::try_from(x) else {
-        unreachable!("the slice has this length")
-    };
+    let x = vectors::<S, V>(x);
     for r in 0..R {
         let weight = simd.splat_f32s(weights[r][k]);
         for v in 0..V {
@@ -231,7 +250,7 @@ mod tests {
                 starts: &starts,
             };
             let mut out = vec![f32::NAN; self.left.rows * width];
-            for answer in [Output::Replace, Output::Add] {
+            for answer in [Output::Replace, Output::Add, Output::Continue] {
                 product(
                     simd,
                     self.left,
@@ -279,8 +298,8 @@ mod tests {
                         .sum();
                     assert_eq!(
                         answer[row][column],
-                        2.0 * expected,
-                        "{rows}x{depth}x{columns} at {row}, {column}: set, then added"
+                        3.0 * expected,
+                        "{rows}x{depth}x{columns} at {row}, {column}: set, added, gone on with"
                     );
                 }
             }
