@@ -19,11 +19,13 @@ fn array(shape: &[usize]) -> Array {
 
 fn example() -> LoraFile {
     let linear = LoraModule {
+        mid: None,
         down: array(&[2, 3]),
         up: array(&[4, 2]),
         alpha: 1.0,
     };
     let convolution = LoraModule {
+        mid: None,
         down: array(&[2, 5, 1, 1]),
         up: array(&[5, 2, 1, 1]),
         alpha: 2.0,
@@ -170,6 +172,7 @@ fn the_hashes_are_those_of_the_bytes() {
 fn the_short_hash_covers_64_kib_from_1_mib_on_without_other_metadata() {
     let width = 300_000;
     let module = LoraModule {
+        mid: None,
         down: array(&[1, width]),
         up: array(&[1, 1]),
         alpha: 1.0,
@@ -757,6 +760,7 @@ fn any_module() -> impl Strategy<Value = LoraModule> {
                 up.extend([1, 1]);
             }
             (any_array(down), any_array(up)).prop_map(move |(down, up)| LoraModule {
+                mid: None,
                 down,
                 up,
                 alpha,
