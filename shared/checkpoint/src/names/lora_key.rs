@@ -105,13 +105,14 @@ const PARTS: [(&str, LoraPart); 14] = [
 /// `….lora_A.default.weight`.
 const NAMED_PARTS: [(&str, LoraPart); 2] = [(".lora_A", LoraPart::Down), (".lora_B", LoraPart::Up)];
 
-const COMPONENTS: [(&str, Component); 8] = [
+const COMPONENTS: [(&str, Component); 9] = [
     ("unet.", Component::Unet),
     ("text_encoder.", Component::TextEncoder),
     ("text_encoder_2.", Component::TextEncoder2),
     // ComfyUI's own saves, and SimpleTuner's for ComfyUI; what follows is ldm's path or diffusers'
     ("diffusion_model.", Component::Unet),
     ("text_encoders.clip_l.transformer.", Component::TextEncoder),
+    ("text_encoders.clip_h.transformer.", Component::TextEncoder),
     ("text_encoders.clip_g.transformer.", Component::TextEncoder2),
     // single-file checkpoints
     ("model.diffusion_model.", Component::Unet),
