@@ -157,12 +157,8 @@ fn what_is_drawn_under_a_lora_is_what_the_programs_draw() {
 /// What of a file changes text encoders alone.
 fn words_of(base: &str) -> LoraFile {
     let mut file = read(base, "kohya");
-    file.modules.retain(|name, _| {
-        matches!(
-            Part::of(name),
-            Part::TextEncoder | Part::TextEncoder2
-        )
-    });
+    file.modules
+        .retain(|name, _| matches!(Part::of(name), Part::TextEncoder | Part::TextEncoder2));
     file
 }
 
@@ -181,7 +177,10 @@ fn a_lora_of_text_encoders_alone_changes_what_is_drawn() {
     };
     let own = draw(&LoraStack::none());
     let changed = draw(&LoraStack::none().with(&lora.network, 1.0));
-    assert!(own.pixels() != changed.pixels(), "the prompt says something else");
+    assert!(
+        own.pixels() != changed.pixels(),
+        "the prompt says something else"
+    );
     let nothing = draw(&LoraStack::none().with(&lora.network, 0.0));
     assert_eq!(own.pixels(), nothing.pixels(), "at strength 0 it does not");
 }
@@ -251,9 +250,9 @@ fn a_unet_of_stable_diffusion_1_5_has_as_many_modules_as_kohya_adapts_and_four_m
     let unet = unet(&sd1x());
     let all = unet.all_targets();
     assert_eq!(all.len(), 278 + 4, "in all");
-    let mut convolutions = all.iter().filter(|(_, target)| {
-        matches!(target.kind, TargetKind::Conv(kernel) if kernel.stride == 2)
-    });
+    let mut convolutions = all.iter().filter(
+        |(_, target)| matches!(target.kind, TargetKind::Conv(kernel) if kernel.stride == 2),
+    );
     assert!(
         convolutions.all(|(_, target)| target.path.ends_with("downsamplers.0.conv")),
         "only these make pictures smaller"
@@ -280,7 +279,11 @@ fn gradients_go_through_the_convolutions_of_a_copier() {
     let gradient = trained.flatten_gradients(&loss(&trained).backward());
     let steepness = values(gradient.clone().square().sum())[0].sqrt();
     let uphill = gradient / f64::from(steepness);
-    let at = |way: f64| values(loss(&start.with_values(&(flat.clone() + uphill.clone() * way))))[0];
+    let at = |way: f64| {
+        values(loss(
+            &start.with_values(&(flat.clone() + uphill.clone() * way)),
+        ))[0]
+    };
     let measured = f64::from(at(STEP) - at(-STEP)) / (2.0 * STEP);
     let steepness = f64::from(steepness);
     assert!(

@@ -270,8 +270,14 @@ fn whole_module(name: &str, [input, output]: [usize; 2], kernel: &[usize]) -> Ve
         Array { shape, data }
     };
     vec![
-        (format!("{name}.lora_down.weight"), shaped([RANK, input], kernel)),
-        (format!("{name}.lora_up.weight"), shaped([output, RANK], &ones)),
+        (
+            format!("{name}.lora_down.weight"),
+            shaped([RANK, input], kernel),
+        ),
+        (
+            format!("{name}.lora_up.weight"),
+            shaped([output, RANK], &ones),
+        ),
     ]
 }
 
@@ -303,7 +309,11 @@ fn text_encoders_convolutions_and_time_layers_are_applied_and_counted() {
     let json = desk.run("inspect --json all.safetensors").done();
     let findings = &json.events()[0];
     assert_eq!(findings["applied"]["text encoder"], 1, "{findings}");
-    assert_eq!(findings["left_out"].as_object().map(|kinds| kinds.len()), Some(0), "{findings}");
+    assert_eq!(
+        findings["left_out"].as_object().map(|kinds| kinds.len()),
+        Some(0),
+        "{findings}"
+    );
 }
 
 #[test]
@@ -325,7 +335,10 @@ fn factors_of_another_kernel_are_refused_in_a_sentence() {
         let command = "sample --device cpu --prompt p --out i.png --lora conv.safetensors";
         let sentence = desk.refused(command, 2);
         let words = "1 of its 2 modules fit the base";
-        assert!(sentence.contains(words), "{kernel:?}, {widths:?}: {sentence}");
+        assert!(
+            sentence.contains(words),
+            "{kernel:?}, {widths:?}: {sentence}"
+        );
     }
     let mut alone = whole_module(CONV, [64, 64], &[3, 3]);
     alone[0].0 = format!("{CONV}.lora_mid.weight");

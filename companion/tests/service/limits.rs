@@ -115,7 +115,10 @@ async fn only_loras_are_taken_as_such_and_only_under_their_own_hash() {
     let tensor = |name: &str, shape: [usize; 2]| {
         let data = vec![0.5; shape.iter().product()];
         let shape = shape.to_vec();
-        (format!("lora_unet_conv_norm_out.{name}.weight"), Array { shape, data })
+        (
+            format!("lora_unet_conv_norm_out.{name}.weight"),
+            Array { shape, data },
+        )
     };
     let norm = [tensor("lora_down", [1, 3]), tensor("lora_up", [3, 1])];
     let norm = write_f32(norm.into(), &BTreeMap::new());

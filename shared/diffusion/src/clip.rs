@@ -188,10 +188,7 @@ impl ClipTextModelWithProjection {
         let mut text_model = ClipTextModel::load_as(Component::TextEncoder2, config, weights)?;
         let mut weights = weights.root();
         let io = [config.hidden_size, config.projection_dim.unwrap_or(0)];
-        let (place, targets) = (
-            &mut weights.at("text_projection"),
-            &mut text_model.targets,
-        );
+        let (place, targets) = (&mut weights.at("text_projection"), &mut text_model.targets);
         let text_projection = LoraLinear::load_new(place, targets, io, Bias::Without)?;
         Ok(Self {
             text_model,
@@ -272,7 +269,10 @@ impl EncoderLayer {
         let mut linear = |name: &str, io: [usize; 2]| {
             LoraLinear::load_new(&mut mlp.at(name), targets, io, Bias::With)
         };
-        let (fc1, fc2) = (linear("fc1", [width, inner])?, linear("fc2", [inner, width])?);
+        let (fc1, fc2) = (
+            linear("fc1", [width, inner])?,
+            linear("fc2", [inner, width])?,
+        );
         Ok(Self {
             layer_norm1: LayerNorm::load(&mut weights.at("layer_norm1"), width, eps)?,
             self_attn,
@@ -313,9 +313,8 @@ impl SelfAttention {
         config: &TextEncoderConfig,
     ) -> Result<Self, LoadError> {
         let io = [config.hidden_size; 2];
-        let mut linear = |name: &str| {
-            LoraLinear::load_new(&mut weights.at(name), targets, io, Bias::With)
-        };
+        let mut linear =
+            |name: &str| LoraLinear::load_new(&mut weights.at(name), targets, io, Bias::With);
         Ok(Self {
             q_proj: linear("q_proj")?,
             k_proj: linear("k_proj")?,

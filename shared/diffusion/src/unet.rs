@@ -116,11 +116,7 @@ impl UNet2DConditionModel {
                 resample: level > 0,
             };
             let mut weights = weights.at("up_blocks");
-            up_blocks.push(UpBlock::load(
-                &mut weights.at(index),
-                &mut targets,
-                &shape,
-            )?);
+            up_blocks.push(UpBlock::load(&mut weights.at(index), &mut targets, &shape)?);
         }
 
         let add_embedding = match config.text_time() {

@@ -417,7 +417,8 @@ mod tests {
     fn an_endless_prompt_is_refused_in_a_sentence() {
         let base = bundled::base();
         for prompt in ["glasses ".repeat(2000), "BREAK ".repeat(30)] {
-            let refused = base.encode_prompt(&prompt, PromptSyntax::A1111, SIZE, &LoraStack::none());
+            let refused =
+                base.encode_prompt(&prompt, PromptSyntax::A1111, SIZE, &LoraStack::none());
             let sentence = refused.expect_err("it is too long").to_string();
             assert!(sentence.contains("at most 20 can be read"), "{sentence}");
         }

@@ -214,18 +214,15 @@ impl<'a> RoundTrip<'a> {
     }
 
     /// The empty prompt of each row, as it is said under the adapters.
-    fn conditioning(
-        &self,
-        rows: usize,
-        lora: &LoraStack<'_>,
-    ) -> Result<Conditioning, EngineError> {
+    fn conditioning(&self, rows: usize, lora: &LoraStack<'_>) -> Result<Conditioning, EngineError> {
         if !lora.changes_text() {
             return Ok(self.guidance.conditional.repeat(rows));
         }
         // Each row has a strength of its own.
         let said = (0..rows).map(|row| {
             let (lora, size) = (lora.rows(row, 1), self.scene.size());
-            self.base.encode_prompt("", PromptSyntax::USUAL, size, &lora)
+            self.base
+                .encode_prompt("", PromptSyntax::USUAL, size, &lora)
         });
         Ok(Conditioning::cat(said.collect::<Result<_, _>>()?))
     }

@@ -31,7 +31,9 @@ impl LoraConv {
     pub fn folded(down: Tensor<4>, mid: Tensor<4>) -> Tensor<4> {
         let ([inner, input, _, _], [rank, _, height, width]) = (down.dims(), mid.dims());
         // `[rank, side, side, inner]` by `[inner, in]`
-        let rows = mid.permute([0, 2, 3, 1]).reshape([rank * height * width, inner]);
+        let rows = mid
+            .permute([0, 2, 3, 1])
+            .reshape([rank * height * width, inner]);
         let folded = rows.matmul(down.reshape([inner, input]));
         folded
             .reshape([rank, height, width, input])

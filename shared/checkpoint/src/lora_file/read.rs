@@ -7,8 +7,8 @@ use crate::{
     AsyncReadAt, CheckpointError, Component, Dtype, LoraFileError, ModuleProblem, SafetensorsFile,
     metadata::{ADAPTER_CONFIG, LORA_ADAPTER_METADATA},
     names::{
-        self, LDM_UNET_PREFIX, LoraPart, ModuleName, Part, UnreadableKey, is_saved_by_peft, other_model,
-        parse_lora_key,
+        self, LDM_UNET_PREFIX, LoraPart, ModuleName, Part, UnreadableKey, is_saved_by_peft,
+        other_model, parse_lora_key,
     },
     text,
 };

@@ -469,7 +469,11 @@ fn what_is_no_plain_lora_is_left_out_by_kind_and_count() {
     );
     let lora = read(&file).unwrap();
     let names: Vec<&str> = lora.modules.keys().map(String::as_str).collect();
-    assert_eq!(names, [vectors, text, LINEAR, resnet], "what is a plain LoRA");
+    assert_eq!(
+        names,
+        [vectors, text, LINEAR, resnet],
+        "what is a plain LoRA"
+    );
     let applied = [
         (Part::Transformers, 1),
         (Part::Convolutions, 1),
@@ -498,7 +502,10 @@ fn a_lora_of_one_part_alone_is_applied_unless_no_lora_changes_that() {
         LINEAR,
     ] {
         let file = of(module);
-        assert!(read(&file).unwrap().check_applies("test").is_ok(), "{module}");
+        assert!(
+            read(&file).unwrap().check_applies("test").is_ok(),
+            "{module}"
+        );
         assert!(survey_of(&file).is_ok(), "{module} at a glance");
     }
     let file = of("lora_unet_mid_block_attentions_0_norm");
@@ -685,10 +692,7 @@ fn contradicting_modules_are_refused() {
         let words = "no kernel of shape [rank, rank, height, width] fits between";
         assert!(message.contains(words), "{down:?}, {mid:?}: {message}");
     }
-    let mid_alone = foreign_file(
-        &[(&key("lora_mid.weight"), Dtype::F16, &[2, 2, 3, 3])],
-        0,
-    );
+    let mid_alone = foreign_file(&[(&key("lora_mid.weight"), Dtype::F16, &[2, 2, 3, 3])], 0);
     for error in [refusal(&mid_alone), survey_of(&mid_alone).unwrap_err()] {
         assert!(
             matches!(error, LoraFileError::MissingPart { part: "down", .. }),
