@@ -893,4 +893,49 @@ proptest! {
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(read(&bytes).is_err(), "noise is no LoRA");
     }
+
+    #[test]
+    fn what_is_known_at_a_glance_is_what_is_read(
+        tensors in prop::collection::btree_map(
+            (0..NAMES.len(), 0..PARTS.len()),
+            0..SHAPES.len(),
+            1..12,
+        ),
+        fill in prop::sample::select(vec![0_u8, 0x3c]),
+    ) {
+        let keys = tensors.iter().map(|((name, part), shape)| {
+            (format!("{}.{}", NAMES[*name], PARTS[*part]), SHAPES[*shape])
+        });
+        let keys: Vec<(String, &[usize])> = keys.collect();
+        let tensors: Vec<(&str, Dtype, &[usize])> =
+            keys.iter().map(|(key, shape)| (&**key, Dtype::F16, *shape)).collect();
+        let file = foreign_file(&tensors, fill);
+        if let Ok(lora) = read(&file) {
+            let surveyed = survey_of(&file);
+            prop_assert_eq!(surveyed.is_ok(), lora.check_applies("test").is_ok(), "{:?}", keys);
+            if let Ok(remarks) = surveyed {
+                prop_assert_eq!(remarks, lora.remarks(), "{:?}", keys);
+            }
+        }
+    }
 }
+
+/// Of what random files are made: names of every part and of none, what a tensor may be to them, shapes that
+/// fit together and others.
+const NAMES: [&str; 5] = [
+    LINEAR,
+    CONVOLUTION,
+    "lora_unet_mid_block_attentions_0_norm",
+    "lora_te_text_model_encoder_layers_0_mlp_fc1",
+    "unet.mid_block.resnets.0.conv1",
+];
+const PARTS: [&str; 7] = [
+    "lora_down.weight",
+    "lora_up.weight",
+    "lora_mid.weight",
+    "alpha",
+    "dora_scale",
+    "diff_b",
+    "hada_w1_a",
+];
+const SHAPES: [&[usize]; 6] = [&[2, 2], &[2, 2, 1, 1], &[2, 2, 3, 3], &[3, 2], &[1], &[]];
