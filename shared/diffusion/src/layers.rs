@@ -209,10 +209,20 @@ impl LoraConv2d {
     #[must_use]
     pub fn forward(&self, x: Tensor<4>, lora: &LoraStack<'_>) -> Tensor<4> {
         match self.target {
-            Some(target) => lora.apply_conv(target, &x, self.conv.forward(x.clone())),
+            Some(target) => {
+                let y = self.conv.forward(x.clone());
+                lora.apply_conv(target, &x, y, convolve)
+            }
             None => self.conv.forward(x),
         }
     }
+}
+
+/// [`frozen_conv2d`] without bias.
+fn convolve(x: Tensor<4>, weight: Tensor<4>, kernel: Kernel) -> Tensor<4> {
+    let [out, ..] = weight.dims();
+    let bias = Tensor::zeros([out], &weight.device());
+    frozen_conv2d(x, weight, bias, kernel.stride, kernel.padding)
 }
 
 /// `torch.nn.GroupNorm`.

@@ -6,6 +6,12 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::Kernel;
 
+/// A convolution without bias by a weight that is not trained: the model's own, which is faster than the stock
+/// one and keeps nothing.
+///
+/// Takes `[batch, in, height, width]` and `[out, in, side, side]`.
+pub type Convolve = fn(Tensor<4>, Tensor<4>, Kernel) -> Tensor<4>;
+
 /// `x ↦ multiplier · alpha / rank · up(down(x))`: a convolution as the module's own, then one of single
 /// pixels (kohya's `networks/lora.py`, `LoRAModule` with `conv_dim`; LyCORIS' LoCon).
 ///
@@ -50,26 +56,22 @@ impl LoraConv {
     ///
     /// - `x`: `[batch, in, height, width]`, the module's input; the answer is as the module's
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>, multiplier: f64) -> Tensor<4> {
-        self.raised(self.lowered(x) * self.scale(multiplier))
+    pub fn forward(&self, x: Tensor<4>, multiplier: f64, convolve: Convolve) -> Tensor<4> {
+        self.raised(self.lowered(x, convolve) * self.scale(multiplier))
     }
 
     /// As [`Self::forward`], each row of the batch with a multiplier of its own.
     #[must_use]
-    pub fn forward_each(&self, x: Tensor<4>, multipliers: &[f64]) -> Tensor<4> {
+    pub fn forward_each(&self, x: Tensor<4>, multipliers: &[f64], convolve: Convolve) -> Tensor<4> {
         let scales = multipliers.iter();
         let scales: Vec<f32> = scales.map(|one| self.scale(*one) as f32).collect();
         let shape = [scales.len(), 1, 1, 1];
         let scales = Tensor::from_data(TensorData::new(scales, shape), &x.device());
-        self.raised(self.lowered(x) * scales)
+        self.raised(self.lowered(x, convolve) * scales)
     }
 
-    fn lowered(&self, x: Tensor<4>) -> Tensor<4> {
-        let Kernel {
-            stride, padding, ..
-        } = self.kernel;
-        let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
-        conv2d(x, self.down.clone(), None, options)
+    fn lowered(&self, x: Tensor<4>, convolve: Convolve) -> Tensor<4> {
+        convolve(x, self.down.clone(), self.kernel)
     }
 
     fn raised(&self, inner: Tensor<4>) -> Tensor<4> {

@@ -12,7 +12,7 @@ mod network;
 mod stack;
 mod target;
 
-pub use conv::LoraConv;
+pub use conv::{Convolve, LoraConv};
 pub use layer::LoraLayer;
 pub use network::LoraNetwork;
 pub use stack::LoraStack;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{LoraNetwork, TargetId};
+use crate::{Convolve, LoraNetwork, TargetId};
 
 /// The adapters of one forward pass, each with its signed multiplier.
 ///
@@ -90,14 +90,20 @@ impl<'a> LoraStack<'a> {
     ///
     /// - `x`: `[batch, in, height, width]`, `y`: `[batch, out, height/stride, width/stride]`
     #[must_use]
-    pub fn apply_conv(&self, target: TargetId, x: &Tensor<4>, y: Tensor<4>) -> Tensor<4> {
+    pub fn apply_conv(
+        &self,
+        target: TargetId,
+        x: &Tensor<4>,
+        y: Tensor<4>,
+        convolve: Convolve,
+    ) -> Tensor<4> {
         self.0.iter().fold(y, |y, (network, multiplier)| {
             let Some(conv) = network.conv(target) else {
                 return y;
             };
             y + match multiplier {
-                Multiplier::Same(multiplier) => conv.forward(x.clone(), *multiplier),
-                Multiplier::Each(each) => conv.forward_each(x.clone(), each),
+                Multiplier::Same(multiplier) => conv.forward(x.clone(), *multiplier, convolve),
+                Multiplier::Each(each) => conv.forward_each(x.clone(), each, convolve),
             }
         })
     }
