@@ -97,13 +97,13 @@ test("what of a LoRA is not applied is said below it, and one of nothing else is
       return { ...text(name, ""), buffer: tensorFile(Object.fromEntries(shapes)) };
     };
     const unet = kohya(`lora_unet_${module.replaceAll(".", "_")}`);
-    const words = kohya("lora_te_text_model_encoder_layers_0_mlp_fc1");
+    const norm = kohya("lora_unet_mid_block_attentions_0_norm");
 
-    await playground.loraPicker.setInputFiles([file("part.safetensors", [...unet, ...words])]);
-    await playground.loras.getByText(/Not all of part.*text encoder 1/).waitFor();
+    await playground.loraPicker.setInputFiles([file("part.safetensors", [...unet, ...norm])]);
+    await playground.loras.getByText(/Not all of part.*norm layers 1/).waitFor();
     const refusal = playground.loras.getByRole("alert");
-    await playground.loraPicker.setInputFiles([file("words.safetensors", words)]);
-    await refusal.filter({ hasText: /Nothing of this LoRA.*text encoder 1.*words/ }).waitFor();
+    await playground.loraPicker.setInputFiles([file("norms.safetensors", norm)]);
+    await refusal.filter({ hasText: /Nothing of this LoRA.*norm layers 1.*norms/ }).waitFor();
 
     const weights = file("adapter_model.safetensors", peft(module));
     await playground.loraPicker.setInputFiles([weights]);

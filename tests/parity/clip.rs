@@ -2,6 +2,7 @@
 
 use mimeo_checkpoint::Checkpoint;
 use mimeo_diffusion::{Conditioning, OutputLayer};
+use mimeo_lora::LoraStack;
 use mimeo_protocol::PromptSyntax;
 
 use crate::support::close::{Tolerance, assert_close};
@@ -21,7 +22,7 @@ fn assert_encodes(folder: &dyn Checkpoint, file: &'static str) {
         .map(|id| id.unsigned_abs())
         .collect();
     let ids: Vec<Vec<u32>> = ids.chunks(tokens).map(<[u32]>::to_vec).collect();
-    let ours = text_encoder(folder).forward(&ids, OutputLayer::LAST);
+    let ours = text_encoder(folder).forward(&ids, OutputLayer::LAST, &LoraStack::none());
     assert_close(
         file,
         ours,
@@ -54,7 +55,7 @@ fn the_base_encodes_the_prompts_of_old_recipes_as_the_reference_does() {
         &long.repeat(5).join(", "),
     ];
     let size = (128, 128);
-    let ours = base().encode_prompts(&prompts, PromptSyntax::Cut, size);
+    let ours = base().encode_prompts(&prompts, PromptSyntax::Cut, size, &LoraStack::none());
     let ours = ours.unwrap();
     let ours = Conditioning::cat(ours).hidden_states;
     assert_close("prompts", ours, theirs, TOLERANCE);

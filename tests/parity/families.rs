@@ -55,7 +55,7 @@ fn prompts_are_said_as_diffusers_pipelines_and_a1111_say_them() {
     for name in WITH_WEIGHTS {
         let (base, fixture) = (family(name), fixture(name, "text"));
         let prompts = ["", "glasses, smile", &long, "glasses, (smile:1.3), hat"];
-        let said = base.encode_prompts(&prompts, PromptSyntax::A1111, (64, 48));
+        let said = base.encode_prompts(&prompts, PromptSyntax::A1111, (64, 48), &LoraStack::none());
         for (index, ours) in said.unwrap().into_iter().enumerate() {
             let label = format!("prompt {index} of {name}");
             let theirs = fixture.tensor(&index.to_string(), &cpu());
@@ -83,12 +83,12 @@ fn layers_that_are_skipped_are_those_that_diffusers_skips() {
         };
         let first = |output: OutputLayer| {
             let ids = ids(Component::TextEncoder);
-            text_encoder(&folder).forward(&ids, output.skipping(1))
+            text_encoder(&folder).forward(&ids, output.skipping(1), &LoraStack::none())
         };
         let ours = if name == "sdxl" {
             let ids = ids(Component::TextEncoder2);
             let output = OutputLayer::PENULTIMATE.skipping(1);
-            let (second, _) = text_encoder_2(&folder).forward(&ids, output);
+            let (second, _) = text_encoder_2(&folder).forward(&ids, output, &LoraStack::none());
             Tensor::cat(vec![first(OutputLayer::PENULTIMATE), second], 2)
         } else {
             first(OutputLayer::LAST)

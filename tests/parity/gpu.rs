@@ -76,7 +76,7 @@ fn training_on_wgpu_equals_training_on_the_cpu() {
         }
     };
     let gpu_base = load_base(&gpu);
-    let weights = gpu_base.unet.conv_in.weight.dtype().name();
+    let weights = gpu_base.unet.conv_in.conv.weight.dtype().name();
 
     let recipe = addift();
     for (name, objective, steps) in [

@@ -93,9 +93,9 @@ fn matrices_and_kernels_stay_half_where_the_file_has_them_so() {
 #[test]
 fn the_model_keeps_weights_as_they_were_loaded() {
     let unet = unet_in(&micro_folder(), WeightFormat::HalfAsStored);
-    let matrix = &unet.time_embedding.linear_1.weight;
+    let matrix = &unet.time_embedding.linear_1.linear.weight;
     assert_eq!(matrix.dtype(), DType::F16, "a matrix");
-    assert_eq!(unet.conv_in.weight.dtype(), DType::F16, "a kernel");
+    assert_eq!(unet.conv_in.conv.weight.dtype(), DType::F16, "a kernel");
 }
 
 #[test]

@@ -13,6 +13,7 @@
     reason = "a helper of a test that cannot go on has nothing better to do than to stop"
 )]
 
+mod applied;
 mod clip;
 mod config;
 mod determinism;

@@ -30,7 +30,9 @@ fn assert_conditions(list: &'static str, tensors: &'static str) {
     let cases: Vec<Case> = read_json(list);
     assert!(!cases.is_empty(), "{list} proves nothing");
     for (index, Case { syntax, prompt }) in cases.into_iter().enumerate() {
-        let ours = base().encode_prompt(&prompt, syntax, (128, 128)).unwrap();
+        let ours = base()
+            .encode_prompt(&prompt, syntax, (128, 128), &LoraStack::none())
+            .unwrap();
         let theirs = fixture.tensor(&index.to_string(), &cpu());
         let name = format!("{syntax:?}: {}", prompt.get(..60).unwrap_or(&prompt));
         let tolerance = match syntax {

@@ -34,7 +34,7 @@ fn the_time_embedding_matches_diffusers() {
     );
     let temb = unet
         .time_embedding
-        .forward(fixture.tensor("sinusoid", &cpu()));
+        .forward(&fixture.tensor("sinusoid", &cpu()), &LoraStack::none());
     assert_close("temb", temb, fixture.tensor("temb", &cpu()), TIME_EMBEDDING);
 }
 

@@ -28,7 +28,7 @@ from parity.registry import FIXTURES, OUT, read_header, write
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = [
     "tokenizer", "clip", "prompt", "vae", "unet", "sd1x", "schedule", "lora", "lora_writers", "optimizer", "train", "micro",
-    "pictures", "config", "families", "single_file",
+    "pictures", "config", "families", "applied", "single_file",
 ]  # fmt: skip
 PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "compel", "safetensors", "numpy", "pillow"]
 
@@ -120,7 +120,7 @@ def _contents(path: Path) -> str:
     for name, (dtype, shape) in tensors.items():
         if "lora_unet_" in name:
             patterns[re.sub(r"lora_unet_\w+", "<module>", name)] += 1
-        elif factor := re.search(r"\.(lora_(A|B|down|up)\.weight|alpha)$", name):
+        elif factor := re.search(r"\.(lora_(A|B|down|mid|up)\.weight|alpha)$", name):
             patterns[f"<module>{factor[0]}"] += 1
         else:
             suffix = "" if dtype == "F32" else f" {dtype.lower()}"

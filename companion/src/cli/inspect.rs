@@ -59,7 +59,9 @@ enum Kind {
         alpha_from: BTreeMap<&'static str, usize>,
         /// Modules with rsLoRA, whose alpha here is `lora_alpha · √rank`.
         rank_stabilized: usize,
-        /// What is not applied when it is drawn with, by kind, with the number of modules of each.
+        /// What is applied when it is drawn with, by part of the model, with the number of modules of each.
+        applied: BTreeMap<&'static str, usize>,
+        /// What is not, by kind, with the number of modules of each.
         left_out: BTreeMap<&'static str, usize>,
         /// Whether all that is applied leaves every picture as it is.
         changes_nothing: bool,
@@ -208,6 +210,11 @@ fn of_lora(lora: &LoraFile) -> Kind {
             .map(|(origin, count)| (origin.title(), *count))
             .collect(),
         rank_stabilized: lora.reading.rank_stabilized,
+        applied: lora
+            .applied()
+            .iter()
+            .map(|(part, count)| (part.title(), *count))
+            .collect(),
         left_out: left_out.iter().collect(),
         changes_nothing,
         missing,

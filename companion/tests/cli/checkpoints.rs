@@ -332,6 +332,7 @@ fn a_lora_for_another_architecture_is_refused_with_what_it_is_for() {
         data: vec![0.5; shape[0] * shape[1]],
     };
     let module = LoraModule {
+        mid: None,
         down: array([4, 768]),
         up: array([320, 4]),
         alpha: 4.0,

@@ -214,27 +214,34 @@ fn half_of_a_lora_of_pefts_is_refused_with_what_is_missing() {
 #[test]
 fn what_is_not_applied_is_named_and_a_lora_of_nothing_else_is_refused() {
     let desk = Desk::new();
-    let text = "lora_te_text_model_encoder_layers_0_mlp_fc1";
-    let resnet = "lora_unet_input_blocks_1_0_emb_layers_1";
-    let others = [module(text, KOHYA), module(resnet, KOHYA)].concat();
+    let norm = "lora_unet_input_blocks_1_1_norm";
+    let vectors = "lora_te_text_model_embeddings_position_embedding";
+    let others = [module(vectors, KOHYA), module(norm, KOHYA)].concat();
     let whole = [module(&kohya(PATH), KOHYA), others.clone()].concat();
     desk.put("kohya.safetensors", file(module(&kohya(PATH), KOHYA), &[]));
     desk.put("whole.safetensors", file(whole, &[]));
     let (expected, _) = draw(&desk, "kohya.safetensors");
     let (drawn, said) = draw(&desk, "whole.safetensors");
     assert!(drawn == expected, "what can be applied is");
-    let words = "by number of modules: ResNet layers 1, text encoder 1.";
+    let words = "by number of modules: norm layers 1, vectors of the text encoder 1.";
     assert!(said.contains(words), "{words:?} in: {said}");
     let inspected = desk.run("inspect whole.safetensors").done().stdout;
-    let words = "Left out ResNet layers 1, text encoder 1";
-    assert!(inspected.contains(words), "{words:?} in: {inspected}");
+    for words in [
+        "Applied  UNet transformers 1",
+        "Left out norm layers 1, vectors of the text encoder 1",
+    ] {
+        assert!(inspected.contains(words), "{words:?} in: {inspected}");
+    }
 
-    desk.put("text.safetensors", file(others, &[]));
+    desk.put("vectors.safetensors", file(others, &[]));
     let hada = "hada_w1_a";
     let loha = vec![(format!("{}.{hada}", kohya(PATH)), factor([RANK, WIDTH]))];
     desk.put("loha.safetensors", file(loha, &[]));
     for (lora, words) in [
-        ("text.safetensors", "ResNet layers 1, text encoder 1"),
+        (
+            "vectors.safetensors",
+            "norm layers 1, vectors of the text encoder 1",
+        ),
         ("loha.safetensors", "LoHa 1"),
     ] {
         let command = format!("sample --device cpu --prompt p --out i.png --lora {lora}");
@@ -246,6 +253,99 @@ fn what_is_not_applied_is_named_and_a_lora_of_nothing_else_is_refused() {
     }
     let inspected = desk.run("inspect loha.safetensors").done().stdout;
     assert!(inspected.contains("LoHa 1"), "what it is: {inspected}");
+}
+
+/// A text encoder's layer, a ResNet's convolution and its time layer, of the bundled base.
+const FC1: &str = "lora_te_text_model_encoder_layers_0_mlp_fc1";
+const CONV: &str = "lora_unet_input_blocks_1_0_in_layers_2";
+const TIME: &str = "lora_unet_down_blocks_0_resnets_0_time_emb_proj";
+
+/// Factors of a module of these widths; of a convolution with its kernel.
+fn whole_module(name: &str, [input, output]: [usize; 2], kernel: &[usize]) -> Vec<(String, Array)> {
+    let ones = vec![1; kernel.len()];
+    let shaped = |rows: [usize; 2], kernel: &[usize]| {
+        let count = kernel.iter().product::<usize>();
+        let Array { data, .. } = factor([rows[0], rows[1] * count]);
+        let shape = [&rows, kernel].concat();
+        Array { shape, data }
+    };
+    vec![
+        (
+            format!("{name}.lora_down.weight"),
+            shaped([RANK, input], kernel),
+        ),
+        (
+            format!("{name}.lora_up.weight"),
+            shaped([output, RANK], &ones),
+        ),
+    ]
+}
+
+#[test]
+fn text_encoders_convolutions_and_time_layers_are_applied_and_counted() {
+    let desk = Desk::new();
+    let parts = [
+        ("text", whole_module(FC1, [64, 256], &[])),
+        ("conv", whole_module(CONV, [64, 64], &[3, 3])),
+        ("time", whole_module(TIME, [256, 64], &[])),
+    ];
+    let command = "sample --device cpu --prompt smile --steps 2 --out own.png";
+    desk.run(command).done();
+    let own = fs::read(desk.path("own.png")).expect("a picture");
+    for (part, tensors) in &parts {
+        let name = format!("{part}.safetensors");
+        desk.put(&name, file(tensors.clone(), &[]));
+        let (drawn, said) = draw(&desk, &name);
+        assert!(drawn != own, "{part} shows in the picture");
+        assert!(!said.contains("Not all"), "all of it is applied: {said}");
+        let (again, _) = draw(&desk, &format!("{name}:0"));
+        assert!(again == own, "{part} at strength 0 does not");
+    }
+    let all = parts.map(|(_, tensors)| tensors).concat();
+    desk.put("all.safetensors", file(all, &[]));
+    let inspected = desk.run("inspect all.safetensors").done().stdout;
+    let words = "Applied  UNet convolutions 1, UNet time layers 1, text encoder 1";
+    assert!(inspected.contains(words), "{words:?} in: {inspected}");
+    let json = desk.run("inspect --json all.safetensors").done();
+    let findings = &json.events()[0];
+    assert_eq!(findings["applied"]["text encoder"], 1, "{findings}");
+    assert_eq!(
+        findings["left_out"].as_object().map(|kinds| kinds.len()),
+        Some(0),
+        "{findings}"
+    );
+}
+
+#[test]
+fn factors_of_another_kernel_are_refused_in_a_sentence() {
+    let desk = Desk::new();
+    for (kernel, widths) in [
+        (&[1, 1][..], [64, 64]),
+        (&[5, 5], [64, 64]),
+        (&[3, 1], [64, 64]),
+        (&[], [64 * 9, 64]),
+        (&[3, 3], [128, 64]),
+        (&[3, 3], [64, 32]),
+    ] {
+        let both = [
+            module(&kohya(PATH), KOHYA),
+            whole_module(CONV, widths, kernel),
+        ];
+        desk.put("conv.safetensors", file(both.concat(), &[]));
+        let command = "sample --device cpu --prompt p --out i.png --lora conv.safetensors";
+        let sentence = desk.refused(command, 2);
+        let words = "1 of its 2 modules fit the base";
+        assert!(
+            sentence.contains(words),
+            "{kernel:?}, {widths:?}: {sentence}"
+        );
+    }
+    let mut alone = whole_module(CONV, [64, 64], &[3, 3]);
+    alone[0].0 = format!("{CONV}.lora_mid.weight");
+    desk.put("mid.safetensors", file(alone, &[]));
+    let command = "sample --device cpu --prompt p --out i.png --lora mid.safetensors";
+    let sentence = desk.refused(command, 2);
+    assert!(sentence.contains("down"), "what is missing: {sentence}");
 }
 
 #[test]

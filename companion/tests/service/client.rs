@@ -182,6 +182,7 @@ impl Client {
             data: vec![0.5; shape.iter().product()],
         };
         let module = LoraModule {
+            mid: None,
             down: array([1, 3]),
             up: array([3, 1]),
             alpha: 1.0,

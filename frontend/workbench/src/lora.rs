@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn what_will_not_be_applied_is_said_before_it_is_sent() {
         let adapted = "lora_unet_mid_block_attentions_0_proj_in";
-        let text = "lora_te_text_model_encoder_layers_0_mlp_fc1";
+        let norm = "lora_unet_mid_block_attentions_0_norm";
         let parts = ["lora_down", "lora_up"];
         let whole = file(&[adapted], parts);
         let parcel = block_on(pack("a.safetensors", whole.clone(), None)).unwrap();
@@ -190,12 +190,12 @@ mod tests {
             remark: None,
         };
         assert_eq!(parcel, expected, "as it is");
-        let both = file(&[adapted, text], parts);
+        let both = file(&[adapted, norm], parts);
         let remark = block_on(pack("a.safetensors", both, None)).unwrap().remark;
         let remark = remark.unwrap_or_default();
-        assert!(remark.contains("text encoder 1"), "{remark}");
-        let refusal = block_on(pack("a.safetensors", file(&[text], parts), None)).unwrap_err();
-        assert!(refusal.contains("text encoder 1"), "{refusal}");
+        assert!(remark.contains("norm layers 1"), "{remark}");
+        let refusal = block_on(pack("a.safetensors", file(&[norm], parts), None)).unwrap_err();
+        assert!(refusal.contains("norm layers 1"), "{refusal}");
         assert!(refusal.contains("a.safetensors"), "which: {refusal}");
     }
 

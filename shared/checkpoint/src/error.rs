@@ -244,7 +244,7 @@ pub enum LoraFileError {
 
     #[error(
         "Nothing of this LoRA can be applied: all that it changes is, by number of modules, {left_out}, \
-         and Mimeo adapts the UNet's transformers only; choose one that changes those: {file:?}"
+         and those are not weights that a LoRA can change; choose another one: {file:?}"
     )]
     NothingToApply { left_out: LeftOut, file: String },
 
@@ -355,6 +355,11 @@ pub enum ModuleProblem {
          convolution; use another file"
     )]
     Shape { down: Vec<usize>, up: Vec<usize> },
+    #[error(
+        "has weights of shape {down:?} (down) and {mid:?} (mid), and no kernel of shape [rank, rank, height, \
+         width] fits between; use another file"
+    )]
+    Mid { down: Vec<usize>, mid: Vec<usize> },
     #[error("has rank {down} in its down weight and {up} in its up weight; use another file")]
     Ranks { down: usize, up: usize },
     #[error(

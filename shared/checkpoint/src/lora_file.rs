@@ -17,7 +17,7 @@ pub use left_out::LeftOut;
 pub use read::{put_together, survey};
 pub use remarks::Remarks;
 
-use crate::names::unadapted_part;
+use crate::names::Part;
 use crate::{Array, LoraFileError, ModuleProblem};
 
 /// All modules of a LoRA and what the file says about itself.
@@ -74,15 +74,22 @@ impl AlphaOrigin {
 }
 
 impl LoraFile {
-    /// What of this LoRA is not applied: what is no plain LoRA, and modules outside the UNet's
-    /// transformers.
+    /// How many modules are applied, by part of the model.
+    #[must_use]
+    pub fn applied(&self) -> BTreeMap<Part, usize> {
+        let mut applied = BTreeMap::new();
+        let parts = self.modules.keys().map(|name| Part::of(name));
+        for part in parts.filter(|part| part.is_applied()) {
+            *applied.entry(part).or_default() += 1;
+        }
+        applied
+    }
+
+    /// What of this LoRA is not applied: what is no plain LoRA, and modules of parts that have no such
+    /// weights.
     #[must_use]
     pub fn left_out(&self) -> LeftOut {
-        let mut left_out = self.reading.other_kinds.clone();
-        for part in self.modules.keys().filter_map(|name| unadapted_part(name)) {
-            left_out.add(part);
-        }
-        left_out
+        left_out(self.reading.other_kinds.clone(), self.modules.keys())
     }
 
     /// What is to be said before it is used.
@@ -91,7 +98,7 @@ impl LoraFile {
         let mut applied = self
             .modules
             .iter()
-            .filter(|(name, _)| unadapted_part(name).is_none())
+            .filter(|(name, _)| Part::of(name).is_applied())
             .map(|(_, module)| module)
             .peekable();
         Remarks {
@@ -112,12 +119,22 @@ impl LoraFile {
     }
 }
 
+/// The other kinds of a file, and those of its modules that are not applied.
+fn left_out<'a>(other_kinds: LeftOut, names: impl Iterator<Item = &'a String>) -> LeftOut {
+    let mut left_out = other_kinds;
+    let parts = names.map(|name| Part::of(name));
+    for part in parts.filter(|part| !part.is_applied()) {
+        left_out.add(part.title());
+    }
+    left_out
+}
+
 fn check_applies<'a>(
     mut names: impl Iterator<Item = &'a String>,
     left_out: impl FnOnce() -> LeftOut,
     file: &str,
 ) -> Result<(), LoraFileError> {
-    if names.any(|name| unadapted_part(name).is_none()) {
+    if names.any(|name| Part::of(name).is_applied()) {
         return Ok(());
     }
     Err(LoraFileError::NothingToApply {
@@ -126,13 +143,15 @@ fn check_applies<'a>(
     })
 }
 
-/// The two factors of one module.
+/// The factors of one module: two, or three of a convolution in LyCORIS' Tucker form.
 ///
 /// Linear layers have two sizes per factor, convolutions four, as in the base.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoraModule {
-    /// `[rank, in]` or `[rank, in, height, width]`.
+    /// `[rank, in]` or `[rank, in, height, width]`; with `mid` between, `[rank, in, 1, 1]`.
     pub down: Array,
+    /// `[rank, rank, height, width]`: of the Tucker form, the kernel.
+    pub mid: Option<Array>,
     /// `[out, rank]` or `[out, rank, 1, 1]`.
     pub up: Array,
     /// Numerator of the scale alpha / rank.
@@ -172,7 +191,16 @@ impl LoraModule {
     #[must_use]
     pub fn changes_something(&self) -> bool {
         let has_any = |array: &Array| array.data.iter().any(|value| *value != 0.0);
-        self.alpha != 0.0 && has_any(&self.up) && has_any(&self.down)
+        let mut factors = self.factors();
+        self.alpha != 0.0 && factors.all(|(_, array)| has_any(array))
+    }
+
+    /// The factors with what messages call them.
+    fn factors(&self) -> impl Iterator<Item = (&'static str, &Array)> {
+        let mid = self.mid.iter().map(|mid| ("mid", mid));
+        [("down", &self.down), ("up", &self.up)]
+            .into_iter()
+            .chain(mid)
     }
 
     /// Checks shapes, lengths and numbers. The reader and the writer both ask this.
@@ -180,8 +208,9 @@ impl LoraModule {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), ModuleProblem> {
-        check_shapes(&self.down.shape, &self.up.shape)?;
-        for (part, array) in [("down", &self.down), ("up", &self.up)] {
+        let mid = self.mid.as_ref().map(|mid| &*mid.shape);
+        check_shapes(&self.down.shape, mid, &self.up.shape)?;
+        for (part, array) in self.factors() {
             let (expected, found) = (array.shape.iter().product(), array.data.len());
             if expected != found {
                 return Err(ModuleProblem::Length {
@@ -202,8 +231,8 @@ impl LoraModule {
     }
 }
 
-/// Whether two factors of these shapes make one module.
-fn check_shapes(down: &[usize], up: &[usize]) -> Result<(), ModuleProblem> {
+/// Whether factors of these shapes make one module.
+fn check_shapes(down: &[usize], mid: Option<&[usize]>, up: &[usize]) -> Result<(), ModuleProblem> {
     let (down_rank, up_rank) = match (down, up) {
         ([down_rank, _], [_, up_rank]) => (*down_rank, *up_rank),
         ([down_rank, _, _, _], [_, up_rank, 1, 1]) => (*down_rank, *up_rank),
@@ -225,7 +254,18 @@ fn check_shapes(down: &[usize], up: &[usize]) -> Result<(), ModuleProblem> {
             up: up_rank,
         });
     }
-    Ok(())
+    match (mid, down) {
+        (None, _) => Ok(()),
+        (Some([one, other, height, width]), [rank, _, 1, 1])
+            if [one, other] == [rank; 2] && *height > 0 && *width > 0 =>
+        {
+            Ok(())
+        }
+        (Some(mid), _) => Err(ModuleProblem::Mid {
+            down: down.to_vec(),
+            mid: mid.to_vec(),
+        }),
+    }
 }
 
 /// Far above the tag statistics of a large training set, the longest metadata in real files.

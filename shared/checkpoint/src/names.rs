@@ -28,7 +28,7 @@ pub(crate) use lora_key::LORA_BIAS;
 pub use lora_key::{
     LoraKey, LoraPart, ModuleName, OtherKind, UnreadableKey, is_saved_by_peft, parse_lora_key,
 };
-pub use part::{other_model, unadapted_part};
+pub use part::{Part, other_model};
 pub(crate) use text_keys::in_block;
 pub use text_keys::{OpenClipShape, clip_from_open_clip};
 pub use unet_keys::{LDM_UNET_PREFIX, UnetKeys, UnetLayout};

@@ -4,9 +4,11 @@ use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::module::{attention, embedding};
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Int, Tensor, TensorData};
+use mimeo_checkpoint::Component;
 use mimeo_checkpoint::config::{HiddenAct, TextEncoderConfig};
+use mimeo_lora::{LoraStack, Targets};
 
-use crate::layers::{Bias, LayerNorm, Linear};
+use crate::layers::{Bias, LayerNorm, LoraLinear};
 use crate::load::{LoadError, WeightMap, Weights};
 
 /// `eos_token_id` of configurations from before transformers' pull request 24773, which never was
@@ -61,6 +63,7 @@ pub struct ClipTextModel {
     position_embedding: Tensor<2>,
     layers: Vec<EncoderLayer>,
     final_layer_norm: LayerNorm,
+    targets: Targets,
 }
 
 impl ClipTextModel {
@@ -69,6 +72,15 @@ impl ClipTextModel {
     /// # Errors
     /// [`LoadError`] when a tensor is missing or has another shape.
     pub fn load(config: &TextEncoderConfig, weights: &mut WeightMap) -> Result<Self, LoadError> {
+        Self::load_as(Component::TextEncoder, config, weights)
+    }
+
+    fn load_as(
+        component: Component,
+        config: &TextEncoderConfig,
+        weights: &mut WeightMap,
+    ) -> Result<Self, LoadError> {
+        let mut targets = Targets::none(component);
         let mut weights = weights.root();
         // transformers 5 no longer writes the outer name that every older file has.
         let mut model = match weights.has("embeddings.token_embedding.weight") {
@@ -87,7 +99,7 @@ impl ClipTextModel {
             .map(|layer| {
                 let mut encoder = model.at("encoder");
                 let mut list = encoder.at("layers");
-                EncoderLayer::load(&mut list.at(layer), config)
+                EncoderLayer::load(&mut list.at(layer), &mut targets, config)
             })
             .collect::<Result<_, _>>()?;
         let final_layer_norm = LayerNorm::load(
@@ -100,16 +112,30 @@ impl ClipTextModel {
             position_embedding,
             layers,
             final_layer_norm,
+            targets,
         })
+    }
+
+    /// The modules that a LoRA can change: the linear layers.
+    #[must_use]
+    pub const fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// The hidden states of each prompt.
     ///
     /// - `ids`: the tokens of each prompt, all of one length
+    /// - `lora`: of as many rows, if it acts on each row with another strength
     /// - answer: `[prompts, tokens, hidden_size]`
     #[must_use]
-    pub fn forward(&self, ids: &[Vec<u32>], output: OutputLayer) -> Tensor<3> {
-        let hidden = through(&self.layers[..self.depth(output)], self.embed(ids));
+    pub fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        output: OutputLayer,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<3> {
+        let layers = &self.layers[..self.depth(output)];
+        let hidden = through(layers, self.embed(ids), lora);
         self.answer(hidden, output.norm)
     }
 
@@ -139,17 +165,17 @@ impl ClipTextModel {
     }
 }
 
-fn through(layers: &[EncoderLayer], hidden: Tensor<3>) -> Tensor<3> {
+fn through(layers: &[EncoderLayer], hidden: Tensor<3>, lora: &LoraStack<'_>) -> Tensor<3> {
     layers
         .iter()
-        .fold(hidden, |hidden, layer| layer.forward(hidden))
+        .fold(hidden, |hidden, layer| layer.forward(hidden, lora))
 }
 
 /// The text encoder that also says a prompt in one vector.
 #[derive(Debug)]
 pub struct ClipTextModelWithProjection {
     text_model: ClipTextModel,
-    text_projection: Linear,
+    text_projection: LoraLinear,
     eos_token_id: u32,
 }
 
@@ -159,28 +185,40 @@ impl ClipTextModelWithProjection {
     /// # Errors
     /// [`LoadError`] when a tensor is missing or has another shape.
     pub fn load(config: &TextEncoderConfig, weights: &mut WeightMap) -> Result<Self, LoadError> {
-        let text_model = ClipTextModel::load(config, weights)?;
+        let mut text_model = ClipTextModel::load_as(Component::TextEncoder2, config, weights)?;
         let mut weights = weights.root();
         let io = [config.hidden_size, config.projection_dim.unwrap_or(0)];
-        let mut projection = weights.at("text_projection");
+        let (place, targets) = (&mut weights.at("text_projection"), &mut text_model.targets);
+        let text_projection = LoraLinear::load_new(place, targets, io, Bias::Without)?;
         Ok(Self {
             text_model,
-            text_projection: Linear::load(&mut projection, io, Bias::Without)?,
+            text_projection,
             eos_token_id: config.eos_token_id,
         })
+    }
+
+    /// The modules that a LoRA can change: the linear layers.
+    #[must_use]
+    pub const fn targets(&self) -> &Targets {
+        &self.text_model.targets
     }
 
     /// The hidden states of each prompt, and what stands at its end after the last layer, projected
     /// (`text_embeds`).
     ///
-    /// - `ids`: the tokens of each prompt, all of one length
+    /// - `ids`, `lora`: as [`ClipTextModel::forward`]
     /// - answers: `[prompts, tokens, hidden_size]`, `[prompts, projection_dim]`
     #[must_use]
-    pub fn forward(&self, ids: &[Vec<u32>], output: OutputLayer) -> (Tensor<3>, Tensor<2>) {
+    pub fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        output: OutputLayer,
+        lora: &LoraStack<'_>,
+    ) -> (Tensor<3>, Tensor<2>) {
         let model = &self.text_model;
         let (before, behind) = model.layers.split_at(model.depth(output));
-        let hidden = through(before, model.embed(ids));
-        let last = through(behind, hidden.clone());
+        let hidden = through(before, model.embed(ids), lora);
+        let last = through(behind, hidden.clone(), lora);
         let last = model.answer(last, FinalNorm::With);
         let [_, _, width] = last.dims();
         let ends = ids.iter().enumerate().map(|(row, ids)| {
@@ -192,7 +230,7 @@ impl ClipTextModelWithProjection {
         let ends = Tensor::cat(ends.collect(), 0);
         (
             model.answer(hidden, output.norm),
-            self.text_projection.forward(ends),
+            self.text_projection.forward(&ends, lora),
         )
     }
 }
@@ -213,21 +251,31 @@ struct EncoderLayer {
     layer_norm1: LayerNorm,
     self_attn: SelfAttention,
     layer_norm2: LayerNorm,
-    fc1: Linear,
-    fc2: Linear,
+    fc1: LoraLinear,
+    fc2: LoraLinear,
     hidden_act: HiddenAct,
 }
 
 impl EncoderLayer {
-    fn load(weights: &mut Weights<'_>, config: &TextEncoderConfig) -> Result<Self, LoadError> {
+    fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        config: &TextEncoderConfig,
+    ) -> Result<Self, LoadError> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let eps = config.layer_norm_eps;
+        let self_attn = SelfAttention::load(&mut weights.at("self_attn"), targets, config)?;
         let mut mlp = weights.at("mlp");
-        let fc1 = Linear::load(&mut mlp.at("fc1"), [width, inner], Bias::With)?;
-        let fc2 = Linear::load(&mut mlp.at("fc2"), [inner, width], Bias::With)?;
+        let mut linear = |name: &str, io: [usize; 2]| {
+            LoraLinear::load_new(&mut mlp.at(name), targets, io, Bias::With)
+        };
+        let (fc1, fc2) = (
+            linear("fc1", [width, inner])?,
+            linear("fc2", [inner, width])?,
+        );
         Ok(Self {
             layer_norm1: LayerNorm::load(&mut weights.at("layer_norm1"), width, eps)?,
-            self_attn: SelfAttention::load(&mut weights.at("self_attn"), config)?,
+            self_attn,
             layer_norm2: LayerNorm::load(&mut weights.at("layer_norm2"), width, eps)?,
             fc1,
             fc2,
@@ -235,34 +283,38 @@ impl EncoderLayer {
         })
     }
 
-    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        let hidden = self
-            .self_attn
-            .forward(self.layer_norm1.forward(hidden.clone()))
-            + hidden;
-        let inner = self.fc1.forward(self.layer_norm2.forward(hidden.clone()));
+    fn forward(&self, hidden: Tensor<3>, lora: &LoraStack<'_>) -> Tensor<3> {
+        let normed = self.layer_norm1.forward(hidden.clone());
+        let hidden = self.self_attn.forward(&normed, lora) + hidden;
+        let normed = self.layer_norm2.forward(hidden.clone());
+        let inner = self.fc1.forward(&normed, lora);
         let inner = match self.hidden_act {
             HiddenAct::QuickGelu => inner.clone() * sigmoid(inner * 1.702),
             HiddenAct::Gelu => gelu(inner),
         };
-        self.fc2.forward(inner) + hidden
+        self.fc2.forward(&inner, lora) + hidden
     }
 }
 
 /// `CLIPAttention`: a token sees only those before it.
 #[derive(Debug)]
 struct SelfAttention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
-    out_proj: Linear,
+    q_proj: LoraLinear,
+    k_proj: LoraLinear,
+    v_proj: LoraLinear,
+    out_proj: LoraLinear,
     heads: usize,
 }
 
 impl SelfAttention {
-    fn load(weights: &mut Weights<'_>, config: &TextEncoderConfig) -> Result<Self, LoadError> {
+    fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        config: &TextEncoderConfig,
+    ) -> Result<Self, LoadError> {
         let io = [config.hidden_size; 2];
-        let mut linear = |name: &str| Linear::load(&mut weights.at(name), io, Bias::With);
+        let mut linear =
+            |name: &str| LoraLinear::load_new(&mut weights.at(name), targets, io, Bias::With);
         Ok(Self {
             q_proj: linear("q_proj")?,
             k_proj: linear("k_proj")?,
@@ -272,7 +324,7 @@ impl SelfAttention {
         })
     }
 
-    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+    fn forward(&self, hidden: &Tensor<3>, lora: &LoraStack<'_>) -> Tensor<3> {
         let [batch, tokens, width] = hidden.dims();
         let split_heads = |x: Tensor<3>| {
             x.reshape([batch, tokens, self.heads, width / self.heads])
@@ -283,15 +335,15 @@ impl SelfAttention {
             ..Default::default()
         };
         let attended = attention(
-            split_heads(self.q_proj.forward(hidden.clone())),
-            split_heads(self.k_proj.forward(hidden.clone())),
-            split_heads(self.v_proj.forward(hidden)),
+            split_heads(self.q_proj.forward(hidden, lora)),
+            split_heads(self.k_proj.forward(hidden, lora)),
+            split_heads(self.v_proj.forward(hidden, lora)),
             None,
             None,
             options,
         );
-        self.out_proj
-            .forward(attended.swap_dims(1, 2).reshape([batch, tokens, width]))
+        let attended = attended.swap_dims(1, 2).reshape([batch, tokens, width]);
+        self.out_proj.forward(&attended, lora)
     }
 }
 

@@ -1,8 +1,7 @@
 //! The frozen layers that the models are made of, with their weights under PyTorch's names.
 
 use burn::tensor::Tensor;
-use mimeo_checkpoint::Component;
-use mimeo_lora::{LoraStack, TargetId, TargetKind, Targets};
+use mimeo_lora::{Kernel, LoraStack, TargetId, TargetKind, Targets};
 
 use crate::load::{LoadError, Weights};
 use crate::ops::{Activation, frozen_conv2d, frozen_linear, group_norm, layer_norm};
@@ -76,26 +75,41 @@ impl Linear {
     }
 }
 
-/// A [`Linear`] of the UNet that a LoRA can change.
+/// A [`Linear`] that a LoRA can change.
 #[derive(Debug, Clone)]
 pub struct LoraLinear {
-    linear: Linear,
+    /// The frozen layer.
+    pub linear: Linear,
     target: TargetId,
 }
 
 impl LoraLinear {
+    /// One of `targets`, which say its shape.
     pub(crate) fn load(
         weights: &mut Weights<'_>,
         targets: &Targets,
         bias: Bias,
     ) -> Result<Self, LoadError> {
-        let (id, target) = weights.target(targets, Component::Unet)?;
+        let (id, target) = weights.target(targets)?;
         let io = [target.in_features, target.out_features];
         let linear = match target.kind {
-            TargetKind::Linear => Linear::load(weights, io, bias)?,
-            TargetKind::Conv => Linear::load_conv1x1(weights, io, bias)?,
+            TargetKind::Conv1x1 => Linear::load_conv1x1(weights, io, bias)?,
+            TargetKind::Linear | TargetKind::Conv(_) => Linear::load(weights, io, bias)?,
         };
         Ok(Self { linear, target: id })
+    }
+
+    /// One more of `targets`.
+    pub(crate) fn load_new(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        io: [usize; 2],
+        bias: Bias,
+    ) -> Result<Self, LoadError> {
+        Ok(Self {
+            linear: Linear::load(weights, io, bias)?,
+            target: weights.add_target(targets, TargetKind::Linear, io),
+        })
     }
 
     /// - `x`: `[.., in]`; answer: `[.., out]`
@@ -148,6 +162,67 @@ impl Conv2d {
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
         frozen_conv2d(x, weight, bias, self.stride, self.padding)
     }
+}
+
+/// A [`Conv2d`] that a LoRA can change, or one of the VAE's, which none does.
+#[derive(Debug, Clone)]
+pub struct LoraConv2d {
+    /// The frozen layer.
+    pub conv: Conv2d,
+    target: Option<TargetId>,
+}
+
+impl LoraConv2d {
+    /// A convolution that keeps the size, one more of `targets` if there are any.
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        targets: Option<&mut Targets>,
+        io: [usize; 2],
+        side: usize,
+    ) -> Result<Self, LoadError> {
+        let kernel = Kernel {
+            side,
+            stride: 1,
+            padding: side / 2,
+        };
+        Self::load_strided(weights, targets, io, kernel)
+    }
+
+    pub(crate) fn load_strided(
+        weights: &mut Weights<'_>,
+        targets: Option<&mut Targets>,
+        io: [usize; 2],
+        kernel: Kernel,
+    ) -> Result<Self, LoadError> {
+        let Kernel {
+            side,
+            stride,
+            padding,
+        } = kernel;
+        let conv = Conv2d::load_strided(weights, io, side, stride, padding)?;
+        let kind = TargetKind::Conv(kernel);
+        let target = targets.map(|targets| weights.add_target(targets, kind, io));
+        Ok(Self { conv, target })
+    }
+
+    /// As [`Conv2d::forward`].
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>, lora: &LoraStack<'_>) -> Tensor<4> {
+        match self.target {
+            Some(target) => {
+                let y = self.conv.forward(x.clone());
+                lora.apply_conv(target, &x, y, convolve)
+            }
+            None => self.conv.forward(x),
+        }
+    }
+}
+
+/// [`frozen_conv2d`] without bias.
+fn convolve(x: Tensor<4>, weight: Tensor<4>, kernel: Kernel) -> Tensor<4> {
+    let [out, ..] = weight.dims();
+    let bias = Tensor::zeros([out], &weight.device());
+    frozen_conv2d(x, weight, bias, kernel.stride, kernel.padding)
 }
 
 /// `torch.nn.GroupNorm`.

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use mimeo_checkpoint::{Array, CheckpointError, Component, ComponentWeights, Dtype, TensorEntry};
-use mimeo_lora::{Target, TargetId, Targets};
+use mimeo_checkpoint::{Array, CheckpointError, ComponentWeights, Dtype, TensorEntry};
+use mimeo_lora::{Target, TargetId, TargetKind, Targets};
 
 use crate::tuning::Tuning;
 
@@ -212,15 +212,18 @@ impl Weights<'_> {
     ///
     /// # Errors
     /// [`LoadError::NoTarget`].
-    pub fn target<'a>(
-        &self,
-        targets: &'a Targets,
-        component: Component,
-    ) -> Result<(TargetId, &'a Target), LoadError> {
+    pub fn target<'a>(&self, targets: &'a Targets) -> Result<(TargetId, &'a Target), LoadError> {
         let missing = || LoadError::NoTarget {
             path: self.prefix.clone(),
         };
-        targets.find(component, &self.prefix).ok_or_else(missing)
+        targets.find(&self.prefix).ok_or_else(missing)
+    }
+
+    /// Makes the module at this place one that a LoRA can change.
+    ///
+    /// - `io`: width of its input and of its output
+    pub fn add_target(&self, targets: &mut Targets, kind: TargetKind, io: [usize; 2]) -> TargetId {
+        targets.add(self.prefix.clone(), kind, io)
     }
 
     fn path(&self, name: impl std::fmt::Display) -> String {

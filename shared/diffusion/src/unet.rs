@@ -6,23 +6,24 @@ pub mod embeddings;
 pub mod resnet;
 
 use burn::tensor::{Int, Tensor, TensorData};
+use mimeo_checkpoint::Component;
 use mimeo_checkpoint::config::UNetConfig;
 use mimeo_lora::{LoraStack, Targets};
 use rayon::prelude::*;
 
 use crate::conditioning::Conditioning;
-use crate::layers::{Conv2d, GroupNorm};
+use crate::layers::{GroupNorm, LoraConv2d};
 use crate::load::{LoadError, WeightMap};
 use crate::tuning::Tuning;
 use attention::TransformerShape;
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
 use embeddings::{AdditionEmbedding, TimestepEmbedding, Timesteps};
 
-/// The modules of the UNet that a configuration describes which a LoRA can change: every linear and
+/// The modules of the UNet that a configuration describes which Mimeo's LoRAs change: every linear and
 /// 1×1 convolution of its transformers (kohya's `lierla` set).
 #[must_use]
 pub fn targets(config: &UNetConfig) -> Targets {
-    let mut targets = Targets::default();
+    let mut targets = Targets::none(Component::Unet);
     let (levels, layers) = (config.block_out_channels.len(), config.layers_per_block());
     let mut add = |path: String, shape: TransformerShape| shape.add_targets(&path, &mut targets);
     for level in (0..levels).filter(|level| config.attends_down(*level)) {
@@ -46,7 +47,7 @@ pub fn targets(config: &UNetConfig) -> Targets {
 #[derive(Debug)]
 pub struct UNet2DConditionModel {
     /// `conv_in`
-    pub conv_in: Conv2d,
+    pub conv_in: LoraConv2d,
     /// Sinusoids of the timestep (`time_proj`, without weights).
     pub time_proj: Timesteps,
     /// `time_embedding`
@@ -62,9 +63,10 @@ pub struct UNet2DConditionModel {
     /// `conv_norm_out`
     pub conv_norm_out: GroupNorm,
     /// `conv_out`
-    pub conv_out: Conv2d,
+    pub conv_out: LoraConv2d,
     center_input_sample: bool,
     targets: Targets,
+    all_targets: Targets,
 }
 
 impl UNet2DConditionModel {
@@ -73,7 +75,9 @@ impl UNet2DConditionModel {
     /// # Errors
     /// [`LoadError`] when a tensor is missing or has another shape.
     pub fn load(config: &UNetConfig, weights: &mut WeightMap) -> Result<Self, LoadError> {
-        let targets = targets(config);
+        let trained = targets(config);
+        // The ids of the trained ones are the same in both.
+        let mut targets = trained.clone();
         let mut weights = weights.root();
         let channels = &config.block_out_channels;
         let levels = channels.len();
@@ -90,11 +94,15 @@ impl UNet2DConditionModel {
                 resample: level + 1 < levels,
             };
             let mut weights = weights.at("down_blocks");
-            down_blocks.push(DownBlock::load(&mut weights.at(level), &targets, &shape)?);
+            down_blocks.push(DownBlock::load(
+                &mut weights.at(level),
+                &mut targets,
+                &shape,
+            )?);
         }
 
         let mid_block =
-            UNetMidBlock2DCrossAttn::load(&mut weights.at("mid_block"), &targets, config)?;
+            UNetMidBlock2DCrossAttn::load(&mut weights.at("mid_block"), &mut targets, config)?;
 
         let mut up_blocks = Vec::with_capacity(levels);
         for index in 0..levels {
@@ -108,29 +116,38 @@ impl UNet2DConditionModel {
                 resample: level > 0,
             };
             let mut weights = weights.at("up_blocks");
-            up_blocks.push(UpBlock::load(&mut weights.at(index), &targets, &shape)?);
+            up_blocks.push(UpBlock::load(&mut weights.at(index), &mut targets, &shape)?);
         }
 
         let add_embedding = match config.text_time() {
             Some(text_time) => {
                 let mut weights = weights.at("add_embedding");
-                Some(AdditionEmbedding::load(&mut weights, config, text_time)?)
+                let targets = &mut targets;
+                Some(AdditionEmbedding::load(
+                    &mut weights,
+                    targets,
+                    config,
+                    text_time,
+                )?)
             }
             None => None,
         };
 
+        let mut conv = |name: &str, io: [usize; 2]| {
+            LoraConv2d::load(&mut weights.at(name), Some(&mut targets), io, 3)
+        };
+        let conv_in = conv("conv_in", [config.in_channels, channels[0]])?;
+        let conv_out = conv("conv_out", [channels[0], config.out_channels])?;
+        let time_embedding = TimestepEmbedding::load(
+            &mut weights.at("time_embedding"),
+            &mut targets,
+            [channels[0], time_dim],
+        )?;
         let (groups, eps) = (config.norm_num_groups, config.norm_eps);
         Ok(Self {
-            conv_in: Conv2d::load(
-                &mut weights.at("conv_in"),
-                [config.in_channels, channels[0]],
-                3,
-            )?,
+            conv_in,
             time_proj: Timesteps::new(channels[0], config.flip_sin_to_cos, config.freq_shift),
-            time_embedding: TimestepEmbedding::load(
-                &mut weights.at("time_embedding"),
-                [channels[0], time_dim],
-            )?,
+            time_embedding,
             add_embedding,
             down_blocks,
             mid_block,
@@ -141,20 +158,24 @@ impl UNet2DConditionModel {
                 groups,
                 eps,
             )?,
-            conv_out: Conv2d::load(
-                &mut weights.at("conv_out"),
-                [channels[0], config.out_channels],
-                3,
-            )?,
+            conv_out,
             center_input_sample: config.center_input_sample,
-            targets,
+            targets: trained,
+            all_targets: targets,
         })
     }
 
-    /// The modules that a LoRA can change, as [`targets`] lists them.
+    /// The modules that Mimeo's LoRAs change, as [`targets`] lists them.
     #[must_use]
     pub const fn targets(&self) -> &Targets {
         &self.targets
+    }
+
+    /// These, by the same ids, and after them all others that a LoRA can change: convolutions, and the
+    /// linear layers through which the timestep enters.
+    #[must_use]
+    pub const fn all_targets(&self) -> &Targets {
+        &self.all_targets
     }
 
     /// [`Self::forward`] for one timestep, on all cores of a CPU. For drawing: a training step
@@ -210,9 +231,9 @@ impl UNet2DConditionModel {
         // 1. time
         let temb = self
             .time_embedding
-            .forward(self.time_proj.forward(timestep));
+            .forward(&self.time_proj.forward(timestep), lora);
         let temb = match &self.add_embedding {
-            Some(added) => temb + added.forward(conditioning),
+            Some(added) => temb + added.forward(conditioning, lora),
             None => temb,
         };
 
@@ -222,7 +243,7 @@ impl UNet2DConditionModel {
         } else {
             sample
         };
-        let sample = self.conv_in.forward(sample);
+        let sample = self.conv_in.forward(sample, lora);
 
         // 3. down
         let mut residuals = vec![sample.clone()];
@@ -246,6 +267,6 @@ impl UNet2DConditionModel {
 
         // 6. post-process
         self.conv_out
-            .forward(self.conv_norm_out.forward_silu(sample))
+            .forward(self.conv_norm_out.forward_silu(sample), lora)
     }
 }

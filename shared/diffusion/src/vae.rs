@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 use mimeo_checkpoint::config::VaeConfig;
+use mimeo_lora::LoraStack;
 
 use crate::layers::{Bias, Conv2d, GroupNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
@@ -168,6 +169,7 @@ impl DownEncoderBlock2d {
             let mut list = weights.at("downsamplers");
             Some(Downsample2d::load(
                 &mut list.at(0),
+                None,
                 io[1],
                 DownsamplePadding::RightBottom,
             )?)
@@ -179,12 +181,13 @@ impl DownEncoderBlock2d {
     }
 
     fn forward(&self, sample: Tensor<4>) -> Tensor<4> {
+        let lora = LoraStack::none();
         let sample = self
             .resnets
             .iter()
-            .fold(sample, |sample, resnet| resnet.forward(sample, None));
+            .fold(sample, |sample, resnet| resnet.forward(sample, None, &lora));
         match &self.downsampler {
-            Some(downsampler) => downsampler.forward(sample),
+            Some(downsampler) => downsampler.forward(sample, &lora),
             None => sample,
         }
     }
@@ -268,18 +271,19 @@ impl UpDecoderBlock2d {
             None
         } else {
             let mut list = weights.at("upsamplers");
-            Some(Upsample2d::load(&mut list.at(0), io[1])?)
+            Some(Upsample2d::load(&mut list.at(0), None, io[1])?)
         };
         Ok(Self { resnets, upsampler })
     }
 
     fn forward(&self, sample: Tensor<4>) -> Tensor<4> {
+        let lora = LoraStack::none();
         let sample = self
             .resnets
             .iter()
-            .fold(sample, |sample, resnet| resnet.forward(sample, None));
+            .fold(sample, |sample, resnet| resnet.forward(sample, None, &lora));
         match &self.upsampler {
-            Some(upsampler) => upsampler.forward(sample),
+            Some(upsampler) => upsampler.forward(sample, &lora),
             None => sample,
         }
     }
@@ -324,12 +328,13 @@ impl MidBlock {
     }
 
     fn forward(&self, sample: Tensor<4>) -> Tensor<4> {
-        let sample = self.resnets[0].forward(sample, None);
+        let lora = LoraStack::none();
+        let sample = self.resnets[0].forward(sample, None, &lora);
         let sample = match &self.attention {
             Some(attention) => attention.forward(sample),
             None => sample,
         };
-        self.resnets[1].forward(sample, None)
+        self.resnets[1].forward(sample, None, &lora)
     }
 }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::family::lora_architecture;
-use mimeo_checkpoint::names::unadapted_part;
+use mimeo_checkpoint::names::Part;
 use mimeo_checkpoint::{
-    Array, LeftOut, LoraFile, LoraFileError, LoraModule, TrainingMetadata, printable,
+    Array, Component, LeftOut, LoraFile, LoraFileError, LoraModule, TrainingMetadata, printable,
 };
 use mimeo_image::Rgb;
-use mimeo_lora::{LoraLayer, LoraNetwork, Target};
+use mimeo_lora::{LoraConv, LoraLayer, LoraNetwork, Target, TargetId, TargetKind};
 use mimeo_protocol::{Example, Pass, Precision, Recipe, Scores};
 
 use crate::base::{Base, read_back};
@@ -67,19 +67,22 @@ impl LoadedLora {
     ///
     /// # Errors
     /// [`EngineError::LoraFile`] if nothing of the file would be applied, or a module is there in both
-    /// spellings; [`EngineError::LoraMismatch`] unless every module of the UNet's transformers fits.
+    /// spellings; [`EngineError::LoraMismatch`] unless every module fits that can be applied at all.
     pub fn new(base: &Base, file: &LoraFile, name: &str) -> Result<Self, EngineError> {
         let shown = printable(name, 200);
         file.check_applies(&shown)?;
         let own = modules_by_path(base, file, &shown)?;
         let mut matched = 0;
-        let network = LoraNetwork::from_layers(base.unet.targets(), |target| {
-            let layer = layer_from_module(own.get(&*target.path)?, target, base)?;
-            matched += 1;
-            Some(layer)
-        });
-        let is_adapted = |name: &&String| unadapted_part(name).is_none();
-        let total = file.modules.keys().filter(is_adapted).count();
+        let mut network = LoraNetwork::default();
+        for (id, target) in base.all_targets().flat_map(|targets| targets.iter()) {
+            if let Some(module) = own.get(&(target.component, &*target.path))
+                && set_module(&mut network, module, (id, target), base)
+            {
+                matched += 1;
+            }
+        }
+        let is_applied = |name: &&String| Part::of(name).is_applied();
+        let total = file.modules.keys().filter(is_applied).count();
         if matched < total {
             let found = match lora_architecture(file) {
                 Some(architecture) if architecture != base.family.architecture => {
@@ -88,7 +91,7 @@ impl LoadedLora {
                 _ if !own.is_empty() => "another model of this kind".to_owned(),
                 // Not one name is the base's: all that can be told is what they look like.
                 _ => {
-                    let first = file.modules.keys().find(is_adapted);
+                    let first = file.modules.keys().find(is_applied);
                     let first = printable(first.map_or("", |name| name), 200);
                     format!("a model that Mimeo does not know (it has a module {first:?})")
                 }
@@ -109,18 +112,20 @@ impl LoadedLora {
     }
 }
 
-/// The modules of a file that the base has, by their path in it.
+/// The modules of a file that the base has, by their place in it.
 fn modules_by_path<'a>(
     base: &'a Base,
     file: &'a LoraFile,
     shown: &str,
-) -> Result<BTreeMap<&'a str, &'a LoraModule>, LoraFileError> {
+) -> Result<BTreeMap<(Component, &'a str), &'a LoraModule>, LoraFileError> {
     let mut by_path = BTreeMap::new();
     for (name, module) in &file.modules {
-        let Some(path) = base.module_names.path(name) else {
+        let mut components = base.module_names.iter();
+        let Some(place) = components.find_map(|names| names.place(name)) else {
             continue;
         };
-        if by_path.insert(path, module).is_some() {
+        if by_path.insert(place, module).is_some() {
+            let (_, path) = place;
             return Err(LoraFileError::DuplicateModule {
                 module: printable(path, 200),
                 file: shown.to_owned(),
@@ -130,19 +135,56 @@ fn modules_by_path<'a>(
     Ok(by_path)
 }
 
-fn layer_from_module(module: &LoraModule, target: &Target, base: &Base) -> Option<LoraLayer> {
-    let rank = module.rank();
-    let fits = module.down.data.len() == rank * target.in_features
-        && module.up.data.len() == rank * target.out_features;
-    let transposed = |array: &Array, shape: [usize; 2]| {
-        let data = TensorData::new(array.data.clone(), shape);
-        Tensor::<2>::from_data(data, base.device()).transpose()
+/// Puts a module of a file beside the target that has its name, if it fits.
+fn set_module(
+    network: &mut LoraNetwork,
+    module: &LoraModule,
+    (id, target): (TargetId, &Target),
+    base: &Base,
+) -> bool {
+    let (rank, input, output) = (module.rank(), target.in_features, target.out_features);
+    let shape_of_mid = module.mid.as_ref().map(|mid| &*mid.shape);
+    if !target.fits(&module.down.shape, shape_of_mid, &module.up.shape) {
+        return false;
+    }
+    let flat = |array: &Array| {
+        let data = TensorData::new(array.data.clone(), [array.data.len()]);
+        Tensor::<1>::from_data(data, base.device())
     };
-    fits.then(|| LoraLayer {
-        down: transposed(&module.down, [rank, target.in_features]),
-        up: transposed(&module.up, [target.out_features, rank]),
-        alpha: f64::from(module.alpha),
-    })
+    let (down, up) = (flat(&module.down), flat(&module.up));
+    let side = match target.kind {
+        TargetKind::Conv(kernel) => kernel.side,
+        TargetKind::Linear | TargetKind::Conv1x1 => 1,
+    };
+    let down = match &module.mid {
+        Some(mid) => LoraConv::folded(
+            down.reshape([rank, input, 1, 1]),
+            flat(mid).reshape([rank, rank, side, side]),
+        ),
+        None => down.reshape([rank, input, side, side]),
+    };
+    let alpha = f64::from(module.alpha);
+    match target.kind {
+        TargetKind::Conv(kernel) => {
+            let up = up.reshape([output, rank, 1, 1]);
+            let conv = LoraConv {
+                down,
+                up,
+                alpha,
+                kernel,
+            };
+            network.set_conv(id, conv);
+        }
+        TargetKind::Linear | TargetKind::Conv1x1 => {
+            let layer = LoraLayer {
+                down: down.reshape([rank, input]).transpose(),
+                up: up.reshape([output, rank]).transpose(),
+                alpha,
+            };
+            network.set_layer(id, layer);
+        }
+    }
+    true
 }
 
 /// A network as a file, without metadata.
@@ -160,6 +202,7 @@ pub async fn file_from_network(
         };
         let [down, up] = target.factor_shapes(layer.rank());
         let module = LoraModule {
+            mid: None,
             down: Array {
                 shape: down,
                 data: read_back(layer.down.clone().transpose()).await?,
@@ -285,6 +328,7 @@ mod tests {
             data: vec![value],
         };
         let module = LoraModule {
+            mid: None,
             down: array(1.0),
             up: array(up),
             alpha: 1.0,

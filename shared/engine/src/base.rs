@@ -12,6 +12,7 @@ use mimeo_diffusion::{
     AutoencoderKl, NoiseSchedule, OutputLayer, UNet2DConditionModel, WeightFormat, WeightMap,
 };
 use mimeo_image::{Rgb, Sizing};
+use mimeo_lora::Targets;
 use mimeo_protocol::{ModelSize, Resolution};
 
 use crate::error::EngineError;
@@ -44,8 +45,8 @@ pub struct Base {
     pub vae: AutoencoderKl,
     /// The noise schedule.
     pub schedule: NoiseSchedule,
-    /// What LoRA files may call the modules of the UNet's transformers.
-    pub(crate) module_names: ModuleNames,
+    /// What LoRA files may call the modules of each component that they change.
+    pub(crate) module_names: Vec<ModuleNames>,
     /// What the LoRA files that are written call them.
     pub(crate) spelling: Spelling,
     /// One, or the two of Stable Diffusion XL.
@@ -120,7 +121,10 @@ impl Base {
         say_unused("UNet", &weights, emit);
         // A UNet whose blocks ldm could not number has diffusers' names only.
         let layout = unet_layout(checkpoint).await.ok();
-        let module_names = module_names(&unet, layout.as_ref())?;
+        let mut module_names = vec![names_in_unet(&unet, layout.as_ref())?];
+        for encoder in &text_encoders {
+            module_names.push(names_of(encoder.targets())?);
+        }
         let spelling = Spelling::of(family.architecture, layout.as_ref());
         let hash = checkpoint.hash().await?;
         loaded(&mut |event| emit.emit(event));
@@ -223,6 +227,12 @@ impl Base {
         self.unet_config.text_time().map(|_| size)
     }
 
+    /// The modules that a LoRA can change, by component.
+    pub(crate) fn all_targets(&self) -> impl Iterator<Item = &Targets> {
+        let texts = self.text_encoders.iter().map(TextEncoder::targets);
+        std::iter::once(self.unet.all_targets()).chain(texts)
+    }
+
     /// The frozen model that is trained upon.
     #[must_use]
     pub const fn model(&self) -> mimeo_train::Model<'_> {
@@ -311,16 +321,20 @@ pub(crate) fn sizing(unet: &UNetConfig, vae: &VaeConfig, resolution: Option<Reso
     }
 }
 
-fn module_names(
+fn names_in_unet(
     unet: &UNet2DConditionModel,
     layout: Option<&UnetLayout>,
 ) -> Result<ModuleNames, CheckpointError> {
-    let paths = unet.targets().iter().map(|(_, target)| &*target.path);
-    let names = ModuleNames::new(Component::Unet, paths)?;
+    let names = names_of(unet.all_targets())?;
     match layout {
         Some(layout) => names.with_ldm_names(&UnetKeys::new(layout)),
         None => Ok(names),
     }
+}
+
+fn names_of(targets: &Targets) -> Result<ModuleNames, CheckpointError> {
+    let paths = targets.iter().map(|(_, target)| &*target.path);
+    ModuleNames::new(targets.component(), paths)
 }
 
 /// Reads a configuration, and says what of it is left aside.

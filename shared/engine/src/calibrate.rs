@@ -16,7 +16,7 @@ use mimeo_train::{NoiseRng, Pair};
 
 use crate::base::{Base, read_back};
 use crate::error::EngineError;
-use crate::rest::{GivenUp, Rest};
+use crate::rest::Rest;
 use crate::sample::foresee;
 use crate::score::{GAINED, progress};
 use crate::session::Scene;
@@ -116,6 +116,10 @@ pub(crate) struct Calibration<'a> {
 struct Drawing<'a> {
     base: &'a Base,
     effort: Effort,
+    /// Of the pair, and how it is read.
+    prompt: (&'a str, PromptSyntax),
+    size: (u32, u32),
+    /// What it is without the LoRA.
     guidance: Guidance,
     noisy: Tensor<4>,
 }
@@ -125,10 +129,28 @@ impl Drawing<'_> {
         &self,
         lora: &LoraStack<'_>,
         rest: &mut impl Rest,
-    ) -> Result<Tensor<4>, GivenUp> {
-        let (noisy, of) = (self.noisy.clone(), (self.effort.calls, DDIM_STEPS));
-        foresee(self.base, &self.guidance, noisy, of, lora, rest).await
+    ) -> Result<Tensor<4>, EngineError> {
+        let (base, effort) = (self.base, self.effort);
+        let guidance = match lora.changes_text() {
+            true => &guidance(base, effort, self.prompt, self.size, lora)?,
+            false => &self.guidance,
+        };
+        let (noisy, of) = (self.noisy.clone(), (effort.calls, DDIM_STEPS));
+        Ok(foresee(base, guidance, noisy, of, lora, rest).await?)
     }
+}
+
+/// The prompt of the pair, for each picture.
+fn guidance(
+    base: &Base,
+    effort: Effort,
+    (prompt, syntax): (&str, PromptSyntax),
+    size: (u32, u32),
+    lora: &LoraStack<'_>,
+) -> Result<Guidance, EngineError> {
+    let prompts = vec![prompt; effort.pictures];
+    let said = base.encode_prompts(&prompts, syntax, size, lora)?;
+    Ok(Guidance::unguided(Conditioning::cat(said)))
 }
 
 /// The pictures without the LoRA, and how to tell what it makes of them.
@@ -159,13 +181,12 @@ impl<'a> Calibration<'a> {
         base: &'a Base,
         effort: Effort,
         scene: &Scene,
-        (prompt, syntax): (&str, PromptSyntax),
+        prompt: (&'a str, PromptSyntax),
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let pictures = effort.pictures;
-        let pair = &scene.pair;
-        let prompts = base.encode_prompts(&vec![prompt; pictures], syntax, scene.size())?;
-        let guidance = Guidance::unguided(Conditioning::cat(prompts));
+        let (pair, size) = (&scene.pair, scene.size());
+        let guidance = guidance(base, effort, prompt, size, &LoraStack::none())?;
         let [_, channels, height, width] = pair.original.dims();
         let noise =
             NoiseRng::new(SEED, STREAM).normal([COUNT, channels, height, width], base.device());
@@ -180,6 +201,8 @@ impl<'a> Calibration<'a> {
         let drawing = Drawing {
             base,
             effort,
+            prompt,
+            size,
             guidance,
             noisy: Tensor::cat(vec![seen, fresh], 0),
         };

@@ -61,7 +61,7 @@ pub enum EngineError {
     LoraMismatch {
         /// Modules whose name and shape the base has.
         matched: usize,
-        /// Modules of the file that are not of a part that no base is adapted in.
+        /// Modules of the file that belong to parts which a LoRA changes.
         total: usize,
         /// What the LoRA is for.
         found: String,

@@ -84,7 +84,7 @@ pub async fn inpaint(
         return Err(EngineError::NothingToDraw);
     }
     let free = free_cells(base, mask)?;
-    let encode = |prompt: &str| base.encode_prompt(prompt, request.syntax, (width, height));
+    let encode = |prompt: &str| base.encode_prompt(prompt, request.syntax, (width, height), lora);
     let guidance = Guidance {
         conditional: encode(request.prompt)?,
         unconditional: encode(request.negative_prompt)?,

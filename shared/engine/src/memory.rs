@@ -345,7 +345,7 @@ mod tests {
             ("mid_block.attentions.0.norm", false),
             ("down_blocks.0.resnets.0.conv1", false),
         ] {
-            let found = targets.find(Component::Unet, path);
+            let found = targets.find(path);
             assert_eq!(found.is_some(), is_adapted, "{path}");
         }
         let base = bundled::base();

@@ -33,7 +33,7 @@ pub async fn run(
     mut saved: Option<TrainingState>,
     control: &mut impl Control,
 ) -> Result<Artifact, EngineError> {
-    let session = Session::new(base, job, control)?;
+    let mut session = Session::new(base, job, control)?;
     let recipe = &job.recipe;
     for text in base.prompt_notes(session.shown.prompt(recipe), recipe.prompt_syntax)? {
         control.emit(Event::Note { text });
@@ -55,6 +55,10 @@ pub async fn run(
                 (copier, Some(outcome)) => return session.save_copier_only(copier, outcome).await,
             },
         });
+    }
+
+    if let Some(copier) = &copier {
+        session.prompt_under(&copier.network)?;
     }
 
     let objective = match (recipe.method, &copier) {

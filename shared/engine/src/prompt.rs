@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use mimeo_diffusion::emphasis::{from_the_empty_prompt, keeping_the_mean};
 use mimeo_diffusion::tokenizer::{MAX_TOKENS, TokenizerError};
 use mimeo_diffusion::{Conditioning, Tokenizer};
+use mimeo_lora::LoraStack;
 use mimeo_prompt::{CHUNK, Chunk, Piece, chunks, read};
 use mimeo_protocol::PromptSyntax;
 
@@ -34,6 +35,7 @@ impl Base {
     /// other, as in ComfyUI and kohya's trainer; diffusers and A1111 take zeros for it in XL.
     ///
     /// - `size`: width and height of the picture, px
+    /// - `lora`: acts on all prompts with one strength each
     ///
     /// # Errors
     /// [`EngineError::Tokenizer`] when the vocabulary cannot spell a prompt,
@@ -43,6 +45,7 @@ impl Base {
         prompts: &[S],
         syntax: PromptSyntax,
         size: (u32, u32),
+        lora: &LoraStack<'_>,
     ) -> Result<Vec<Conditioning>, EngineError> {
         let lengths = self.count_chunks(prompts, syntax)?;
         let mut hidden_states = Vec::new();
@@ -55,7 +58,7 @@ impl Base {
                 read.chunks.resize_with(*length, Chunk::default);
                 chunks.extend(read.chunks);
             }
-            let (states, vectors) = self.say(encoder, &chunks, syntax);
+            let (states, vectors) = self.say(encoder, &chunks, syntax, lora);
             hidden_states.push(states);
             pooled = vectors.or(pooled);
         }
@@ -89,8 +92,9 @@ impl Base {
         prompt: &str,
         syntax: PromptSyntax,
         size: (u32, u32),
+        lora: &LoraStack<'_>,
     ) -> Result<Conditioning, EngineError> {
-        let encoded = self.encode_prompts(&[prompt], syntax, size)?;
+        let encoded = self.encode_prompts(&[prompt], syntax, size, lora)?;
         // One prompt, one answer.
         Ok(Conditioning::cat(encoded))
     }
@@ -174,14 +178,15 @@ impl Base {
         encoder: &TextEncoder,
         chunks: &[Chunk],
         syntax: PromptSyntax,
+        lora: &LoraStack<'_>,
     ) -> (Tensor<3>, Option<Tensor<2>>) {
         let ids = chunks
             .iter()
             .map(|chunk| encoder.tokenizer.framed(&chunk.ids));
-        let (hidden_states, pooled) = encoder.forward(&ids.collect::<Vec<_>>());
+        let (hidden_states, pooled) = encoder.forward(&ids.collect::<Vec<_>>(), lora);
         let mut weights = chunks.iter().flat_map(|chunk| &chunk.weights);
         if weights.any(|weight| *weight != 1.0) {
-            let emphasised = self.emphasised(hidden_states, encoder, chunks, syntax);
+            let emphasised = self.emphasised(hidden_states, encoder, chunks, syntax, lora);
             (emphasised, pooled)
         } else {
             (hidden_states, pooled)
@@ -195,6 +200,7 @@ impl Base {
         encoder: &TextEncoder,
         chunks: &[Chunk],
         syntax: PromptSyntax,
+        lora: &LoraStack<'_>,
     ) -> Tensor<3> {
         let weights: Vec<f32> = chunks
             .iter()
@@ -204,7 +210,7 @@ impl Base {
         let weights = Tensor::from_data(weights, self.device());
         match syntax {
             PromptSyntax::Comfy => {
-                let (empty, _) = encoder.forward(&[encoder.tokenizer.framed(&[])]);
+                let (empty, _) = encoder.forward(&[encoder.tokenizer.framed(&[])], lora);
                 from_the_empty_prompt(hidden_states, empty, weights)
             }
             // The others know no weights but 1, which change nothing.
@@ -338,7 +344,7 @@ mod tests {
                 vec!["is left out of the prompt"],
             ),
         ] {
-            let states = base.encode_prompt(prompt, syntax, SIZE);
+            let states = base.encode_prompt(prompt, syntax, SIZE, &LoraStack::none());
             let states = states.expect("it can be read");
             assert_eq!(
                 states.hidden_states.dims(),
@@ -368,10 +374,10 @@ mod tests {
             PromptSyntax::Plain,
         ] {
             let together = base
-                .encode_prompts(&prompts, syntax, SIZE)
+                .encode_prompts(&prompts, syntax, SIZE, &LoraStack::none())
                 .expect("they can be read");
             for (prompt, states) in prompts.iter().zip(&together) {
-                let alone = base.encode_prompt(prompt, syntax, SIZE);
+                let alone = base.encode_prompt(prompt, syntax, SIZE, &LoraStack::none());
                 let alone = alone.expect("it can be read");
                 let [dims, alone_dims] = [states, &alone].map(|it| it.hidden_states.dims());
                 assert_eq!(dims, alone_dims, "{prompt} as {syntax:?}");
@@ -411,7 +417,8 @@ mod tests {
     fn an_endless_prompt_is_refused_in_a_sentence() {
         let base = bundled::base();
         for prompt in ["glasses ".repeat(2000), "BREAK ".repeat(30)] {
-            let refused = base.encode_prompt(&prompt, PromptSyntax::A1111, SIZE);
+            let refused =
+                base.encode_prompt(&prompt, PromptSyntax::A1111, SIZE, &LoraStack::none());
             let sentence = refused.expect_err("it is too long").to_string();
             assert!(sentence.contains("at most 20 can be read"), "{sentence}");
         }

@@ -97,7 +97,7 @@ impl SampleRequest {
     }
 }
 
-/// Draws the pictures. The units of its rests are denoising steps, of which there are
+/// Draws the pictures; what the LoRA does to text encoders, it does to all prompts. The units of its rests are denoising steps, of which there are
 /// [`total_steps`].
 ///
 /// # Errors
@@ -159,7 +159,7 @@ async fn sample_latents(
     let (width, height) = request.size;
     let shape = base.latent_shape(width, height);
     let (syntax, size) = (request.syntax, request.size);
-    let unconditional = base.encode_prompt(&request.negative_prompt, syntax, size)?;
+    let unconditional = base.encode_prompt(&request.negative_prompt, syntax, size, lora)?;
     let prompts = request.prompts();
     let lengths = base.count_chunks(&prompts, request.syntax)?;
     let mut latents = Vec::new();
@@ -167,7 +167,7 @@ async fn sample_latents(
         let prompts = &prompts[batch.clone()];
         let batch = &request.pictures[batch];
         let guidance = Guidance {
-            conditional: Conditioning::cat(base.encode_prompts(prompts, syntax, size)?),
+            conditional: Conditioning::cat(base.encode_prompts(prompts, syntax, size, lora)?),
             unconditional: unconditional.clone(),
             scale: request.guidance,
             rescale: 0.0,

@@ -6,7 +6,7 @@
 //! and without the LoRA, from the same noise.
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::Guidance;
+use mimeo_diffusion::{Conditioning, Guidance};
 use mimeo_image::{Rgb, mae, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{HeldOut, Linearity, PromptSyntax};
@@ -176,7 +176,8 @@ impl<'a> RoundTrip<'a> {
         effort: Effort,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
-        let empty = base.encode_prompt("", PromptSyntax::USUAL, scene.size())?;
+        let own = LoraStack::none();
+        let empty = base.encode_prompt("", PromptSyntax::USUAL, scene.size(), &own)?;
         let guidance = Guidance::unguided(empty);
         let latent = scene.pair.original.clone();
         let noise = invert(base, &guidance, latent, effort.steps, rest).await?;
@@ -205,11 +206,25 @@ impl<'a> RoundTrip<'a> {
         rest: &mut impl Rest,
     ) -> Result<Vec<Rgb>, EngineError> {
         let noise = self.noise.clone().repeat_dim(0, rows);
-        let guidance = Guidance::unguided(self.guidance.conditional.repeat(rows));
+        let guidance = Guidance::unguided(self.conditioning(rows, lora)?);
         let Effort { steps, calls, .. } = self.effort;
         let of = (calls, steps);
         let latents = foresee(self.base, &guidance, noise, of, lora, rest).await?;
         self.base.decode(latents, rest).await
+    }
+
+    /// The empty prompt of each row, as it is said under the adapters.
+    fn conditioning(&self, rows: usize, lora: &LoraStack<'_>) -> Result<Conditioning, EngineError> {
+        if !lora.changes_text() {
+            return Ok(self.guidance.conditional.repeat(rows));
+        }
+        // Each row has a strength of its own.
+        let said = (0..rows).map(|row| {
+            let (lora, size) = (lora.rows(row, 1), self.scene.size());
+            self.base
+                .encode_prompt("", PromptSyntax::USUAL, size, &lora)
+        });
+        Ok(Conditioning::cat(said.collect::<Result<_, _>>()?))
     }
 
     /// `1 - MAE_in(G_s, B) / MAE_in(G_0, B)`

@@ -6,7 +6,7 @@ use mimeo_image::{
     Difference, FittedPair, ImageError, LatentMask, Mask, MaskRemedy, MaskView, MaskWarning,
     PairWarning, Rgb, composite,
 };
-use mimeo_lora::LoraNetwork;
+use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{MaskRecipe, Pass, Recipe, Scores, only_example};
 use mimeo_train::loss::MaskWeights;
 use mimeo_train::{Example, NoiseRng, Pair};
@@ -84,6 +84,21 @@ impl<'a> Session<'a> {
             shown,
             scene,
         })
+    }
+
+    /// Says the prompt as under a copier, below which the LoRA is trained. One of Mimeo's changes nothing
+    /// of it; another program's may.
+    pub(crate) fn prompt_under(&mut self, copier: &LoraNetwork) -> Result<(), EngineError> {
+        let stack = LoraStack::none().with(copier, 1.0);
+        if stack.changes_text() {
+            let (recipe, size) = (&self.job.recipe, self.scene.size());
+            let (prompt, syntax) = (self.shown.prompt(recipe), recipe.prompt_syntax);
+            let said = self.base.encode_prompt(prompt, syntax, size, &stack)?;
+            for example in &mut self.examples {
+                example.pair.conditioning = said.clone();
+            }
+        }
+        Ok(())
     }
 
     /// A LoRA that changes nothing yet.
@@ -210,6 +225,7 @@ fn encode(
             example.prompt(recipe),
             recipe.prompt_syntax,
             (original.width(), original.height()),
+            &LoraStack::none(),
         )?,
     };
     let [_, channels, ..] = pair.original.dims();

@@ -8,6 +8,7 @@ use mimeo_checkpoint::{
 use mimeo_diffusion::{
     ClipTextModel, ClipTextModelWithProjection, OutputLayer, Tokenizer, WeightFormat, WeightMap,
 };
+use mimeo_lora::{LoraStack, Targets};
 
 use crate::error::EngineError;
 
@@ -101,13 +102,25 @@ impl TextEncoder {
         Ok((encoder, weights))
     }
 
+    /// The modules that a LoRA can change.
+    pub fn targets(&self) -> &Targets {
+        match &self.model {
+            Model::Clip(model) => model.targets(),
+            Model::Projecting(model) => model.targets(),
+        }
+    }
+
     /// The hidden states of each prompt, `[prompts, tokens, width]`, and of an encoder that has them,
     /// the prompts in one vector each, `[prompts, width]`.
-    pub fn forward(&self, ids: &[Vec<u32>]) -> (Tensor<3>, Option<Tensor<2>>) {
+    pub fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        lora: &LoraStack<'_>,
+    ) -> (Tensor<3>, Option<Tensor<2>>) {
         match &self.model {
-            Model::Clip(model) => (model.forward(ids, self.output), None),
+            Model::Clip(model) => (model.forward(ids, self.output, lora), None),
             Model::Projecting(model) => {
-                let (hidden_states, pooled) = model.forward(ids, self.output);
+                let (hidden_states, pooled) = model.forward(ids, self.output, lora);
                 (hidden_states, Some(pooled))
             }
         }

@@ -6,12 +6,14 @@
 //! teacher (empty stack), the copier and the student of the same step, a multiplier may change
 //! from step to step, and nothing is ever rounded into the base.
 
+mod conv;
 mod layer;
 mod network;
 mod stack;
 mod target;
 
+pub use conv::{Convolve, LoraConv};
 pub use layer::LoraLayer;
 pub use network::LoraNetwork;
 pub use stack::LoraStack;
-pub use target::{Target, TargetId, TargetKind, Targets};
+pub use target::{Kernel, Target, TargetId, TargetKind, Targets};

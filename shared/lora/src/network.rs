@@ -1,14 +1,20 @@
 //! A whole LoRA: one layer per adapted module.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Device, Tensor};
+use mimeo_checkpoint::Component;
 use rand::Rng;
 
-use crate::{LoraLayer, Target, TargetId, Targets};
+use crate::{LoraConv, LoraLayer, Target, TargetId, Targets};
 
-/// One [`LoraLayer`] per target of a model, or none where a file does not adapt it.
-#[derive(Debug, Clone)]
+/// A [`LoraLayer`] or [`LoraConv`] for each target that it changes, of one component or several.
+///
+/// What is trained, counted and laid end to end are the layers; convolutions are those of a file.
+#[derive(Debug, Clone, Default)]
 pub struct LoraNetwork {
-    layers: Vec<Option<LoraLayer>>,
+    layers: BTreeMap<TargetId, LoraLayer>,
+    convs: BTreeMap<TargetId, LoraConv>,
 }
 
 impl LoraNetwork {
@@ -20,14 +26,10 @@ impl LoraNetwork {
         rng: &mut impl Rng,
         device: &Device,
     ) -> Self {
-        let layers = targets
-            .iter()
-            .map(|(_, target)| {
-                let (input, output) = (target.in_features, target.out_features);
-                Some(LoraLayer::new(input, output, rank, alpha, rng, device))
-            })
-            .collect();
-        Self { layers }
+        Self::from_layers(targets, |target| {
+            let (input, output) = (target.in_features, target.out_features);
+            Some(LoraLayer::new(input, output, rank, alpha, rng, device))
+        })
     }
 
     /// A network from known layers: `layer` gives that of each target.
@@ -35,20 +37,47 @@ impl LoraNetwork {
         targets: &Targets,
         mut layer: impl FnMut(&Target) -> Option<LoraLayer>,
     ) -> Self {
+        let layers = targets
+            .iter()
+            .filter_map(|(id, target)| Some((id, layer(target)?)));
         Self {
-            layers: targets.iter().map(|(_, target)| layer(target)).collect(),
+            layers: layers.collect(),
+            convs: BTreeMap::new(),
         }
+    }
+
+    /// Puts a layer beside a linear target.
+    pub fn set_layer(&mut self, target: TargetId, layer: LoraLayer) {
+        self.layers.insert(target, layer);
+    }
+
+    /// Puts a convolution beside a target that is one.
+    pub fn set_conv(&mut self, target: TargetId, conv: LoraConv) {
+        self.convs.insert(target, conv);
     }
 
     /// The layer of a target, if the network adapts it.
     #[must_use]
     pub fn layer(&self, target: TargetId) -> Option<&LoraLayer> {
-        self.layers.get(target.index())?.as_ref()
+        self.layers.get(&target)
+    }
+
+    /// The convolution of a target, if the network adapts it.
+    #[must_use]
+    pub fn conv(&self, target: TargetId) -> Option<&LoraConv> {
+        self.convs.get(&target)
+    }
+
+    /// Whether it changes what a text encoder says.
+    #[must_use]
+    pub fn changes_text(&self) -> bool {
+        let mut targets = self.layers.keys().map(|target| target.component());
+        targets.any(|component| component != Component::Unet)
     }
 
     /// The layers that exist, in the order of the targets.
     pub fn layers(&self) -> impl Iterator<Item = &LoraLayer> {
-        self.layers.iter().flatten()
+        self.layers.values()
     }
 
     /// Number of trained values.
@@ -116,8 +145,11 @@ impl LoraNetwork {
     #[must_use]
     pub fn scaled(&self, factor: f64) -> Self {
         let mut network = self.frozen();
-        for layer in network.layers.iter_mut().flatten() {
+        for layer in network.layers.values_mut() {
             layer.up = layer.up.clone() * factor;
+        }
+        for conv in network.convs.values_mut() {
+            conv.up = conv.up.clone() * factor;
         }
         network
     }
@@ -127,17 +159,17 @@ impl LoraNetwork {
     }
 
     fn map(&self, mut change: impl FnMut(&Tensor<2>) -> Tensor<2>) -> Self {
-        let layers = self
-            .layers
-            .iter()
-            .map(|layer| {
-                layer.as_ref().map(|layer| LoraLayer {
-                    down: change(&layer.down),
-                    up: change(&layer.up),
-                    alpha: layer.alpha,
-                })
-            })
-            .collect();
-        Self { layers }
+        let layers = self.layers.iter().map(|(target, layer)| {
+            let layer = LoraLayer {
+                down: change(&layer.down),
+                up: change(&layer.up),
+                alpha: layer.alpha,
+            };
+            (*target, layer)
+        });
+        Self {
+            layers: layers.collect(),
+            convs: self.convs.clone(),
+        }
     }
 }

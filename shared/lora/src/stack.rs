@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::{LoraNetwork, TargetId};
+use crate::{Convolve, LoraNetwork, TargetId};
 
 /// The adapters of one forward pass, each with its signed multiplier.
 ///
@@ -59,7 +59,13 @@ impl<'a> LoraStack<'a> {
         )
     }
 
-    /// A module's answer `y` to its input `x`, plus what the adapters add.
+    /// Whether a network of the stack changes what a text encoder says.
+    #[must_use]
+    pub fn changes_text(&self) -> bool {
+        self.0.iter().any(|(network, _)| network.changes_text())
+    }
+
+    /// A linear module's answer `y` to its input `x`, plus what the adapters add.
     ///
     /// - `x`: `[.., in_features]`, `y`: `[.., out_features]`; rows come first
     #[must_use]
@@ -76,6 +82,28 @@ impl<'a> LoraStack<'a> {
             y + match multiplier {
                 Multiplier::Same(multiplier) => layer.forward(x.clone(), *multiplier),
                 Multiplier::Each(each) => layer.forward_each(x.clone(), each),
+            }
+        })
+    }
+
+    /// A convolution's answer `y` to its input `x`, plus what the adapters add.
+    ///
+    /// - `x`: `[batch, in, height, width]`, `y`: `[batch, out, height/stride, width/stride]`
+    #[must_use]
+    pub fn apply_conv(
+        &self,
+        target: TargetId,
+        x: &Tensor<4>,
+        y: Tensor<4>,
+        convolve: Convolve,
+    ) -> Tensor<4> {
+        self.0.iter().fold(y, |y, (network, multiplier)| {
+            let Some(conv) = network.conv(target) else {
+                return y;
+            };
+            y + match multiplier {
+                Multiplier::Same(multiplier) => conv.forward(x.clone(), *multiplier, convolve),
+                Multiplier::Each(each) => conv.forward_each(x.clone(), each, convolve),
             }
         })
     }

@@ -35,14 +35,14 @@ async fn one_file(bytes: &[u8]) {
     let Some(file) = open(bytes).await else {
         return;
     };
-    let surveyed = survey(&file);
+    let surveyed = survey(&file).await;
     match LoraFile::from_tensors(&file).await {
         Ok(lora) => {
             check(&lora);
             let applies = lora.check_applies("fuzz");
             assert_eq!(surveyed.is_ok(), applies.is_ok(), "known before it is read");
-            if let Ok(left_out) = surveyed {
-                assert_eq!(left_out, lora.left_out());
+            if let Ok(remarks) = surveyed {
+                assert_eq!(remarks, lora.remarks());
             }
         }
         Err(error) => one_line(&error),

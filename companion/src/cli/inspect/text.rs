@@ -27,6 +27,7 @@ pub fn of(findings: &Findings) -> String {
             alphas,
             alpha_from,
             rank_stabilized,
+            applied,
             left_out,
             changes_nothing,
             missing,
@@ -44,6 +45,9 @@ pub fn of(findings: &Findings) -> String {
                 lines.push(format!(
                     "rsLoRA   in {rank_stabilized} modules: the scale is lora_alpha/√rank, and the alpha here lora_alpha·√rank"
                 ));
+            }
+            if !applied.is_empty() {
+                lines.push(format!("Applied  {}", counts(applied)));
             }
             if !left_out.is_empty() {
                 lines.push(format!(

@@ -281,6 +281,7 @@ fn a_lora_tells_by_the_width_of_its_key_projections() {
         let modules = BTreeMap::from([(
             name.to_owned(),
             LoraModule {
+                mid: None,
                 down,
                 up,
                 alpha: 1.0,
@@ -303,6 +304,7 @@ fn a_lora_tells_by_the_width_of_its_key_projections() {
         ("middle_block_1", vec![1, 64, 1, 1], Architecture::Sd1Like),
     ] {
         let module = |shape: Vec<usize>| LoraModule {
+            mid: None,
             down: Array {
                 data: vec![0.0; 64],
                 shape,

@@ -51,13 +51,13 @@ mod tests {
     fn kinds_are_told_with_their_counts() {
         let mut left_out = LeftOut::default();
         assert_eq!(left_out.sentence("x"), None, "nothing is left out");
-        for kind in ["text encoder", "LoHa", "text encoder"] {
+        for kind in ["norm layers", "LoHa", "norm layers"] {
             left_out.add(kind);
         }
         assert_eq!(
             left_out.sentence("x").as_deref(),
             Some(
-                "Not all of x is applied. Left out are, by number of modules: LoHa 1, text encoder 2."
+                "Not all of x is applied. Left out are, by number of modules: LoHa 1, norm layers 2."
             ),
             "each kind once"
         );

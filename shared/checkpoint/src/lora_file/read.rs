@@ -7,8 +7,8 @@ use crate::{
     AsyncReadAt, CheckpointError, Component, Dtype, LoraFileError, ModuleProblem, SafetensorsFile,
     metadata::{ADAPTER_CONFIG, LORA_ADAPTER_METADATA},
     names::{
-        self, LDM_UNET_PREFIX, LoraPart, ModuleName, UnreadableKey, is_saved_by_peft, other_model,
-        parse_lora_key, unadapted_part,
+        self, LDM_UNET_PREFIX, LoraPart, ModuleName, Part, UnreadableKey, is_saved_by_peft,
+        other_model, parse_lora_key,
     },
     text,
 };
@@ -16,7 +16,7 @@ use crate::{
 use super::adapter_config::{ConfigProblem, LORA_BIAS, USE_DORA};
 use super::{
     AdapterConfig, AlphaOrigin, LeftOut, LoraFile, LoraModule, MAX_METADATA_BYTES, Reading,
-    Remarks, check_applies, check_shapes, metadata_bytes,
+    Remarks, check_applies, check_shapes, left_out, metadata_bytes,
 };
 
 impl LoraFile {
@@ -122,14 +122,11 @@ pub async fn survey(file: &SafetensorsFile) -> Result<Remarks, LoraFileError> {
             remarks.unknown_settings.extend(unknown);
         }
     }
-    remarks.left_out = other_kinds;
-    for part in modules.keys().filter_map(|name| unadapted_part(name)) {
-        remarks.left_out.add(part);
-    }
+    remarks.left_out = left_out(other_kinds, modules.keys());
     check_applies(modules.keys(), || remarks.left_out.clone(), file.name())?;
     remarks.changes_nothing = true;
     for (name, keys) in &modules {
-        if unadapted_part(name).is_none() {
+        if Part::of(name).is_applied() {
             let (module, _) = read_module(file, name, keys, settings.of(keys)).await?;
             if module.changes_something() {
                 remarks.changes_nothing = false;
@@ -262,6 +259,7 @@ fn refusal(problem: ConfigProblem, place: AlphaOrigin, file: &str) -> LoraFileEr
 struct ModuleKeys<'a> {
     down: Option<&'a str>,
     up: Option<&'a str>,
+    mid: Option<&'a str>,
     alpha: Option<&'a str>,
     /// Where it is in which model, if its name has not lost that: what PEFT's settings go by.
     path: Option<(Component, String)>,
@@ -309,6 +307,7 @@ fn sort_keys(file: &SafetensorsFile) -> Result<Sorted<'_>, LoraFileError> {
         let place = match parsed.part {
             LoraPart::Down => &mut keys.down,
             LoraPart::Up => &mut keys.up,
+            LoraPart::Mid => &mut keys.mid,
             LoraPart::Alpha => &mut keys.alpha,
         };
         if place.replace(key).is_some() {
@@ -411,7 +410,11 @@ async fn read_module(
     let down_key = keys.down.ok_or_else(|| missing("down"))?;
     let up_key = keys.up.ok_or_else(|| missing("up"))?;
     let down_shape = &file.entry(down_key)?.shape;
-    check_shapes(down_shape, &file.entry(up_key)?.shape).map_err(bad)?;
+    let mid_shape = match keys.mid {
+        Some(key) => Some(&*file.entry(key)?.shape),
+        None => None,
+    };
+    check_shapes(down_shape, mid_shape, &file.entry(up_key)?.shape).map_err(bad)?;
 
     let rank = down_shape[0];
     let (alpha, origin) = match (keys.alpha, config, &keys.path) {
@@ -443,7 +446,16 @@ async fn read_module(
     };
     let down = file.read_f32(down_key).await?;
     let up = file.read_f32(up_key).await?;
-    let module = LoraModule { down, up, alpha };
+    let mid = match keys.mid {
+        Some(key) => Some(file.read_f32(key).await?),
+        None => None,
+    };
+    let module = LoraModule {
+        down,
+        mid,
+        up,
+        alpha,
+    };
     module.check().map_err(bad)?;
     Ok((module, origin))
 }

@@ -58,7 +58,7 @@ mod tests {
     fn each_is_one_sentence_with_the_name_of_the_file() {
         assert!(Remarks::default().sentences("x").is_empty(), "all is well");
         let mut left_out = LeftOut::default();
-        left_out.add("text encoder");
+        left_out.add("norm layers");
         let remarks = Remarks {
             left_out,
             changes_nothing: true,
@@ -67,7 +67,7 @@ mod tests {
         };
         let sentences = remarks.sentences("x");
         for (sentence, words) in sentences.iter().zip([
-            "text encoder 1",
+            "norm layers 1",
             "x changes nothing",
             "(lora_bias, modules_to_save)",
             "leaves aside: use_new.",

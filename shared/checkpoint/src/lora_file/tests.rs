@@ -19,11 +19,13 @@ fn array(shape: &[usize]) -> Array {
 
 fn example() -> LoraFile {
     let linear = LoraModule {
+        mid: None,
         down: array(&[2, 3]),
         up: array(&[4, 2]),
         alpha: 1.0,
     };
     let convolution = LoraModule {
+        mid: None,
         down: array(&[2, 5, 1, 1]),
         up: array(&[5, 2, 1, 1]),
         alpha: 2.0,
@@ -170,6 +172,7 @@ fn the_hashes_are_those_of_the_bytes() {
 fn the_short_hash_covers_64_kib_from_1_mib_on_without_other_metadata() {
     let width = 300_000;
     let module = LoraModule {
+        mid: None,
         down: array(&[1, width]),
         up: array(&[1, 1]),
         alpha: 1.0,
@@ -415,7 +418,6 @@ fn a_file_of_other_kinds_alone_is_refused_by_their_names() {
     let kinds = [
         ("hada_w1_a", "LoHa 1"),
         ("lokr_w1", "LoKr 1"),
-        ("lora_mid.weight", "lora_mid"),
         ("dora_scale", "DoRA 1"),
     ];
     for (part, expected) in kinds {
@@ -437,11 +439,13 @@ fn a_file_of_other_kinds_alone_is_refused_by_their_names() {
 #[test]
 fn what_is_no_plain_lora_is_left_out_by_kind_and_count() {
     let norm = "lora_unet_mid_block_attentions_0_norm.w_norm";
+    let vectors = "lora_te_text_model_embeddings_token_embedding";
     let text = "lora_te_text_model_encoder_layers_0_mlp_fc1";
     let resnet = "lora_unet_mid_block_resnets_0_conv1";
-    let [text_down, resnet_down] =
-        [text, resnet].map(|module| format!("{module}.lora_down.weight"));
-    let [text_up, resnet_up] = [text, resnet].map(|module| format!("{module}.lora_up.weight"));
+    let parts = |module: &str| ["down", "up"].map(|part| format!("{module}.lora_{part}.weight"));
+    let [text_down, text_up] = parts(text);
+    let [resnet_down, resnet_up] = parts(resnet);
+    let [vectors_down, vectors_up] = parts(vectors);
     let convolution = |part: &str| format!("{CONVOLUTION}.{part}");
     let file = foreign_file(
         &[
@@ -454,6 +458,8 @@ fn what_is_no_plain_lora_is_left_out_by_kind_and_count() {
             (&convolution("lora_up.weight"), Dtype::F16, &[5, 2, 1, 1]),
             (&convolution("dora_scale"), Dtype::F16, &[5]),
             (norm, Dtype::F16, &[4]),
+            (&vectors_down, Dtype::F16, &[2, 3]),
+            (&vectors_up, Dtype::F16, &[4, 2]),
             (&text_down, Dtype::F16, &[2, 3]),
             (&text_up, Dtype::F16, &[4, 2]),
             (&resnet_down, Dtype::F16, &[2, 3, 3, 3]),
@@ -463,27 +469,70 @@ fn what_is_no_plain_lora_is_left_out_by_kind_and_count() {
     );
     let lora = read(&file).unwrap();
     let names: Vec<&str> = lora.modules.keys().map(String::as_str).collect();
-    assert_eq!(names, [text, LINEAR, resnet], "what is a plain LoRA");
-    let expected = "DoRA 1, ResNet layers 1, difference of a bias (diff_b) 1, norm (w_norm, b_norm) 1, text encoder 1";
+    assert_eq!(
+        names,
+        [vectors, text, LINEAR, resnet],
+        "what is a plain LoRA"
+    );
+    let applied = [
+        (Part::Transformers, 1),
+        (Part::Convolutions, 1),
+        (Part::TextEncoder, 1),
+    ];
+    assert_eq!(lora.applied(), applied.into(), "where it can be applied");
+    let expected = "DoRA 1, difference of a bias (diff_b) 1, norm (w_norm, b_norm) 1, vectors of the text encoder 1";
     assert_eq!(lora.left_out().to_string(), expected, "of the whole file");
     let surveyed = survey_of(&file).unwrap();
     assert_eq!(surveyed, lora.remarks(), "the same at a glance");
 }
 
 #[test]
-fn a_lora_of_the_text_encoder_alone_is_read_and_cannot_be_applied() {
-    let module = "lora_te_text_model_encoder_layers_0_mlp_fc1";
-    let [down, up] = ["lora_down", "lora_up"].map(|part| format!("{module}.{part}.weight"));
-    let file = foreign_file(
-        &[(&down, Dtype::F16, &[2, 3]), (&up, Dtype::F16, &[4, 2])],
-        0,
-    );
+fn a_lora_of_one_part_alone_is_applied_unless_no_lora_changes_that() {
+    let of = |module: &str| {
+        let [down, up] = ["lora_down", "lora_up"].map(|part| format!("{module}.{part}.weight"));
+        foreign_file(
+            &[(&down, Dtype::F16, &[2, 3]), (&up, Dtype::F16, &[4, 2])],
+            0,
+        )
+    };
+    for module in [
+        "lora_te_text_model_encoder_layers_0_mlp_fc1",
+        "lora_te2_text_projection",
+        "lora_unet_time_embedding_linear_1",
+        LINEAR,
+    ] {
+        let file = of(module);
+        assert!(
+            read(&file).unwrap().check_applies("test").is_ok(),
+            "{module}"
+        );
+        assert!(survey_of(&file).is_ok(), "{module} at a glance");
+    }
+    let file = of("lora_unet_mid_block_attentions_0_norm");
     let applied = read(&file).unwrap().check_applies("test");
     for error in [applied.unwrap_err(), survey_of(&file).unwrap_err()] {
         let message = error.to_string();
-        assert!(message.contains("text encoder 1"), "why: {message}");
+        assert!(message.contains("norm layers 1"), "why: {message}");
     }
-    assert!(example().check_applies("test").is_ok(), "transformers are");
+}
+
+#[test]
+fn a_convolution_in_tucker_form_is_read_and_written() {
+    let module = LoraModule {
+        mid: Some(array(&[2, 2, 3, 3])),
+        down: array(&[2, 5, 1, 1]),
+        up: array(&[4, 2, 1, 1]),
+        alpha: 1.0,
+    };
+    let mut lora = example();
+    let name = "lora_unet_mid_block_resnets_0_conv1";
+    lora.modules.insert(name.to_owned(), module);
+    let bytes = lora.write(Precision::F32).unwrap();
+    assert_eq!(read(&bytes).unwrap().modules, lora.modules, "three factors");
+    let mut still = lora.modules[name].clone();
+    assert!(still.changes_something(), "all three do");
+    still.mid.as_mut().unwrap().data.fill(0.0);
+    assert!(!still.changes_something(), "the one between is 0");
 }
 
 #[test]
@@ -532,9 +581,9 @@ fn a_lora_whose_alpha_or_weights_are_nothing_is_told() {
     half.modules.get_mut(LINEAR).unwrap().alpha = 0.0;
     let remarks = survey_of(&half.write(Precision::F32).unwrap()).unwrap();
     assert!(!remarks.changes_nothing, "the other module does something");
-    let text = "lora_te_text_model_encoder_layers_0_mlp_fc1";
+    let norm = "lora_unet_mid_block_attentions_0_norm";
     let module = half.modules[CONVOLUTION].clone();
-    half.modules.insert(text.to_owned(), module);
+    half.modules.insert(norm.to_owned(), module);
     half.modules.get_mut(CONVOLUTION).unwrap().alpha = 0.0;
     let remarks = survey_of(&half.write(Precision::F32).unwrap()).unwrap();
     assert!(
@@ -619,6 +668,35 @@ fn contradicting_modules_are_refused() {
         assert!(
             message.contains(expected),
             "{down:?} and {up:?} gave: {message}"
+        );
+    }
+
+    let tucker = |down: &[usize], mid: &[usize]| {
+        let tensors: [(&str, Dtype, &[usize]); 3] = [
+            (&key("lora_down.weight"), Dtype::F16, down),
+            (&key("lora_mid.weight"), Dtype::F16, mid),
+            (&key("lora_up.weight"), Dtype::F16, &[4, 2, 1, 1]),
+        ];
+        foreign_file(&tensors, 0)
+    };
+    let cases: [(&[usize], &[usize]); 6] = [
+        (&[2, 3, 3, 3], &[2, 2, 3, 3]),
+        (&[2, 3, 1, 1], &[2, 3, 3, 3]),
+        (&[2, 3, 1, 1], &[3, 2, 3, 3]),
+        (&[2, 3, 1, 1], &[2, 2]),
+        (&[2, 3, 1, 1], &[2, 2, 0, 3]),
+        (&[2, 3, 1, 1], &[]),
+    ];
+    for (down, mid) in cases {
+        let message = refusal(&tucker(down, mid)).to_string();
+        let words = "no kernel of shape [rank, rank, height, width] fits between";
+        assert!(message.contains(words), "{down:?}, {mid:?}: {message}");
+    }
+    let mid_alone = foreign_file(&[(&key("lora_mid.weight"), Dtype::F16, &[2, 2, 3, 3])], 0);
+    for error in [refusal(&mid_alone), survey_of(&mid_alone).unwrap_err()] {
+        assert!(
+            matches!(error, LoraFileError::MissingPart { part: "down", .. }),
+            "got {error}"
         );
     }
 
@@ -757,6 +835,7 @@ fn any_module() -> impl Strategy<Value = LoraModule> {
                 up.extend([1, 1]);
             }
             (any_array(down), any_array(up)).prop_map(move |(down, up)| LoraModule {
+                mid: None,
                 down,
                 up,
                 alpha,
@@ -814,4 +893,49 @@ proptest! {
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         prop_assert!(read(&bytes).is_err(), "noise is no LoRA");
     }
+
+    #[test]
+    fn what_is_known_at_a_glance_is_what_is_read(
+        tensors in prop::collection::btree_map(
+            (0..NAMES.len(), 0..PARTS.len()),
+            0..SHAPES.len(),
+            1..12,
+        ),
+        fill in prop::sample::select(vec![0_u8, 0x3c]),
+    ) {
+        let keys = tensors.iter().map(|((name, part), shape)| {
+            (format!("{}.{}", NAMES[*name], PARTS[*part]), SHAPES[*shape])
+        });
+        let keys: Vec<(String, &[usize])> = keys.collect();
+        let tensors: Vec<(&str, Dtype, &[usize])> =
+            keys.iter().map(|(key, shape)| (&**key, Dtype::F16, *shape)).collect();
+        let file = foreign_file(&tensors, fill);
+        if let Ok(lora) = read(&file) {
+            let surveyed = survey_of(&file);
+            prop_assert_eq!(surveyed.is_ok(), lora.check_applies("test").is_ok(), "{:?}", keys);
+            if let Ok(remarks) = surveyed {
+                prop_assert_eq!(remarks, lora.remarks(), "{:?}", keys);
+            }
+        }
+    }
 }
+
+/// Of what random files are made: names of every part and of none, what a tensor may be to them, shapes that
+/// fit together and others.
+const NAMES: [&str; 5] = [
+    LINEAR,
+    CONVOLUTION,
+    "lora_unet_mid_block_attentions_0_norm",
+    "lora_te_text_model_encoder_layers_0_mlp_fc1",
+    "unet.mid_block.resnets.0.conv1",
+];
+const PARTS: [&str; 7] = [
+    "lora_down.weight",
+    "lora_up.weight",
+    "lora_mid.weight",
+    "alpha",
+    "dora_scale",
+    "diff_b",
+    "hada_w1_a",
+];
+const SHAPES: [&[usize]; 6] = [&[2, 2], &[2, 2, 1, 1], &[2, 2, 3, 3], &[3, 2], &[1], &[]];

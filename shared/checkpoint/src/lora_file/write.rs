@@ -63,12 +63,10 @@ impl LoraFile {
                 shape: Vec::new(),
                 data: vec![module.alpha],
             };
-            let parts = [
-                ("alpha", &alpha),
-                ("lora_down.weight", &module.down),
-                ("lora_up.weight", &module.up),
-            ];
-            for (part, array) in parts {
+            let parts = module
+                .factors()
+                .map(|(factor, array)| (format!("lora_{factor}.weight"), array));
+            for (part, array) in parts.chain([("alpha".to_owned(), &alpha)]) {
                 let bytes =
                     encode(&array.data, precision).map_err(|value| LoraFileError::F16Overflow {
                         module: text::name(name),

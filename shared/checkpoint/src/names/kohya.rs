@@ -67,7 +67,10 @@ impl Spelling {
     }
 }
 
-/// The modules of a model, found by their kohya names.
+/// What stands before the paths of a text encoder's modules in transformers before 5.
+const TEXT_MODEL: &str = "text_model.";
+
+/// The modules of a component, found by their kohya names.
 #[derive(Debug, Clone)]
 pub struct ModuleNames {
     component: Component,
@@ -75,7 +78,8 @@ pub struct ModuleNames {
 }
 
 impl ModuleNames {
-    /// Takes the paths of all modules that a LoRA may address.
+    /// Takes the paths of all modules that a LoRA may address; a text encoder's are found with and
+    /// without `text_model`.
     ///
     /// # Errors
     /// [`CheckpointError::AmbiguousName`] if two paths join to one name.
@@ -88,8 +92,15 @@ impl ModuleNames {
             path_by_name: BTreeMap::new(),
         };
         for path in paths {
+            // transformers 5 no longer has the outer model that every older file names.
+            let inner = path.strip_prefix(TEXT_MODEL).unwrap_or(path);
+            let outer = match component {
+                Component::TextEncoder | Component::TextEncoder2 => format!("{TEXT_MODEL}{inner}"),
+                _ => path.to_owned(),
+            };
             for prefix in component.kohya_prefixes() {
-                names.insert(joined(prefix, path), path)?;
+                names.insert(joined(prefix, inner), path)?;
+                names.insert(joined(prefix, &outer), path)?;
             }
         }
         Ok(names)
@@ -114,10 +125,16 @@ impl ModuleNames {
         Ok(self)
     }
 
-    /// The path of the module called `name` (without `.lora_down.weight`), if the model has one.
+    /// The path of the module called `name` (without `.lora_down.weight`), if the component has one.
     #[must_use]
     pub fn path(&self, name: &str) -> Option<&str> {
         self.path_by_name.get(name).map(String::as_str)
+    }
+
+    /// The same beside the component.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<(Component, &str)> {
+        Some((self.component, self.path(name)?))
     }
 
     fn insert(&mut self, name: String, path: &str) -> Result<(), CheckpointError> {
@@ -203,6 +220,18 @@ mod tests {
         for prefix in ["lora_te", "lora_te1"] {
             let name = format!("{prefix}_text_model_encoder_layers_0_self_attn_q_proj");
             assert_eq!(names.path(&name), Some(path), "of {name}");
+        }
+    }
+
+    #[test]
+    fn a_text_encoder_s_modules_are_found_as_old_and_new_transformers_name_them() {
+        let layer = "encoder.layers.0.self_attn.q_proj";
+        for path in [layer.to_owned(), format!("text_model.{layer}")] {
+            let names = ModuleNames::new(Component::TextEncoder2, [&*path]).unwrap();
+            for name in ["lora_te2_text_model_encoder", "lora_te2_encoder"] {
+                let name = format!("{name}_layers_0_self_attn_q_proj");
+                assert_eq!(names.path(&name), Some(&*path), "{name} of {path}");
+            }
         }
     }
 

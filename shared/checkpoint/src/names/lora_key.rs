@@ -50,6 +50,9 @@ pub enum LoraPart {
     Down,
     /// The second factor, `[out, rank]`; PEFT's B.
     Up,
+    /// What LyCORIS' Tucker form (`use_tucker`, once `use_cp`) of a convolution has between the two,
+    /// `[rank, rank, height, width]`.
+    Mid,
     /// The numerator of the scale alpha / rank.
     Alpha,
 }
@@ -78,10 +81,11 @@ pub struct OtherKind {
     pub alters_factors: bool,
 }
 
-const PARTS: [(&str, LoraPart); 13] = [
-    // kohya
+const PARTS: [(&str, LoraPart); 14] = [
+    // kohya and LyCORIS
     (".lora_down.weight", LoraPart::Down),
     (".lora_up.weight", LoraPart::Up),
+    (".lora_mid.weight", LoraPart::Mid),
     (".alpha", LoraPart::Alpha),
     // PEFT, and without ".weight" where the factors are bare parameters
     (".lora_A.weight", LoraPart::Down),
@@ -101,13 +105,14 @@ const PARTS: [(&str, LoraPart); 13] = [
 /// `….lora_A.default.weight`.
 const NAMED_PARTS: [(&str, LoraPart); 2] = [(".lora_A", LoraPart::Down), (".lora_B", LoraPart::Up)];
 
-const COMPONENTS: [(&str, Component); 8] = [
+const COMPONENTS: [(&str, Component); 9] = [
     ("unet.", Component::Unet),
     ("text_encoder.", Component::TextEncoder),
     ("text_encoder_2.", Component::TextEncoder2),
     // ComfyUI's own saves, and SimpleTuner's for ComfyUI; what follows is ldm's path or diffusers'
     ("diffusion_model.", Component::Unet),
     ("text_encoders.clip_l.transformer.", Component::TextEncoder),
+    ("text_encoders.clip_h.transformer.", Component::TextEncoder),
     ("text_encoders.clip_g.transformer.", Component::TextEncoder2),
     // single-file checkpoints
     ("model.diffusion_model.", Component::Unet),
@@ -138,10 +143,9 @@ const ROOTS: [(&str, Component); 13] = [
 ];
 
 /// What stands behind a module's name if a tensor is of another kind.
-const OTHER_KINDS_INSIDE: [(&str, OtherKind); 11] = [
+const OTHER_KINDS_INSIDE: [(&str, OtherKind); 10] = [
     (".hada_", instead("LoHa")),
     (".lokr_", instead("LoKr")),
-    (".lora_mid.", instead("LoCon in Tucker form (lora_mid)")),
     (".dora_scale", instead("DoRA")),
     (".lora_magnitude_vector", instead("DoRA")),
     (".oft_", instead("OFT")),
@@ -304,6 +308,8 @@ mod tests {
             (format!("{TO_OUT}.lora_down.weight"), TO_OUT, LoraPart::Down),
             (format!("{TO_OUT}.lora_up.weight"), TO_OUT, LoraPart::Up),
             (format!("{TO_OUT}.alpha"), TO_OUT, LoraPart::Alpha),
+            // LyCORIS
+            (format!("{TO_OUT}.lora_mid.weight"), TO_OUT, LoraPart::Mid),
             (
                 format!("unet.{block}.to_out.0.lora_A.weight"),
                 TO_OUT,
@@ -405,7 +411,6 @@ mod tests {
         let kinds = [
             ("hada_w1_a", "LoHa", true),
             ("lokr_w2", "LoKr", true),
-            ("lora_mid.weight", "LoCon in Tucker form (lora_mid)", true),
             ("dora_scale", "DoRA", true),
             ("lora_magnitude_vector.weight", "DoRA", true),
             ("diff_b", "difference of a bias (diff_b)", false),

@@ -2,51 +2,108 @@
 
 use crate::Component;
 
-/// Parts of a UNet that Mimeo's LoRAs leave alone, by a piece of the names of their modules. kohya
-/// adapts the convolutions among them with `conv_dim`, which LyCORIS calls LoCon.
-const UNADAPTED: [(&str, &str); 15] = [
-    ("_resnets_", "ResNet layers"),
-    // The same in ldm's names.
-    ("_in_layers_", "ResNet layers"),
-    ("_emb_layers_", "ResNet layers"),
-    ("_out_layers_", "ResNet layers"),
-    ("_skip_connection", "ResNet layers"),
-    ("_downsamplers_", "down- and upsamplers"),
-    ("_upsamplers_", "down- and upsamplers"),
-    ("_conv_in", "first and last convolution"),
-    ("_conv_out", "first and last convolution"),
-    ("_input_blocks_0_0", "first and last convolution"),
-    ("lora_unet_out_2", "first and last convolution"),
-    ("_time_embedding_", "time embedding"),
-    ("_time_embed_", "time embedding"),
-    ("_norm", "norm layers"),
-    ("lora_unet_out_0", "norm layers"),
+/// A part of a model, as LoRAs are told by what they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Linear layers and 1×1 convolutions of the UNet's transformers: what Mimeo trains.
+    Transformers,
+    /// Convolutions of the UNet's ResNets, down- and upsamplers, the first and the last one. kohya adapts
+    /// them with `conv_dim`, which LyCORIS calls LoCon.
+    Convolutions,
+    /// Linear layers through which the UNet is told the timestep and, of XL, sizes.
+    Embeddings,
+    /// Linear layers of the text encoder, or of XL's first.
+    TextEncoder,
+    /// The same of XL's second.
+    TextEncoder2,
+    /// Norms, which no pair of factors can change.
+    Norms,
+    /// What else a text encoder has: the vectors of tokens and positions.
+    TextVectors,
+}
+
+impl Part {
+    /// In a few words, for a list.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Transformers => "UNet transformers",
+            Self::Convolutions => "UNet convolutions",
+            Self::Embeddings => "UNet time layers",
+            Self::TextEncoder => "text encoder",
+            Self::TextEncoder2 => "second text encoder",
+            Self::Norms => "norm layers",
+            Self::TextVectors => "vectors of the text encoder",
+        }
+    }
+
+    /// Whether a LoRA's factors are applied there.
+    #[must_use]
+    pub const fn is_applied(self) -> bool {
+        !matches!(self, Self::Norms | Self::TextVectors)
+    }
+
+    /// The part that the module called `name` (kohya's spelling) belongs to. What looks like no other
+    /// part of a UNet is one of its transformers.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let is_of = |component: Component| {
+            let mut prefixes = component.kohya_prefixes().iter();
+            prefixes.any(|prefix| name.starts_with(prefix))
+        };
+        for (component, part) in [
+            (Component::TextEncoder, Self::TextEncoder),
+            (Component::TextEncoder2, Self::TextEncoder2),
+        ] {
+            if is_of(component) {
+                return match name {
+                    _ if name.contains("_norm") => Self::Norms,
+                    _ if name.contains("_embeddings_") => Self::TextVectors,
+                    _ => part,
+                };
+            }
+        }
+        let part = UNET_PARTS.iter().find(|(piece, _)| name.contains(piece));
+        let is_sampler = || {
+            LDM_SAMPLERS
+                .iter()
+                .any(|(block, layer)| name.contains(block) && name.ends_with(layer))
+        };
+        match part {
+            Some((_, part)) => *part,
+            None if is_sampler() => Self::Convolutions,
+            None => Self::Transformers,
+        }
+    }
+}
+
+/// Parts of a UNet other than its transformers, by a piece of the names of their modules, in diffusers'
+/// numbering and in ldm's. The first that fits counts.
+const UNET_PARTS: [(&str, Part); 20] = [
+    ("_norm", Part::Norms),
+    ("_in_layers_0", Part::Norms),
+    ("_out_layers_0", Part::Norms),
+    ("lora_unet_out_0", Part::Norms),
+    ("_time_emb_proj", Part::Embeddings),
+    ("_emb_layers_", Part::Embeddings),
+    ("_time_embedding_", Part::Embeddings),
+    ("_time_embed_", Part::Embeddings),
+    ("_add_embedding_", Part::Embeddings),
+    ("_label_emb_", Part::Embeddings),
+    ("_resnets_", Part::Convolutions),
+    ("_in_layers_", Part::Convolutions),
+    ("_out_layers_", Part::Convolutions),
+    ("_skip_connection", Part::Convolutions),
+    ("_downsamplers_", Part::Convolutions),
+    ("_upsamplers_", Part::Convolutions),
+    ("_conv_in", Part::Convolutions),
+    ("_conv_out", Part::Convolutions),
+    ("_input_blocks_0_0", Part::Convolutions),
+    ("lora_unet_out_2", Part::Convolutions),
 ];
 
 /// ldm's down- and upsamplers, by how their names end and what else is in them.
 const LDM_SAMPLERS: [(&str, &str); 2] = [("_input_blocks_", "_op"), ("_output_blocks_", "_conv")];
-
-/// The part of the model that the module called `name` (kohya's spelling) belongs to, if that is one
-/// that Mimeo leaves as it is: it adapts the linear layers and 1×1 convolutions of the UNet's
-/// transformers.
-#[must_use]
-pub fn unadapted_part(name: &str) -> Option<&'static str> {
-    let is_text = [Component::TextEncoder, Component::TextEncoder2]
-        .iter()
-        .flat_map(|component| component.kohya_prefixes())
-        .any(|prefix| name.starts_with(prefix));
-    if is_text {
-        return Some("text encoder");
-    }
-    let part = UNADAPTED.iter().find(|(piece, _)| name.contains(piece));
-    let is_sampler = || {
-        LDM_SAMPLERS
-            .iter()
-            .any(|(block, layer)| name.contains(block) && name.ends_with(layer))
-    };
-    part.map(|(_, part)| *part)
-        .or_else(|| is_sampler().then_some("down- and upsamplers"))
-}
 
 /// Models that Mimeo does not draw with, by what only the keys of their LoRAs contain, where `#` is any
 /// number. Their own names, as diffusers, kohya and ComfyUI write them with `.` and `_`. The first
@@ -151,57 +208,78 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_that_are_left_alone_are_named_in_both_numberings() {
+    fn parts_are_told_in_every_numbering() {
         let parts = [
             (
-                "lora_te_text_model_encoder_layers_0_mlp_fc1",
-                Some("text encoder"),
+                Part::TextEncoder,
+                vec![
+                    "lora_te_text_model_encoder_layers_0_mlp_fc1",
+                    "lora_te1_text_model_encoder_layers_0_self_attn_q_proj",
+                ],
             ),
             (
-                "lora_te2_text_model_encoder_layers_0_mlp_fc1",
-                Some("text encoder"),
+                Part::TextEncoder2,
+                vec![
+                    "lora_te2_text_model_encoder_layers_0_mlp_fc1",
+                    "lora_te2_text_projection",
+                ],
             ),
             (
-                "lora_unet_down_blocks_0_resnets_0_time_emb_proj",
-                Some("ResNet layers"),
+                Part::Embeddings,
+                vec![
+                    "lora_unet_down_blocks_0_resnets_0_time_emb_proj",
+                    "lora_unet_input_blocks_1_0_emb_layers_1",
+                    "lora_unet_time_embedding_linear_1",
+                    "lora_unet_time_embed_2",
+                    "lora_unet_add_embedding_linear_2",
+                    "lora_unet_label_emb_0_0",
+                ],
             ),
             (
-                "lora_unet_input_blocks_1_0_emb_layers_1",
-                Some("ResNet layers"),
+                Part::Convolutions,
+                vec![
+                    "lora_unet_mid_block_resnets_1_conv2",
+                    "lora_unet_input_blocks_1_0_in_layers_2",
+                    "lora_unet_output_blocks_3_0_skip_connection",
+                    "lora_unet_down_blocks_0_downsamplers_0_conv",
+                    "lora_unet_input_blocks_3_0_op",
+                    "lora_unet_output_blocks_5_2_conv",
+                    "lora_unet_conv_in",
+                    "lora_unet_input_blocks_0_0",
+                    "lora_unet_out_2",
+                ],
             ),
             (
-                "lora_unet_output_blocks_3_0_skip_connection",
-                Some("ResNet layers"),
+                Part::Norms,
+                vec![
+                    "lora_unet_mid_block_attentions_0_norm",
+                    "lora_unet_mid_block_resnets_0_norm1",
+                    "lora_unet_middle_block_0_in_layers_0",
+                    "lora_unet_conv_norm_out",
+                    "lora_unet_out_0",
+                    "lora_te_text_model_final_layer_norm",
+                ],
             ),
             (
-                "lora_unet_down_blocks_0_downsamplers_0_conv",
-                Some("down- and upsamplers"),
+                Part::TextVectors,
+                vec!["lora_te_text_model_embeddings_token_embedding"],
             ),
             (
-                "lora_unet_input_blocks_3_0_op",
-                Some("down- and upsamplers"),
-            ),
-            (
-                "lora_unet_output_blocks_5_2_conv",
-                Some("down- and upsamplers"),
-            ),
-            ("lora_unet_conv_in", Some("first and last convolution")),
-            ("lora_unet_out_2", Some("first and last convolution")),
-            ("lora_unet_time_embedding_linear_1", Some("time embedding")),
-            ("lora_unet_mid_block_attentions_0_norm", Some("norm layers")),
-            ("lora_unet_mid_block_attentions_0_proj_in", None),
-            ("lora_unet_output_blocks_3_1_proj_out", None),
-            (
-                "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_out_0",
-                None,
-            ),
-            (
-                "lora_unet_up_blocks_1_attentions_0_transformer_blocks_0_ff_net_0_proj",
-                None,
+                Part::Transformers,
+                vec![
+                    "lora_unet_mid_block_attentions_0_proj_in",
+                    "lora_unet_output_blocks_3_1_proj_out",
+                    "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_out_0",
+                    "lora_unet_up_blocks_1_attentions_0_transformer_blocks_0_ff_net_0_proj",
+                ],
             ),
         ];
-        for (name, part) in parts {
-            assert_eq!(unadapted_part(name), part, "of {name}");
+        for (part, names) in parts {
+            for name in names {
+                assert_eq!(Part::of(name), part, "of {name}");
+            }
+            let is_left_out = matches!(part, Part::Norms | Part::TextVectors);
+            assert_eq!(part.is_applied(), !is_left_out, "{part:?}");
         }
     }
 

@@ -2,8 +2,8 @@
 //! `models/attention_processor.py` (`AttnProcessor2_0`).
 
 use burn::tensor::Tensor;
-use mimeo_checkpoint::{Component, UNetConfig};
-use mimeo_lora::{LoraStack, Target, TargetKind, Targets};
+use mimeo_checkpoint::UNetConfig;
+use mimeo_lora::{LoraStack, TargetKind, Targets};
 
 use crate::layers::{Bias, GroupNorm, LayerNorm, LoraLinear};
 use crate::load::{LoadError, Weights};
@@ -50,7 +50,7 @@ impl TransformerShape {
             projection: if config.use_linear_projection {
                 TargetKind::Linear
             } else {
-                TargetKind::Conv
+                TargetKind::Conv1x1
             },
         }
     }
@@ -76,14 +76,8 @@ impl TransformerShape {
     /// convolutions.
     pub(crate) fn add_targets(&self, path: &str, targets: &mut Targets) {
         let width = self.channels;
-        let mut add = |name: &str, kind: TargetKind, [in_features, out_features]: [usize; 2]| {
-            targets.push(Target {
-                component: Component::Unet,
-                path: format!("{path}.{name}"),
-                kind,
-                in_features,
-                out_features,
-            });
+        let mut add = |name: &str, kind: TargetKind, io: [usize; 2]| {
+            targets.add(format!("{path}.{name}"), kind, io);
         };
         add("proj_in", self.projection, [width, width]);
         add("proj_out", self.projection, [width, width]);

@@ -9,7 +9,9 @@ use mimeo_lora::{LoraStack, Targets};
 
 use crate::load::{LoadError, Weights};
 use crate::unet::attention::{Transformer2dModel, TransformerShape};
-use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
+use crate::unet::resnet::{
+    Downsample2d, DownsamplePadding, InUnet, Norm, ResnetBlock2d, Upsample2d,
+};
 
 /// What a block needs to know of its place in the model.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ const fn norm(config: &UNetConfig) -> Norm {
 /// ResNets and, where `attention` says so, a transformer after each.
 fn load_layers(
     weights: &mut Weights<'_>,
-    targets: &Targets,
+    targets: &mut Targets,
     shape: &BlockShape<'_>,
     resnet_inputs: &[usize],
 ) -> Result<(Vec<ResnetBlock2d>, Vec<Transformer2dModel>), LoadError> {
@@ -46,12 +48,15 @@ fn load_layers(
     let (mut resnets, mut attentions) = (Vec::new(), Vec::new());
     for (layer, input) in resnet_inputs.iter().enumerate() {
         let io = [*input, shape.out_channels];
-        let time_dim = Some(config.time_embed_dim());
+        let unet = InUnet {
+            targets: &mut *targets,
+            time_embed_dim: config.time_embed_dim(),
+        };
         let mut list = weights.at("resnets");
         resnets.push(ResnetBlock2d::load(
             &mut list.at(layer),
             io,
-            time_dim,
+            Some(unet),
             norm(config),
         )?);
         if shape.attention {
@@ -81,7 +86,7 @@ pub struct DownBlock {
 impl DownBlock {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &Targets,
+        targets: &mut Targets,
         shape: &BlockShape<'_>,
     ) -> Result<Self, LoadError> {
         let mut inputs = vec![shape.out_channels; shape.config.layers_per_block()];
@@ -90,7 +95,8 @@ impl DownBlock {
         let downsampler = if shape.resample {
             let mut list = weights.at("downsamplers");
             let (channels, padding) = (shape.out_channels, DownsamplePadding::Around);
-            Some(Downsample2d::load(&mut list.at(0), channels, padding)?)
+            let list = &mut list.at(0);
+            Some(Downsample2d::load(list, Some(targets), channels, padding)?)
         } else {
             None
         };
@@ -114,14 +120,14 @@ impl DownBlock {
     ) -> (Tensor<4>, Vec<Tensor<4>>) {
         let mut states = Vec::with_capacity(self.resnets.len() + 1);
         for (layer, resnet) in self.resnets.iter().enumerate() {
-            hidden_states = resnet.forward(hidden_states, Some(temb));
+            hidden_states = resnet.forward(hidden_states, Some(temb), lora);
             if let Some(attention) = self.attentions.get(layer) {
                 hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
             }
             states.push(hidden_states.clone());
         }
         if let Some(downsampler) = &self.downsampler {
-            hidden_states = downsampler.forward(hidden_states);
+            hidden_states = downsampler.forward(hidden_states, lora);
             states.push(hidden_states.clone());
         }
         (hidden_states, states)
@@ -140,18 +146,21 @@ pub struct UNetMidBlock2DCrossAttn {
 impl UNetMidBlock2DCrossAttn {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &Targets,
+        targets: &mut Targets,
         config: &UNetConfig,
     ) -> Result<Self, LoadError> {
         let level = config.block_out_channels.len() - 1;
         let channels = config.block_out_channels[level];
         let mut resnet = |layer: usize| {
             let mut list = weights.at("resnets");
-            let time_dim = Some(config.time_embed_dim());
+            let unet = InUnet {
+                targets: &mut *targets,
+                time_embed_dim: config.time_embed_dim(),
+            };
             let resnet = ResnetBlock2d::load(
                 &mut list.at(layer),
                 [channels, channels],
-                time_dim,
+                Some(unet),
                 norm(config),
             )?;
             Ok::<_, LoadError>(resnet.with_output_scale_factor(config.mid_block_scale_factor))
@@ -175,10 +184,10 @@ impl UNetMidBlock2DCrossAttn {
         encoder_hidden_states: &Tensor<3>,
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
-        let mut hidden_states = self.resnets[0].forward(hidden_states, Some(temb));
+        let mut hidden_states = self.resnets[0].forward(hidden_states, Some(temb), lora);
         for (attention, resnet) in self.attentions.iter().zip(&self.resnets[1..]) {
             hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
-            hidden_states = resnet.forward(hidden_states, Some(temb));
+            hidden_states = resnet.forward(hidden_states, Some(temb), lora);
         }
         hidden_states
     }
@@ -198,7 +207,7 @@ pub struct UpBlock {
 impl UpBlock {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
-        targets: &Targets,
+        targets: &mut Targets,
         shape: &BlockShape<'_>,
     ) -> Result<Self, LoadError> {
         let layers = shape.config.layers_per_block() + 1;
@@ -224,7 +233,8 @@ impl UpBlock {
         let (resnets, attentions) = load_layers(weights, targets, shape, &inputs)?;
         let upsampler = if shape.resample {
             let mut list = weights.at("upsamplers");
-            Some(Upsample2d::load(&mut list.at(0), shape.out_channels)?)
+            let list = &mut list.at(0);
+            Some(Upsample2d::load(list, Some(targets), shape.out_channels)?)
         } else {
             None
         };
@@ -250,13 +260,13 @@ impl UpBlock {
             if let Some(state) = states.pop() {
                 hidden_states = Tensor::cat(vec![hidden_states, state], 1);
             }
-            hidden_states = resnet.forward(hidden_states, Some(temb));
+            hidden_states = resnet.forward(hidden_states, Some(temb), lora);
             if let Some(attention) = self.attentions.get(layer) {
                 hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
             }
         }
         match &self.upsampler {
-            Some(upsampler) => upsampler.forward(hidden_states),
+            Some(upsampler) => upsampler.forward(hidden_states, lora),
             None => hidden_states,
         }
     }

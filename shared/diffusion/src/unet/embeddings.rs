@@ -2,9 +2,10 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation::silu};
 use mimeo_checkpoint::config::{TextTime, UNetConfig};
+use mimeo_lora::{LoraStack, Targets};
 
 use crate::conditioning::Conditioning;
-use crate::layers::{Bias, Linear};
+use crate::layers::{Bias, LoraLinear};
 use crate::load::{LoadError, Weights};
 
 /// `Timesteps`: sinusoids of the timestep (arXiv 1706.03762, section 3.5), any batch size.
@@ -52,24 +53,32 @@ impl Timesteps {
 #[derive(Debug, Clone)]
 pub struct TimestepEmbedding {
     /// `linear_1`
-    pub linear_1: Linear,
+    pub linear_1: LoraLinear,
     /// `linear_2`
-    pub linear_2: Linear,
+    pub linear_2: LoraLinear,
 }
 
 impl TimestepEmbedding {
-    pub(crate) fn load(weights: &mut Weights<'_>, io: [usize; 2]) -> Result<Self, LoadError> {
+    pub(crate) fn load(
+        weights: &mut Weights<'_>,
+        targets: &mut Targets,
+        io: [usize; 2],
+    ) -> Result<Self, LoadError> {
         let [_, output] = io;
+        let mut linear = |name: &str, io: [usize; 2]| {
+            LoraLinear::load_new(&mut weights.at(name), targets, io, Bias::With)
+        };
         Ok(Self {
-            linear_1: Linear::load(&mut weights.at("linear_1"), io, Bias::With)?,
-            linear_2: Linear::load(&mut weights.at("linear_2"), [output, output], Bias::With)?,
+            linear_1: linear("linear_1", io)?,
+            linear_2: linear("linear_2", [output, output])?,
         })
     }
 
     /// - `sample`: `[batch, channels]`; answer: `[batch, time_embed_dim]`
     #[must_use]
-    pub fn forward(&self, sample: Tensor<2>) -> Tensor<2> {
-        self.linear_2.forward(silu(self.linear_1.forward(sample)))
+    pub fn forward(&self, sample: &Tensor<2>, lora: &LoraStack<'_>) -> Tensor<2> {
+        let inner = self.linear_1.forward(sample, lora);
+        self.linear_2.forward(&silu(inner), lora)
     }
 }
 
@@ -87,6 +96,7 @@ pub struct AdditionEmbedding {
 impl AdditionEmbedding {
     pub(crate) fn load(
         weights: &mut Weights<'_>,
+        targets: &mut Targets,
         config: &UNetConfig,
         text_time: TextTime,
     ) -> Result<Self, LoadError> {
@@ -94,7 +104,7 @@ impl AdditionEmbedding {
         let io = [text_time.width(), config.time_embed_dim()];
         Ok(Self {
             time_proj: Timesteps::new(text_time.sinusoids, flip, shift),
-            embedding: TimestepEmbedding::load(weights, io)?,
+            embedding: TimestepEmbedding::load(weights, targets, io)?,
         })
     }
 
@@ -103,7 +113,7 @@ impl AdditionEmbedding {
     /// # Panics
     /// For a conditioning without the prompt in one vector or without sizes.
     #[must_use]
-    pub fn forward(&self, conditioning: &Conditioning) -> Tensor<2> {
+    pub fn forward(&self, conditioning: &Conditioning, lora: &LoraStack<'_>) -> Tensor<2> {
         let Conditioning { pooled, size, .. } = conditioning;
         let (Some(pooled), Some(size)) = (pooled, size) else {
             panic!("a UNet that takes a text and sizes is asked without them")
@@ -115,7 +125,7 @@ impl AdditionEmbedding {
         let sizes = self.time_proj.forward(numbers);
         let [_, sinusoids] = sizes.dims();
         let sizes = sizes.reshape([size.len(), TextTime::SIZES * sinusoids]);
-        self.embedding
-            .forward(Tensor::cat(vec![(**pooled).clone(), sizes], 1))
+        let said = Tensor::cat(vec![(**pooled).clone(), sizes], 1);
+        self.embedding.forward(&said, lora)
     }
 }

@@ -60,6 +60,7 @@ pub fn lora() -> LoraFile {
         data: vec![1.0],
     };
     let module = LoraModule {
+        mid: None,
         down: array(),
         up: array(),
         alpha: 1.0,
