@@ -170,6 +170,8 @@ def draw_stable_diffusion_cpp(file: Path, lora: Path, sigmas: list[float]) -> li
     settings.rng_type = settings.sampler_rng_type = sd.RngType.CPU
     settings.wtype = sd.SDType.F16
     settings.vae_decode_only = True
+    # Two pictures of one model.
+    settings.free_params_immediately = False
     settings.lora_apply_mode = sd.LoraApplyMode.AT_RUNTIME
     context = sd.SDContext(settings)
     pictures = []

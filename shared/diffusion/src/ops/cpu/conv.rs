@@ -14,12 +14,11 @@ use super::{CpuTensor, tensor, values};
 
 /// Padded pixels that one task draws: its channels stay in the core's cache.
 const BAND: usize = 1536;
-/// Channels of the answer that one task draws: with [`DEPTH`] of each, the weights stay in the core's
-/// second cache.
+/// Channels of the answer that one task draws.
 const CHANNELS: usize = 128;
-/// Taps of weights in a block: those of a few channels of the answer, and of a strip of the picture
-/// beside them, stay in its first.
-const DEPTH: usize = 192;
+/// Taps of each that are added up at once: so many weights of [`CHANNELS`] channels, and a strip of the
+/// picture beside them, stay in a core's second cache.
+const DEPTH: usize = 1152;
 
 /// A square kernel.
 #[derive(Debug, Clone, Copy)]

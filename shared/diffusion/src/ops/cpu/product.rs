@@ -152,11 +152,11 @@ fn tile<S: Simd, const R: usize, const V: usize>(
     let width = V * S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     if answer == Output::Continue {
-        for r in 0..R {
+        for (r, sums) in sums.iter_mut().enumerate() {
             let start = (row + r) * stride + column;
             let before = vectors::<S, V>(&out[start..][..width]);
-            for v in 0..V {
-                sums[r][v] = before[v];
+            for (sum, before) in sums.iter_mut().zip(before) {
+                *sum = *before;
             }
         }
     }
