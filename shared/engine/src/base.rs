@@ -29,6 +29,9 @@ const BESIDE_THE_TEXT: [&str; 4] = [
 ];
 /// A UNet with fewer channels than this at its widest takes the settings of a small model.
 const SMALL_BELOW_CHANNELS: usize = 640;
+/// Stable Diffusion is trained and drawn in multiples of this (the buckets of kohya's tools and of XL's
+/// own training, what A1111 and ComfyUI offer), though XL's UNet would take half of it.
+const FULL_MULTIPLE: u32 = 64;
 
 /// Every part of a checkpoint, on the device.
 pub struct Base {
@@ -150,7 +153,7 @@ impl Base {
     /// Which defaults fit it.
     #[must_use]
     pub fn model_size(&self) -> ModelSize {
-        model_size(&self.unet_config)
+        model_size(&self.unet_config, &self.vae_config)
     }
 
     /// Width and height of the pictures that the base was trained on.
@@ -260,7 +263,7 @@ pub async fn glance(checkpoint: &dyn Checkpoint) -> Result<Glance, EngineError> 
         checkpoint.weights(component).await?.refuse_quantised()?;
     }
     Ok(Glance {
-        size: model_size(&unet),
+        size: model_size(&unet, &vae),
         native_side: native_side(&unet, &vae),
         side_multiple: side_multiple(&unet, &vae),
     })
@@ -288,10 +291,16 @@ pub(crate) fn components(unet: &UNetConfig) -> impl Iterator<Item = Component> +
     [Component::Unet, Component::Vae].into_iter().chain(texts)
 }
 
-fn model_size(unet: &UNetConfig) -> ModelSize {
-    match unet.block_out_channels.iter().max() {
-        Some(channels) if *channels >= SMALL_BELOW_CHANNELS => ModelSize::Full,
-        _ => ModelSize::Small,
+fn model_size(unet: &UNetConfig, vae: &VaeConfig) -> ModelSize {
+    let widest = unet.block_out_channels.iter().max();
+    if widest.is_none_or(|channels| *channels < SMALL_BELOW_CHANNELS) {
+        ModelSize::Small
+    } else if unet.has_added_conditioning() {
+        ModelSize::Xl
+    } else if native_side(unet, vae) >= 768 {
+        ModelSize::Sd2
+    } else {
+        ModelSize::Sd1
     }
 }
 
@@ -300,7 +309,11 @@ pub(crate) fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
 }
 
 pub(crate) fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
-    (unet.latent_multiple() * vae.downscale()) as u32
+    let own = (unet.latent_multiple() * vae.downscale()) as u32;
+    match model_size(unet, vae) {
+        ModelSize::Small => own,
+        ModelSize::Sd1 | ModelSize::Sd2 | ModelSize::Xl => own.max(FULL_MULTIPLE),
+    }
 }
 
 pub(crate) fn sizing(unet: &UNetConfig, vae: &VaeConfig, resolution: Option<Resolution>) -> Sizing {
