@@ -29,8 +29,8 @@ const BESIDE_THE_TEXT: [&str; 4] = [
 ];
 /// A UNet with fewer channels than this at its widest takes the settings of a small model.
 const SMALL_BELOW_CHANNELS: usize = 640;
-/// Stable Diffusion is trained and drawn in multiples of this (the buckets of kohya's tools and of XL's
-/// own training, what A1111 and ComfyUI offer), though XL's UNet would take half of it.
+/// Stable Diffusion is trained and drawn in multiples of this, as in the buckets of kohya's tools and of
+/// XL's own training, though XL's UNet would take half of it.
 const FULL_MULTIPLE: u32 = 64;
 
 /// Every part of a checkpoint, on the device.
@@ -425,4 +425,63 @@ pub(crate) async fn read_back<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f
         .map_err(|error| failed(error.to_string()))?;
     data.try_to_vec::<f32>()
         .map_err(|error| failed(format!("{error:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SampleRequest;
+    use crate::bundled;
+
+    const VAE: &str = r#"{
+        "block_out_channels": [128, 256, 512, 512],
+        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
+        "latent_channels": 4
+    }"#;
+    const XL: &str = r#"{
+        "sample_size": 128,
+        "block_out_channels": [320, 640, 1280],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "transformer_layers_per_block": [1, 2, 10],
+        "attention_head_dim": [5, 10, 20],
+        "cross_attention_dim": 2048,
+        "use_linear_projection": true,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816
+    }"#;
+    /// diffusers' defaults, but for the prompt's width.
+    const SD1: &str = r#"{"sample_size": 64, "cross_attention_dim": 768}"#;
+    const SD2: &str = r#"{"sample_size": 96, "cross_attention_dim": 1024}"#;
+    const SD2_BASE: &str = r#"{"sample_size": 64, "cross_attention_dim": 1024}"#;
+
+    #[test]
+    fn every_family_has_the_defaults_of_its_size_and_multiples_of_64() {
+        let vae = VaeConfig::from_json(VAE).unwrap();
+        for (config, expected, side) in [
+            (SD1, ModelSize::Sd1, 512),
+            (SD2_BASE, ModelSize::Sd1, 512),
+            (SD2, ModelSize::Sd2, 768),
+            (XL, ModelSize::Xl, 1024),
+        ] {
+            let unet = UNetConfig::from_json(config).unwrap();
+            let found = model_size(&unet, &vae);
+            assert_eq!(found, expected, "{config}");
+            assert_eq!(native_side(&unet, &vae), side, "{config}");
+            let preset = found.resolution().map(Resolution::get);
+            assert_eq!(preset, Some(side), "its own size: {config}");
+            assert_eq!(side_multiple(&unet, &vae), 64, "{config}");
+        }
+    }
+
+    #[test]
+    fn the_bundled_base_is_drawn_as_it_was_tuned() {
+        let base = bundled::base();
+        assert_eq!(base.model_size(), ModelSize::Small, "its presets");
+        assert_eq!(base.side_multiple(), 32, "its own");
+        let request = SampleRequest::new(&base, Vec::new());
+        assert_eq!(request.guidance, mimeo_base::GUIDANCE, "its guidance");
+    }
 }

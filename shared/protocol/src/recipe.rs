@@ -75,9 +75,9 @@ impl ModelSize {
         }
     }
 
-    /// Classifier-free guidance to draw with: A1111's default for Stable Diffusion 1.x and 2.x (7; in
-    /// diffusers 7.5), that of diffusers' `StableDiffusionXLPipeline` for XL, whose anime models'
-    /// cards ask for 5 to 7; what the bundled base was tuned with.
+    /// Classifier-free guidance to draw with: for Stable Diffusion 1.x and 2.x A1111's default (diffusers
+    /// takes 7.5), for XL that of diffusers' `StableDiffusionXLPipeline`, for small bases what the
+    /// bundled one was tuned with.
     #[must_use]
     pub const fn guidance(self) -> f64 {
         match self {
@@ -284,7 +284,7 @@ pub struct Recipe {
     /// all that they ask for, which is what they took before there was a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_budget: Option<ScoreBudget>,
-    /// What the held-out score draws, at most [`Self::MAX_HELD_OUT`]; empty: prompts that suit the
+    /// Prompts of the held-out score, at most [`Self::MAX_HELD_OUT`]; empty: prompts that suit the
     /// base. Part of the recipe, and with it of the file, because scores of other prompts are not to
     /// be compared with these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -212,7 +212,24 @@ fn slug(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mimeo_protocol::{Method, ModelSize};
+
     use super::*;
+
+    #[test]
+    fn a_base_is_measured_in_words_that_it_knows_unless_others_are_given() {
+        let mut recipe = Recipe::preset(Method::Addift, ModelSize::Sd1);
+        let [own, ordinary] =
+            [Origin::Bundled, Origin::User].map(|origin| origin.held_out_prompts(&recipe));
+        assert_eq!((own.len(), ordinary.len()), (HELD_OUT, HELD_OUT), "as many");
+        let is_own = |prompt: &String| mimeo_base::prompts().contains(&&**prompt);
+        assert!(own.iter().all(is_own), "its own: {own:?}");
+        assert!(!ordinary.iter().any(is_own), "anybody's: {ordinary:?}");
+        recipe.held_out_prompts = vec!["a cat".to_owned()];
+        for origin in [Origin::Bundled, Origin::User] {
+            assert_eq!(origin.held_out_prompts(&recipe), ["a cat"], "{origin:?}");
+        }
+    }
 
     #[test]
     fn names_become_ids_that_differ() {
