@@ -5,6 +5,7 @@ mod bench;
 mod bench_scores;
 mod bench_service;
 mod grid;
+mod held_out;
 mod inspect;
 pub mod lora;
 mod manual;

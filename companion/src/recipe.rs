@@ -335,7 +335,7 @@ mod tests {
             ["The recipe's table copier is for method copier and does nothing with method addift."],
             "one of the two"
         );
-        let whole = Recipe::preset(Method::Addift, ModelSize::Full);
+        let whole = Recipe::preset(Method::Addift, ModelSize::Sd1);
         let whole = serde_json::to_string(&whole).unwrap();
         assert!(told(&whole).is_empty(), "it has every table");
     }
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_whole_recipe_stands_for_itself() {
-        let mut whole = Recipe::preset(Method::Addift, ModelSize::Full);
+        let mut whole = Recipe::preset(Method::Addift, ModelSize::Sd1);
         whole.pass.clip_norm = None;
         let text = serde_json::to_string(&whole).unwrap();
         assert_eq!(

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { promisify } from "node:util";
 
+import { screenshot } from "./browser.mjs";
 import { binary } from "./companion.mjs";
 import { text } from "./pictures.mjs";
 import { Suite } from "./suite.mjs";
@@ -132,6 +133,28 @@ test("a LoRA that is dropped brings back its recipe, and by a click its pair", a
     await card.getByRole("button", { name: "Its pair, too" }).click();
     await bench.preflight.getByText("128 × 128 px").waitFor();
     await bench.maskCheck.getByText(/\d % masked/).waitFor();
+  });
+});
+
+test("a size and prompts of one's own reach the run, and its scores say whose they were", async () => {
+  await suite.visit({ name: "size" }, async ({ page, bench, lower }) => {
+    const { recipe } = bench;
+    await bench.loadExample();
+    await recipe.makeShort({ name: "larger", steps: 4 });
+    await recipe.openAdvanced();
+    await recipe.set("Run", "Resolution", 160);
+    await bench.preflight.getByText("160 × 160 px").waitFor();
+    await recipe.set("Run", "Held-out prompts", "smile, brown hair\nhat, beard");
+    await recipe.field("Run", "Held-out prompts").scrollIntoViewIfNeeded();
+    await screenshot(page, "held-out-prompts");
+    await bench.train.click();
+    await lower.result.shown();
+    await lower.result.scores.getByText(/of 2 pictures of your prompts gain the change/).waitFor();
+    const [file] = await Promise.all([page.waitForEvent("download"), lower.result.download.click()]);
+    const { stdout } = await promisify(execFile)(binary(), ["inspect", "--json", await file.path()]);
+    const lora = JSON.parse(stdout);
+    assert.equal(lora.recipe.resolution, 160, "the size");
+    assert.deepEqual(lora.recipe.held_out_prompts, ["smile, brown hair", "hat, beard"], "the prompts");
   });
 });
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use mimeo_checkpoint::PredictionType;
 use mimeo_engine::{Base, Compute, DeviceChoice, EngineError};
-use mimeo_protocol::BaseId;
+use mimeo_protocol::{BaseId, Recipe};
 
 use crate::base::{BaseSource, Said};
 use crate::exit::BadInput;
@@ -102,6 +102,11 @@ impl ComputeArgs {
                 BaseId::try_from(name).map_err(|error| BadInput(error.to_string()))
             }
         }
+    }
+
+    /// What a LoRA of this recipe is measured on.
+    pub fn held_out_prompts(&self, recipe: &Recipe) -> Vec<String> {
+        self.base.origin().held_out_prompts(recipe)
     }
 
     /// Prompts that the base draws and no bundled pair was made from.

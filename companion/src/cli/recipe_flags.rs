@@ -215,7 +215,7 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Seed => parse_seed(text)
             .map(Value::from)
             .map_err(|error| error.to_string()),
-        Kind::Switch | Kind::Choice(_) | Kind::Text => Ok(Value::from(text)),
+        Kind::Switch | Kind::Choice(_) | Kind::Text | Kind::Lines => Ok(Value::from(text)),
     }
 }
 

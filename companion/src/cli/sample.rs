@@ -36,7 +36,8 @@ pub struct DrawArgs {
     /// Denoising steps [default: 20]
     #[arg(long, value_parser = whole("Steps", 1..=1000), allow_hyphen_values = true)]
     steps: Option<u32>,
-    /// Classifier-free guidance; 1 is none [default: 3]
+    /// Classifier-free guidance; 1 is none [default: 7 for Stable Diffusion 1.x and 2.x, 5 for XL, 3
+    /// for the bundled base and others as small]
     #[arg(long, value_parser = decimal("Guidance", 0.0..=50.0), allow_hyphen_values = true)]
     guidance: Option<f64>,
     /// Which sampler

@@ -10,6 +10,7 @@ use mimeo_protocol::{Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
 use super::base::ComputeArgs;
+use super::held_out::HeldOutArgs;
 use super::pictures::PairArgs;
 use super::{lora, score_table};
 use crate::exit::{BadInput, Exit};
@@ -26,6 +27,8 @@ pub struct Score {
     pair: PairArgs,
     #[command(flatten)]
     compute: ComputeArgs,
+    #[command(flatten)]
+    held_out: HeldOutArgs,
 }
 
 #[derive(Serialize)]
@@ -40,17 +43,21 @@ impl Score {
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         let pair = self.pair.read(report)?;
+        let held_out = self.held_out.read()?;
         let file = lora::read(&self.lora).await?;
         let base = self.compute.load(report).await?;
         let lora = lora::load(&base, &file, &self.lora, report)?;
         let recipe = recipe_of(&file, &base);
-        let recipe = recipe.map_err(|newer| BadInput::file(newer, &self.lora))?;
+        let mut recipe = recipe.map_err(|newer| BadInput::file(newer, &self.lora))?;
+        if let Some(held_out) = &held_out {
+            recipe = held_out.over(recipe)?;
+        }
         let job = PreparedJob {
             name: String::new(),
             examples: vec![pair.prepare(&base, recipe.resolution)?],
+            held_out_prompts: self.compute.held_out_prompts(&recipe),
             recipe,
             copier: None,
-            held_out_prompts: self.compute.unseen_prompts(),
             previews: None,
         };
         let mut control = Stoppable {
@@ -63,7 +70,7 @@ impl Score {
         };
         report.result(
             &ScoreResult { scores: &scores },
-            &score_table::table(&scores),
+            &score_table::table(&scores, &job.recipe),
         );
         Ok(Exit::Done)
     }

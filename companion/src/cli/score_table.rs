@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use mimeo_engine::Scores;
+use mimeo_protocol::Recipe;
 
 /// The scores as lines of a table.
-pub fn table(scores: &Scores) -> String {
+///
+/// - `recipe`: by which they were measured
+pub fn table(scores: &Scores, recipe: &Recipe) -> String {
     let mut text = String::new();
-    for (name, value, words) in rows(scores) {
+    for (name, value, words) in rows(scores, recipe) {
         // Writing to a String cannot fail.
         _ = writeln!(text, "{name:<15} {value:>7}   {words}");
     }
@@ -15,9 +18,13 @@ pub fn table(scores: &Scores) -> String {
     text
 }
 
-fn rows(scores: &Scores) -> Vec<(&'static str, String, String)> {
+fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)> {
     let held_out = &scores.held_out;
     let linearity = &scores.linearity;
+    let pictures = match &*recipe.held_out_prompts {
+        [] => "unseen pictures",
+        _ => "pictures of the given prompts",
+    };
     let mut rows = vec![
         (
             "Edit gain",
@@ -33,7 +40,7 @@ fn rows(scores: &Scores) -> Vec<(&'static str, String, String)> {
             "Held-out",
             percent(held_out.gained),
             format!(
-                "{} of {} unseen pictures gained it, on average {} of the change; elsewhere they changed by {:.1} of 255",
+                "{} of {} {pictures} gained it, on average {} of the change; elsewhere they changed by {:.1} of 255",
                 (held_out.gained * held_out.pictures as f64).round(),
                 held_out.pictures,
                 percent(held_out.progress),
@@ -80,6 +87,7 @@ pub fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use mimeo_engine::{HeldOut, Linearity};
+    use mimeo_protocol::{Method, ModelSize};
 
     use super::*;
 
@@ -106,7 +114,8 @@ mod tests {
 
     #[test]
     fn every_number_comes_with_words() {
-        let text = table(&scores());
+        let mut recipe = Recipe::preset(Method::Copier, ModelSize::Small);
+        let text = table(&scores(), &recipe);
         for words in [
             "makes 86 % of the change",
             "3 % of the change spills",
@@ -119,6 +128,10 @@ mod tests {
             4,
             "no copier and no calibration to tell:\n{text}"
         );
+        recipe.held_out_prompts = vec!["a cat".to_owned()];
+        let text = table(&scores(), &recipe);
+        let words = "6 of 8 pictures of the given prompts gained it";
+        assert!(text.contains(words), "whose prompts they were:\n{text}");
     }
 
     #[test]

@@ -7,10 +7,11 @@ use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode as encode_lora;
 use mimeo_engine::{FinishedCopier, Outcome, Phase, PreparedJob, Scores, Stoppable};
-use mimeo_protocol::{InvalidId, JobName, Method, Recipe};
+use mimeo_protocol::{InvalidId, JobName, Method, ModelSize, Recipe};
 use serde::Serialize;
 
 use super::base::ComputeArgs;
+use super::held_out::{HeldOut, HeldOutArgs};
 use super::pictures::PairArgs;
 use super::recipe_flags::{RecipeFlags, belongs_to};
 use super::{lora, score_table};
@@ -40,6 +41,8 @@ pub struct Train {
     /// Skip measuring what the LoRA does
     #[arg(long)]
     no_score: bool,
+    #[command(flatten)]
+    held_out: HeldOutArgs,
     /// Method copier: use this finished copier of the original instead of training one
     #[arg(long, value_name = "FILE", conflicts_with = "save_copier")]
     copier: Option<PathBuf>,
@@ -81,6 +84,7 @@ impl Train {
         }
         let places = self.claim_places()?;
         let pair = self.pair.read(report)?;
+        let held_out = self.read_held_out()?;
         let recipe_file = self.recipe.read_file().await?;
         self.tell_idle(recipe_file.as_ref(), report);
         let copier = match &self.copier {
@@ -94,8 +98,7 @@ impl Train {
 
         let started = Instant::now();
         let base = self.compute.load(report).await?;
-        let recipe = self.recipe.build(recipe_file.as_ref(), base.model_size())?;
-        self.check_copier_flags(&recipe)?;
+        let recipe = self.build(recipe_file.as_ref(), base.model_size(), held_out.as_ref())?;
         report.plan(&recipe, !self.no_score);
         if let (Some(copier), Some(path)) = (&copier, &self.copier) {
             // Here rather than in the engine, which does not know the path.
@@ -104,7 +107,7 @@ impl Train {
         let held_out_prompts = if self.no_score {
             Vec::new()
         } else {
-            self.compute.unseen_prompts()
+            self.compute.held_out_prompts(&recipe)
         };
         let job = PreparedJob {
             name: self
@@ -146,6 +149,7 @@ impl Train {
         let places = self.claim_places()?;
         let pair = self.pair.read_files(report)?;
         let base = self.compute.remote_base()?;
+        let held_out = self.read_held_out()?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
         self.tell_idle(recipe_file.as_ref(), report);
         let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
@@ -153,11 +157,7 @@ impl Train {
             .parse()
             .map_err(|error: InvalidId| BadInput(error.to_string()))?;
         let started = Instant::now();
-        let recipe = |size| {
-            let recipe = self.recipe.build(recipe_file.as_ref(), size)?;
-            self.check_copier_flags(&recipe)?;
-            Ok(recipe)
-        };
+        let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
         let order = Order {
             name,
             base,
@@ -179,6 +179,7 @@ impl Train {
         let copier = self.copier.as_deref().map(|copier| ("--copier", copier));
         let mut inputs: Vec<_> = self.pair.inputs().chain(self.recipe.input()).collect();
         inputs.extend(copier);
+        inputs.extend(self.held_out.input());
         if self.remote.is_none() {
             inputs.extend(self.compute.inputs());
         }
@@ -190,6 +191,32 @@ impl Train {
             lora,
             copier: copier.transpose()?,
         })
+    }
+
+    /// The prompts that were given for the scores.
+    fn read_held_out(&self) -> Result<Option<HeldOut>, BadInput> {
+        let held_out = self.held_out.read()?;
+        if held_out.is_some() && self.no_score {
+            let why =
+                "--held-out is for the scores that --no-score leaves out; leave one of them out.";
+            return Err(BadInput(why.to_owned()));
+        }
+        Ok(held_out)
+    }
+
+    /// The recipe of file and flags on a base.
+    fn build(
+        &self,
+        file: Option<&RecipeFile>,
+        size: ModelSize,
+        held_out: Option<&HeldOut>,
+    ) -> Result<Recipe, BadInput> {
+        let mut recipe = self.recipe.build(file, size)?;
+        if let Some(held_out) = held_out {
+            recipe = held_out.over(recipe)?;
+        }
+        self.check_copier_flags(&recipe)?;
+        Ok(recipe)
     }
 
     /// A file may hold what several methods need, and only one is trained.
@@ -305,7 +332,8 @@ fn tell(
     let files = file_lines(written);
     match &trained.outcome {
         Outcome::Finished => {
-            let scores = trained.scores.as_ref().map(score_table::table);
+            let scores = trained.scores.as_ref();
+            let scores = scores.map(|scores| score_table::table(scores, recipe));
             let scores = scores.map(|table| format!("{table}\n")).unwrap_or_default();
             report.result(&result, &format!("{scores}{files} in {}", duration(secs)));
             Exit::Done

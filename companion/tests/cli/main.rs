@@ -10,6 +10,7 @@ mod desk;
 mod families;
 #[cfg(target_os = "linux")]
 mod full_disks;
+mod held_out;
 mod interrupt;
 mod loras;
 mod manual;

@@ -150,14 +150,14 @@ mod tests {
 
     #[test]
     fn a_recipe_goes_out_and_comes_in_the_same() {
-        let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Sd1);
         let json = recipe_to_json(&recipe);
         assert_eq!(recipe_from_json(json.as_bytes()), Ok(recipe), "{json}");
     }
 
     #[test]
     fn a_recipe_is_read_as_notepad_saves_it_and_what_is_none_is_named() {
-        let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Sd1);
         let json = recipe_to_json(&recipe);
         let units = json.encode_utf16().flat_map(u16::to_le_bytes);
         let notepad: Vec<u8> = [0xFF, 0xFE].into_iter().chain(units).collect();
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_recipe_with_a_typing_error_is_refused_by_name() {
-        let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Sd1);
         let json = recipe_to_json(&recipe).replace("\"rank\"", "\"rnak\"");
         let why = recipe_from_json(json.as_bytes()).unwrap_err();
         assert!(why.contains("rnak"), "{why}");
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_recipe_of_a_newer_mimeo_is_refused_as_such() {
-        let recipe = recipe_to_json(&Recipe::preset(Method::Addift, ModelSize::Full));
+        let recipe = recipe_to_json(&Recipe::preset(Method::Addift, ModelSize::Sd1));
         let newer = recipe.replacen('{', r#"{"colour": "blue", "format": 2,"#, 1);
         let why = recipe_from_json(newer.as_bytes()).unwrap_err();
         let told = "The recipe has format 2 of a newer Mimeo, and this one reads formats up to 1";
@@ -218,7 +218,7 @@ mod tests {
     fn half_of_a_lora_is_no_recipe() {
         let config = br#"{"peft_type": "LORA", "r": 8}"#;
         assert!(is_adapter_config(config), "it is PEFT's");
-        let recipe = recipe_to_json(&Recipe::preset(Method::Addift, ModelSize::Full));
+        let recipe = recipe_to_json(&Recipe::preset(Method::Addift, ModelSize::Sd1));
         assert!(!is_adapter_config(recipe.as_bytes()), "a recipe is not");
     }
 

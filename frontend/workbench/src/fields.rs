@@ -3,9 +3,9 @@
 //! Through the recipe's own JSON, so a field is in range by the same check that guards recipe files,
 //! and says the same sentence.
 
-use mimeo_protocol::fields::Kind::{Choice, Number, OptionalNumber, Seed, Switch, Text};
+use mimeo_protocol::fields::Kind::{Choice, Lines, Number, OptionalNumber, Seed, Switch, Text};
 use mimeo_protocol::fields::{FIELDS, Field};
-use mimeo_protocol::{PromptSyntax, Recipe};
+use mimeo_protocol::{PromptSyntax, Recipe, prompts_in};
 use serde_json::Value;
 
 /// What the page does with a field.
@@ -77,6 +77,10 @@ impl FieldInRecipe for Field {
             }
             Switch => Value::Bool(text == "true"),
             Choice(_) | Text => Value::from(text),
+            Lines => match prompts_in(text) {
+                none if none.is_empty() => Value::Null,
+                prompts => Value::from(prompts),
+            },
         }
     }
 }
@@ -88,6 +92,7 @@ pub fn text_of(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Number(number) => number_text(number),
+        Value::Array(lines) => lines.iter().map(text_of).collect::<Vec<_>>().join("\n"),
         other => other.to_string(),
     }
 }
@@ -185,6 +190,24 @@ mod tests {
         assert_eq!(edited(&old, &recipe()), [field], "and as edited");
         let again = field.with(&recipe(), "cut".into());
         assert_eq!(again, Ok(old), "and it can be chosen");
+    }
+
+    #[test]
+    fn held_out_prompts_are_the_lines_of_a_text() {
+        let field = Field::at("/held_out_prompts").unwrap();
+        let typed = field.parse(" a girl\n\n# not this\na cat ");
+        let with = field.with(&recipe(), typed).unwrap();
+        assert_eq!(with.held_out_prompts, ["a girl", "a cat"], "as typed");
+        assert_eq!(text_of(&field.value(&with)), "a girl\na cat", "in its box");
+        assert_eq!(edited(&with, &recipe()), [field], "edited");
+        let many = field.parse(&"a girl\n".repeat(33));
+        let reason = field.with(&recipe(), many).unwrap_err();
+        assert!(
+            reason.contains("33 held-out prompts are too many"),
+            "{reason}"
+        );
+        let none = field.with(&with, field.parse("\n"));
+        assert_eq!(none, Ok(recipe()), "none again");
     }
 
     #[test]

@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn the_preset_is_normal_in_every_respect() {
         for method in Method::ALL {
-            for size in [ModelSize::Small, ModelSize::Full] {
+            for size in ModelSize::ALL {
                 let recipe = Recipe::preset(method, size);
                 assert_eq!(Effort::of(&recipe, size), Some(Effort::Normal), "{method}");
                 assert_eq!(
@@ -254,7 +254,7 @@ mod tests {
         let mut recipe = Recipe::preset(Method::Copier, SMALL);
         recipe.pass.steps = Steps::constant(77);
         assert_eq!(Effort::of(&recipe, SMALL), None, "77 has no name");
-        let full = change_size(&recipe, SMALL, ModelSize::Full);
+        let full = change_size(&recipe, SMALL, ModelSize::Sd1);
         assert_eq!(full.pass.steps.get(), 77, "on another base too");
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers as people say them: durations, sizes, shares and scores.
 
-use mimeo_protocol::{JobState, NewerFormat, PauseReason, Phase, Scores, UnreadableJob};
+use mimeo_protocol::{JobState, NewerFormat, PauseReason, Phase, Recipe, Scores, UnreadableJob};
 
 /// "25 s", "3 min 10 s", "1 h 5 min"; nothing that is not known is made up: a number that is no
 /// duration is "?".
@@ -163,10 +163,12 @@ pub fn scores(scores: &Scores) -> String {
 }
 
 /// Every score as a sentence, the two that matter first.
+///
+/// - `recipe`: by which they were measured
 #[must_use]
-pub fn score_sentences(measured: &Scores) -> Vec<String> {
+pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
     let mut sentences = vec![capitalised(&scores(measured))];
-    sentences.extend(held_out(measured));
+    sentences.extend(held_out(measured, recipe));
     sentences.push(linearity(measured));
     if let Some(fidelity) = measured.copy_fidelity {
         sentences.push(format!("The copier copies A: {}", percent(fidelity)));
@@ -180,7 +182,7 @@ pub fn score_sentences(measured: &Scores) -> Vec<String> {
     sentences
 }
 
-fn held_out(measured: &Scores) -> Option<String> {
+fn held_out(measured: &Scores, recipe: &Recipe) -> Option<String> {
     let held_out = &measured.held_out;
     if held_out.pictures == 0 || !held_out.gained.is_finite() {
         return None;
@@ -189,8 +191,12 @@ fn held_out(measured: &Scores) -> Option<String> {
     let gained = (held_out.gained * pictures as f64).round();
     let progress = percent(held_out.progress);
     let elsewhere = held_out.elsewhere;
+    let which = match &*recipe.held_out_prompts {
+        [] => "it never saw",
+        _ => "of your prompts",
+    };
     Some(format!(
-        "{gained} of {pictures} pictures it never saw gain the change; on average they go {progress} of the way, and change by {elsewhere:.1} of 255 elsewhere"
+        "{gained} of {pictures} pictures {which} gain the change; on average they go {progress} of the way, and change by {elsewhere:.1} of 255 elsewhere"
     ))
 }
 
@@ -231,7 +237,7 @@ pub fn capitalised(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::{HeldOut, Linearity};
+    use mimeo_protocol::{HeldOut, Linearity, Method, ModelSize};
     use proptest::prelude::{any, prop_assert, proptest};
 
     use super::*;
@@ -346,8 +352,9 @@ mod tests {
 
     #[test]
     fn every_score_has_its_sentence() {
+        let mut recipe = Recipe::preset(Method::Copier, ModelSize::Small);
         assert_eq!(
-            score_sentences(&measured(0.86)),
+            score_sentences(&measured(0.86), &recipe),
             [
                 "Makes 86 % of the change; 3 % spills elsewhere",
                 "12 of 16 pictures it never saw gain the change; on average they go 63 % of the way, and change by 5.5 of 255 elsewhere",
@@ -356,6 +363,13 @@ mod tests {
                 "Calibrated: what was strength 0.80 is strength 1 now",
             ],
             "all five"
+        );
+        recipe.held_out_prompts = vec!["a cat".to_owned()];
+        let sentences = score_sentences(&measured(0.86), &recipe);
+        let own = "12 of 16 pictures of your prompts gain the change";
+        assert!(
+            sentences[1].starts_with(own),
+            "whose they were: {sentences:?}"
         );
     }
 

@@ -30,6 +30,9 @@ const BESIDE_THE_TEXT: [&str; 4] = [
 ];
 /// A UNet with fewer channels than this at its widest takes the settings of a small model.
 const SMALL_BELOW_CHANNELS: usize = 640;
+/// Stable Diffusion is trained and drawn in multiples of this, as in the buckets of kohya's tools and of
+/// XL's own training, though XL's UNet would take half of it.
+const FULL_MULTIPLE: u32 = 64;
 
 /// Every part of a checkpoint, on the device.
 pub struct Base {
@@ -154,7 +157,7 @@ impl Base {
     /// Which defaults fit it.
     #[must_use]
     pub fn model_size(&self) -> ModelSize {
-        model_size(&self.unet_config)
+        model_size(&self.unet_config, &self.vae_config)
     }
 
     /// Width and height of the pictures that the base was trained on.
@@ -270,7 +273,7 @@ pub async fn glance(checkpoint: &dyn Checkpoint) -> Result<Glance, EngineError> 
         checkpoint.weights(component).await?.refuse_quantised()?;
     }
     Ok(Glance {
-        size: model_size(&unet),
+        size: model_size(&unet, &vae),
         native_side: native_side(&unet, &vae),
         side_multiple: side_multiple(&unet, &vae),
     })
@@ -298,10 +301,16 @@ pub(crate) fn components(unet: &UNetConfig) -> impl Iterator<Item = Component> +
     [Component::Unet, Component::Vae].into_iter().chain(texts)
 }
 
-fn model_size(unet: &UNetConfig) -> ModelSize {
-    match unet.block_out_channels.iter().max() {
-        Some(channels) if *channels >= SMALL_BELOW_CHANNELS => ModelSize::Full,
-        _ => ModelSize::Small,
+fn model_size(unet: &UNetConfig, vae: &VaeConfig) -> ModelSize {
+    let widest = unet.block_out_channels.iter().max();
+    if widest.is_none_or(|channels| *channels < SMALL_BELOW_CHANNELS) {
+        ModelSize::Small
+    } else if unet.has_added_conditioning() {
+        ModelSize::Xl
+    } else if native_side(unet, vae) >= 768 {
+        ModelSize::Sd2
+    } else {
+        ModelSize::Sd1
     }
 }
 
@@ -310,7 +319,11 @@ pub(crate) fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
 }
 
 pub(crate) fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
-    (unet.latent_multiple() * vae.downscale()) as u32
+    let own = (unet.latent_multiple() * vae.downscale()) as u32;
+    match model_size(unet, vae) {
+        ModelSize::Small => own,
+        ModelSize::Sd1 | ModelSize::Sd2 | ModelSize::Xl => own.max(FULL_MULTIPLE),
+    }
 }
 
 pub(crate) fn sizing(unet: &UNetConfig, vae: &VaeConfig, resolution: Option<Resolution>) -> Sizing {
@@ -426,4 +439,63 @@ pub(crate) async fn read_back<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f
         .map_err(|error| failed(error.to_string()))?;
     data.try_to_vec::<f32>()
         .map_err(|error| failed(format!("{error:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SampleRequest;
+    use crate::bundled;
+
+    const VAE: &str = r#"{
+        "block_out_channels": [128, 256, 512, 512],
+        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
+        "latent_channels": 4
+    }"#;
+    const XL: &str = r#"{
+        "sample_size": 128,
+        "block_out_channels": [320, 640, 1280],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "transformer_layers_per_block": [1, 2, 10],
+        "attention_head_dim": [5, 10, 20],
+        "cross_attention_dim": 2048,
+        "use_linear_projection": true,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816
+    }"#;
+    /// diffusers' defaults, but for the prompt's width.
+    const SD1: &str = r#"{"sample_size": 64, "cross_attention_dim": 768}"#;
+    const SD2: &str = r#"{"sample_size": 96, "cross_attention_dim": 1024}"#;
+    const SD2_BASE: &str = r#"{"sample_size": 64, "cross_attention_dim": 1024}"#;
+
+    #[test]
+    fn every_family_has_the_defaults_of_its_size_and_multiples_of_64() {
+        let vae = VaeConfig::from_json(VAE).unwrap();
+        for (config, expected, side) in [
+            (SD1, ModelSize::Sd1, 512),
+            (SD2_BASE, ModelSize::Sd1, 512),
+            (SD2, ModelSize::Sd2, 768),
+            (XL, ModelSize::Xl, 1024),
+        ] {
+            let unet = UNetConfig::from_json(config).unwrap();
+            let found = model_size(&unet, &vae);
+            assert_eq!(found, expected, "{config}");
+            assert_eq!(native_side(&unet, &vae), side, "{config}");
+            let preset = found.resolution().map(Resolution::get);
+            assert_eq!(preset, Some(side), "its own size: {config}");
+            assert_eq!(side_multiple(&unet, &vae), 64, "{config}");
+        }
+    }
+
+    #[test]
+    fn the_bundled_base_is_drawn_as_it_was_tuned() {
+        let base = bundled::base();
+        assert_eq!(base.model_size(), ModelSize::Small, "its presets");
+        assert_eq!(base.side_multiple(), 32, "its own");
+        let request = SampleRequest::new(&base, Vec::new());
+        assert_eq!(request.guidance, mimeo_base::GUIDANCE, "its guidance");
+    }
 }

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn every_preset_is_calibrated_and_measured() {
         for method in Method::ALL {
-            for size in [ModelSize::Small, ModelSize::Full] {
+            for size in ModelSize::ALL {
                 let recipe = Recipe::preset(method, size);
                 let plan = Plan::new(&recipe, BOTH);
                 assert!(

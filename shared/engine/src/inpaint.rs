@@ -17,7 +17,7 @@ use mimeo_train::NoiseRng;
 use crate::base::Base;
 use crate::error::EngineError;
 use crate::rest::Rest;
-use crate::sample::{GUIDANCE, STEPS, STREAM, check_size};
+use crate::sample::{STEPS, STREAM, check_size};
 
 /// Width in px of the soft edge around the mask, so that no seam shows. Farther out every pixel
 /// stays as it is.
@@ -50,7 +50,7 @@ pub struct InpaintRequest<'a> {
 impl<'a> InpaintRequest<'a> {
     /// With the settings of [`crate::SampleRequest::new`].
     #[must_use]
-    pub const fn new(picture: &'a Rgb, mask: &'a Mask, prompt: &'a str, seed: u64) -> Self {
+    pub fn new(base: &Base, picture: &'a Rgb, mask: &'a Mask, prompt: &'a str, seed: u64) -> Self {
         Self {
             picture,
             mask,
@@ -59,7 +59,7 @@ impl<'a> InpaintRequest<'a> {
             syntax: PromptSyntax::USUAL,
             seed,
             steps: STEPS,
-            guidance: GUIDANCE,
+            guidance: base.model_size().guidance(),
         }
     }
 }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn draw(base: &Base, picture: &Rgb, mask: &Mask, prompt: &str) -> Result<Rgb, EngineError> {
-        let request = InpaintRequest::new(picture, mask, prompt, 1);
+        let request = InpaintRequest::new(base, picture, mask, prompt, 1);
         block_on(inpaint(base, &request, &LoraStack::none(), &mut NoRest))
     }
 

@@ -35,8 +35,11 @@ pub async fn run(
 ) -> Result<Artifact, EngineError> {
     let mut session = Session::new(base, job, control)?;
     let recipe = &job.recipe;
-    for text in base.prompt_notes(session.shown.prompt(recipe), recipe.prompt_syntax)? {
-        control.emit(Event::Note { text });
+    let measured = job.held_out_prompts.iter().map(String::as_str);
+    for prompt in [session.shown.prompt(recipe)].into_iter().chain(measured) {
+        for text in base.prompt_notes(prompt, recipe.prompt_syntax)? {
+            control.emit(Event::Note { text });
+        }
     }
 
     let mut copier = None;

@@ -21,10 +21,8 @@ pub(crate) const MAX_SIDE: u32 = 2048;
 /// Pictures per forward pass: more only takes more memory.
 const BATCH: usize = 8;
 
-/// Denoising steps, if nobody says otherwise.
+/// Denoising steps, if nobody says otherwise: what A1111 begins with, and enough for every family.
 pub(crate) const STEPS: usize = 20;
-/// Classifier-free guidance that suits the bundled base.
-pub(crate) const GUIDANCE: f64 = 3.0;
 
 /// Which sampler draws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +57,7 @@ pub struct SampleRequest {
 }
 
 impl SampleRequest {
-    /// Pictures of a base's own size with the settings that suit the bundled base.
+    /// Pictures of a base's own size with the settings that suit it.
     #[must_use]
     pub fn new(base: &Base, pictures: Vec<(String, u64)>) -> Self {
         let side = base.native_side();
@@ -68,7 +66,7 @@ impl SampleRequest {
             negative_prompt: String::new(),
             syntax: PromptSyntax::USUAL,
             steps: STEPS,
-            guidance: GUIDANCE,
+            guidance: base.model_size().guidance(),
             sampler: SamplerKind::Ddim,
             size: (side, side),
             noise: None,

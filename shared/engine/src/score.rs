@@ -14,9 +14,7 @@ use mimeo_protocol::{HeldOut, Linearity, PromptSyntax};
 use crate::base::Base;
 use crate::error::EngineError;
 use crate::rest::Rest;
-use crate::sample::{
-    GUIDANCE, STEPS, SampleRequest, foresee, invert, sample, sample_foreseen, total_steps,
-};
+use crate::sample::{STEPS, SampleRequest, foresee, invert, sample, sample_foreseen, total_steps};
 use crate::session::Scene;
 
 /// Seed of the first picture of every measurement; users start at 0.
@@ -55,8 +53,8 @@ struct HeldOutEffort {
     steps: usize,
     /// How many of them are done.
     calls: usize,
-    /// 1 halves what they cost.
-    guidance: f64,
+    /// Whether with the base's guidance; without, they cost half.
+    guided: bool,
 }
 
 impl Effort {
@@ -71,7 +69,7 @@ impl Effort {
             pictures: usize::MAX,
             steps: STEPS,
             calls: STEPS,
-            guidance: GUIDANCE,
+            guided: true,
         },
     };
 
@@ -91,7 +89,7 @@ impl Effort {
                 pictures,
                 steps: 10,
                 calls: held_out_calls,
-                guidance: 1.0,
+                guided: false,
             },
         }
     }
@@ -113,11 +111,11 @@ impl Effort {
         let HeldOutEffort {
             pictures,
             calls,
-            guidance,
+            guided,
             ..
         } = self.held_out;
         let round_trip = self.steps + self.calls * self.strengths.len();
-        let answers = if guidance == 1.0 { 1 } else { 2 };
+        let answers = if guided { 2 } else { 1 };
         (round_trip + 2 * pictures.min(prompts) * calls * answers) as u64
     }
 
@@ -141,13 +139,13 @@ impl Effort {
         let HeldOutEffort {
             pictures,
             steps,
-            guidance,
+            guided,
             ..
         } = self.held_out;
         SampleRequest {
             pictures: request.pictures.into_iter().take(pictures).collect(),
             steps,
-            guidance,
+            guidance: if guided { request.guidance } else { 1.0 },
             ..request
         }
     }

@@ -72,6 +72,10 @@ impl<'a> Session<'a> {
     ) -> Result<Self, EngineError> {
         job.recipe.check()?;
         let shown = only_example(&job.examples)?;
+        for prompt in &job.held_out_prompts {
+            // Not after the training, which would be lost.
+            base.check_prompt(prompt, job.recipe.prompt_syntax)?;
+        }
         emit.emit(Event::Phase {
             phase: Phase::Encoding,
             total: None,

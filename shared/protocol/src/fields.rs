@@ -22,6 +22,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// Free text.
     Text,
+    /// Several of it, one on each line.
+    Lines,
 }
 
 /// No number.
@@ -173,7 +175,7 @@ const fn off(name: &'static str, hint: &'static str) -> Option<Flag> {
 }
 
 use Group::{Addift, Copier, Lora, Mask, Run};
-use Kind::{Choice, Number, OptionalNumber, Seed, Switch, Text};
+use Kind::{Choice, Lines, Number, OptionalNumber, Seed, Switch, Text};
 
 /// Every field, in the order of the page. Two that one flag sets are the ends of a window.
 #[rustfmt::skip]
@@ -208,9 +210,10 @@ pub const FIELDS: &[Field] = &[
     field(Run, "/seed", Seed, flag("seed", "SEED"), "Seed", "Same seed, same LoRA"),
     field(Run, "/prompt", Text, flag("prompt", "PROMPT"), "Prompt", "Both pictures are trained under it; empty works best on one pair"),
     field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), flag("prompt-syntax", "SYNTAX"), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),
-    field(Run, "/resolution", OptionalNumber(Resolution::RANGE, NATIVE), flag("size", "PIXELS|native"), "Resolution", "The pair is trained at about as many pixels as a square of this side has; its proportions stay"),
+    field(Run, "/resolution", OptionalNumber(Resolution::RANGE, NATIVE), flag("size", "PIXELS|native"), "Resolution", "Side of a square with as many pixels as the pair is trained at; its proportions stay"),
     field(Run, "/calibrate", Switch, off("no-calibrate", "Leave the strength as it was trained"), "Calibrate strength", "So that 1 means the change you showed"),
     field(Run, "/score_budget", OptionalNumber(ScoreBudget::RANGE, FULL), flag("score-budget", "SHARE|full"), "Score budget", "What calibration and scores may take, as a share of training; 0 leaves them out"),
+    field(Run, "/held_out_prompts", Lines, None, "Held-out prompts", "What the LoRA is measured on, a prompt a line; empty means prompts that suit the base"),
     field(Run, "/precision", Choice(&["f16", "f32"]), flag("precision", "PRECISION"), "Number format", "f16 is half the size, and what other programs expect"),
 ];
 

@@ -221,6 +221,8 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
     with_budget.recipe.score_budget = Some(ScoreBudget::constant(0.3));
     let mut with_resolution = job();
     with_resolution.recipe.resolution = Some(Resolution::constant(768));
+    let mut with_held_out = job();
+    with_held_out.recipe.held_out_prompts = vec!["a girl".to_owned(), "a cat".to_owned()];
     vec![
         (
             "hello",
@@ -256,6 +258,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ClientMessage::Submit {
                 request,
                 job: Box::new(with_resolution),
+            },
+        ),
+        (
+            "submit_held_out",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(with_held_out),
             },
         ),
         ("control_pause", control(JobControl::Pause)),

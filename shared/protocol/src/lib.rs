@@ -58,7 +58,7 @@ pub use number::{
 };
 pub use recipe::{
     AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize,
-    NotOneExample, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, only_example,
+    NotOneExample, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, only_example, prompts_in,
 };
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{
@@ -68,4 +68,4 @@ pub use server::{
 pub use state::{IllegalTransition, JobState, PauseReason, Phase, Transition};
 
 /// Version of the conversation: both sides must speak the same one.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

@@ -43,14 +43,49 @@ impl std::fmt::Display for Method {
     }
 }
 
-/// Which defaults fit a base: learning rates and step counts depend on its width.
+/// Which defaults fit a base: its learning rates, batches, size and guidance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ModelSize {
     /// A few million parameters, such as the bundled base: high learning rates, large batches.
     Small,
-    /// Stable Diffusion 1.x and larger.
-    Full,
+    /// Stable Diffusion 1.x, and 2.x where it was trained at 512 px as well. "full" is what was
+    /// written while it stood for every base that is not small.
+    #[serde(alias = "full")]
+    Sd1,
+    /// Stable Diffusion 2.x at 768 px.
+    Sd2,
+    /// Stable Diffusion XL.
+    Xl,
+}
+
+impl ModelSize {
+    /// Every one, in the order of their size.
+    pub const ALL: [Self; 4] = [Self::Small, Self::Sd1, Self::Sd2, Self::Xl];
+
+    /// The size to train at: that at which the family was trained. None for small bases, each of
+    /// which has its own.
+    #[must_use]
+    pub const fn resolution(self) -> Option<Resolution> {
+        match self {
+            Self::Small => None,
+            Self::Sd1 => Some(Resolution::constant(512)),
+            Self::Sd2 => Some(Resolution::constant(768)),
+            Self::Xl => Some(Resolution::constant(1024)),
+        }
+    }
+
+    /// Classifier-free guidance to draw with: for Stable Diffusion 1.x and 2.x A1111's default (diffusers
+    /// takes 7.5), for XL that of diffusers' `StableDiffusionXLPipeline`, for small bases what the
+    /// bundled one was tuned with.
+    #[must_use]
+    pub const fn guidance(self) -> f64 {
+        match self {
+            Self::Small => 3.0,
+            Self::Sd1 | Self::Sd2 => 7.0,
+            Self::Xl => 5.0,
+        }
+    }
 }
 
 /// Course of the learning rate over a pass.
@@ -249,6 +284,11 @@ pub struct Recipe {
     /// all that they ask for, which is what they took before there was a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_budget: Option<ScoreBudget>,
+    /// Prompts of the held-out score, at most [`Self::MAX_HELD_OUT`]; empty: prompts that suit the
+    /// base. Part of the recipe, and with it of the file, because scores of other prompts are not to
+    /// be compared with these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_out_prompts: Vec<String>,
     /// Number format of the saved file.
     pub precision: Precision,
 }
@@ -264,6 +304,15 @@ pub enum InvalidRecipe {
         /// The value that was given.
         found: f64,
     },
+    /// More pictures than anybody waits for.
+    #[error(
+        "{found} held-out prompts are too many, {limit} can be drawn. Take some away.",
+        limit = Recipe::MAX_HELD_OUT
+    )]
+    HeldOut {
+        /// How many there are.
+        found: usize,
+    },
 }
 
 impl InvalidRecipe {
@@ -272,6 +321,7 @@ impl InvalidRecipe {
     pub const fn path(&self) -> &'static str {
         match self {
             Self::Multiplier { .. } => "/addift/multiplier",
+            Self::HeldOut { .. } => "/held_out_prompts",
         }
     }
 }
@@ -304,7 +354,19 @@ const LEAST_MULTIPLIER: f64 = 0.01;
 /// weights takes about twice as long as the way there.
 const WITH_GRADIENT: u64 = 3;
 
+/// The prompts of a text: one on each line, without those that are empty or begin with `#`, as in the
+/// prompt files of kohya's tools.
+#[must_use]
+pub fn prompts_in(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim);
+    let prompts = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    prompts.map(str::to_owned).collect()
+}
+
 impl Recipe {
+    /// More held-out prompts are refused.
+    pub const MAX_HELD_OUT: usize = 32;
+
     /// Whether it can be trained. Asked before a job is taken rather than when a recipe is read:
     /// older versions took and stored what is refused now, and that has to be readable.
     ///
@@ -314,6 +376,10 @@ impl Recipe {
         let found = self.addift.multiplier.get();
         if self.method == Method::Addift && found.abs() < LEAST_MULTIPLIER {
             return Err(InvalidRecipe::Multiplier { found });
+        }
+        let found = self.held_out_prompts.len();
+        if found > Self::MAX_HELD_OUT {
+            return Err(InvalidRecipe::HeldOut { found });
         }
         Ok(())
     }
@@ -355,12 +421,12 @@ impl Recipe {
         self.score_budget.is_none_or(|budget| budget.get() > 0.0)
     }
 
-    /// Good settings of a method on a base of this size: nothing else need be given.
+    /// Good settings of a method on a base of this kind: nothing else need be given.
     #[must_use]
     pub fn preset(method: Method, size: ModelSize) -> Self {
         let (copier, pass) = match size {
             ModelSize::Small => (small_copier_pass(), small_pass(method)),
-            ModelSize::Full => (full_copier_pass(), full_pass(method)),
+            size => (full_copier_pass(size), full_pass(method, size)),
         };
         Self {
             format: RecipeFormat::default(),
@@ -368,7 +434,7 @@ impl Recipe {
             seed: 0,
             prompt: String::new(),
             prompt_syntax: PromptSyntax::USUAL,
-            resolution: None,
+            resolution: size.resolution(),
             pass,
             copier: CopierRecipe {
                 pass: copier,
@@ -393,6 +459,7 @@ impl Recipe {
             },
             calibrate: true,
             score_budget: Some(ScoreBudget::constant(0.3)),
+            held_out_prompts: Vec::new(),
             precision: Precision::F16,
         }
     }
@@ -440,21 +507,30 @@ fn small_pass(method: Method) -> Pass {
     }
 }
 
-/// The published settings of the reference implementation at 512 px (`design/method.md`).
-fn full_copier_pass() -> Pass {
+/// Both passes as TrainTrain (hako-mikan/sd-webui-traintrain 7b58929) has them in its preset
+/// `Difference_Use2ndPass`, which is one for all families. XL takes one noise at a time: each
+/// costs four times as much there, and TrainTrain's README says that more make little difference.
+fn full_copier_pass(size: ModelSize) -> Pass {
+    let batch_size = match size {
+        ModelSize::Xl => 1,
+        ModelSize::Small | ModelSize::Sd1 | ModelSize::Sd2 => 2,
+    };
     Pass {
         rank: Rank::constant(16),
         alpha: Alpha::constant(16.0),
         steps: Steps::constant(500),
-        batch_size: BatchSize::constant(2),
+        batch_size: BatchSize::constant(batch_size),
         learning_rate: LearningRate::constant(5e-4),
         min_snr_gamma: Some(Gamma::constant(5.0)),
         ..small_copier_pass()
     }
 }
 
-fn full_pass(method: Method) -> Pass {
-    let copier = full_copier_pass();
+/// The direct difference as in its presets `ADDifT_Action_SD1.5` and `ADDifT_Action_XL`, but for the
+/// steps: its README asks for 30 to 100 of them, and its presets take 30 with five timesteps, where
+/// here every step draws another one. There is none for 2.x, which is as wide as 1.x.
+fn full_pass(method: Method, size: ModelSize) -> Pass {
+    let copier = full_copier_pass(size);
     match method {
         Method::Copier | Method::Plain => Pass {
             rank: Rank::constant(4),
@@ -467,7 +543,10 @@ fn full_pass(method: Method) -> Pass {
             alpha: Alpha::constant(1.0),
             steps: Steps::constant(60),
             batch_size: BatchSize::constant(1),
-            learning_rate: LearningRate::constant(2e-4),
+            learning_rate: match size {
+                ModelSize::Xl => LearningRate::constant(2e-4),
+                ModelSize::Small | ModelSize::Sd1 | ModelSize::Sd2 => LearningRate::constant(1e-4),
+            },
             min_snr_gamma: None,
             timesteps: TimestepRange::SHAPE,
             ..copier
@@ -576,7 +655,7 @@ mod tests {
     /// existed is read without it.
     #[test]
     fn every_field_that_format_1_did_not_have_has_a_default() {
-        let whole = serde_json::to_value(Recipe::preset(Method::Copier, ModelSize::Full));
+        let whole = serde_json::to_value(Recipe::preset(Method::Copier, ModelSize::Sd1));
         let mut found = Vec::new();
         required(&whole.expect("a recipe is plain data"), "", &mut found);
         let pass = [
@@ -613,8 +692,50 @@ mod tests {
     }
 
     #[test]
+    fn every_family_is_trained_at_its_own_size_and_what_was_called_full_is_the_first() {
+        let sizes = ModelSize::ALL.map(|size| {
+            let recipe = Recipe::preset(Method::Addift, size);
+            recipe.resolution.map(Resolution::get)
+        });
+        assert_eq!(sizes, [None, Some(512), Some(768), Some(1024)], "px");
+        for (word, size) in [
+            ("small", ModelSize::Small),
+            ("full", ModelSize::Sd1),
+            ("sd1", ModelSize::Sd1),
+            ("sd2", ModelSize::Sd2),
+            ("xl", ModelSize::Xl),
+        ] {
+            let read: ModelSize = serde_json::from_value(word.into()).expect(word);
+            assert_eq!(read, size, "{word}");
+        }
+    }
+
+    #[test]
+    fn held_out_prompts_are_lines_and_no_more_than_anybody_waits_for() {
+        let text = "# people\n a girl \n\n#things\na cat, (red:1.2)";
+        assert_eq!(
+            prompts_in(text),
+            ["a girl", "a cat, (red:1.2)"],
+            "of {text:?}"
+        );
+        let mut recipe = Recipe::preset(Method::Plain, ModelSize::Small);
+        let json = serde_json::to_value(&recipe).expect("a recipe is plain data");
+        assert_eq!(json.get("held_out_prompts"), None, "nothing that is new");
+        recipe.held_out_prompts = vec!["a girl".to_owned(); Recipe::MAX_HELD_OUT];
+        assert_eq!(recipe.check(), Ok(()), "just so many");
+        recipe.held_out_prompts.push("a cat".to_owned());
+        let refusal = recipe.check().expect_err("one too many");
+        assert_eq!(refusal.path(), "/held_out_prompts", "where");
+        let sentence = refusal.to_string();
+        assert!(
+            sentence.contains("33 held-out prompts are too many, 32"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
     fn an_unknown_field_is_refused_so_that_typing_errors_are_seen() {
-        let recipe = Recipe::preset(Method::Addift, ModelSize::Full);
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Sd1);
         let mut json = serde_json::to_value(&recipe).expect("a recipe is plain data");
         json["pass"]["stepz"] = 3.into();
         let error = serde_json::from_value::<Recipe>(json).expect_err("stepz is no field");

@@ -2,7 +2,7 @@
 
 use mimeo_engine::Compute;
 use mimeo_engine::memory::{BaseShape, MemoryNeed};
-use mimeo_protocol::{BatchSize, MemoryPlan, Recipe, Rejection};
+use mimeo_protocol::{BatchSize, MemoryPlan, Recipe, Rejection, Resolution};
 
 /// What a job takes; quick enough to be asked after every change.
 ///
@@ -34,15 +34,19 @@ pub fn plan(
     };
     let fits = |bytes: u64| available_bytes.is_none_or(|available| bytes <= available);
     if !fits(plan.needed_bytes()) {
-        let mut smallest = recipe.clone();
-        smallest.pass.batch_size = BatchSize::constant(1);
-        smallest.copier.pass.batch_size = BatchSize::constant(1);
-        let smallest = need(&smallest);
+        let mut smallest_recipe = recipe.clone();
+        smallest_recipe.pass.batch_size = BatchSize::constant(1);
+        smallest_recipe.copier.pass.batch_size = BatchSize::constant(1);
+        let smallest = need(&smallest_recipe);
         plan.remedy = Some(if fits(smallest.total_bytes()) {
             let passes = [&recipe.pass, &recipe.copier.pass];
             let batch = passes.map(|pass| pass.batch_size.get()).into_iter().max();
             let batch = batch.unwrap_or(1);
             format!("Lower the batch size from {batch} to 1 (and raise the accumulation instead).")
+        } else if let Some((from, to)) =
+            smaller_resolution(&smallest_recipe, |recipe| fits(need(recipe).total_bytes()))
+        {
+            format!("Lower the resolution from {from} to {to}, with a batch size of 1.")
         } else {
             "Use a smaller base, or a device with more memory.".to_owned()
         });
@@ -51,13 +55,29 @@ pub fn plan(
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         plan.remedy.get_or_insert_with(|| {
             format!(
-                "This job needs {} MiB in one piece, and this GPU gives {} at most. Lower the batch size, use smaller pictures or a smaller base, or train with the companion.",
+                "This job needs {} MiB in one piece, and this GPU gives {} at most. Lower the batch size or the resolution, use a smaller base, or train with the companion.",
                 mib(largest_bytes),
                 mib(limit)
             )
         });
     }
     plan
+}
+
+/// The resolution that a recipe asks for, and the largest below it with which it fits, in steps that
+/// every base takes; none where no size is left at which a base still draws well.
+fn smaller_resolution(recipe: &Recipe, fits: impl Fn(&Recipe) -> bool) -> Option<(u32, u32)> {
+    const STEP: u32 = 64;
+    let asked = recipe.resolution?.get();
+    let halves = asked.div_ceil(STEP * 2)..asked.div_ceil(STEP);
+    let mut lower = halves.rev().map(|steps| Resolution::constant(steps * STEP));
+    let lower = lower.find(|resolution| {
+        fits(&Recipe {
+            resolution: Some(*resolution),
+            ..recipe.clone()
+        })
+    })?;
+    Some((asked, lower.get()))
 }
 
 /// What a device has for jobs, as far as that is known.
@@ -121,6 +141,28 @@ mod tests {
             plan(Some(0)).remedy.as_deref(),
             Some("Use a smaller base, or a device with more memory."),
             "no batch is small enough"
+        );
+        let at = |side, batch, available_bytes| {
+            let mut recipe = recipe.clone();
+            recipe.resolution = Some(Resolution::constant(side));
+            recipe.pass.batch_size = BatchSize::constant(batch);
+            recipe.copier.pass.batch_size = BatchSize::constant(batch);
+            let room = Room {
+                available_bytes,
+                largest_bytes: None,
+            };
+            super::plan(&base, &recipe, None, &compute, room)
+        };
+        let half = at(256, 1, None).needed_bytes();
+        assert_eq!(
+            at(512, 4, Some(half)).remedy.as_deref(),
+            Some("Lower the resolution from 512 to 256, with a batch size of 1."),
+            "the largest that fits"
+        );
+        assert_eq!(
+            at(512, 4, Some(half - 1)).remedy.as_deref(),
+            Some("Use a smaller base, or a device with more memory."),
+            "at less than half it would not draw well"
         );
         let refused = refusal(&plan(Some(needed - 1))).map(|reason| reason.to_string());
         assert!(

@@ -24,7 +24,7 @@ pub async fn prepare(
 ) -> Result<PreparedJob, ServiceError> {
     let mut prepared = decoded(base, job, shelf).await?;
     if job.scores {
-        prepared.held_out_prompts = Origin::of(&job.base).unseen_prompts();
+        prepared.held_out_prompts = Origin::of(&job.base).held_out_prompts(&job.recipe);
     }
     if let Some(plan) = &job.previews {
         // Now rather than at the first preview, which would end a run that has come far.

@@ -157,7 +157,9 @@ pub fn check_copier_deletion(user: Option<JobId>) -> Result<(), Rejection> {
 pub fn check_prompts(job: &TrainJob) -> Result<(), Rejection> {
     let prompts = job.previews.iter().map(|plan| &plan.prompt);
     let captions = job.examples.iter().map(|example| &example.caption);
-    for prompt in prompts.chain(captions).chain([&job.recipe.prompt]) {
+    let recipe = &job.recipe;
+    let own = [&recipe.prompt].into_iter().chain(&recipe.held_out_prompts);
+    for prompt in prompts.chain(captions).chain(own) {
         check_prompt(prompt)?;
     }
     Ok(())

@@ -120,7 +120,7 @@ async fn draw(
             let inpainting = InpaintRequest {
                 negative_prompt: &request.negative_prompt,
                 syntax: request.prompt_syntax,
-                ..InpaintRequest::new(&picture, &mask, &request.prompt, request.seed)
+                ..InpaintRequest::new(base, &picture, &mask, &request.prompt, request.seed)
             };
             inpaint(base, &inpainting, &stack, rest).await?
         }
@@ -158,7 +158,7 @@ async fn score(
     let (lora, _) = read_lora(&LoraRef::File { file }, shelf).await?;
     let network = LoadedLora::new(base, &lora, "the LoRA")?.network;
     let mut prepared = decoded(base, job, shelf).await?;
-    prepared.held_out_prompts = Origin::of(&job.base).unseen_prompts();
+    prepared.held_out_prompts = Origin::of(&job.base).held_out_prompts(&job.recipe);
     let control = &mut Unsteered(rest);
     let scored = score_file(base, &prepared, &network, control);
     let scores = Box::pin(scored).await?;

@@ -101,7 +101,7 @@ async fn model_size(remote: &mut Remote, base: &BaseId) -> anyhow::Result<ModelS
     })?;
     match (&info.unusable, info.size) {
         (Some(why), _) => Err(BadInput(why.clone()).into()),
-        (None, size) => Ok(size.unwrap_or(ModelSize::Full)),
+        (None, size) => Ok(size.unwrap_or(ModelSize::Sd1)),
     }
 }
 

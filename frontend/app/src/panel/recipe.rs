@@ -98,7 +98,7 @@ fn setting(host: &mimeo_workbench::link::Host, id: &str) -> Option<Setting> {
     let base = host.bases.iter().find(|base| base.id.as_str() == id)?;
     Some(Setting::Base {
         id: BaseId::clone(&base.id),
-        size: base.size.unwrap_or(ModelSize::Full),
+        size: base.size.unwrap_or(ModelSize::Sd1),
         sides: Sides {
             long: base.native_side.unwrap_or(Sides::UNKNOWN.long),
             multiple: base.side_multiple,

@@ -1,6 +1,6 @@
 //! A run in words.
 
-use mimeo_protocol::fields::Field;
+use mimeo_protocol::fields::{Field, Kind};
 use mimeo_protocol::{
     BlobId, Example, JobState, LearningRate, PauseReason, Phase, Recipe, TrainJob,
 };
@@ -209,11 +209,14 @@ fn mask_change(before: Option<BlobId>, after: Option<BlobId>) -> Option<&'static
 }
 
 fn field_text(field: &Field, recipe: &Recipe) -> String {
-    match field.value(recipe) {
-        Value::Null | Value::Bool(false) => "off".to_owned(),
-        Value::Bool(true) => "on".to_owned(),
-        Value::String(text) if text.is_empty() => "none".to_owned(),
-        Value::String(text) => format!("“{text}”"),
-        value => text_of(&value),
+    match (field.kind, field.value(recipe)) {
+        (Kind::OptionalNumber(_, none), Value::Null) => none.word.to_owned(),
+        (Kind::Lines, Value::Array(lines)) => format!("{} of one's own", lines.len()),
+        (Kind::Lines, _) => "none of one's own".to_owned(),
+        (_, Value::Null | Value::Bool(false)) => "off".to_owned(),
+        (_, Value::Bool(true)) => "on".to_owned(),
+        (_, Value::String(text)) if text.is_empty() => "none".to_owned(),
+        (_, Value::String(text)) => format!("“{text}”"),
+        (_, value) => text_of(&value),
     }
 }

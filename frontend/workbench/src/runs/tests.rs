@@ -574,6 +574,17 @@ fn only_what_changed_is_told() {
         ],
         "with the new values"
     );
+    let mut measured = before.clone();
+    measured.recipe.score_budget = None;
+    measured.recipe.held_out_prompts = vec!["a girl".to_owned(), "a cat".to_owned()];
+    assert_eq!(
+        differs(&before, &measured),
+        [
+            ("Score budget", "full".to_owned()),
+            ("Held-out prompts", "2 of one's own".to_owned()),
+        ],
+        "what no number means, and how many"
+    );
     let other = job(Method::Addift);
     let changes = differs(&before, &other);
     assert_eq!(

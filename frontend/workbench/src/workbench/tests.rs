@@ -164,7 +164,7 @@ fn a_base_of_another_size_takes_the_mask_along() {
         multiple: 64,
     };
     let id = BaseId::try_from("sd15".to_owned()).unwrap();
-    let size = ModelSize::Full;
+    let size = ModelSize::Sd1;
     let base = Setting::Base { id, size, sides };
     apply(&mut bench, Command::Set(base));
     assert_eq!(bench.mask().unwrap().width(), 512, "at the new size");

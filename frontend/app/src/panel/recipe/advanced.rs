@@ -94,6 +94,17 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
             </select>
         }
         .into_any(),
+        Kind::Lines => view! {
+            <textarea
+                id=control_id
+                rows="3"
+                spellcheck="false"
+                aria-describedby=described
+                prop:value=text
+                on:change=move |event| set(event_target_value(&event))
+            ></textarea>
+        }
+        .into_any(),
         Kind::Number(_) | Kind::OptionalNumber(..) | Kind::Seed | Kind::Text => view! {
             <input
                 id=control_id
@@ -130,7 +141,7 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
                     _ => String::new(),
                 }}
             </span>
-            {(field.path == "/prompt")
+            {matches!(field.path, "/prompt" | "/held_out_prompts")
                 .then(|| {
                     view! {
                         <PromptNotes

@@ -1,7 +1,7 @@
 //! What the LoRA does: in words, and in numbers below.
 
 use leptos::prelude::*;
-use mimeo_protocol::Scores;
+use mimeo_protocol::{Recipe, Scores};
 use mimeo_workbench::{Run, words};
 
 use super::desk::{Desk, Measured};
@@ -19,7 +19,10 @@ pub fn ScorePanel(desk: Desk, run: Signal<Run>) -> impl IntoView {
         <section class="scores" aria-label="What it does">
             <h2>"What it does"</h2>
             {move || match scores.get() {
-                Some(scores) => view! { <Words scores /> }.into_any(),
+                Some(scores) => {
+                    let recipe = run.with(|run| run.job().recipe.clone());
+                    view! { <Words scores recipe /> }.into_any()
+                }
                 None => view! { <Measure desk /> }.into_any(),
             }}
         </section>
@@ -27,8 +30,8 @@ pub fn ScorePanel(desk: Desk, run: Signal<Run>) -> impl IntoView {
 }
 
 #[component]
-fn Words(scores: Scores) -> impl IntoView {
-    let mut sentences = words::score_sentences(&scores).into_iter();
+fn Words(scores: Scores, recipe: Recipe) -> impl IntoView {
+    let mut sentences = words::score_sentences(&scores, &recipe).into_iter();
     let first = sentences.next();
     let rest = sentences.map(|sentence| view! { <li>{sentence}</li> });
     let rows = numbers(&scores).into_iter().map(|(name, number, means)| {
