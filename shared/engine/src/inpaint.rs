@@ -45,12 +45,14 @@ pub struct InpaintRequest<'a> {
     pub steps: usize,
     /// Classifier-free guidance; 1 switches it off.
     pub guidance: f64,
+    /// How much of the contrast that guidance adds is taken back; 0 is nothing.
+    pub guidance_rescale: f64,
 }
 
 impl<'a> InpaintRequest<'a> {
     /// With the settings of [`crate::SampleRequest::new`].
     #[must_use]
-    pub const fn new(picture: &'a Rgb, mask: &'a Mask, prompt: &'a str, seed: u64) -> Self {
+    pub fn new(base: &Base, picture: &'a Rgb, mask: &'a Mask, prompt: &'a str, seed: u64) -> Self {
         Self {
             picture,
             mask,
@@ -60,6 +62,7 @@ impl<'a> InpaintRequest<'a> {
             seed,
             steps: STEPS,
             guidance: GUIDANCE,
+            guidance_rescale: base.guidance_rescale(),
         }
     }
 }
@@ -88,7 +91,7 @@ pub async fn inpaint(
         conditional: encode(request.prompt)?,
         unconditional: encode(request.negative_prompt)?,
         scale: request.guidance,
-        rescale: 0.0,
+        rescale: request.guidance_rescale,
     };
     let shape = base.latent_shape(width, height);
     let noise = NoiseRng::new(request.seed, STREAM).normal(shape, base.device());
@@ -164,7 +167,7 @@ mod tests {
     }
 
     fn draw(base: &Base, picture: &Rgb, mask: &Mask, prompt: &str) -> Result<Rgb, EngineError> {
-        let request = InpaintRequest::new(picture, mask, prompt, 1);
+        let request = InpaintRequest::new(base, picture, mask, prompt, 1);
         block_on(inpaint(base, &request, &LoraStack::none(), &mut NoRest))
     }
 

@@ -13,11 +13,13 @@ use mimeo_checkpoint::{Checkpoint, Component, Family, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
 use mimeo_diffusion::{Tuning, WeightFormat, unet};
 use mimeo_image::Fit;
-use mimeo_protocol::{Method, Pass, Precision, Recipe};
+use mimeo_protocol::{Method, Pass, Precision, Recipe, Said};
 
-use crate::base::{components, native_side, side_multiple};
+use crate::base::{components, has_two_texts, native_side, output_layer, side_multiple};
 use crate::error::EngineError;
 use crate::prompt::about_chunks;
+use crate::said::skipped;
+use crate::text::{config_files, text_config};
 use crate::thumbnail;
 
 /// Bytes of an f32.
@@ -93,6 +95,8 @@ pub struct BaseShape {
     modules: u64,
     /// Characters of the names that their file gives them.
     name_chars: u64,
+    /// Layers of the text encoder; of two, of the one that has fewer.
+    text_layers: usize,
 }
 
 impl BaseShape {
@@ -110,7 +114,13 @@ impl BaseShape {
             per_rank: 0,
             modules: 0,
             name_chars: 0,
+            text_layers: usize::MAX,
         };
+        for file in config_files(has_two_texts(&shape.unet)) {
+            let json = checkpoint.config(file.component).await?;
+            let layers = text_config(file.component, &json)?.num_hidden_layers;
+            shape.text_layers = shape.text_layers.min(layers);
+        }
         let family = Family::of(checkpoint).await?;
         let layout = unet_layout(checkpoint).await.ok();
         let spelling = Spelling::of(family.architecture, layout.as_ref());
@@ -135,6 +145,17 @@ impl BaseShape {
             }
         }
         Ok(shape)
+    }
+
+    /// Whether the base can be what is said of it.
+    ///
+    /// # Errors
+    /// [`EngineError::ClipSkip`] where it has no such layer.
+    pub fn check_said(&self, said: &Said) -> Result<(), EngineError> {
+        let Some(skip) = said.clip_skip else {
+            return Ok(());
+        };
+        skipped(output_layer(&self.unet), skip, self.text_layers).map(drop)
     }
 
     /// Estimates what a job takes.

@@ -48,6 +48,8 @@ pub struct SampleRequest {
     pub steps: usize,
     /// Classifier-free guidance; 1 switches it off.
     pub guidance: f64,
+    /// How much of the contrast that guidance adds is taken back; 0 is nothing.
+    pub guidance_rescale: f64,
     /// Which sampler.
     pub sampler: SamplerKind,
     /// Width and height in pixels.
@@ -65,6 +67,7 @@ impl SampleRequest {
             syntax: PromptSyntax::USUAL,
             steps: STEPS,
             guidance: GUIDANCE,
+            guidance_rescale: base.guidance_rescale(),
             sampler: SamplerKind::Ddim,
             size: (side, side),
         }
@@ -165,7 +168,7 @@ async fn sample_latents(
             conditional: Conditioning::cat(base.encode_prompts(prompts, syntax, size)?),
             unconditional: unconditional.clone(),
             scale: request.guidance,
-            rescale: 0.0,
+            rescale: request.guidance_rescale,
         };
         let noise = batch
             .iter()

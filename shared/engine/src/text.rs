@@ -64,8 +64,9 @@ pub(crate) fn text_config(
 /// A text encoder on the device.
 pub(crate) struct TextEncoder {
     pub tokenizer: Tokenizer,
+    /// Layers that it has.
+    pub layers: usize,
     model: Model,
-    output: OutputLayer,
 }
 
 enum Model {
@@ -76,12 +77,9 @@ enum Model {
 
 impl TextEncoder {
     /// Reads the weights; answers also those that nothing took.
-    ///
-    /// - `output`: whose hidden states the UNet was trained with
     pub async fn load(
         parts: TextParts,
         weights: &ComponentWeights,
-        output: OutputLayer,
         device: &Device,
     ) -> Result<(Self, WeightMap), EngineError> {
         let config = &parts.config;
@@ -95,19 +93,21 @@ impl TextEncoder {
         };
         let encoder = Self {
             tokenizer: parts.tokenizer,
+            layers: parts.config.num_hidden_layers,
             model,
-            output,
         };
         Ok((encoder, weights))
     }
 
     /// The hidden states of each prompt, `[prompts, tokens, width]`, and of an encoder that has them,
     /// the prompts in one vector each, `[prompts, width]`.
-    pub fn forward(&self, ids: &[Vec<u32>]) -> (Tensor<3>, Option<Tensor<2>>) {
+    ///
+    /// - `output`: whose hidden states
+    pub fn forward(&self, ids: &[Vec<u32>], output: OutputLayer) -> (Tensor<3>, Option<Tensor<2>>) {
         match &self.model {
-            Model::Clip(model) => (model.forward(ids, self.output), None),
+            Model::Clip(model) => (model.forward(ids, output), None),
             Model::Projecting(model) => {
-                let (hidden_states, pooled) = model.forward(ids, self.output);
+                let (hidden_states, pooled) = model.forward(ids, output);
                 (hidden_states, Some(pooled))
             }
         }
