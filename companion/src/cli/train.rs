@@ -46,7 +46,7 @@ pub struct Train {
     /// Method copier: write the copier as well
     #[arg(long, value_name = "FILE")]
     save_copier: Option<PathBuf>,
-    /// Let a running companion do it, such as ws://127.0.0.1:7878; --base is then one of its bases
+    /// Let a running companion do it, such as ws://127.0.0.1:7878; --base and --vae are then ids of its own
     #[arg(long, value_name = "URL", conflicts_with = "copier")]
     remote: Option<String>,
     /// With --remote: the token of a companion on the network
@@ -95,6 +95,7 @@ impl Train {
         let started = Instant::now();
         let base = self.compute.load(report).await?;
         let recipe = self.recipe.build(recipe_file.as_ref(), base.model_size())?;
+        let base = base.as_said(&recipe.said(), report)?;
         self.check_copier_flags(&recipe)?;
         report.plan(&recipe, !self.no_score);
         if let (Some(copier), Some(path)) = (&copier, &self.copier) {
@@ -145,7 +146,7 @@ impl Train {
     fn run_remote(&self, url: &str, report: &mut Report) -> anyhow::Result<Exit> {
         let places = self.claim_places()?;
         let pair = self.pair.read_files(report)?;
-        let base = self.compute.remote_base()?;
+        let (base, vae) = self.compute.remote_base()?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
         self.tell_idle(recipe_file.as_ref(), report);
         let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
@@ -161,6 +162,7 @@ impl Train {
         let order = Order {
             name,
             base,
+            vae,
             pair,
             scores: !self.no_score,
             wants_copier: self.save_copier.is_some(),
