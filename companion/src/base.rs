@@ -1,14 +1,16 @@
 //! Bases that the program can open: the bundled one, diffusers folders, and single files.
 
 mod astray;
+mod hashed;
+mod hashes;
+pub mod stamp;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use mimeo_checkpoint::{
-    Checkpoint, CheckpointError, DiskFile, DiskFolder, EmbeddedFolder, Overridden, PredictionType,
-    SingleFile,
+    Checkpoint, CheckpointError, DiskFile, DiskFolder, EmbeddedFolder, SingleFile, WithVae,
 };
 use mimeo_engine::{Base, Compute, Emit, EngineError};
 use mimeo_service::bases::Origin;
@@ -16,6 +18,8 @@ use mimeo_service::bases::Origin;
 use crate::exit::BadInput;
 
 pub use astray::is_diffusers_folder;
+use hashed::Hashed;
+pub use hashes::Hashes;
 
 /// Where a base is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +28,6 @@ pub enum BaseSource {
     Bundled,
     /// A diffusers folder, or a single file.
     Path(PathBuf),
-}
-
-/// What its user says of a base, against what its files say or because they do not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
-    /// The file whose VAE is taken.
-    pub vae: Option<PathBuf>,
-    /// What it predicts.
-    pub prediction_type: Option<PredictionType>,
-    /// Whether its schedule ends in pure noise.
-    pub zero_terminal_snr: Option<bool>,
 }
 
 impl FromStr for BaseSource {
@@ -51,28 +44,62 @@ impl FromStr for BaseSource {
 impl BaseSource {
     /// Loads the base onto a device.
     ///
-    /// # Errors
-    /// When it cannot be used, with its path.
-    pub async fn load(&self, compute: &Compute, emit: &mut impl Emit) -> anyhow::Result<Base> {
-        self.load_as(&Said::default(), compute, emit).await
-    }
-
-    /// [`Self::load`], as its user says that it is.
+    /// - `vae`: the file whose VAE is taken; none: its own
+    /// - `hash`: what identifies its weights, if that is known; else they are read twice
     ///
     /// # Errors
-    /// Likewise.
-    pub async fn load_as(
+    /// When it cannot be used, with its path.
+    pub async fn load(
         &self,
-        said: &Said,
+        vae: Option<&Path>,
+        hash: Option<String>,
         compute: &Compute,
         emit: &mut impl Emit,
     ) -> anyhow::Result<Base> {
-        let checkpoint = said.of(self.open().await?).await?;
+        let mut checkpoint = self.open_with(vae).await?;
+        if let Some(hash) = hash {
+            checkpoint = Box::new(Hashed { checkpoint, hash });
+        }
         let loaded = Box::pin(Base::load(&*checkpoint, &compute.device, emit)).await;
-        loaded.map_err(|error| match self {
-            Self::Bundled => error.into(),
-            Self::Path(path) => with_path(error, path),
+        loaded.map_err(|error| self.with_path(error))
+    }
+
+    /// Loads another VAE for a base that was loaded from here.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn load_vae(
+        &self,
+        base: &Base,
+        vae: Option<&Path>,
+        emit: &mut impl Emit,
+    ) -> anyhow::Result<Base> {
+        let checkpoint = self.open_with(vae).await?;
+        let loaded = base.with_vae_of(&*checkpoint, emit).await;
+        loaded.map_err(|error| self.with_path(error))
+    }
+
+    /// The files of the base, with a VAE from elsewhere.
+    ///
+    /// # Errors
+    /// When there is no base, or no VAE.
+    pub async fn open_with(&self, vae: Option<&Path>) -> anyhow::Result<Box<dyn Checkpoint>> {
+        let checkpoint = self.open().await?;
+        Ok(match vae {
+            Some(vae) => Box::new(WithVae::new(checkpoint, Box::new(DiskFile::open(vae)?)).await?),
+            None => checkpoint,
         })
+    }
+
+    /// Adds the path to errors of parts that do not know theirs.
+    fn with_path(&self, error: EngineError) -> anyhow::Error {
+        match (self, error) {
+            (
+                Self::Path(path),
+                error @ (EngineError::Config(_) | EngineError::Load(_) | EngineError::Tokenizer(_)),
+            ) => BadInput::file(error, path).into(),
+            (_, other) => other.into(),
+        }
     }
 
     /// The files of the base.
@@ -96,36 +123,6 @@ impl BaseSource {
             Self::Bundled => Origin::Bundled,
             Self::Path(_) => Origin::User,
         }
-    }
-}
-
-impl Said {
-    /// The checkpoint as it is said to be.
-    async fn of(&self, checkpoint: Box<dyn Checkpoint>) -> anyhow::Result<Box<dyn Checkpoint>> {
-        if *self == Self::default() {
-            return Ok(checkpoint);
-        }
-        let mut said = Overridden::new(checkpoint);
-        if let Some(path) = &self.vae {
-            said = said.with_vae(Box::new(DiskFile::open(path)?)).await?;
-        }
-        if let Some(prediction_type) = self.prediction_type {
-            said = said.predicting(prediction_type);
-        }
-        if let Some(zero_terminal_snr) = self.zero_terminal_snr {
-            said = said.with_zero_terminal_snr(zero_terminal_snr);
-        }
-        Ok(Box::new(said))
-    }
-}
-
-/// Adds the path to errors of parts that do not know theirs.
-fn with_path(error: EngineError, path: &Path) -> anyhow::Error {
-    match error {
-        EngineError::Config(_) | EngineError::Load(_) | EngineError::Tokenizer(_) => {
-            BadInput::file(error, path).into()
-        }
-        other => other.into(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_checkpoint::{DiskFile, SafetensorsFile, Stranger, printable, text_of};
-use mimeo_protocol::fields::{FIELDS, Kind, NoNumber};
+use mimeo_protocol::fields::FIELDS;
 use mimeo_protocol::{Method, ModelSize, Recipe, RecipeFormat};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -271,7 +271,7 @@ pub fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recip
         return Err("it is inside of something that is no table".to_owned());
     };
     let is_none = |word: &str| value.is_null() || value.as_str() == Some(word);
-    if no_number(last).is_some_and(|none| is_none(none.word)) {
+    if none_word(last).is_some_and(is_none) {
         table.remove(*last);
     } else {
         table.insert((*last).to_owned(), value.clone());
@@ -279,12 +279,11 @@ pub fn with_value(recipe: &Recipe, path: &[&str], value: &Value) -> Result<Recip
     serde_json::from_value(json).map_err(|error| error.to_string())
 }
 
-/// What stands for no number, where there may be none. TOML has no null, so a word says it as well.
-fn no_number(key: &str) -> Option<NoNumber> {
-    FIELDS.iter().find_map(|field| match field.kind {
-        Kind::OptionalNumber(_, none) if field.path.rsplit('/').next() == Some(key) => Some(none),
-        _ => None,
-    })
+/// What stands for no value, where there may be none. TOML has no null, so a word says it as well.
+fn none_word(key: &str) -> Option<&'static str> {
+    let mut fields = FIELDS.iter();
+    let field = fields.find(|field| field.path.rsplit('/').next() == Some(key));
+    field.and_then(|field| field.kind.none_word())
 }
 
 #[cfg(test)]
@@ -324,6 +323,17 @@ mod tests {
         ] {
             assert_eq!(over(text).unwrap().pass.clip_norm, None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_recipe_says_what_the_base_is_or_leaves_it_to_it() {
+        let said = |text: &str| over(text).unwrap().said();
+        let three = said("prediction_type = \"v\"\nzero_terminal_snr = true\nclip_skip = 2");
+        assert_eq!(three.zero_terminal_snr, Some(true), "three");
+        let none = "prediction_type = \"base\"\nzero_terminal_snr = \"base\"\nclip_skip = \"base\"";
+        assert!(said(none).is_nothing(), "none of them");
+        let refusal = over("prediction_type = \"eps\"").unwrap_err().to_string();
+        assert!(refusal.contains("\"prediction_type\""), "{refusal}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ import { after, test } from "node:test";
 import { violations } from "./axe.mjs";
 import { screenshot } from "./browser.mjs";
 import { Companion } from "./companion.mjs";
-import { eventually } from "./eventually.mjs";
+import { RUN_WITHIN, eventually } from "./eventually.mjs";
 import { MICRO } from "./jobs.mjs";
 import { plain } from "./pictures.mjs";
 import { tensorFile } from "./safetensors.mjs";
@@ -119,6 +119,64 @@ test("a file that comes while the list is open is listed, and one that goes is n
     await rm(join(folder, "models/Stable-diffusion/late.ckpt"));
     await recipe.basesCount.filter({ hasText: `${ALL} of ${ALL}` }).waitFor();
   });
+});
+
+test("a base without a VAE is trained with one of the VAE folder, as what it is said to be", async () => {
+  const bare = join(folder, "models/Stable-diffusion/Bare");
+  await cp(MICRO, bare, { recursive: true, filter: (path) => !path.endsWith("/vae") });
+  await mkdir(join(folder, "models/VAE"), { recursive: true });
+  const weights = join(MICRO, "vae/diffusion_pytorch_model.safetensors");
+  await cp(weights, join(folder, "models/VAE/anime.safetensors"));
+  await put("models/VAE/page.safetensors", UNUSABLE.page[0]);
+  await suite.visit({ name: "vae" }, async ({ page, bench, lower }) => {
+    const { recipe } = bench;
+    await recipe.base.click();
+    await recipe.base.fill("bare");
+    await recipe.bases.filter({ hasText: "without VAE" }).click();
+    await bench.preflight.getByText("This base has no VAE of its own").waitFor();
+    await bench.preflight.getByRole("button", { name: "Choose a VAE" }).click();
+    assert.ok(await recipe.vae.evaluate((it) => it === document.activeElement), "it has the focus");
+    assert.ok(await recipe.vae.getByRole("option", { name: "page" }).isDisabled(), "that is none");
+    await recipe.vae.selectOption({ label: "anime" });
+    await bench.preflight.getByText("Bare, with the VAE anime").waitFor();
+
+    await recipe.openAdvanced();
+    await recipe.field("The base", "Prediction type").selectOption("v_prediction");
+    await recipe.field("The base", "Zero terminal SNR").selectOption("yes");
+    assert.equal(await recipe.advanced.innerText(), "Advanced (2 edited)", "what is said of it");
+    assert.deepEqual(await violations(page), [], "the choices keep nobody out");
+    await recipe.field("The base", "Clip skip").scrollIntoViewIfNeeded();
+    await screenshot(page, "vae");
+    await recipe.advanced.click();
+    await bench.example.click();
+    await recipe.makeShort({ name: "said", steps: 4 });
+    await bench.train.click();
+    await page.getByText("said.safetensors").waitFor({ timeout: RUN_WITHIN });
+    await lower.open("Playground");
+    const { playground } = lower;
+    await playground.region.getByText("As the base is").click();
+    await playground.region.getByLabel("Guidance rescale").fill("2");
+    await playground.region.getByLabel("Guidance rescale").press("Tab");
+    await playground.region.getByText(/Guidance rescale must be between 0 and 1/).waitFor();
+    await playground.region.getByLabel("Guidance rescale").fill("0.5");
+    await playground.region.getByLabel("Guidance rescale").press("Tab");
+    await playground.region.getByLabel("Prediction type").selectOption("v_prediction");
+    await playground.prompt.fill("smile");
+    await playground.button("Draw").click();
+    await playground.picture("smile").waitFor({ timeout: RUN_WITHIN });
+    assert.deepEqual(await violations(page), [], "nor what is said there");
+    await screenshot(page, "playground-said");
+
+    await recipe.base.click();
+    await recipe.base.fill("tiny 3");
+    await page.keyboard.press("Enter");
+    await recipe.openAdvanced();
+    const said = recipe.field("The base", "Prediction type");
+    await eventually("nothing is said of another base", async () => (await said.inputValue()) === "");
+    assert.equal(await recipe.vae.inputValue(), "", "and its own VAE is taken");
+  });
+  await rm(bare, { recursive: true });
+  await rm(join(folder, "models/VAE"), { recursive: true });
 });
 
 /** A checkpoint in one file, as far as its family can be told. */

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use mimeo_checkpoint::PredictionType;
+use clap::Args;
 use mimeo_engine::{Base, Compute, DeviceChoice, EngineError};
-use mimeo_protocol::{BaseId, Recipe};
+use mimeo_protocol::{BaseId, Recipe, Said, VaeId};
 
-use crate::base::{BaseSource, Said};
+use super::recipe_flags::SaidFlags;
+use crate::base::{BaseSource, Hashes};
 use crate::exit::BadInput;
 use crate::output::Input;
 use crate::progress::Report;
@@ -21,34 +21,18 @@ pub struct ComputeArgs {
     /// The VAE of another file: a .safetensors of a VAE alone, or of a checkpoint
     #[arg(long, value_name = "FILE")]
     vae: Option<PathBuf>,
-    /// What the base predicts, where its files do not say it or say it wrongly
-    #[arg(long, value_name = "TYPE")]
-    prediction_type: Option<Prediction>,
-    /// Whether the base's schedule ends in pure noise (zero terminal SNR), likewise
-    #[arg(long, value_name = "true|false")]
-    zero_terminal_snr: Option<bool>,
     /// Where to compute: auto, cpu, gpu, or gpu:NAME with a part of the adapter's name
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
 }
 
-/// What a base predicts, in diffusers' words.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Prediction {
-    /// The noise
-    Epsilon,
-    /// The velocity
-    #[value(name = "v_prediction", alias = "v")]
-    VPrediction,
-}
-
-impl From<Prediction> for PredictionType {
-    fn from(prediction: Prediction) -> Self {
-        match prediction {
-            Prediction::Epsilon => Self::Epsilon,
-            Prediction::VPrediction => Self::VPrediction,
-        }
-    }
+/// The same, and what is said of the base: for commands without a recipe, which else says it.
+#[derive(Debug, Args)]
+pub struct BaseArgs {
+    #[command(flatten)]
+    compute: ComputeArgs,
+    #[command(flatten)]
+    said: SaidFlags,
 }
 
 impl ComputeArgs {
@@ -62,14 +46,6 @@ impl ComputeArgs {
         base.into_iter().chain(vae)
     }
 
-    fn said(&self) -> Said {
-        Said {
-            vae: self.vae.clone(),
-            prediction_type: self.prediction_type.map(PredictionType::from),
-            zero_terminal_snr: self.zero_terminal_snr,
-        }
-    }
-
     /// Chooses the device and loads the base onto it.
     ///
     /// # Errors
@@ -79,29 +55,44 @@ impl ComputeArgs {
             .await
             .map_err(EngineError::from)?;
         report.device(&compute);
-        self.base.load_as(&self.said(), &compute, report).await
+        let (vae, hashes) = (self.vae.as_deref(), Hashes::of_user());
+        let hash = match &self.base {
+            BaseSource::Path(path) => hashes.find(path),
+            BaseSource::Bundled => None,
+        };
+        let base = self.base.load(vae, hash, &compute, report).await?;
+        if let BaseSource::Path(path) = &self.base {
+            hashes.keep(path, &base.hash);
+        }
+        Ok(base)
     }
 
-    /// The base as a companion knows it.
+    /// The base and the VAE as a companion knows them.
     ///
     /// # Errors
     /// When something was given that is the companion's to choose: its files, a device.
-    pub fn remote_base(&self) -> Result<BaseId, BadInput> {
+    pub fn remote_base(&self) -> Result<(BaseId, Option<VaeId>), BadInput> {
         if self.device != DeviceChoice::Auto {
             let why = "--device is the companion's to choose; leave it out, or start the companion with it.";
             return Err(BadInput(why.to_owned()));
         }
-        if self.said() != Said::default() {
-            let why = "--vae, --prediction-type and --zero-terminal-snr are for bases of this computer; leave them out, or train without --remote.";
-            return Err(BadInput(why.to_owned()));
-        }
-        match &self.base {
-            BaseSource::Bundled => Ok(BaseId::bundled()),
+        let base = match &self.base {
+            BaseSource::Bundled => BaseId::bundled(),
             BaseSource::Path(name) => {
                 let name = name.display().to_string();
-                BaseId::try_from(name).map_err(|error| BadInput(error.to_string()))
+                BaseId::try_from(name).map_err(|error| BadInput(error.to_string()))?
             }
-        }
+        };
+        let vae = self.vae.as_ref().map(|name| {
+            let name = name.display().to_string();
+            VaeId::try_from(name.clone()).map_err(|_no_id| {
+                let why = format!(
+                    "{name:?} is a file, and files are for bases of this computer. With --remote, put it into the VAE folder of one of the companion's models folders and give its id there, or train without --remote."
+                );
+                BadInput(why)
+            })
+        });
+        Ok((base, vae.transpose()?))
     }
 
     /// What a LoRA of this recipe is measured on.
@@ -112,5 +103,33 @@ impl ComputeArgs {
     /// Prompts that the base draws and no bundled pair was made from.
     pub fn unseen_prompts(&self) -> Vec<String> {
         self.base.origin().unseen_prompts()
+    }
+}
+
+impl BaseArgs {
+    /// What is read from disk.
+    pub fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
+        self.compute.inputs()
+    }
+
+    /// Chooses the device and loads the base onto it.
+    ///
+    /// - `said`: of the base, where no flag says otherwise
+    ///
+    /// # Errors
+    /// When there is no such device, or the base cannot be used or be what is said of it.
+    pub async fn load(&self, said: Said, report: &mut Report) -> anyhow::Result<Base> {
+        let base = self.compute.load(report).await?;
+        Ok(base.as_said(&self.said.over(said)?, report)?)
+    }
+
+    /// What a LoRA of this recipe is measured on.
+    pub fn held_out_prompts(&self, recipe: &Recipe) -> Vec<String> {
+        self.compute.held_out_prompts(recipe)
+    }
+
+    /// Prompts that the base draws and no bundled pair was made from.
+    pub fn unseen_prompts(&self) -> Vec<String> {
+        self.compute.unseen_prompts()
     }
 }

@@ -15,9 +15,9 @@ use mimeo_engine::{
     PreparedJob, SampleRequest, Scores, Stoppable,
 };
 use mimeo_image::{Sheet, decode, decode_mask};
-use mimeo_protocol::{Method, Recipe};
+use mimeo_protocol::{Method, Recipe, Said};
 
-use super::base::ComputeArgs;
+use super::base::BaseArgs;
 use super::grid::rows;
 use super::number::whole;
 use super::pictures::save_png;
@@ -35,7 +35,7 @@ const SHEET_SCALE: u32 = 2;
 #[derive(Debug, Args)]
 pub struct Methods {
     #[command(flatten)]
-    compute: ComputeArgs,
+    base: BaseArgs,
     /// Pairs, by edit (glasses) or one by one (glasses/00) [default: all]
     #[arg(long, value_delimiter = ',', value_name = "EDIT,…")]
     pairs: Vec<String>,
@@ -66,7 +66,7 @@ impl Methods {
             .filter(|method| self.wants(*method))
             .collect();
         let sheets = self.claim_sheets(&pairs)?;
-        let base = self.compute.load(report).await?;
+        let base = self.base.load(Said::default(), report).await?;
 
         let mut table = Vec::new();
         let mut exit = Exit::Done;
@@ -102,7 +102,7 @@ impl Methods {
         let Some(folder) = &self.sheets else {
             return Ok(Vec::new());
         };
-        let mut claims = Claims::new(Existing::from(self.overwrite), self.compute.inputs());
+        let mut claims = Claims::new(Existing::from(self.overwrite), self.base.inputs());
         let name = |pair: &ExamplePair| folder.join(format!("{}-{}.png", pair.edit, pair.id));
         pairs
             .iter()
@@ -127,7 +127,7 @@ impl Methods {
                 score_budget: None,
                 ..Recipe::preset(method, base.model_size())
             };
-            let job = job(base, pair, recipe, self.compute.unseen_prompts())?;
+            let job = job(base, pair, recipe, self.base.unseen_prompts())?;
             let Some((lora, scores, secs)) = train(base, &job, report).await? else {
                 return Ok(None);
             };
@@ -146,7 +146,7 @@ impl Methods {
         out: &OutFile,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let prompts = self.compute.unseen_prompts();
+        let prompts = self.base.unseen_prompts();
         let pictures = prompts.iter().cloned().zip(SHEET_SEED..).collect();
         let request = SampleRequest::new(base, pictures);
         let mut labels = vec!["base".to_owned()];

@@ -6,11 +6,11 @@ use mimeo_base::ExamplePair;
 use mimeo_engine::{
     Base, EngineError, LoadedLora, Outcome, Scores, Stoppable, measure_file, score_file,
 };
-use mimeo_protocol::{Method, Recipe, ScoreBudget};
+use mimeo_protocol::{Method, Recipe, Said, ScoreBudget};
 use serde::Serialize;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
-use super::base::ComputeArgs;
+use super::base::BaseArgs;
 use super::bench::{chosen_pairs, job, pair_name};
 use super::score_table::percent;
 use crate::exit::Exit;
@@ -21,7 +21,7 @@ use crate::progress::Report;
 #[derive(Debug, Args)]
 pub struct BenchScores {
     #[command(flatten)]
-    compute: ComputeArgs,
+    base: BaseArgs,
     /// Pairs, by edit (glasses) or one by one (glasses/00) [default: all]
     #[arg(long, value_delimiter = ',', value_name = "EDIT,…")]
     pairs: Vec<String>,
@@ -149,7 +149,7 @@ impl BenchScores {
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         let pairs = chosen_pairs(&self.pairs)?;
-        let base = self.compute.load(report).await?;
+        let base = self.base.load(Said::default(), report).await?;
         let columns = Columns { columns: HEAD };
         report.answer("columns", &columns, &laid_out(HEAD.map(str::to_owned)));
         let mut largest: f64 = 0.0;
@@ -197,7 +197,7 @@ impl BenchScores {
                 score_budget,
                 ..preset.clone()
             };
-            job(base, pair, recipe, self.compute.unseen_prompts())
+            job(base, pair, recipe, self.base.unseen_prompts())
         };
         let unmeasured = with(Some(ScoreBudget::constant(0.0)))?;
         let in_full = with(None)?;

@@ -7,10 +7,10 @@ use mimeo_engine::LoraStack;
 use mimeo_engine::rest::Counted;
 use mimeo_engine::sample::{sample, total_steps};
 use mimeo_image::{Rgb, Sheet, SheetRow};
-use mimeo_protocol::parse_seed;
+use mimeo_protocol::{Said, parse_seed};
 use serde::Serialize;
 
-use super::base::ComputeArgs;
+use super::base::BaseArgs;
 use super::lora;
 use super::number::whole;
 use super::pictures::save_png;
@@ -23,7 +23,7 @@ use crate::progress::Report;
 #[derive(Debug, Args)]
 pub struct Grid {
     #[command(flatten)]
-    compute: ComputeArgs,
+    base: BaseArgs,
     /// The LoRA
     #[arg(long, value_name = "FILE")]
     lora: PathBuf,
@@ -67,16 +67,16 @@ impl Grid {
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         let inputs = [("--lora", self.lora.as_path())];
-        let inputs = inputs.into_iter().chain(self.compute.inputs());
+        let inputs = inputs.into_iter().chain(self.base.inputs());
         let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
         let out = claims.claim(&self.out, Format::Picture)?;
         let file = lora::read(&self.lora).await?;
         let prompts = if self.prompt.is_empty() {
-            self.compute.unseen_prompts()
+            self.base.unseen_prompts()
         } else {
             self.prompt.clone()
         };
-        let base = self.compute.load(report).await?;
+        let base = self.base.load(Said::default(), report).await?;
         let lora = lora::load(&base, &file, &self.lora, report)?;
 
         let pictures = prompts

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use mimeo_protocol::fields::{FIELDS, Field, Flag, Group, Kind, NoNumber};
 use mimeo_protocol::{
-    Alpha, Method, ModelSize, OutOfRange, Pass, PromptSyntax, Range, Rank, Recipe, TimestepRange,
-    parse_seed,
+    Alpha, Method, ModelSize, OutOfRange, Pass, PromptSyntax, Range, Rank, Recipe, Said,
+    TimestepRange, parse_seed,
 };
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
@@ -161,16 +161,11 @@ impl Args for FieldFlags {
 
 impl FromArgMatches for FieldFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = FIELDS.iter().filter(|field| field.path != WINDOW_END);
-        let given = given.filter_map(|field| {
-            let value = match field.flag? {
-                Flag::Value { name, .. } => matches.get_one::<Value>(name)?.clone(),
-                Flag::Off { name, .. } => matches.get_flag(name).then_some(Value::Bool(false))?,
-            };
-            Some((field, value))
-        });
         Ok(Self {
-            given: given.collect(),
+            given: FIELDS
+                .iter()
+                .filter_map(|field| given(field, matches))
+                .collect(),
         })
     }
 
@@ -178,6 +173,65 @@ impl FromArgMatches for FieldFlags {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// The flags of the table that say something of the base.
+#[derive(Debug)]
+pub struct SaidFlags {
+    given: Vec<(&'static Field, Value)>,
+}
+
+impl SaidFlags {
+    /// What is said of the base, with what is given.
+    ///
+    /// # Errors
+    /// When it cannot be said.
+    pub fn over(&self, said: Said) -> Result<Said, BadInput> {
+        let wrong = |error: serde_json::Error| BadInput(error.to_string());
+        let mut json = serde_json::to_value(said).map_err(wrong)?;
+        for (field, value) in &self.given {
+            json[field.path.trim_start_matches('/')] = value.clone();
+        }
+        Said::deserialize(json).map_err(wrong)
+    }
+
+    fn fields() -> impl Iterator<Item = &'static Field> {
+        FIELDS.iter().filter(|field| field.group == Group::Base)
+    }
+}
+
+impl Args for SaidFlags {
+    fn augment_args(command: Command) -> Command {
+        command.args(Self::fields().filter_map(argument))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for SaidFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self {
+            given: Self::fields()
+                .filter_map(|field| given(field, matches))
+                .collect(),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// A field and the value that its flag gives it.
+fn given(field: &'static Field, matches: &ArgMatches) -> Option<(&'static Field, Value)> {
+    let value = match field.flag.filter(|_| field.path != WINDOW_END)? {
+        Flag::Value { name, .. } => matches.get_one::<Value>(name)?.clone(),
+        Flag::Off { name, .. } => matches.get_flag(name).then_some(Value::Bool(false))?,
+    };
+    Some((field, value))
 }
 
 /// The flag of a field, for clap.
@@ -190,8 +244,15 @@ fn argument(field: &'static Field) -> Option<Arg> {
         return Some(argument.action(ArgAction::SetTrue));
     };
     let argument = argument.value_name(name);
-    if let Kind::Choice(words) = field.kind {
-        return Some(argument.value_parser(choice(words)));
+    match field.kind {
+        Kind::Choice(words) => return Some(argument.value_parser(choice(words, None))),
+        Kind::ChoiceOrBase(words) => {
+            return Some(argument.value_parser(choice(words, field.kind.none_word())));
+        }
+        Kind::SwitchOrBase => {
+            return Some(argument.value_parser(choice(&["true", "false"], field.kind.none_word())));
+        }
+        _ => {}
     }
     let argument = match field.path {
         WINDOW => argument.value_parser(timesteps),
@@ -215,7 +276,12 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Seed => parse_seed(text)
             .map(Value::from)
             .map_err(|error| error.to_string()),
-        Kind::Switch | Kind::Choice(_) | Kind::Text | Kind::Lines => Ok(Value::from(text)),
+        Kind::Switch
+        | Kind::SwitchOrBase
+        | Kind::Choice(_)
+        | Kind::ChoiceOrBase(_)
+        | Kind::Text
+        | Kind::Lines => Ok(Value::from(text)),
     }
 }
 
@@ -272,11 +338,26 @@ where
 }
 
 /// The words of a field. What only old recipes mean is not offered.
-fn choice(words: &'static [&'static str]) -> impl TypedValueParser<Value = Value> {
+///
+/// - `none`: the word for no value, if there may be none
+fn choice(
+    words: &'static [&'static str],
+    none: Option<&'static str>,
+) -> impl TypedValueParser<Value = Value> {
     let words = words
         .iter()
         .filter(|word| **word != PromptSyntax::Cut.name());
-    PossibleValuesParser::new(words).map(Value::String)
+    let words = words.copied().chain(none).map(|word| match word {
+        // As people call it.
+        "v_prediction" => PossibleValue::new(word).alias("v"),
+        word => PossibleValue::new(word),
+    });
+    PossibleValuesParser::new(words).map(move |word| match &*word {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        word if none == Some(word) => Value::Null,
+        _ => Value::String(word),
+    })
 }
 
 /// How prompts are read, as the recipe's own flag takes it.
@@ -299,7 +380,7 @@ fn timesteps(text: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use mimeo_protocol::{Gamma, ScoreBudget};
+    use mimeo_protocol::{ClipSkip, Gamma, Prediction, ScoreBudget};
 
     use super::*;
 
@@ -356,6 +437,33 @@ mod tests {
             refusal.contains("To have no limit, write full."),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn what_is_said_of_the_base_is_the_recipes() {
+        let recipe = build("--prediction-type v --zero-terminal-snr true --clip-skip 2");
+        let expected = Said {
+            prediction_type: Some(Prediction::Velocity),
+            zero_terminal_snr: Some(true),
+            clip_skip: Some(ClipSkip::constant(2)),
+        };
+        assert_eq!(recipe.said(), expected, "all three");
+        let of_base = "--prediction-type base --zero-terminal-snr base --clip-skip base";
+        assert!(build(of_base).said().is_nothing(), "as the base says");
+        let refusal = try_build("--prediction-type epsilon --zero-terminal-snr true");
+        let refusal = refusal.unwrap_err().to_string();
+        assert!(refusal.contains("cannot predict noise"), "{refusal}");
+
+        let flags = |words: &str| {
+            let words = std::iter::once("test").chain(words.split_whitespace());
+            let matches = SaidFlags::augment_args(Command::new("test")).get_matches_from(words);
+            SaidFlags::from_arg_matches(&matches).unwrap()
+        };
+        let over = flags("--prediction-type base --clip-skip 3").over(expected);
+        let over = over.unwrap();
+        assert_eq!(over.prediction_type, None, "taken back");
+        assert_eq!(over.zero_terminal_snr, Some(true), "left");
+        assert_eq!(over.clip_skip, Some(ClipSkip::constant(3)), "instead");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use mimeo_checkpoint::{Array, DiskFile, SafetensorsFile};
 use mimeo_engine::rest::Counted;
 use mimeo_engine::sample::{sample, total_steps};
 use mimeo_engine::{Base, EngineError, LoraStack, SampleRequest, SamplerKind};
-use mimeo_protocol::{PromptSyntax, parse_seed};
+use mimeo_protocol::{PromptSyntax, Said, parse_seed};
 use serde::Serialize;
 
-use super::base::ComputeArgs;
+use super::base::BaseArgs;
 use super::lora::{self, LoraArg};
 use super::number::{decimal, whole};
 use super::pictures::save_png;
@@ -40,6 +40,10 @@ pub struct DrawArgs {
     /// for the bundled base and others as small]
     #[arg(long, value_parser = decimal("Guidance", 0.0..=50.0), allow_hyphen_values = true)]
     guidance: Option<f64>,
+    /// How much of the contrast that guidance adds is taken back, from 0 to 1 [default: 0.7 where the
+    /// base's schedule ends in pure noise, else 0]
+    #[arg(long, value_name = "SHARE", value_parser = decimal("Guidance rescale", 0.0..=1.0), allow_hyphen_values = true)]
+    guidance_rescale: Option<f64>,
     /// Which sampler
     #[arg(long, default_value = "ddim", value_parser = sampler())]
     sampler: SamplerKind,
@@ -62,6 +66,8 @@ impl DrawArgs {
         request.size = (self.width.unwrap_or(width), self.height.unwrap_or(height));
         request.steps = self.steps.map_or(request.steps, |steps| steps as usize);
         request.guidance = self.guidance.unwrap_or(request.guidance);
+        let rescale = self.guidance_rescale;
+        request.guidance_rescale = rescale.unwrap_or(request.guidance_rescale);
         request.negative_prompt.clone_from(&self.negative);
         request.syntax = self.prompt_syntax.unwrap_or(request.syntax);
         request.sampler = self.sampler;
@@ -85,7 +91,7 @@ pub fn tell_prompts(
 #[derive(Debug, Args)]
 pub struct Sample {
     #[command(flatten)]
-    compute: ComputeArgs,
+    base: BaseArgs,
     /// What to draw
     #[arg(long, allow_hyphen_values = true)]
     prompt: String,
@@ -134,7 +140,7 @@ impl Sample {
             Some(path) => Some(read_noise(path).await?),
             None => None,
         };
-        let base = self.compute.load(report).await?;
+        let base = self.base.load(Said::default(), report).await?;
         let mut loras = Vec::new();
         for (lora, file) in &files {
             loras.push((lora::load(&base, file, &lora.path, report)?, lora.strength));
@@ -182,7 +188,7 @@ impl Sample {
     fn claim(&self, seeds: &[u64]) -> Result<Vec<OutFile>, BadInput> {
         let loras = self.lora.iter().map(|lora| ("--lora", &*lora.path));
         let noise = self.noise.iter().map(|noise| ("--noise", &**noise));
-        let inputs = loras.chain(noise).chain(self.compute.inputs());
+        let inputs = loras.chain(noise).chain(self.base.inputs());
         let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
         let [_] = seeds else {
             let stem = self.out.file_stem().unwrap_or_default().to_string_lossy();

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::RECIPE;
-use mimeo_engine::{Base, PreparedJob, Scores, Stoppable, score_file};
+use mimeo_engine::{PreparedJob, Scores, Stoppable, score_file};
 use mimeo_protocol::{Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
-use super::base::ComputeArgs;
+use super::base::BaseArgs;
 use super::held_out::HeldOutArgs;
 use super::pictures::PairArgs;
 use super::{lora, score_table};
@@ -26,7 +26,7 @@ pub struct Score {
     #[command(flatten)]
     pair: PairArgs,
     #[command(flatten)]
-    compute: ComputeArgs,
+    base: BaseArgs,
     #[command(flatten)]
     held_out: HeldOutArgs,
 }
@@ -45,17 +45,20 @@ impl Score {
         let pair = self.pair.read(report)?;
         let held_out = self.held_out.read()?;
         let file = lora::read(&self.lora).await?;
-        let base = self.compute.load(report).await?;
+        let recipe = recipe_of(&file).map_err(|newer| BadInput::file(newer, &self.lora))?;
+        // As it was when the LoRA was trained.
+        let said = recipe.as_ref().map(Recipe::said).unwrap_or_default();
+        let base = self.base.load(said, report).await?;
+        let preset = || Recipe::preset(Method::Copier, base.model_size());
+        let mut recipe = recipe.unwrap_or_else(preset);
         let lora = lora::load(&base, &file, &self.lora, report)?;
-        let recipe = recipe_of(&file, &base);
-        let mut recipe = recipe.map_err(|newer| BadInput::file(newer, &self.lora))?;
         if let Some(held_out) = &held_out {
             recipe = held_out.over(recipe)?;
         }
         let job = PreparedJob {
             name: String::new(),
             examples: vec![pair.prepare(&base, recipe.resolution)?],
-            held_out_prompts: self.compute.held_out_prompts(&recipe),
+            held_out_prompts: self.base.held_out_prompts(&recipe),
             recipe,
             copier: None,
             previews: None,
@@ -76,16 +79,15 @@ impl Score {
     }
 }
 
-/// What the LoRA was trained with decides which B it is compared with (see `MaskRecipe`); a LoRA
-/// that does not say is measured as the preset would train it.
+/// What the LoRA was trained with decides which B it is compared with (see `MaskRecipe`); one that does
+/// not say is measured as the preset would train it.
 ///
 /// # Errors
 /// When a newer Mimeo trained it, by a recipe that may mean something else.
-fn recipe_of(file: &LoraFile, base: &Base) -> Result<Recipe, NewerFormat> {
-    let preset = || Recipe::preset(Method::Copier, base.model_size());
+fn recipe_of(file: &LoraFile) -> Result<Option<Recipe>, NewerFormat> {
     let Some(json) = file.metadata.get(RECIPE) else {
-        return Ok(preset());
+        return Ok(None);
     };
     RecipeFormat::check(&mut serde_json::Deserializer::from_str(json))?;
-    Ok(serde_json::from_str(json).unwrap_or_else(|_strange| preset()))
+    Ok(serde_json::from_str(json).ok())
 }

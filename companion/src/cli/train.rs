@@ -49,7 +49,7 @@ pub struct Train {
     /// Method copier: write the copier as well
     #[arg(long, value_name = "FILE")]
     save_copier: Option<PathBuf>,
-    /// Let a running companion do it, such as ws://127.0.0.1:7878; --base is then one of its bases
+    /// Let a running companion do it, such as ws://127.0.0.1:7878; --base and --vae are then ids of its own
     #[arg(long, value_name = "URL", conflicts_with = "copier")]
     remote: Option<String>,
     /// With --remote: the token of a companion on the network
@@ -99,6 +99,7 @@ impl Train {
         let started = Instant::now();
         let base = self.compute.load(report).await?;
         let recipe = self.build(recipe_file.as_ref(), base.model_size(), held_out.as_ref())?;
+        let base = base.as_said(&recipe.said(), report)?;
         report.plan(&recipe, !self.no_score);
         if let (Some(copier), Some(path)) = (&copier, &self.copier) {
             // Here rather than in the engine, which does not know the path.
@@ -148,7 +149,7 @@ impl Train {
     fn run_remote(&self, url: &str, report: &mut Report) -> anyhow::Result<Exit> {
         let places = self.claim_places()?;
         let pair = self.pair.read_files(report)?;
-        let base = self.compute.remote_base()?;
+        let (base, vae) = self.compute.remote_base()?;
         let held_out = self.read_held_out()?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
         self.tell_idle(recipe_file.as_ref(), report);
@@ -161,6 +162,7 @@ impl Train {
         let order = Order {
             name,
             base,
+            vae,
             pair,
             scores: !self.no_score,
             wants_copier: self.save_copier.is_some(),

@@ -1,4 +1,5 @@
-//! The bases that jobs can name: the bundled one, and what lies in the models folders.
+//! The bases that jobs can name: the bundled one, and what lies in the models folders; and the VAEs that
+//! lie there in files of their own.
 //!
 //! ```text
 //! walk: which files and folders ──▶ ledger: their ids, what is known ──▶ facts: what is not, read
@@ -7,7 +8,7 @@
 mod facts;
 mod ledger;
 mod preview;
-mod stamp;
+mod vaes;
 mod walk;
 
 use std::collections::HashMap;
@@ -15,16 +16,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mimeo_checkpoint::printable;
+use mimeo_engine::EngineError;
 use mimeo_engine::memory::BaseShape;
 use mimeo_engine::runtime;
-use mimeo_protocol::{BaseId, BaseInfo, Rejection};
+use mimeo_protocol::{BaseId, BaseInfo, Rejection, VaeId, VaeInfo};
 use mimeo_service::bases;
-use mimeo_service::rules::missing_base;
+use mimeo_service::rules::{missing_base, missing_vae, needs_vae};
 
 use crate::base::BaseSource;
+use crate::base::stamp::Stamp;
 use facts::BaseFacts;
 use ledger::{Ledger, Located};
-use stamp::Stamp;
+use vaes::Vaes;
 use walk::{MAX_BASES, walk};
 
 pub use preview::Preview;
@@ -39,9 +42,13 @@ pub struct Bases {
     ledger: Arc<Mutex<Ledger>>,
     /// What was there when they were looked through last.
     here: Arc<Mutex<HashMap<BaseId, Here>>>,
-    /// What was read of them: clients ask for plans after every change.
-    shapes: Arc<Mutex<HashMap<BaseId, Arc<BaseShape>>>>,
+    /// The VAEs that were.
+    vaes: Arc<Mutex<Vaes>>,
+    /// What was read of bases, each with its VAE: clients ask for plans after every change.
+    shapes: Arc<Mutex<Shapes>>,
 }
+
+type Shapes = HashMap<(BaseId, Option<VaeId>), Arc<BaseShape>>;
 
 /// A base that is there.
 #[derive(Debug, Clone)]
@@ -76,6 +83,7 @@ impl Bases {
             ledger: Arc::new(Mutex::new(Ledger::open(&kept))),
             kept: kept.into(),
             here: Arc::default(),
+            vaes: Arc::default(),
             shapes: Arc::default(),
         }
     }
@@ -128,6 +136,33 @@ impl Bases {
         }
     }
 
+    /// What identifies a base's weights, if they were read and their files are as they were.
+    pub fn known_hash(&self, id: &BaseId) -> Option<String> {
+        let stamp = Stamp::of(&self.at(id)?).ok()?;
+        let ledger = self.ledger();
+        let record = ledger.of(id).filter(|record| record.stamp == stamp)?;
+        record.hash.clone()
+    }
+
+    /// The file of a VAE.
+    ///
+    /// # Errors
+    /// When there is none of this id, with what to do.
+    pub fn vae(&self, id: &VaeId) -> Result<PathBuf, Rejection> {
+        let known = self.vaes().find(id);
+        if let Some(path) = known {
+            return Ok(path);
+        }
+        self.look(&mut self.ledger());
+        let found = self.vaes().find(id);
+        found.ok_or_else(|| missing_vae(id))
+    }
+
+    /// The files of VAEs that were there when the bases were listed last, each with whether it is one.
+    pub fn list_vaes(&self) -> Vec<VaeInfo> {
+        self.vaes().list()
+    }
+
     /// The picture beside a base that was listed.
     pub fn preview(&self, id: &BaseId) -> Option<Preview> {
         self.here().get(id)?.preview.clone()
@@ -135,19 +170,24 @@ impl Bases {
 
     /// What estimates need to know of a base, read when it is asked for first.
     ///
+    /// - `vae`: with this one; none: its own
+    ///
     /// # Errors
-    /// When there is no such base, or it cannot be read.
-    pub fn shape(&self, id: &BaseId) -> Result<Arc<BaseShape>, Rejection> {
+    /// When there is no such base or VAE, or it cannot be read.
+    pub fn shape(&self, id: &BaseId, vae: Option<&VaeId>) -> Result<Arc<BaseShape>, Rejection> {
         let source = self.find(id).ok_or_else(|| self.missing(id))?;
-        if let Some(shape) = self.shapes().get(id) {
+        let key = (id.clone(), vae.cloned());
+        if let Some(shape) = self.shapes().get(&key) {
             return Ok(Arc::clone(shape));
         }
-        let read = async || anyhow::Ok(BaseShape::read(&*source.open().await?).await?);
-        let shape = runtime::block_on(read()).map_err(|error| Rejection::Failed {
-            message: format!("{error:#}"),
-        })?;
+        let vae = vae.map(|vae| self.vae(vae)).transpose()?;
+        let read = async || {
+            let checkpoint = source.open_with(vae.as_deref()).await?;
+            anyhow::Ok(BaseShape::read(&*checkpoint).await?)
+        };
+        let shape = runtime::block_on(read()).map_err(|error| unreadable(id, &error))?;
         let shape = Arc::new(shape);
-        self.shapes().insert(id.clone(), Arc::clone(&shape));
+        self.shapes().insert(key, Arc::clone(&shape));
         Ok(shape)
     }
 
@@ -211,6 +251,7 @@ impl Bases {
             });
         }
         *self.here() = here;
+        self.vaes().note(walk.vaes);
         let unreadable = walk.unreadable.iter().map(|(folder, error)| {
             let why = format!("this folder cannot be read ({error}); check that it is there and that you may read it.");
             (walk::name_of(folder), why)
@@ -275,8 +316,26 @@ impl Bases {
         self.here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn shapes(&self) -> MutexGuard<'_, HashMap<BaseId, Arc<BaseShape>>> {
+    fn vaes(&self) -> MutexGuard<'_, Vaes> {
+        self.vaes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shapes(&self) -> MutexGuard<'_, Shapes> {
         self.shapes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a base cannot be used as it is wanted.
+pub fn unreadable(id: &BaseId, error: &anyhow::Error) -> Rejection {
+    let lacks_vae = |error: &EngineError| match error {
+        EngineError::Checkpoint(error) => error.is_missing_vae(),
+        _ => false,
+    };
+    match error.downcast_ref().is_some_and(lacks_vae) {
+        true => needs_vae(id),
+        false => Rejection::Failed {
+            message: format!("{error:#}"),
+        },
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use mimeo_engine::Compute;
 use mimeo_engine::memory::BaseShape;
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage,
+    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage, VaeId,
+    VaeInfo,
 };
 use mimeo_service::plan::Room;
 use mimeo_service::{Answer, Host, Program, Task, rules};
@@ -110,9 +111,20 @@ impl Host for Companion {
         self.bases.check(id)
     }
 
-    async fn shape(&self, id: &BaseId) -> Answer<Arc<BaseShape>> {
+    /// Of the folders as they were when the bases were listed.
+    async fn vaes(&self) -> Answer<Vec<VaeInfo>> {
+        let bases = self.bases.clone();
+        self.aside(move || bases.list_vaes()).await
+    }
+
+    async fn check_vae(&self, id: &VaeId) -> Answer<()> {
         let (bases, id) = (self.bases.clone(), id.clone());
-        self.aside(move || bases.shape(&id)).await?
+        self.aside(move || bases.vae(&id).map(drop)).await?
+    }
+
+    async fn shape(&self, id: &BaseId, vae: Option<&VaeId>) -> Answer<Arc<BaseShape>> {
+        let (bases, id, vae) = (self.bases.clone(), id.clone(), vae.cloned());
+        self.aside(move || bases.shape(&id, vae.as_ref())).await?
     }
 
     async fn has_picture(&self, id: BlobId) -> bool {

@@ -15,11 +15,14 @@ use anyhow::Context as _;
 use mimeo_checkpoint::{AsyncReadAt, DiskFile};
 use mimeo_engine::runtime::block_on;
 use mimeo_engine::{Base, Emit};
-use mimeo_protocol::{BaseId, BlobId, JobId, LoraRef, Rejection, ServerMessage};
-use mimeo_service::{Runner, SaveRule, Shelf, Steering, StoredJob, Task, rules, run, task};
+use mimeo_protocol::{BaseId, BlobId, JobId, LoraRef, Rejection, ServerMessage, VaeId};
+use mimeo_service::{
+    Runner, SaveRule, Shelf, Steering, StoredJob, Task, WantedBase, rules, run, task,
+};
 use tokio::sync::oneshot;
 
 use super::archive::JobArchive;
+use super::bases::unreadable;
 use super::context::Context;
 use super::inbox::{Asked, Inbox, LIMIT, Work};
 use crate::console;
@@ -89,7 +92,16 @@ impl TrainingThread {
 struct Thread {
     context: Rc<Context>,
     inbox: Rc<Inbox>,
-    loaded: RefCell<Option<(BaseId, Rc<Base>)>>,
+    loaded: RefCell<Option<Loaded>>,
+}
+
+/// The base on the device, as it is: what is said of it is swapped for whoever says it.
+#[derive(Clone)]
+struct Loaded {
+    id: BaseId,
+    /// With this VAE; none: its own.
+    vae: Option<VaeId>,
+    base: Rc<Base>,
 }
 
 impl Thread {
@@ -155,20 +167,56 @@ impl Thread {
         }
     }
 
-    async fn load(&self, id: &BaseId, emit: &mut impl Emit) -> anyhow::Result<Rc<Base>> {
-        if let Some((known, base)) = &*self.loaded.borrow()
-            && known == id
-        {
-            return Ok(Rc::clone(base));
+    async fn load(&self, wanted: WantedBase<'_>, emit: &mut impl Emit) -> anyhow::Result<Rc<Base>> {
+        let (id, vae) = (wanted.id, wanted.vae);
+        let known = self.loaded.borrow().clone();
+        let base = match known.filter(|known| known.id == *id) {
+            Some(known) if known.vae.as_ref() == vae => known.base,
+            Some(known) => self.load_vae(&known.base, id, vae, emit).await?,
+            None => self.load_whole(id, vae, emit).await?,
+        };
+        self.loaded.replace(Some(Loaded {
+            id: id.clone(),
+            vae: vae.cloned(),
+            base: Rc::clone(&base),
+        }));
+        if wanted.said.is_nothing() {
+            return Ok(base);
         }
+        Ok(Rc::new(base.as_said(&wanted.said, emit)?))
+    }
+
+    async fn load_whole(
+        &self,
+        id: &BaseId,
+        vae: Option<&VaeId>,
+        emit: &mut impl Emit,
+    ) -> anyhow::Result<Rc<Base>> {
         // First, because the device may not hold two.
         self.loaded.take();
         let bases = &self.context.bases;
         let source = bases.find(id).ok_or_else(|| bases.missing(id))?;
-        let base = Rc::new(source.load(&self.context.compute, emit).await?);
+        let vae = vae.map(|vae| bases.vae(vae)).transpose()?;
+        let (hash, compute) = (bases.known_hash(id), &self.context.compute);
+        let loaded = source.load(vae.as_deref(), hash, compute, emit).await;
+        let base = Rc::new(loaded.map_err(|error| unreadable(id, &error))?);
         bases.note_hash(id, &base.hash);
-        self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
         Ok(base)
+    }
+
+    /// The same base with another VAE; a VAE is small beside it.
+    async fn load_vae(
+        &self,
+        base: &Base,
+        id: &BaseId,
+        vae: Option<&VaeId>,
+        emit: &mut impl Emit,
+    ) -> anyhow::Result<Rc<Base>> {
+        let bases = &self.context.bases;
+        let source = bases.find(id).ok_or_else(|| bases.missing(id))?;
+        let vae = vae.map(|vae| bases.vae(vae)).transpose()?;
+        let loaded = source.load_vae(base, vae.as_deref(), emit).await;
+        Ok(Rc::new(loaded.map_err(|error| unreadable(id, &error))?))
     }
 
     fn open_lora(&self, lora: &LoraRef) -> anyhow::Result<(DiskFile, String)> {
@@ -225,8 +273,8 @@ impl Runner for Thread {
         JobArchive::new(context, job.clone(), Arc::clone(steering), inbox)
     }
 
-    async fn base(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
-        let loaded = self.load(id, emit).await;
+    async fn base(&self, wanted: WantedBase<'_>, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
+        let loaded = self.load(wanted, emit).await;
         loaded.map_err(|error| format!("{error:#}"))
     }
 

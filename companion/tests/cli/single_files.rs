@@ -1,12 +1,15 @@
 //! A base in one file, as people share them.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use mimeo_checkpoint::metadata::BASE_HASH;
 use mimeo_checkpoint::{DiskFile, LoraFile, sha256_of};
 use mimeo_engine::runtime::block_on;
 use serde_json::{Value, json};
 
 use crate::checkpoints::{file_of, pickle, refused_base, safetensors, tensors};
-use crate::desk::{Desk, QUICK, trained};
+use crate::desk::{Desk, QUICK, read_lora, trained};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/single");
 
@@ -140,6 +143,111 @@ fn a_single_file_is_trained_upon() {
     let one = DiskFile::open(desk.path("one.safetensors")).expect("the base");
     let hash = block_on(sha256_of(&one)).expect("its hash");
     assert_eq!(lora.metadata[BASE_HASH], hash, "which base it was");
+}
+
+#[test]
+fn what_is_said_of_a_base_trains_as_the_base_that_says_it() {
+    let desk = Desk::new();
+    put_twins(&desk);
+    // The folder once more, with a schedule that says it.
+    let files = desk.files();
+    let many = desk.path("many");
+    for (path, bytes) in files {
+        let Ok(inner) = path.strip_prefix(&many) else {
+            continue;
+        };
+        let text = String::from_utf8_lossy(&bytes).replace("\"epsilon\"", "\"v_prediction\"");
+        let is_schedule = inner.ends_with("scheduler_config.json");
+        let bytes = if is_schedule {
+            text.into_bytes()
+        } else {
+            bytes
+        };
+        desk.put(&format!("velocity/{}", inner.display()), bytes);
+    }
+    for method in ["plain", "addift"] {
+        let train = |base: &str| {
+            let quick = QUICK.replace("--method plain", &format!("--method {method}"));
+            let run = format!("train {quick} --base {base} --overwrite --out x.safetensors");
+            let ran = desk.run(&run).done();
+            (read_lora(&desk.path("x.safetensors")), ran.stderr)
+        };
+        let (noise, _) = train("one.safetensors");
+        let (said, notes) = train("one.safetensors --prediction-type v_prediction");
+        let (told, _) = train("velocity");
+        assert!(
+            notes.contains("as you say, it predicts velocity"),
+            "{notes}"
+        );
+        assert_eq!(said.modules, told.modules, "{method}: bit for bit");
+        assert_ne!(said.modules, noise.modules, "{method}: another LoRA");
+        assert_eq!(said.metadata["ss_v_parameterization"], "True", "{method}");
+        assert_eq!(told.metadata["ss_v_parameterization"], "True", "{method}");
+    }
+    let train = |base: &str| {
+        desk.train(&format!(
+            "--base {base} --prompt smile --overwrite --out y.safetensors"
+        ))
+        .done();
+        read_lora(&desk.path("y.safetensors"))
+    };
+    let skipping = train("one.safetensors --clip-skip 2");
+    assert_eq!(skipping.metadata["ss_clip_skip"], "2", "as kohya writes it");
+    let last = train("one.safetensors --clip-skip base");
+    assert!(!last.metadata.contains_key("ss_clip_skip"), "not said");
+    assert_ne!(skipping.modules, last.modules, "another layer");
+    desk.put("recipe.toml", "prediction_type = \"v\"\nclip_skip = 2\n");
+    desk.train("--base one.safetensors --recipe recipe.toml --out r.safetensors")
+        .done();
+    let recipe = read_lora(&desk.path("r.safetensors")).metadata["mimeo.recipe"].clone();
+    assert!(
+        recipe.contains("\"prediction_type\":\"v_prediction\""),
+        "{recipe}"
+    );
+    assert!(recipe.contains("\"clip_skip\":2"), "{recipe}");
+    // Measured as it was trained; nobody waits for the numbers.
+    let score = "score r.safetensors --base one.safetensors --original a.png --target b.png";
+    let mut scoring = desk.mimeo(&format!("{score} --device cpu"));
+    let mut scoring = scoring.stderr(Stdio::piped()).spawn().expect("it starts");
+    let stderr = BufReader::new(scoring.stderr.take().expect("it is piped"));
+    let words = "it predicts velocity (v-prediction) and layer 2 from the end";
+    let mut lines = stderr.lines().map_while(Result::ok);
+    let is_said = lines.any(|line| line.contains(words));
+    scoring.kill().expect("it measures");
+    scoring.wait().expect("it ends");
+    assert!(is_said, "what its recipe says");
+    let too_deep = "train --base one.safetensors --clip-skip 12 --out z.safetensors";
+    let sentence = desk.refused(&format!("{too_deep} {QUICK}"), 2);
+    assert!(
+        sentence.contains("clip skip 12 leaves nothing"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn clip_skip_and_guidance_rescale_draw_otherwise() {
+    let desk = Desk::new();
+    put_twins(&desk);
+    let (plain, _) = drawn(&desk, "--base one.safetensors");
+    for (more, is_same) in [
+        ("--clip-skip 1", true),
+        ("--clip-skip 2", false),
+        ("--guidance-rescale 0", true),
+        ("--guidance-rescale 0.7", false),
+    ] {
+        let (other, _) = drawn(&desk, &format!("--base one.safetensors {more}"));
+        assert_eq!(other == plain, is_same, "{more}");
+    }
+    // A base whose schedule ends in pure noise takes contrast back by itself.
+    let pure = "--base one.safetensors --prediction-type v_prediction --zero-terminal-snr true";
+    let (by_itself, _) = drawn(&desk, pure);
+    for (share, is_same) in [("0.7", true), ("0", false)] {
+        let (other, _) = drawn(&desk, &format!("{pure} --guidance-rescale {share}"));
+        assert_eq!(other == by_itself, is_same, "{share}");
+    }
+    let noise = "--base one.safetensors --zero-terminal-snr true";
+    let sentence = desk.refused(&format!("{DRAW} {noise}"), 2);
+    assert!(sentence.contains("cannot predict noise"), "{sentence}");
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use mimeo_checkpoint::{Array, LoraFile, LoraModule, Precision};
 use mimeo_protocol::{
-    BaseId, BlobId, Canvas, ClientMessage, Example, FileKind, JobControl, JobEvent, JobEventKind,
-    JobId, JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase, PreviewPlan,
-    PreviewRequest, PromptSyntax, Recipe, RequestId, ResultFile, ScoreBudget, ServerMessage, Share,
-    Snapshot, Steps, TrainJob, codec,
+    BaseId, BlobId, ClientMessage, Example, FileKind, JobControl, JobEvent, JobEventKind, JobId,
+    JobState, MAX_SERVER_FRAME, Method, ModelSize, PROTOCOL_VERSION, Phase, PreviewPlan,
+    PreviewRequest, Recipe, RequestId, ResultFile, ScoreBudget, ServerMessage, Share, Snapshot,
+    Steps, TrainJob, codec,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
@@ -333,15 +333,8 @@ pub fn previews() -> PreviewPlan {
 
 /// A picture of somebody, by the bundled base alone.
 pub fn portrait() -> PreviewRequest {
-    PreviewRequest {
-        base: BaseId::bundled(),
-        canvas: Canvas::Native,
-        loras: Vec::new(),
-        prompt: mimeo_base::prompts()[0].to_owned(),
-        negative_prompt: String::new(),
-        prompt_syntax: PromptSyntax::USUAL,
-        seed: 3,
-    }
+    let prompt = mimeo_base::prompts()[0];
+    PreviewRequest::new(BaseId::bundled(), prompt.to_owned(), 3)
 }
 
 /// Whether the events of each job are numbered from `first` on without a gap.

@@ -29,4 +29,5 @@ mod moments;
 mod order;
 mod previews;
 mod reveal;
+mod said;
 mod stored;

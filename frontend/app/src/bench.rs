@@ -223,6 +223,7 @@ impl Bench {
                 let facts = PreflightFacts {
                     line,
                     base: host.base(&workbench.settings().base),
+                    vaes: &host.vaes,
                     plan: plan.as_ref(),
                 };
                 look(workbench, facts)

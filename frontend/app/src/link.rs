@@ -231,10 +231,17 @@ impl Link {
         leptos::task::spawn_local(async move {
             let ask = |request| ClientMessage::ListCheckpoints { request };
             // While the line is down the last list stands.
-            if let Ok(ServerMessage::Checkpoints { checkpoints, .. }) = self.ask(ask).await
-                && self.host.with_untracked(|host| host.bases != checkpoints)
-            {
-                self.host.update(|host| host.bases = checkpoints);
+            let answer = self.ask(ask).await;
+            let Ok(ServerMessage::Checkpoints {
+                checkpoints, vaes, ..
+            }) = answer
+            else {
+                return;
+            };
+            let is_new = |host: &Host| (&host.bases, &host.vaes) != (&checkpoints, &vaes);
+            if self.host.with_untracked(is_new) {
+                self.host
+                    .update(|host| (host.bases, host.vaes) = (checkpoints, vaes));
             }
         });
     }

@@ -3,6 +3,7 @@
 pub mod arrivals;
 pub mod backend;
 pub mod base_choice;
+pub mod field_control;
 pub mod header;
 pub mod keys_sheet;
 pub mod loss_chart;
@@ -16,3 +17,4 @@ pub mod recipe;
 pub mod result;
 pub mod run_bar;
 pub mod runs_list;
+pub mod vae_choice;

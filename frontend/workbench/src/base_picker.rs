@@ -156,6 +156,7 @@ pub fn facts(base: &BaseInfo) -> String {
         base.prediction.clone(),
         base.precision.clone(),
         size,
+        base.needs_vae.then(|| "without VAE".to_owned()),
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     facts.join(" · ")
@@ -219,6 +220,11 @@ mod tests {
             ..bases()[1].clone()
         };
         assert_eq!(facts(&some), "F16", "an unknown family is none");
+        let bare = BaseInfo {
+            needs_vae: true,
+            ..some
+        };
+        assert_eq!(facts(&bare), "F16 · without VAE", "what has to be chosen");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Through the recipe's own JSON, so a field is in range by the same check that guards recipe files,
 //! and says the same sentence.
 
-use mimeo_protocol::fields::Kind::{Choice, Lines, Number, OptionalNumber, Seed, Switch, Text};
+use mimeo_protocol::fields::Kind::{
+    Choice, ChoiceOrBase, Lines, Number, OptionalNumber, Seed, Switch, SwitchOrBase, Text,
+};
 use mimeo_protocol::fields::{FIELDS, Field};
 use mimeo_protocol::{PromptSyntax, Recipe, prompts_in};
 use serde_json::Value;
@@ -65,7 +67,7 @@ impl FieldInRecipe for Field {
     fn parse(&self, text: &str) -> Value {
         let text = text.trim();
         match self.kind {
-            OptionalNumber(..) if text.is_empty() => Value::Null,
+            OptionalNumber(..) | SwitchOrBase | ChoiceOrBase(_) if text.is_empty() => Value::Null,
             Number(_) | OptionalNumber(..) | Seed => {
                 // As this page writes them, with a real minus.
                 let typed = text.replace('\u{2212}', "-");
@@ -75,8 +77,8 @@ impl FieldInRecipe for Field {
                 let value = whole().or_else(|| number().map(Value::from));
                 value.unwrap_or_else(|| Value::from(text))
             }
-            Switch => Value::Bool(text == "true"),
-            Choice(_) | Text => Value::from(text),
+            Switch | SwitchOrBase => Value::Bool(text == "true"),
+            Choice(_) | ChoiceOrBase(_) | Text => Value::from(text),
             Lines => match prompts_in(text) {
                 none if none.is_empty() => Value::Null,
                 prompts => Value::from(prompts),
@@ -289,6 +291,33 @@ mod tests {
             Some(2.0),
             "and on"
         );
+    }
+
+    #[test]
+    fn what_is_said_of_the_base_is_chosen_and_taken_back() {
+        let mut said = recipe();
+        for (path, text, value) in [
+            ("/prediction_type", "v_prediction", "v_prediction".into()),
+            ("/zero_terminal_snr", "false", false.into()),
+            ("/zero_terminal_snr", "true", true.into()),
+            ("/clip_skip", "2", 2.into()),
+        ] {
+            let field = Field::at(path).unwrap();
+            said = field.with(&said, field.parse(text)).unwrap();
+            assert_eq!(field.value(&said), value, "{path}");
+            assert_eq!(text_of(&value), text, "as it stands in its box");
+        }
+        let prediction = Field::at("/prediction_type").unwrap();
+        let refusal = prediction.with(&said, prediction.parse("epsilon"));
+        assert!(refusal.is_ok(), "what is wrong is told at the other field");
+        let end = Field::at("/zero_terminal_snr").unwrap();
+        let refusal = end.with(&refusal.unwrap(), end.parse("true")).unwrap_err();
+        assert!(refusal.contains("cannot predict noise"), "{refusal}");
+        for path in ["/prediction_type", "/zero_terminal_snr", "/clip_skip"] {
+            let field = Field::at(path).unwrap();
+            said = field.with(&said, field.parse("")).unwrap();
+        }
+        assert_eq!(said, recipe(), "all as the base says");
     }
 
     #[test]

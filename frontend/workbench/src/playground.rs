@@ -1,9 +1,14 @@
 //! Drawing with any LoRAs: what is set, what is on its way, and what was drawn.
 
+use mimeo_protocol::fields::{FIELDS, Field, Group};
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, Canvas, LoraRef, PreviewRequest, PromptSyntax, Strength,
+    BaseId, BaseInfo, BlobId, GuidanceRescale, LoraRef, PreviewRequest, PromptSyntax, Said,
+    Strength, VaeId,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::fields::{FieldInRecipe as _, text_of};
 
 /// Pictures that are kept; the oldest goes first.
 pub const MAX_DRAWINGS: usize = 24;
@@ -27,6 +32,15 @@ pub struct Active {
 pub struct PlaygroundSettings {
     /// The base that draws.
     pub base: BaseId,
+    /// The VAE that decodes; none: the base's own.
+    #[serde(default)]
+    pub vae: Option<VaeId>,
+    /// What is said of the base.
+    #[serde(default)]
+    pub said: Said,
+    /// How much of the contrast that guidance adds is taken back; none: as much as suits the base.
+    #[serde(default)]
+    pub guidance_rescale: Option<GuidanceRescale>,
     /// What to draw.
     pub prompt: String,
     /// What to keep away from.
@@ -49,6 +63,9 @@ impl Default for PlaygroundSettings {
     fn default() -> Self {
         Self {
             base: BaseId::bundled(),
+            vae: None,
+            said: Said::default(),
+            guidance_rescale: None,
             prompt: String::new(),
             negative_prompt: String::new(),
             prompt_syntax: PromptSyntax::USUAL,
@@ -64,14 +81,58 @@ impl PlaygroundSettings {
     pub fn request(&self) -> PreviewRequest {
         let loras = self.loras.iter();
         PreviewRequest {
-            base: self.base.clone(),
-            canvas: Canvas::Native,
+            vae: self.vae.clone(),
+            said: self.said,
             loras: loras.map(|active| (active.lora, active.strength)).collect(),
-            prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
             prompt_syntax: self.prompt_syntax,
-            seed: self.seed,
+            guidance_rescale: self.guidance_rescale,
+            ..PreviewRequest::new(self.base.clone(), self.prompt.clone(), self.seed)
         }
+    }
+
+    /// Chooses a base. What was said of another one says nothing of it.
+    pub fn choose_base(&mut self, id: BaseId) {
+        if self.base != id {
+            (self.base, self.vae, self.said) = (id, None, Said::default());
+        }
+    }
+
+    /// What can be said of the base, as recipes do.
+    pub fn said_fields() -> impl Iterator<Item = &'static Field> {
+        FIELDS.iter().filter(|field| field.group == Group::Base)
+    }
+
+    /// What is said of the base in one of these fields, as it stands in its box.
+    #[must_use]
+    pub fn said_in(&self, field: &Field) -> String {
+        let said = serde_json::to_value(self.said).unwrap_or_default();
+        said.pointer(field.path).map(text_of).unwrap_or_default()
+    }
+
+    /// Says something of the base.
+    ///
+    /// # Errors
+    /// The sentence that says why it cannot be said.
+    pub fn say(&mut self, field: &Field, text: &str) -> Result<(), String> {
+        let mut said = serde_json::to_value(self.said).unwrap_or_default();
+        if let Value::Object(fields) = &mut said {
+            let key = field.path.trim_start_matches('/');
+            fields.insert(key.to_owned(), field.parse(text));
+        }
+        self.said = serde_json::from_value(said).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Sets how much of guidance's contrast is taken back; nothing typed is as much as suits the base.
+    ///
+    /// # Errors
+    /// The sentence that says why that cannot be.
+    pub fn set_guidance_rescale(&mut self, text: &str) -> Result<(), String> {
+        let text = text.trim();
+        let typed = (!text.is_empty()).then(|| text.parse::<GuidanceRescale>());
+        self.guidance_rescale = typed.transpose().map_err(|error| error.to_string())?;
+        Ok(())
     }
 
     /// Adds a LoRA at strength 1.
@@ -278,6 +339,38 @@ mod tests {
             [(lora(1), Strength::constant(-0.5))],
             "what is asked for"
         );
+    }
+
+    #[test]
+    fn what_is_said_of_the_base_goes_along_and_is_forgotten_with_it() {
+        let mut settings = settings("a face");
+        let kept = serde_json::to_value(&settings).unwrap();
+        assert_eq!(kept["said"], serde_json::json!({}), "nothing at first");
+        for (field, text) in PlaygroundSettings::said_fields().zip(["v_prediction", "true", "2"]) {
+            assert_eq!(settings.said_in(field), "", "not said");
+            assert_eq!(settings.say(field, text), Ok(()), "{}", field.path);
+            assert_eq!(settings.said_in(field), text, "as it was said");
+        }
+        settings.set_guidance_rescale("0.5").unwrap();
+        settings.vae = Some("anime".parse().unwrap());
+        let request = settings.request();
+        assert_eq!(request.said, settings.said, "asked for");
+        assert_eq!(request.vae, settings.vae, "too");
+        let rescale = request.guidance_rescale.map(GuidanceRescale::get);
+        assert_eq!(rescale, Some(0.5), "too");
+        let refusal = settings.set_guidance_rescale("2").unwrap_err();
+        assert!(
+            refusal.contains("Guidance rescale must be between"),
+            "{refusal}"
+        );
+        let skip = Field::at("/clip_skip").unwrap();
+        let refusal = settings.say(skip, "13").unwrap_err();
+        assert!(refusal.contains("between 1 and 12"), "{refusal}");
+        settings.choose_base(BaseId::bundled());
+        assert_eq!(settings.said_in(skip), "2", "of the same base");
+        settings.choose_base("other".parse().unwrap());
+        assert_eq!(settings.said_in(skip), "", "of another one nothing");
+        assert_eq!(settings.vae, None, "nor its VAE");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use mimeo_image::{MaskRemedy, MaskView, encode_mask_png, encode_png};
 use mimeo_protocol::{
-    BaseInfo, BlobId, Example, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
+    BaseInfo, BlobId, Example, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob, VaeInfo,
 };
 
 use crate::frame::Frame;
@@ -51,6 +51,8 @@ pub struct PreflightFacts<'a> {
     pub line: LinkState,
     /// The base that is chosen, if the server has it.
     pub base: Option<&'a BaseInfo>,
+    /// The VAEs in files of their own that the server has.
+    pub vaes: &'a [VaeInfo],
     /// What the job would take, once the server answered.
     pub plan: Option<&'a MemoryPlan>,
 }
@@ -98,6 +100,8 @@ pub enum Fix {
     Restart,
     /// Put the focus on the choice of the base.
     ChooseBase,
+    /// Put the focus on the choice of the VAE.
+    ChooseVae,
     /// Halve the batch size.
     HalveBatch,
     /// Put the focus on the name.
@@ -121,6 +125,7 @@ impl Fix {
             Self::TakeOver => "Train here",
             Self::Restart => "Start again",
             Self::ChooseBase => "Choose another",
+            Self::ChooseVae => "Choose a VAE",
             Self::HalveBatch => "Halve the batch size",
             Self::Name => "Change the name",
         }
@@ -141,7 +146,7 @@ pub struct Submission {
 pub fn verdicts(bench: &Workbench, facts: PreflightFacts<'_>) -> [(Check, Verdict); 4] {
     Check::ALL.map(|check| {
         let verdict = match check {
-            Check::Model => model(facts),
+            Check::Model => model(bench, facts),
             Check::Pictures => pictures(bench),
             Check::Mask => mask(bench),
             Check::Memory => memory(bench, facts),
@@ -220,6 +225,7 @@ pub fn to_job(bench: &Workbench, facts: PreflightFacts<'_>) -> Result<Submission
     };
     let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
     let job = TrainJob {
+        vae: settings.vae.clone(),
         previews: preview_plan(bench, facts.base),
         ..TrainJob::new(name, base, example, recipe)
     };
@@ -233,7 +239,10 @@ pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
     let settings = bench.settings();
     let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
     let example = Example::new(nothing, nothing);
-    Some(TrainJob::new("plan".parse().ok()?, base, example, recipe))
+    Some(TrainJob {
+        vae: settings.vae.clone(),
+        ..TrainJob::new("plan".parse().ok()?, base, example, recipe)
+    })
 }
 
 fn preview_plan(bench: &Workbench, base: Option<&BaseInfo>) -> Option<PreviewPlan> {
@@ -285,7 +294,7 @@ fn recipe(bench: &Workbench) -> Result<(), Problem> {
     })
 }
 
-fn model(facts: PreflightFacts<'_>) -> Verdict {
+fn model(bench: &Workbench, facts: PreflightFacts<'_>) -> Verdict {
     let problem = |sentence: String, fix: Fix| {
         Verdict::Problem(Problem {
             check: Check::Model,
@@ -294,7 +303,7 @@ fn model(facts: PreflightFacts<'_>) -> Verdict {
         })
     };
     let (sentence, fix) = match facts.line {
-        LinkState::Ready => return base(facts, problem),
+        LinkState::Ready => return base(bench, facts, problem),
         LinkState::Coming => return Verdict::Wait("The trainer is on its way".to_owned()),
         LinkState::NoCompanion => (
             "The companion is not connected. Start it with `mimeo serve`; this page connects by itself.",
@@ -312,14 +321,57 @@ fn model(facts: PreflightFacts<'_>) -> Verdict {
     problem(sentence.to_owned(), fix)
 }
 
-fn base(facts: PreflightFacts<'_>, problem: impl Fn(String, Fix) -> Verdict) -> Verdict {
+fn base(
+    bench: &Workbench,
+    facts: PreflightFacts<'_>,
+    problem: impl Fn(String, Fix) -> Verdict,
+) -> Verdict {
     let Some(base) = facts.base else {
         let sentence = "The base that was chosen is not here any more. Choose another one.";
         return problem(sentence.to_owned(), Fix::ChooseBase);
     };
     match &base.unusable {
         Some(why) => problem(why.clone(), Fix::ChooseBase),
-        None => Verdict::Good(base.title.clone()),
+        None => match vae(bench, base, facts.vaes) {
+            Ok(None) => Verdict::Good(base.title.clone()),
+            Ok(Some(vae)) => Verdict::Good(format!("{}, with the VAE {}", base.title, vae.title)),
+            Err((sentence, fix)) => problem(sentence, fix),
+        },
+    }
+}
+
+/// The VAE that is chosen; none: the base's own.
+fn vae<'a>(
+    bench: &Workbench,
+    base: &BaseInfo,
+    vaes: &'a [VaeInfo],
+) -> Result<Option<&'a VaeInfo>, (String, Fix)> {
+    let fail = |sentence: &str, fix| Err((sentence.to_owned(), fix));
+    let Some(id) = &bench.settings().vae else {
+        return match (
+            base.needs_vae,
+            vaes.iter().any(|vae| vae.unusable.is_none()),
+        ) {
+            (false, _) => Ok(None),
+            (true, true) => fail(
+                "This base has no VAE of its own. Choose one with it.",
+                Fix::ChooseVae,
+            ),
+            (true, false) => fail(
+                "This base has no VAE of its own, and there is none to choose. Put one into the VAE folder of a models folder of the companion, or choose another base.",
+                Fix::ChooseBase,
+            ),
+        };
+    };
+    match vaes.iter().find(|vae| vae.id == *id) {
+        Some(vae) => match &vae.unusable {
+            Some(why) => fail(why, Fix::ChooseVae),
+            None => Ok(Some(vae)),
+        },
+        None => fail(
+            "The VAE that was chosen is not here any more. Choose another one.",
+            Fix::ChooseVae,
+        ),
     }
 }
 
@@ -427,8 +479,60 @@ mod tests {
         PreflightFacts {
             line: LinkState::Ready,
             base: Some(base),
+            vaes: &[],
             plan: None,
         }
+    }
+
+    #[test]
+    fn a_base_without_a_vae_wants_one_to_be_chosen() {
+        let bare = BaseInfo {
+            needs_vae: true,
+            ..base()
+        };
+        let vae = |id: &str, unusable: Option<&str>| VaeInfo {
+            id: id.parse().unwrap(),
+            title: id.to_owned(),
+            unusable: unusable.map(str::to_owned),
+        };
+        let vaes = [vae("anime", None), vae("lora", Some("This is no VAE."))];
+        let with = |vaes| PreflightFacts {
+            vaes,
+            ..facts(&bare)
+        };
+        let mut bench = pair();
+        let found = |bench: &Workbench, vaes| {
+            let found = problems(bench, with(vaes));
+            found
+                .first()
+                .map(|problem| (problem.sentence.clone(), problem.fix))
+        };
+        let (sentence, fix) = found(&bench, &vaes).unwrap();
+        assert!(sentence.contains("no VAE of its own"), "{sentence}");
+        assert_eq!(fix, Some(Fix::ChooseVae), "the click that mends it");
+        let (sentence, fix) = found(&bench, &vaes[1..]).unwrap();
+        assert!(sentence.contains("none to choose"), "{sentence}");
+        assert_eq!(fix, Some(Fix::ChooseBase), "what is left");
+
+        let choose = |bench: &mut Workbench, id: &str| {
+            let vae = Some(id.parse().unwrap());
+            bench.apply(Command::Set(Setting::Vae(vae))).unwrap();
+        };
+        choose(&mut bench, "lora");
+        let (sentence, _) = found(&bench, &vaes).unwrap();
+        assert_eq!(sentence, "This is no VAE.", "why");
+        choose(&mut bench, "gone");
+        let (sentence, _) = found(&bench, &vaes).unwrap();
+        assert!(sentence.contains("not here any more"), "{sentence}");
+        choose(&mut bench, "anime");
+        assert_eq!(found(&bench, &vaes), None, "now it trains");
+        let job = to_job(&bench, with(&vaes)).unwrap().job;
+        assert_eq!(job.vae, Some(vaes[0].id.clone()), "with it");
+        let verdict = model(&bench, with(&vaes));
+        let Verdict::Good(says) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(says.ends_with("with the VAE anime"), "{says}");
     }
 
     #[test]

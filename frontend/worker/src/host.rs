@@ -8,7 +8,8 @@ use mimeo_engine::Compute;
 use mimeo_engine::memory::BaseShape;
 use mimeo_image::decode;
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage,
+    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage, VaeId,
+    VaeInfo,
 };
 use mimeo_service::plan::Room;
 use mimeo_service::{Answer, Host, Program, Server, Task, rules};
@@ -96,7 +97,16 @@ impl Host for Browser {
         found.ok_or_else(|| missing(id))
     }
 
-    async fn shape(&self, id: &BaseId) -> Answer<Arc<BaseShape>> {
+    /// A page has no folders of models.
+    async fn vaes(&self) -> Answer<Vec<VaeInfo>> {
+        Ok(Vec::new())
+    }
+
+    async fn check_vae(&self, id: &VaeId) -> Answer<()> {
+        Err(rules::missing_vae(id))
+    }
+
+    async fn shape(&self, id: &BaseId, _: Option<&VaeId>) -> Answer<Arc<BaseShape>> {
         self.machine.bases.shape(id).await
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use mimeo_engine::{Base, Compute, Emit, PreparedJob};
 use mimeo_protocol::{BaseId, Method, TrainJob};
+use mimeo_service::{WantedBase, rules};
 
 use crate::bases::{Bases, missing};
 use crate::{Desk, page};
@@ -34,11 +35,27 @@ impl Machine {
         }
     }
 
-    /// The base, loaded if another one was.
+    /// The base as it is wanted, loaded if another one was. What is said of it needs no loading.
     ///
     /// # Errors
     /// A sentence when it cannot be used.
-    pub async fn base(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
+    pub async fn base(
+        &self,
+        wanted: WantedBase<'_>,
+        emit: &mut impl Emit,
+    ) -> Result<Rc<Base>, String> {
+        if let Some(vae) = wanted.vae {
+            return Err(rules::missing_vae(vae).to_string());
+        }
+        let base = self.load(wanted.id, emit).await?;
+        if wanted.said.is_nothing() {
+            return Ok(base);
+        }
+        let said = base.as_said(&wanted.said, emit);
+        said.map(Rc::new).map_err(|error| error.to_string())
+    }
+
+    async fn load(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
         if let Some((known, base)) = &*self.loaded.borrow()
             && known == id
         {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mimeo_checkpoint::{AsyncReadAt, MemoryFile};
 use mimeo_engine::{Base, Emit, PreparedJob};
 use mimeo_protocol::{BaseId, BlobId, LoraRef, TrainJob};
-use mimeo_service::{Runner, SaveRule, Shelf, Steering, StoredJob, blob, rules};
+use mimeo_service::{Runner, SaveRule, Shelf, Steering, StoredJob, WantedBase, blob, rules};
 
 use crate::archive::JobArchive;
 use crate::drive::{sleep, turn};
@@ -65,8 +65,8 @@ impl Runner for WorkerRunner {
         JobArchive::new(Rc::clone(&self.0), job.id)
     }
 
-    async fn base(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
-        self.0.host.machine.base(id, emit).await
+    async fn base(&self, wanted: WantedBase<'_>, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
+        self.0.host.machine.base(wanted, emit).await
     }
 
     async fn turn(&self) {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use mimeo_engine::{Compute, DeviceChoice, PreparedJob, Unsteered, rehearse};
 use mimeo_protocol::{BaseId, DeviceInfo, JobId, Method, ModelSize, Recipe};
 use mimeo_service::runner::Turns;
-use mimeo_service::{KeptJob, Runner as _, Server, Store as _, rules, task};
+use mimeo_service::{KeptJob, Runner as _, Server, Store as _, WantedBase, rules, task};
 
 use crate::bases::Bases;
 use crate::disk::Disk;
@@ -112,7 +112,9 @@ async fn warm_up(worker: &Rc<Worker>) {
     let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
     let runner = WorkerRunner(Rc::clone(worker));
     let warmed = async {
-        let base = runner.base(&BaseId::bundled(), &mut |_| ()).await.ok()?;
+        let bundled = BaseId::bundled();
+        let wanted = WantedBase::plain(&bundled);
+        let base = runner.base(wanted, &mut |_| ()).await.ok()?;
         let job = PreparedJob::blank(&base, recipe).ok()?;
         let rest = &mut Turns(&runner);
         let control = &mut Unsteered(rest);

@@ -2,14 +2,14 @@
 //! configured, and its weights, by the names that diffusers gives them.
 
 mod folder;
-mod overridden;
 mod pipeline;
 mod single_file;
 mod weights;
+mod with_vae;
 
-pub use overridden::Overridden;
 pub use single_file::SingleFile;
 pub use weights::{ComponentWeights, WeightTensor};
+pub use with_vae::{WithVae, check_vae};
 
 use crate::{BoxFuture, CheckpointError};
 
@@ -55,6 +55,17 @@ impl Component {
             Self::Scheduler => "scheduler/scheduler_config.json",
         }
     }
+}
+
+/// The file that a VAE is taken from, as kohya's metadata names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VaeFile {
+    /// Its name, without its folder.
+    pub name: String,
+    /// SHA-256 of all its bytes.
+    pub sha256: String,
+    /// The older, short hash: see [`SafetensorsFile::legacy_hash`](crate::SafetensorsFile::legacy_hash).
+    pub legacy_hash: String,
 }
 
 /// Where a base is read from. Every [`Folder`](crate::Folder) is one, in diffusers' layout, and so is
@@ -104,6 +115,14 @@ pub trait Checkpoint {
     /// # Errors
     /// If the file is missing or cannot be read.
     fn hash(&self) -> BoxFuture<'_, Result<String, CheckpointError>>;
+
+    /// The file that its VAE is taken from, where that is none of its own.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn vae_file(&self) -> BoxFuture<'_, Result<Option<VaeFile>, CheckpointError>> {
+        Box::pin(async { Ok(None) })
+    }
 
     /// What its user should know of how it was read, a sentence each: what it was taken for where its
     /// files do not say it themselves, and what is left aside.

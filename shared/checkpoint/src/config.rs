@@ -778,6 +778,30 @@ impl SchedulerConfig {
         parse(json, file.path)
     }
 
+    /// The schedule as its user says that it is; what is not said stays. A schedule that ends in pure
+    /// noise asks the model at its last timestep too, or no drawing would begin in pure noise, which is
+    /// what such a model is for (arXiv 2305.08891, section 3.3).
+    #[must_use]
+    pub fn as_said(
+        &self,
+        prediction_type: Option<PredictionType>,
+        zero_terminal_snr: Option<bool>,
+    ) -> Self {
+        let mut said = self.clone();
+        said.prediction_type = prediction_type.unwrap_or(self.prediction_type);
+        // Noise cannot be predicted from pure noise: whoever says that noise is predicted says both.
+        let is_velocity = said.prediction_type == PredictionType::VPrediction;
+        let found = self.has_zero_terminal_snr();
+        let zero_terminal_snr = zero_terminal_snr.unwrap_or(found && is_velocity);
+        if zero_terminal_snr != found {
+            said.rescale_betas_zero_snr = Some(zero_terminal_snr);
+        }
+        if zero_terminal_snr && !found {
+            said.timestep_spacing = TimestepSpacing::Trailing;
+        }
+        said
+    }
+
     fn check(&self, checks: &Checks) -> Result<(), ConfigError> {
         if let Some(betas) = &self.trained_betas {
             let is_each = betas.len() == self.num_train_timesteps;
@@ -811,7 +835,8 @@ impl SchedulerConfig {
     }
 
     /// Whether the schedule ends in pure noise.
-    pub(crate) fn has_zero_terminal_snr(&self) -> bool {
+    #[must_use]
+    pub fn has_zero_terminal_snr(&self) -> bool {
         self.rescale_betas_zero_snr.unwrap_or(false)
     }
 

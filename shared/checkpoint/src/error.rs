@@ -5,7 +5,10 @@
 
 use thiserror::Error;
 
-use crate::LeftOut;
+use crate::{Component, LeftOut};
+
+/// What messages call the part that other files can bring.
+pub(crate) const VAE: &str = "VAE";
 
 /// How a pickle of a checkpoint becomes a safetensors file: torch's reader that runs no code, in one
 /// line for a shell.
@@ -224,6 +227,18 @@ pub enum CheckpointError {
         first: String,
         second: String,
     },
+}
+
+impl CheckpointError {
+    /// Whether a checkpoint was found to have no VAE, and all else that was looked for.
+    #[must_use]
+    pub fn is_missing_vae(&self) -> bool {
+        match self {
+            Self::MissingComponent { component, .. } => *component == VAE,
+            Self::MissingFile { path, .. } => path == Component::Vae.config_path(),
+            _ => false,
+        }
+    }
 }
 
 /// Why a LoRA file was refused, or could not be written.

@@ -41,7 +41,7 @@ mod text;
 
 pub use array::Array;
 pub use checkpoint::{
-    Checkpoint, Component, ComponentWeights, Overridden, SingleFile, WeightTensor,
+    Checkpoint, Component, ComponentWeights, SingleFile, VaeFile, WeightTensor, WithVae, check_vae,
 };
 pub use config::{
     ConfigError, PredictionType, SchedulerConfig, TextEncoderConfig, UNetConfig, VaeConfig,

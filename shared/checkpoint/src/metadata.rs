@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Architecture, PredictionType};
+use crate::{Architecture, PredictionType, VaeFile};
 
 /// The whole recipe, as JSON.
 pub const RECIPE: &str = "mimeo.recipe";
@@ -60,6 +60,11 @@ pub struct TrainingMetadata {
     pub prediction_type: PredictionType,
     /// Whether the base's schedule ends in pure noise.
     pub zero_terminal_snr: bool,
+    /// Which layer of the text encoder said the prompt, counted from its end; `None` if it was the one
+    /// that the base's family takes.
+    pub clip_skip: Option<u32>,
+    /// The file that the VAE was taken from; `None` if it was the base's own.
+    pub vae: Option<VaeFile>,
     /// Width and height of the training pictures, pixels.
     pub resolution: (u32, u32),
     /// First and last timestep that was trained.
@@ -93,6 +98,8 @@ impl TrainingMetadata {
         let predicts_velocity = self.prediction_type == PredictionType::VPrediction;
         let names = base_names(self.architecture, predicts_velocity);
         let yes = |is: bool| is.then(|| "True".to_owned());
+        let clip_skip = self.clip_skip.map(|layer| layer.to_string());
+        let vae = |field: fn(&VaeFile) -> &String| self.vae.as_ref().map(|vae| field(vae).clone());
 
         let required = [
             // kohya writes Python's booleans.
@@ -133,6 +140,11 @@ impl TrainingMetadata {
         let optional = [
             ("ss_v_parameterization", yes(predicts_velocity)),
             ("ss_zero_terminal_snr", yes(self.zero_terminal_snr)),
+            ("ss_clip_skip", clip_skip.clone()),
+            ("modelspec.encoder_layer", clip_skip),
+            ("ss_vae_name", vae(|vae| &vae.name)),
+            ("ss_vae_hash", vae(|vae| &vae.legacy_hash)),
+            ("ss_new_vae_hash", vae(|vae| &vae.sha256)),
             (SCORES, self.scores.clone()),
             (PAIR, self.pair.clone()),
             (THUMBNAIL, self.thumbnail.clone()),
@@ -222,6 +234,8 @@ mod tests {
             optimizer: "AdamW".into(),
             prediction_type: PredictionType::Epsilon,
             zero_terminal_snr: false,
+            clip_skip: None,
+            vae: None,
             resolution: (128, 128),
             timestep_range: (0, 999),
             recipe: "{\"method\":\"copier\"}".into(),
@@ -323,6 +337,11 @@ mod tests {
         for key in [
             "ss_v_parameterization",
             "ss_zero_terminal_snr",
+            "ss_clip_skip",
+            "modelspec.encoder_layer",
+            "ss_vae_name",
+            "ss_vae_hash",
+            "ss_new_vae_hash",
             "modelspec.date",
             "ss_training_started_at",
             "ss_training_finished_at",
@@ -343,6 +362,25 @@ mod tests {
             map["ss_training_started_at"], "1769817600.5",
             "seconds, as kohya writes them"
         );
+        let said = TrainingMetadata {
+            clip_skip: Some(2),
+            vae: Some(VaeFile {
+                name: "anime.vae.safetensors".into(),
+                sha256: "0f".repeat(32),
+                legacy_hash: "0f0f0f0f".into(),
+            }),
+            ..example()
+        };
+        let map = said.to_map();
+        for (key, value) in [
+            ("ss_clip_skip", "2"),
+            ("modelspec.encoder_layer", "2"),
+            ("ss_vae_name", "anime.vae.safetensors"),
+            ("ss_vae_hash", "0f0f0f0f"),
+            ("ss_new_vae_hash", &"0f".repeat(32)),
+        ] {
+            assert_eq!(map[key], value, "{key}, as kohya writes it");
+        }
     }
 
     #[test]

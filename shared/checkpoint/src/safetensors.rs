@@ -17,6 +17,7 @@ use half::{bf16, f16};
 pub use ::safetensors::Dtype;
 pub use write::write_f32;
 
+use crate::sha256::{LEGACY_HASH_BYTES, LEGACY_HASH_START, sha256_hex};
 use crate::{Array, AsyncReadAt, CheckpointError, sha256_of, text};
 
 /// Bytes before the header: its length, little-endian.
@@ -295,6 +296,21 @@ impl SafetensorsFile {
     /// If it cannot be read.
     pub async fn sha256(&self) -> Result<String, CheckpointError> {
         sha256_of(&*self.source).await
+    }
+
+    /// The short hash by which A1111 and kohya's tools named models first: eight hex digits of the
+    /// SHA-256 of 64 KiB from 1 MiB on (sd-scripts `train_util.py`, `model_hash`). A shorter file
+    /// leaves less, or nothing, to hash.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn legacy_hash(&self) -> Result<String, CheckpointError> {
+        let size = self.source.size();
+        let start = (LEGACY_HASH_START as u64).min(size);
+        let length = (LEGACY_HASH_BYTES as u64).min(size - start) as usize;
+        let mut hash = sha256_hex(&self.source.read_at(start, length).await?);
+        hash.truncate(8);
+        Ok(hash)
     }
 
     /// What to say of a tensor that is stored in another type than one reads.

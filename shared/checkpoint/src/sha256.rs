@@ -5,6 +5,10 @@ use crate::{AsyncReadAt, CheckpointError};
 /// Large enough that the hash, not the reading, sets the pace; small beside any checkpoint.
 const CHUNK_BYTES: u64 = 1 << 20;
 
+/// The part of a file that the short hash of A1111 and kohya's tools covers: 64 KiB from 1 MiB on.
+pub(crate) const LEGACY_HASH_START: usize = 0x10_0000;
+pub(crate) const LEGACY_HASH_BYTES: usize = 0x1_0000;
+
 /// SHA-256 of every byte of `source`, as 64 lower-case hex digits, read in chunks of 1 MiB.
 ///
 /// # Errors

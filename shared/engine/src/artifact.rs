@@ -10,7 +10,7 @@ use mimeo_checkpoint::{
 };
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraConv, LoraLayer, LoraNetwork, Target, TargetId, TargetKind};
-use mimeo_protocol::{Example, Pass, Precision, Recipe, Scores};
+use mimeo_protocol::{ClipSkip, Example, Pass, Precision, Recipe, Scores};
 
 use crate::base::{Base, read_back};
 use crate::error::EngineError;
@@ -296,6 +296,8 @@ pub(crate) fn describe(
         optimizer: "AdamW".to_owned(),
         prediction_type: base.schedule.prediction_type(),
         zero_terminal_snr: base.family.zero_terminal_snr,
+        clip_skip: what.recipe.clip_skip.map(ClipSkip::get),
+        vae: base.vae_file().cloned(),
         resolution: what.size,
         timestep_range: (range.min(), range.max()),
         recipe: json(what.recipe),

@@ -1,23 +1,26 @@
 //! A loaded base checkpoint.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use mimeo_checkpoint::config::fields::{self, ConfigFile};
 use mimeo_checkpoint::family::unet_layout;
 use mimeo_checkpoint::names::{ModuleNames, Spelling, UnetKeys, UnetLayout};
 use mimeo_checkpoint::{
     Checkpoint, CheckpointError, Component, Family, SchedulerConfig, UNetConfig, VaeConfig,
-    printable,
+    VaeFile, printable,
 };
 use mimeo_diffusion::{
     AutoencoderKl, NoiseSchedule, OutputLayer, UNet2DConditionModel, WeightFormat, WeightMap,
 };
 use mimeo_image::{Rgb, Sizing};
 use mimeo_lora::Targets;
-use mimeo_protocol::{ModelSize, Resolution};
+use mimeo_protocol::{ModelSize, Resolution, Said};
 
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
 use crate::rest::Rest;
+use crate::said::AsItIs;
 use crate::text::{TextEncoder, TextParts, config_files, text_config};
 
 /// Beginnings of keys of a whole CLIP, of which Stable Diffusion takes the text's half before its
@@ -34,7 +37,11 @@ const SMALL_BELOW_CHANNELS: usize = 640;
 /// XL's own training, though XL's UNet would take half of it.
 const FULL_MULTIPLE: u32 = 64;
 
-/// Every part of a checkpoint, on the device.
+/// Width of a latent's cell in px, where there is no VAE that tells: it is so in every Stable Diffusion.
+const DOWNSCALE: usize = 8;
+
+/// Every part of a checkpoint, on the device. A clone shares the weights.
+#[derive(Clone)]
 pub struct Base {
     /// What it came from.
     pub name: String,
@@ -43,19 +50,27 @@ pub struct Base {
     /// Which model it is.
     pub family: Family,
     /// The noise prediction model.
-    pub unet: UNet2DConditionModel,
+    pub unet: Arc<UNet2DConditionModel>,
     /// Pictures to latents and back.
-    pub vae: AutoencoderKl,
+    pub vae: Arc<AutoencoderKl>,
     /// The noise schedule.
     pub schedule: NoiseSchedule,
     /// What LoRA files may call the modules of each component that they change.
-    pub(crate) module_names: Vec<ModuleNames>,
+    pub(crate) module_names: Arc<[ModuleNames]>,
     /// What the LoRA files that are written call them.
     pub(crate) spelling: Spelling,
     /// One, or the two of Stable Diffusion XL.
-    pub(crate) text_encoders: Vec<TextEncoder>,
+    pub(crate) text_encoders: Arc<[TextEncoder]>,
+    /// Whose hidden states the UNet is given.
+    pub(crate) output: OutputLayer,
+    /// What it is without what is said of it.
+    pub(crate) as_it_is: AsItIs,
+    /// What is said of it and is not so by itself.
+    pub(crate) said: Said,
+    /// The file that the VAE was taken from; none: its own.
+    pub(crate) vae_file: Option<VaeFile>,
+    pub(crate) vae_config: VaeConfig,
     unet_config: UNetConfig,
-    vae_config: VaeConfig,
     device: Device,
 }
 
@@ -102,20 +117,16 @@ impl Base {
         check_parts(&unet_config, &vae_config, &texts, checkpoint)?;
         loaded(&mut |event| emit.emit(event));
 
-        let output = output_layer(&unet_config);
         let mut text_encoders = Vec::new();
         for parts in texts {
             let weights = checkpoint.weights(parts.component).await?;
             let title = parts.title();
-            let (encoder, weights) = TextEncoder::load(parts, &weights, output, device).await?;
+            let (encoder, weights) = TextEncoder::load(parts, &weights, device).await?;
             say_unused(title, &weights, emit);
             text_encoders.push(encoder);
         }
         loaded(&mut |event| emit.emit(event));
-        let vae = checkpoint.weights(Component::Vae).await?;
-        let mut weights = WeightMap::read(&vae, device, WeightFormat::Single).await?;
-        let vae = AutoencoderKl::load(&vae_config, &mut weights)?;
-        say_unused("VAE", &weights, emit);
+        let vae = load_vae(&vae_config, checkpoint, device, emit).await?;
         loaded(&mut |event| emit.emit(event));
         let format = WeightFormat::of_unet(device);
         let unet = checkpoint.weights(Component::Unet).await?;
@@ -130,18 +141,28 @@ impl Base {
         }
         let spelling = Spelling::of(family.architecture, layout.as_ref());
         let hash = checkpoint.hash().await?;
+        let vae_file = checkpoint.vae_file().await?;
         loaded(&mut |event| emit.emit(event));
 
+        let output = output_layer(&unet_config);
         Ok(Self {
             name: checkpoint.name(),
             hash,
             family,
-            unet,
-            vae,
+            unet: Arc::new(unet),
+            vae: Arc::new(vae),
             schedule,
-            module_names,
+            module_names: module_names.into(),
             spelling,
-            text_encoders,
+            text_encoders: text_encoders.into(),
+            output,
+            as_it_is: AsItIs {
+                scheduler,
+                family,
+                output,
+            },
+            said: Said::default(),
+            vae_file,
             unet_config,
             vae_config,
             device: device.clone(),
@@ -157,19 +178,19 @@ impl Base {
     /// Which defaults fit it.
     #[must_use]
     pub fn model_size(&self) -> ModelSize {
-        model_size(&self.unet_config, &self.vae_config)
+        model_size(&self.unet_config, self.vae_config.downscale())
     }
 
     /// Width and height of the pictures that the base was trained on.
     #[must_use]
     pub fn native_side(&self) -> u32 {
-        native_side(&self.unet_config, &self.vae_config)
+        native_side(&self.unet_config, self.vae_config.downscale())
     }
 
     /// Sides of a picture must be multiples of this.
     #[must_use]
     pub fn side_multiple(&self) -> u32 {
-        side_multiple(&self.unet_config, &self.vae_config)
+        side_multiple(&self.unet_config, self.vae_config.downscale())
     }
 
     /// Which size pictures are brought to.
@@ -177,7 +198,7 @@ impl Base {
     /// - `resolution`: of the recipe
     #[must_use]
     pub fn sizing(&self, resolution: Option<Resolution>) -> Sizing {
-        sizing(&self.unet_config, &self.vae_config, resolution)
+        sizing(&self.unet_config, self.vae_config.downscale(), resolution)
     }
 
     /// Shape of the latent of one picture.
@@ -236,9 +257,20 @@ impl Base {
         std::iter::once(self.unet.all_targets()).chain(texts)
     }
 
+    /// Layers of its text encoder; of two, of the one that has fewer.
+    pub(crate) fn text_layers(&self) -> usize {
+        let layers = self.text_encoders.iter().map(|encoder| encoder.layers);
+        layers.min().unwrap_or_default()
+    }
+
+    /// How wide the latents of a VAE are, and those that the UNet takes.
+    pub(crate) fn vae_width(&self, vae: &VaeConfig) -> Width {
+        vae_width(vae, &self.unet_config)
+    }
+
     /// The frozen model that is trained upon.
     #[must_use]
-    pub const fn model(&self) -> mimeo_train::Model<'_> {
+    pub fn model(&self) -> mimeo_train::Model<'_> {
         mimeo_train::Model {
             unet: &self.unet,
             schedule: &self.schedule,
@@ -255,6 +287,8 @@ pub struct Glance {
     pub native_side: u32,
     /// Sides of a picture must be multiples of this.
     pub side_multiple: u32,
+    /// Whether all is there but a VAE.
+    pub needs_vae: bool,
 }
 
 /// Reads a base's configuration and the headers of its weights, and nothing else.
@@ -264,29 +298,36 @@ pub struct Glance {
 pub async fn glance(checkpoint: &dyn Checkpoint) -> Result<Glance, EngineError> {
     let config = |file: ConfigFile| checkpoint.config(file.component);
     let unet = UNetConfig::from_json(&config(fields::UNET).await?)?;
-    let vae = VaeConfig::from_json(&config(fields::VAE).await?)?;
+    let vae = match config(fields::VAE).await {
+        Ok(json) => Some(VaeConfig::from_json(&json)?),
+        Err(error) if error.is_missing_vae() => None,
+        Err(error) => return Err(error.into()),
+    };
     for file in config_files(has_two_texts(&unet)) {
         text_config(file.component, &config(*file).await?)?;
     }
     SchedulerConfig::from_json(&config(fields::SCHEDULER).await?)?;
-    for component in components(&unet) {
+    let has_weights = |component: &Component| *component != Component::Vae || vae.is_some();
+    for component in components(&unet).filter(has_weights) {
         checkpoint.weights(component).await?.refuse_quantised()?;
     }
+    let downscale = vae.as_ref().map_or(DOWNSCALE, VaeConfig::downscale);
     Ok(Glance {
-        size: model_size(&unet, &vae),
-        native_side: native_side(&unet, &vae),
-        side_multiple: side_multiple(&unet, &vae),
+        size: model_size(&unet, downscale),
+        native_side: native_side(&unet, downscale),
+        side_multiple: side_multiple(&unet, downscale),
+        needs_vae: vae.is_none(),
     })
 }
 
 /// Whether a second text encoder says the prompt in one vector, as in Stable Diffusion XL.
-const fn has_two_texts(unet: &UNetConfig) -> bool {
+pub(crate) const fn has_two_texts(unet: &UNetConfig) -> bool {
     unet.has_added_conditioning()
 }
 
 /// Whose hidden states the UNet was trained with. No configuration says it; diffusers' pipelines do,
 /// each for its family.
-const fn output_layer(unet: &UNetConfig) -> OutputLayer {
+pub(crate) const fn output_layer(unet: &UNetConfig) -> OutputLayer {
     if has_two_texts(unet) {
         OutputLayer::PENULTIMATE
     } else {
@@ -301,35 +342,40 @@ pub(crate) fn components(unet: &UNetConfig) -> impl Iterator<Item = Component> +
     [Component::Unet, Component::Vae].into_iter().chain(texts)
 }
 
-fn model_size(unet: &UNetConfig, vae: &VaeConfig) -> ModelSize {
+/// - `downscale`: pixels per latent along a side
+fn model_size(unet: &UNetConfig, downscale: usize) -> ModelSize {
     let widest = unet.block_out_channels.iter().max();
     if widest.is_none_or(|channels| *channels < SMALL_BELOW_CHANNELS) {
         ModelSize::Small
     } else if unet.has_added_conditioning() {
         ModelSize::Xl
-    } else if native_side(unet, vae) >= 768 {
+    } else if native_side(unet, downscale) >= 768 {
         ModelSize::Sd2
     } else {
         ModelSize::Sd1
     }
 }
 
-pub(crate) fn native_side(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
-    (unet.sample_side() * vae.downscale()) as u32
+pub(crate) fn native_side(unet: &UNetConfig, downscale: usize) -> u32 {
+    (unet.sample_side() * downscale) as u32
 }
 
-pub(crate) fn side_multiple(unet: &UNetConfig, vae: &VaeConfig) -> u32 {
-    let own = (unet.latent_multiple() * vae.downscale()) as u32;
-    match model_size(unet, vae) {
+pub(crate) fn side_multiple(unet: &UNetConfig, downscale: usize) -> u32 {
+    let own = (unet.latent_multiple() * downscale) as u32;
+    match model_size(unet, downscale) {
         ModelSize::Small => own,
         ModelSize::Sd1 | ModelSize::Sd2 | ModelSize::Xl => own.max(FULL_MULTIPLE),
     }
 }
 
-pub(crate) fn sizing(unet: &UNetConfig, vae: &VaeConfig, resolution: Option<Resolution>) -> Sizing {
+pub(crate) fn sizing(
+    unet: &UNetConfig,
+    downscale: usize,
+    resolution: Option<Resolution>,
+) -> Sizing {
     Sizing {
-        multiple: side_multiple(unet, vae),
-        native_side: native_side(unet, vae),
+        multiple: side_multiple(unet, downscale),
+        native_side: native_side(unet, downscale),
         resolution: resolution.map(Resolution::get),
     }
 }
@@ -351,7 +397,7 @@ fn names_of(targets: &Targets) -> Result<ModuleNames, CheckpointError> {
 }
 
 /// Reads a configuration, and says what of it is left aside.
-async fn read_config(
+pub(crate) async fn read_config(
     checkpoint: &dyn Checkpoint,
     file: ConfigFile,
     emit: &mut impl Emit,
@@ -361,6 +407,20 @@ async fn read_config(
         emit.emit(Event::Note { text });
     }
     Ok(json)
+}
+
+/// Reads the weights of a checkpoint's VAE.
+pub(crate) async fn load_vae(
+    config: &VaeConfig,
+    checkpoint: &dyn Checkpoint,
+    device: &Device,
+    emit: &mut impl Emit,
+) -> Result<AutoencoderKl, EngineError> {
+    let weights = checkpoint.weights(Component::Vae).await?;
+    let mut weights = WeightMap::read(&weights, device, WeightFormat::Single).await?;
+    let vae = AutoencoderKl::load(config, &mut weights)?;
+    say_unused("VAE", &weights, emit);
+    Ok(vae)
 }
 
 /// Says what of the weights is left aside, as diffusers does.
@@ -406,12 +466,7 @@ fn check_parts(
             "UNet's context",
             unet.cross_attention_dim(),
         ),
-        (
-            "VAE's latent",
-            vae.latent_channels,
-            "UNet's sample",
-            unet.in_channels,
-        ),
+        vae_width(vae, unet),
     ];
     if let (Some(text_time), [_, second]) = (unet.text_time(), texts) {
         widths.push((
@@ -421,10 +476,27 @@ fn check_parts(
             text_time.pooled_width,
         ));
     }
+    check_widths(&widths, checkpoint)
+}
+
+/// A part and how wide it is, and the other part and how wide that takes it.
+pub(crate) type Width = (&'static str, usize, &'static str, usize);
+
+const fn vae_width(vae: &VaeConfig, unet: &UNetConfig) -> Width {
+    let (found, expected) = (vae.latent_channels, unet.in_channels);
+    ("VAE's latent", found, "UNet's sample", expected)
+}
+
+pub(crate) fn check_widths(
+    widths: &[Width],
+    checkpoint: &dyn Checkpoint,
+) -> Result<(), EngineError> {
     for (one, found, other, expected) in widths {
         if found != expected {
-            let what = format!("the {one} is {found} wide, the {other} {expected}");
-            return Err(mixed(what));
+            return Err(EngineError::Mixed {
+                what: format!("the {one} is {found} wide, the {other} {expected}"),
+                folder: checkpoint.name(),
+            });
         }
     }
     Ok(())
@@ -473,7 +545,7 @@ mod tests {
 
     #[test]
     fn every_family_has_the_defaults_of_its_size_and_multiples_of_64() {
-        let vae = VaeConfig::from_json(VAE).unwrap();
+        let downscale = VaeConfig::from_json(VAE).unwrap().downscale();
         for (config, expected, side) in [
             (SD1, ModelSize::Sd1, 512),
             (SD2_BASE, ModelSize::Sd1, 512),
@@ -481,12 +553,12 @@ mod tests {
             (XL, ModelSize::Xl, 1024),
         ] {
             let unet = UNetConfig::from_json(config).unwrap();
-            let found = model_size(&unet, &vae);
+            let found = model_size(&unet, downscale);
             assert_eq!(found, expected, "{config}");
-            assert_eq!(native_side(&unet, &vae), side, "{config}");
+            assert_eq!(native_side(&unet, downscale), side, "{config}");
             let preset = found.resolution().map(Resolution::get);
             assert_eq!(preset, Some(side), "its own size: {config}");
-            assert_eq!(side_multiple(&unet, &vae), 64, "{config}");
+            assert_eq!(side_multiple(&unet, downscale), 64, "{config}");
         }
     }
 

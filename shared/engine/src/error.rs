@@ -38,6 +38,16 @@ pub enum EngineError {
         /// The folder.
         folder: String,
     },
+    /// No layer is left to say the prompt.
+    #[error(
+        "clip skip {found} leaves nothing of this base's text encoder, which has {layers} layers. Choose a number from 1 to {layers}."
+    )]
+    ClipSkip {
+        /// What was asked for.
+        found: u32,
+        /// Layers that there are.
+        layers: usize,
+    },
     /// The parts of the base are not those of one model.
     #[error(
         "the parts of this base do not fit together ({what}). Copy the whole folder of one model: {folder}"

@@ -45,6 +45,8 @@ pub struct InpaintRequest<'a> {
     pub steps: usize,
     /// Classifier-free guidance; 1 switches it off.
     pub guidance: f64,
+    /// How much of the contrast that guidance adds is taken back; 0 is nothing.
+    pub guidance_rescale: f64,
 }
 
 impl<'a> InpaintRequest<'a> {
@@ -60,6 +62,7 @@ impl<'a> InpaintRequest<'a> {
             seed,
             steps: STEPS,
             guidance: base.model_size().guidance(),
+            guidance_rescale: base.guidance_rescale(),
         }
     }
 }
@@ -89,7 +92,7 @@ pub async fn inpaint(
         conditional: encode(request.prompt)?,
         unconditional: encode(request.negative_prompt)?,
         scale: request.guidance,
-        rescale: 0.0,
+        rescale: request.guidance_rescale,
     };
     let shape = base.latent_shape(width, height);
     let noise = NoiseRng::new(request.seed, STREAM).normal(shape, base.device());

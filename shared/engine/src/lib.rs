@@ -31,6 +31,7 @@ mod prompt;
 mod rehearsal;
 pub mod rest;
 pub mod runtime;
+mod said;
 pub mod sample;
 pub mod score;
 mod session;

@@ -13,12 +13,14 @@ use mimeo_checkpoint::{Checkpoint, Component, Family, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
 use mimeo_diffusion::{Tuning, WeightFormat, unet};
 use mimeo_image::Fit;
-use mimeo_protocol::{Method, Pass, Precision, Recipe};
+use mimeo_protocol::{Method, Pass, Precision, Recipe, Said};
 
-use crate::base::{components, native_side, sizing};
+use crate::base::{components, has_two_texts, native_side, output_layer, sizing};
 use crate::error::EngineError;
 use crate::prompt::about_chunks;
+use crate::said::skipped;
 use crate::sample::{MAX_SIDE, check_size};
+use crate::text::{config_files, text_config};
 use crate::thumbnail;
 
 /// Bytes of an f32.
@@ -94,6 +96,8 @@ pub struct BaseShape {
     modules: u64,
     /// Characters of the names that their file gives them.
     name_chars: u64,
+    /// Layers of the text encoder; of two, of the one that has fewer.
+    text_layers: usize,
 }
 
 impl BaseShape {
@@ -111,7 +115,13 @@ impl BaseShape {
             per_rank: 0,
             modules: 0,
             name_chars: 0,
+            text_layers: usize::MAX,
         };
+        for file in config_files(has_two_texts(&shape.unet)) {
+            let json = checkpoint.config(file.component).await?;
+            let layers = text_config(file.component, &json)?.num_hidden_layers;
+            shape.text_layers = shape.text_layers.min(layers);
+        }
         let family = Family::of(checkpoint).await?;
         let layout = unet_layout(checkpoint).await.ok();
         let spelling = Spelling::of(family.architecture, layout.as_ref());
@@ -136,6 +146,17 @@ impl BaseShape {
             }
         }
         Ok(shape)
+    }
+
+    /// Whether the base can be what is said of it.
+    ///
+    /// # Errors
+    /// [`EngineError::ClipSkip`] where it has no such layer.
+    pub fn check_said(&self, said: &Said) -> Result<(), EngineError> {
+        let Some(skip) = said.clip_skip else {
+            return Ok(());
+        };
+        skipped(output_layer(&self.unet), skip, self.text_layers).map(drop)
     }
 
     /// Estimates what a job takes.
@@ -202,7 +223,7 @@ impl BaseShape {
     /// # Errors
     /// As [`crate::job::fit`], when they cannot be.
     pub fn fit(&self, recipe: &Recipe, (width, height): (u32, u32)) -> Result<Fit, EngineError> {
-        let sizing = sizing(&self.unet, &self.vae, recipe.resolution);
+        let sizing = sizing(&self.unet, self.vae.downscale(), recipe.resolution);
         let fit = sizing.fit(width, height)?;
         check_size(sizing.multiple, (fit.width(), fit.height()), MAX_SIDE)?;
         Ok(fit)
@@ -210,7 +231,7 @@ impl BaseShape {
 
     /// Width and height at which pictures are trained; those that cannot be are refused elsewhere.
     fn trained_size(&self, recipe: &Recipe, size: Option<(u32, u32)>) -> (u64, u64) {
-        let side = native_side(&self.unet, &self.vae);
+        let side = native_side(&self.unet, self.vae.downscale());
         let fit = self.fit(recipe, size.unwrap_or((side, side)));
         let (width, height) = fit.map_or((side, side), |fit| (fit.width(), fit.height()));
         (width.into(), height.into())

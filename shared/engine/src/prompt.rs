@@ -50,7 +50,7 @@ impl Base {
         let lengths = self.count_chunks(prompts, syntax)?;
         let mut hidden_states = Vec::new();
         let mut pooled = None;
-        for encoder in &self.text_encoders {
+        for encoder in &*self.text_encoders {
             let mut chunks = Vec::new();
             for (prompt, length) in prompts.iter().zip(&lengths) {
                 let mut read = read_with(&encoder.tokenizer, prompt.as_ref(), syntax)?;
@@ -183,7 +183,7 @@ impl Base {
         let ids = chunks
             .iter()
             .map(|chunk| encoder.tokenizer.framed(&chunk.ids));
-        let (hidden_states, pooled) = encoder.forward(&ids.collect::<Vec<_>>(), lora);
+        let (hidden_states, pooled) = encoder.forward(&ids.collect::<Vec<_>>(), self.output, lora);
         let mut weights = chunks.iter().flat_map(|chunk| &chunk.weights);
         if weights.any(|weight| *weight != 1.0) {
             let emphasised = self.emphasised(hidden_states, encoder, chunks, syntax, lora);
@@ -210,7 +210,8 @@ impl Base {
         let weights = Tensor::from_data(weights, self.device());
         match syntax {
             PromptSyntax::Comfy => {
-                let (empty, _) = encoder.forward(&[encoder.tokenizer.framed(&[])], lora);
+                let (empty, _) =
+                    encoder.forward(&[encoder.tokenizer.framed(&[])], self.output, lora);
                 from_the_empty_prompt(hidden_states, empty, weights)
             }
             // The others know no weights but 1, which change nothing.

@@ -47,6 +47,8 @@ pub struct SampleRequest {
     pub steps: usize,
     /// Classifier-free guidance; 1 switches it off.
     pub guidance: f64,
+    /// How much of the contrast that guidance adds is taken back; 0 is nothing.
+    pub guidance_rescale: f64,
     /// Which sampler.
     pub sampler: SamplerKind,
     /// Width and height in pixels.
@@ -67,6 +69,7 @@ impl SampleRequest {
             syntax: PromptSyntax::USUAL,
             steps: STEPS,
             guidance: base.model_size().guidance(),
+            guidance_rescale: base.guidance_rescale(),
             sampler: SamplerKind::Ddim,
             size: (side, side),
             noise: None,
@@ -168,7 +171,7 @@ async fn sample_latents(
             conditional: Conditioning::cat(base.encode_prompts(prompts, syntax, size, lora)?),
             unconditional: unconditional.clone(),
             scale: request.guidance,
-            rescale: 0.0,
+            rescale: request.guidance_rescale,
         };
         let noise = match &request.noise {
             Some(noise) => given_noise(noise, shape, base)?.repeat_dim(0, batch.len()),

@@ -65,8 +65,9 @@ pub(crate) fn text_config(
 /// A text encoder on the device.
 pub(crate) struct TextEncoder {
     pub tokenizer: Tokenizer,
+    /// Layers that it has.
+    pub layers: usize,
     model: Model,
-    output: OutputLayer,
 }
 
 enum Model {
@@ -77,12 +78,9 @@ enum Model {
 
 impl TextEncoder {
     /// Reads the weights; answers also those that nothing took.
-    ///
-    /// - `output`: whose hidden states the UNet was trained with
     pub async fn load(
         parts: TextParts,
         weights: &ComponentWeights,
-        output: OutputLayer,
         device: &Device,
     ) -> Result<(Self, WeightMap), EngineError> {
         let config = &parts.config;
@@ -96,8 +94,8 @@ impl TextEncoder {
         };
         let encoder = Self {
             tokenizer: parts.tokenizer,
+            layers: parts.config.num_hidden_layers,
             model,
-            output,
         };
         Ok((encoder, weights))
     }
@@ -112,15 +110,18 @@ impl TextEncoder {
 
     /// The hidden states of each prompt, `[prompts, tokens, width]`, and of an encoder that has them,
     /// the prompts in one vector each, `[prompts, width]`.
+    ///
+    /// - `output`: whose hidden states
     pub fn forward(
         &self,
         ids: &[Vec<u32>],
+        output: OutputLayer,
         lora: &LoraStack<'_>,
     ) -> (Tensor<3>, Option<Tensor<2>>) {
         match &self.model {
-            Model::Clip(model) => (model.forward(ids, self.output, lora), None),
+            Model::Clip(model) => (model.forward(ids, output, lora), None),
             Model::Projecting(model) => {
-                let (hidden_states, pooled) = model.forward(ids, self.output, lora);
+                let (hidden_states, pooled) = model.forward(ids, output, lora);
                 (hidden_states, Some(pooled))
             }
         }

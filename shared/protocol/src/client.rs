@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BaseId, BlobId, CopierId, FileId, JobId, RequestId};
+use crate::id::{BaseId, BlobId, CopierId, FileId, JobId, RequestId, VaeId};
 use crate::job::TrainJob;
-use crate::number::{Resolution, Strength};
+use crate::number::{GuidanceRescale, Resolution, Strength};
 use crate::recipe::PromptSyntax;
+use crate::said::Said;
 
 /// One message of a client. [`Self::Hello`] is the first; every other one is answered under its
 /// request number.
@@ -144,6 +145,12 @@ pub enum JobControl {
 pub struct PreviewRequest {
     /// The base that draws.
     pub base: BaseId,
+    /// The VAE that decodes; none: the base's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<VaeId>,
+    /// What is said of the base.
+    #[serde(default, skip_serializing_if = "Said::is_nothing")]
+    pub said: Said,
     /// What it draws on.
     pub canvas: Canvas,
     /// LoRAs that are active, at most [`Self::MAX_LORAS`]; none: the base alone.
@@ -160,6 +167,9 @@ pub struct PreviewRequest {
         skip_serializing_if = "PromptSyntax::is_usual"
     )]
     pub prompt_syntax: PromptSyntax,
+    /// How much of the contrast that guidance adds is taken back; none: as much as suits the base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance_rescale: Option<GuidanceRescale>,
     /// Which noise it starts from.
     #[serde(deserialize_with = "crate::number::deserialize_seed")]
     pub seed: u64,
@@ -168,6 +178,23 @@ pub struct PreviewRequest {
 impl PreviewRequest {
     /// More LoRAs at once are refused.
     pub const MAX_LORAS: usize = 8;
+
+    /// A new picture by a base alone.
+    #[must_use]
+    pub fn new(base: BaseId, prompt: String, seed: u64) -> Self {
+        Self {
+            base,
+            vae: None,
+            said: Said::default(),
+            canvas: Canvas::Native,
+            loras: Vec::new(),
+            prompt,
+            negative_prompt: String::new(),
+            prompt_syntax: PromptSyntax::USUAL,
+            guidance_rescale: None,
+            seed,
+        }
+    }
 }
 
 /// What a picture is drawn on. Pictures and masks were uploaded before.

@@ -2,8 +2,8 @@
 //! line and the page ask for it. Whatever lets a person change a recipe reads this one table.
 
 use crate::number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, Range,
-    Rank, Resolution, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, LearningRate, Multiplier,
+    Range, Rank, Resolution, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
 };
 use crate::recipe::Method;
 
@@ -18,12 +18,33 @@ pub enum Kind {
     Seed,
     /// Yes or no.
     Switch,
+    /// Yes or no, or none of both: as the base says.
+    SwitchOrBase,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// The same, or none: what the base says.
+    ChoiceOrBase(&'static [&'static str]),
     /// Free text.
     Text,
     /// Several of it, one on each line.
     Lines,
+}
+
+impl Kind {
+    /// The word that stands for no value, where there may be none.
+    #[must_use]
+    pub const fn none_word(self) -> Option<&'static str> {
+        match self {
+            Self::OptionalNumber(_, none) => Some(none.word),
+            Self::SwitchOrBase | Self::ChoiceOrBase(_) => Some(BASE.word),
+            Self::Number(_)
+            | Self::Seed
+            | Self::Switch
+            | Self::Choice(_)
+            | Self::Text
+            | Self::Lines => None,
+        }
+    }
 }
 
 /// No number.
@@ -46,6 +67,10 @@ const FULL: NoNumber = NoNumber {
 const NATIVE: NoNumber = NoNumber {
     word: "native",
     means: "the base's own size as the longer side",
+};
+const BASE: NoNumber = NoNumber {
+    word: "base",
+    means: "as the base was trained",
 };
 
 /// One number of the recipe.
@@ -105,17 +130,20 @@ pub enum Group {
     Addift,
     /// What the mask does.
     Mask,
+    /// What is said of the base.
+    Base,
     /// Everything else.
     Run,
 }
 
 impl Group {
     /// In the order of the page.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Lora,
         Self::Copier,
         Self::Addift,
         Self::Mask,
+        Self::Base,
         Self::Run,
     ];
 
@@ -127,6 +155,7 @@ impl Group {
             Self::Copier => "The copier",
             Self::Addift => "Direct difference",
             Self::Mask => "Mask",
+            Self::Base => "The base",
             Self::Run => "Run",
         }
     }
@@ -137,7 +166,7 @@ impl Group {
         match self {
             Self::Copier => Some(Method::Copier),
             Self::Addift => Some(Method::Addift),
-            Self::Lora | Self::Mask | Self::Run => None,
+            Self::Lora | Self::Mask | Self::Base | Self::Run => None,
         }
     }
 
@@ -174,8 +203,8 @@ const fn off(name: &'static str, hint: &'static str) -> Option<Flag> {
     Some(Flag::Off { name, hint })
 }
 
-use Group::{Addift, Copier, Lora, Mask, Run};
-use Kind::{Choice, Lines, Number, OptionalNumber, Seed, Switch, Text};
+use Group::{Addift, Base, Copier, Lora, Mask, Run};
+use Kind::{Choice, ChoiceOrBase, Lines, Number, OptionalNumber, Seed, Switch, SwitchOrBase, Text};
 
 /// Every field, in the order of the page. Two that one flag sets are the ends of a window.
 #[rustfmt::skip]
@@ -207,6 +236,9 @@ pub const FIELDS: &[Field] = &[
     field(Mask, "/mask/feather", Number(Feather::RANGE), flag("feather", "PIXELS"), "Soft edge", "Width of the transition, px"),
     field(Mask, "/mask/unmasked_weight", Number(Share::RANGE), flag("unmasked-weight", "SHARE"), "Outside weight", "How much the loss minds what is outside the mask"),
     field(Mask, "/mask/prior_weight", Number(Weight::RANGE), flag("prior-weight", "WEIGHT"), "Hold outside", "Weight of “draw outside as the base does”"),
+    field(Base, "/prediction_type", ChoiceOrBase(&["epsilon", "v_prediction"]), flag("prediction-type", "TYPE"), "Prediction type", "What the base predicts, noise or velocity, where its files do not say it or say it wrongly"),
+    field(Base, "/zero_terminal_snr", SwitchOrBase, flag("zero-terminal-snr", "true|false"), "Zero terminal SNR", "Whether the base's schedule ends in pure noise, likewise"),
+    field(Base, "/clip_skip", OptionalNumber(ClipSkip::RANGE, BASE), flag("clip-skip", "LAYER"), "Clip skip", "Layer of the text encoder that says the prompt: 1 is the last, 2 the one before, which XL takes by itself"),
     field(Run, "/seed", Seed, flag("seed", "SEED"), "Seed", "Same seed, same LoRA"),
     field(Run, "/prompt", Text, flag("prompt", "PROMPT"), "Prompt", "Both pictures are trained under it; empty works best on one pair"),
     field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), flag("prompt-syntax", "SYNTAX"), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),

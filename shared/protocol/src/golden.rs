@@ -26,6 +26,7 @@ fn job() -> TrainJob {
         format: JobFormat::default(),
         name: name("眼鏡"),
         base: BaseId::bundled(),
+        vae: None,
         examples: vec![Example {
             mask: Some(blob(0xc)),
             ..Example::new(blob(0xa), blob(0xb))
@@ -125,6 +126,7 @@ fn base() -> BaseInfo {
         side_multiple: 32,
         prompts: vec!["smile, brown hair".to_owned()],
         unusable: Some("no".to_owned()),
+        needs_vae: false,
         // From before bases told more of themselves.
         prediction: None,
         precision: None,
@@ -141,6 +143,14 @@ fn base_on_disk() -> BaseInfo {
         bytes: Some(6_938_040_682),
         preview: Some(0xfeed_beef),
         ..base()
+    }
+}
+
+fn vae() -> VaeInfo {
+    VaeInfo {
+        id: "vae-ft-mse".parse().expect("an id"),
+        title: "vae-ft-mse".to_owned(),
+        unusable: Some("no".to_owned()),
     }
 }
 
@@ -190,7 +200,6 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
     let preview = |canvas| ClientMessage::Preview {
         request,
         preview: PreviewRequest {
-            base: BaseId::bundled(),
             canvas,
             loras: vec![
                 (LoraRef::File { file: FileId(9) }, Strength::constant(-0.5)),
@@ -199,10 +208,8 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
                     Strength::constant(1.0),
                 ),
             ],
-            prompt: "a boy".to_owned(),
             negative_prompt: "a hat".to_owned(),
-            prompt_syntax: PromptSyntax::USUAL,
-            seed: 3,
+            ..PreviewRequest::new(BaseId::bundled(), "a boy".to_owned(), 3)
         },
     };
     let like = |resolution| {
@@ -223,6 +230,17 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
     with_resolution.recipe.resolution = Some(Resolution::constant(768));
     let mut with_held_out = job();
     with_held_out.recipe.held_out_prompts = vec!["a girl".to_owned(), "a cat".to_owned()];
+    let mut with_said = with_budget.clone();
+    with_said.vae = Some(vae().id);
+    with_said.recipe.prediction_type = Some(Prediction::Velocity);
+    with_said.recipe.zero_terminal_snr = Some(true);
+    with_said.recipe.clip_skip = Some(ClipSkip::constant(2));
+    let mut said = preview(Canvas::Native);
+    if let ClientMessage::Preview { preview, .. } = &mut said {
+        preview.vae.clone_from(&with_said.vae);
+        preview.said = with_said.recipe.said();
+        preview.guidance_rescale = Some(GuidanceRescale::constant(0.7));
+    }
     vec![
         (
             "hello",
@@ -267,6 +285,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
                 job: Box::new(with_held_out),
             },
         ),
+        (
+            "submit_said",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(with_said),
+            },
+        ),
         ("control_pause", control(JobControl::Pause)),
         ("control_resume", control(JobControl::Resume)),
         ("control_stop_and_keep", control(JobControl::StopAndKeep)),
@@ -291,6 +316,7 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         ),
         ("preview_native", preview(Canvas::Native)),
         ("preview_syntax", comfy),
+        ("preview_said", said),
         ("preview_like", like(None)),
         (
             "preview_like_resolution",
@@ -511,6 +537,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
                     copiers: vec![copier()],
                     device: device(),
                     checkpoints: vec![base()],
+                    vaes: Vec::new(),
                     paces: vec![pace()],
                     unreadable: vec![],
                 },
@@ -527,6 +554,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
                     copiers: vec![],
                     device: device(),
                     checkpoints: vec![],
+                    vaes: Vec::new(),
                     paces: vec![],
                     unreadable: vec![UnreadableJob {
                         id: JobId(3),
@@ -583,6 +611,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
             ServerMessage::Checkpoints {
                 request,
                 checkpoints: vec![base()],
+                vaes: Vec::new(),
             },
         ),
         (
@@ -590,6 +619,18 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
             ServerMessage::Checkpoints {
                 request,
                 checkpoints: vec![base_on_disk()],
+                vaes: Vec::new(),
+            },
+        ),
+        (
+            "checkpoints_vaes",
+            ServerMessage::Checkpoints {
+                request,
+                checkpoints: vec![BaseInfo {
+                    needs_vae: true,
+                    ..base_on_disk()
+                }],
+                vaes: vec![vae()],
             },
         ),
         (

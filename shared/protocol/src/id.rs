@@ -123,57 +123,70 @@ impl From<BlobId> for String {
     }
 }
 
-/// A base checkpoint, by its place in the server's own list.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BaseId(String);
+macro_rules! list_ids {
+    ($($(#[$doc:meta])* $name:ident $what:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                let known = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+                if (1..=64).contains(&text.len()) && text.bytes().all(known) {
+                    Ok(Self(text))
+                } else {
+                    Err(InvalidId::new($what, INVALID_IN_LIST, &text))
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    )*};
+}
+
+const INVALID_IN_LIST: &str = "it must be 1 to 64 of a-z, 0-9, - and _";
+
+list_ids! {
+    /// A base checkpoint, by its place in the server's own list.
+    BaseId "base id";
+    /// A VAE in a file of its own, likewise.
+    VaeId "VAE id";
+}
 
 impl BaseId {
-    const INVALID: &str = "it must be 1 to 64 of a-z, 0-9, - and _";
-
     /// The base that Mimeo brings along.
     #[must_use]
     pub fn bundled() -> Self {
         Self("bundled".to_owned())
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for BaseId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl TryFrom<String> for BaseId {
-    type Error = InvalidId;
-
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        let known = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
-        if (1..=64).contains(&text.len()) && text.bytes().all(known) {
-            Ok(Self(text))
-        } else {
-            Err(InvalidId::new("base id", Self::INVALID, &text))
-        }
-    }
-}
-
-impl FromStr for BaseId {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl From<BaseId> for String {
-    fn from(id: BaseId) -> Self {
-        id.0
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::format::{Format, Kind};
-use crate::id::{BaseId, BlobId, CopierId, JobName};
+use crate::id::{BaseId, BlobId, CopierId, JobName, VaeId};
 use crate::number::{Steps, Strength};
 use crate::recipe::Recipe;
 
@@ -29,6 +29,9 @@ pub struct TrainJob {
     pub name: JobName,
     /// The checkpoint to train upon.
     pub base: BaseId,
+    /// The VAE that encodes its pictures; none: the base's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<VaeId>,
     /// What it learns from, at least one; how many a method takes, see
     /// [`only_example`](crate::recipe::only_example).
     #[serde(flatten, with = "examples")]
@@ -141,6 +144,7 @@ impl TrainJob {
             format: JobFormat::default(),
             name,
             base,
+            vae: None,
             examples: vec![example],
             recipe,
             copier: CopierChoice::default(),

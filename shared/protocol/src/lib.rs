@@ -41,6 +41,7 @@ pub mod id;
 pub mod job;
 pub mod number;
 pub mod recipe;
+pub mod said;
 pub mod score;
 pub mod server;
 pub mod state;
@@ -49,21 +50,22 @@ pub use client::{Canvas, ClientMessage, JobControl, LoraRef, PreviewRequest};
 pub use codec::{DecodeError, MAX_CLIENT_FRAME, MAX_SERVER_FRAME};
 pub use event::{FileKind, JobEvent, JobEventKind, LossPoint, ResultFile};
 pub use format::{Format, NewerFormat};
-pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId};
+pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId, VaeId};
 pub use job::{CopierChoice, Example, JobFormat, PreviewPlan, TrainJob};
 pub use number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, InvalidNumber, InvalidSeed,
-    LearningRate, Multiplier, OutOfRange, Range, Rank, Resolution, ScoreBudget, Share, Steps,
-    Strength, TimestepRange, Warmup, Weight, WeightDecay, parse_seed,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, GuidanceRescale,
+    InvalidNumber, InvalidSeed, LearningRate, Multiplier, OutOfRange, Range, Rank, Resolution,
+    ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay, parse_seed,
 };
 pub use recipe::{
     AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize,
     NotOneExample, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, only_example, prompts_in,
 };
+pub use said::{Prediction, Said};
 pub use score::{HeldOut, Linearity, Scores};
 pub use server::{
     BaseInfo, CopierInfo, DeviceInfo, JobProgress, JobSummary, MemoryPlan, Pace, Rejection,
-    ServerMessage, Snapshot, UnreadableJob,
+    ServerMessage, Snapshot, UnreadableJob, VaeInfo,
 };
 pub use state::{IllegalTransition, JobState, PauseReason, Phase, Transition};
 

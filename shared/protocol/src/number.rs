@@ -286,6 +286,11 @@ checked_numbers! {
     ScoreBudget(f64) "Score budget" 0.0 ..= 100.0;
     /// Side in pixels of a square with as many pixels as a picture is trained at.
     Resolution(u32) "Resolution" 32 ..= 2048;
+    /// Which layer of a text encoder says the prompt, counted from its end as A1111 does: 1 is the
+    /// last, 2 the one before.
+    ClipSkip(u32) "Clip skip" 1 ..= 12;
+    /// Share of the contrast that guidance adds which is taken back (arXiv 2305.08891, eq. 16).
+    GuidanceRescale(f64) "Guidance rescale" 0.0 ..= 1.0;
     /// Width in pixels of the soft edge outside a mask.
     Feather(f64) "Feather" 0.0 ..= 256.0;
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::{Format, Kind};
 use crate::number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, Feather, Gamma, LearningRate, Multiplier, Rank,
-    Resolution, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, LearningRate, Multiplier,
+    Rank, Resolution, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
 };
+use crate::said::{Prediction, Said};
 
 /// How a pair of pictures becomes a LoRA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,6 +279,17 @@ pub struct Recipe {
     pub addift: AddiftRecipe,
     /// What the mask does, when there is one.
     pub mask: MaskRecipe,
+    /// What the base predicts; none: what its files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction_type: Option<Prediction>,
+    /// Whether the base's schedule ends in pure noise (arXiv 2305.08891, section 3.1); none: as its
+    /// files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_terminal_snr: Option<bool>,
+    /// Which layer of the text encoder says the prompt; none: the one that the base's family was
+    /// trained with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_skip: Option<ClipSkip>,
     /// Fold the strength that reproduces the change into the weights after training.
     pub calibrate: bool,
     /// What calibration and scores may take of [`Self::training_calls`]; 0 leaves both out. None:
@@ -313,6 +325,11 @@ pub enum InvalidRecipe {
         /// How many there are.
         found: usize,
     },
+    /// Noise cannot be predicted where there is nothing else.
+    #[error(
+        "a base whose schedule ends in pure noise (zero terminal SNR) cannot predict noise. Choose v_prediction, or leave one of the two to the base."
+    )]
+    NoiseFromNoise,
 }
 
 impl InvalidRecipe {
@@ -322,6 +339,7 @@ impl InvalidRecipe {
         match self {
             Self::Multiplier { .. } => "/addift/multiplier",
             Self::HeldOut { .. } => "/held_out_prompts",
+            Self::NoiseFromNoise => "/zero_terminal_snr",
         }
     }
 }
@@ -377,11 +395,25 @@ impl Recipe {
         if self.method == Method::Addift && found.abs() < LEAST_MULTIPLIER {
             return Err(InvalidRecipe::Multiplier { found });
         }
+        let predicts_noise = self.prediction_type == Some(Prediction::Epsilon);
+        if predicts_noise && self.zero_terminal_snr == Some(true) {
+            return Err(InvalidRecipe::NoiseFromNoise);
+        }
         let found = self.held_out_prompts.len();
         if found > Self::MAX_HELD_OUT {
             return Err(InvalidRecipe::HeldOut { found });
         }
         Ok(())
+    }
+
+    /// What it says of the base.
+    #[must_use]
+    pub const fn said(&self) -> Said {
+        Said {
+            prediction_type: self.prediction_type,
+            zero_terminal_snr: self.zero_terminal_snr,
+            clip_skip: self.clip_skip,
+        }
     }
 
     /// What training takes, in calls of the UNet without gradient, of one picture each. A copier
@@ -457,6 +489,9 @@ impl Recipe {
                 unmasked_weight: Share::constant(1.0),
                 prior_weight: Weight::constant(0.0),
             },
+            prediction_type: None,
+            zero_terminal_snr: None,
+            clip_skip: None,
             calibrate: true,
             score_budget: Some(ScoreBudget::constant(0.3)),
             held_out_prompts: Vec::new(),
@@ -604,6 +639,43 @@ mod tests {
         assert_eq!(read.resolution, Some(Resolution::constant(768)), "as asked");
         let again = serde_json::to_value(&read).expect("a recipe is plain data");
         assert_eq!(again, chosen, "there and back");
+    }
+
+    #[test]
+    fn what_is_said_of_the_base_is_written_only_if_it_is_said() {
+        let preset = Recipe::preset(Method::Addift, ModelSize::Sd1);
+        let plain = serde_json::to_value(&preset).expect("a recipe is plain data");
+        let of_base = ["prediction_type", "zero_terminal_snr", "clip_skip"];
+        for key in of_base {
+            assert_eq!(plain.get(key), None, "as before there was {key}");
+        }
+        assert!(preset.said().is_nothing(), "all as the base says");
+        let mut said = plain;
+        said["prediction_type"] = "v".into();
+        said["zero_terminal_snr"] = true.into();
+        said["clip_skip"] = 2.into();
+        let read: Recipe = serde_json::from_value(said.clone()).expect("all three");
+        assert_eq!(read.prediction_type, Some(Prediction::Velocity), "in short");
+        said["prediction_type"] = "v_prediction".into();
+        let again = serde_json::to_value(&read).expect("a recipe is plain data");
+        assert_eq!(again, said, "in diffusers' word");
+        said["clip_skip"] = 13.into();
+        let refusal = serde_json::from_value::<Recipe>(said).expect_err("no encoder is so deep");
+        let words = "Clip skip must be between 1 and 12, not 13";
+        assert!(refusal.to_string().contains(words), "{refusal}");
+    }
+
+    #[test]
+    fn noise_is_not_predicted_from_pure_noise() {
+        let mut recipe = Recipe::preset(Method::Plain, ModelSize::Sd1);
+        recipe.zero_terminal_snr = Some(true);
+        assert_eq!(recipe.check(), Ok(()), "the base may predict velocity");
+        recipe.prediction_type = Some(Prediction::Epsilon);
+        let refusal = recipe.check().expect_err("both said");
+        assert_eq!(refusal, InvalidRecipe::NoiseFromNoise);
+        assert_eq!(refusal.path(), "/zero_terminal_snr", "where");
+        recipe.zero_terminal_snr = Some(false);
+        assert_eq!(recipe.check(), Ok(()), "an ordinary schedule");
     }
 
     #[test]

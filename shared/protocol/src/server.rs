@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::event::{JobEvent, ResultFile};
-use crate::id::{BaseId, BlobId, CopierId, JobId, JobName, RequestId};
+use crate::id::{BaseId, BlobId, CopierId, JobId, JobName, RequestId, VaeId};
 use crate::job::TrainJob;
 use crate::recipe::{Method, ModelSize};
 use crate::score::Scores;
@@ -79,12 +79,15 @@ pub enum ServerMessage {
         /// The numbers.
         scores: Scores,
     },
-    /// The bases that jobs can name.
+    /// The bases that jobs can name, and VAEs in files of their own.
     Checkpoints {
         /// What it answers.
         request: RequestId,
         /// In the order to offer them.
         checkpoints: Vec<BaseInfo>,
+        /// Likewise.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        vaes: Vec<VaeInfo>,
     },
     /// The devices of this machine.
     Devices {
@@ -145,6 +148,9 @@ pub struct Snapshot {
     pub device: DeviceInfo,
     /// The bases that jobs can name, in the order to offer them.
     pub checkpoints: Vec<BaseInfo>,
+    /// The VAEs in files of their own, likewise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vaes: Vec<VaeInfo>,
     /// How fast steps went on this device: the newest measurement of each base, method and phase.
     pub paces: Vec<Pace>,
     /// Jobs that are kept and cannot be read, the newest first.
@@ -282,6 +288,9 @@ pub struct BaseInfo {
     pub prompts: Vec<String>,
     /// Why it cannot be trained upon; none if it can.
     pub unusable: Option<String>,
+    /// Whether it has no VAE of its own, so that one must be chosen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_vae: bool,
     /// What its UNet predicts, in short: "ε", "v", "v, ztSNR"; none where that cannot be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prediction: Option<String>,
@@ -295,6 +304,18 @@ pub struct BaseInfo {
     /// Version of the picture that lies beside it, if one does; to be fetched as `/previews/<id>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<u32>,
+}
+
+/// A VAE in a file of its own, which jobs can name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaeInfo {
+    /// Its id.
+    pub id: VaeId,
+    /// Its name for people; comes from a file and may be anything.
+    pub title: String,
+    /// Why it cannot be used; none if it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
 }
 
 /// Something that computes.

@@ -117,6 +117,7 @@ fn unknown(id: BaseId, title: String) -> BaseInfo {
         native_side: None,
         side_multiple: SIDE_MULTIPLE,
         unusable: None,
+        needs_vae: false,
         prediction: None,
         precision: None,
         bytes: None,
@@ -137,6 +138,7 @@ async fn look_into(checkpoint: &dyn Checkpoint, info: &mut BaseInfo) -> Result<(
     let glance = mimeo_engine::base::glance(checkpoint).await?;
     (info.size, info.native_side) = (Some(glance.size), Some(glance.native_side));
     info.side_multiple = glance.side_multiple;
+    info.needs_vae = glance.needs_vae;
     Ok(())
 }
 
@@ -182,9 +184,9 @@ const fn remedy(found: Untrainable) -> &'static str {
     }
 }
 
-/// Ids are made of folders' names; of two that come out equal, the later gets a number.
+/// Ids are made of the names of folders and files; of two that come out equal, the later gets a number.
 #[must_use]
-pub fn id_for(name: &str, is_taken: impl Fn(&BaseId) -> bool) -> Option<BaseId> {
+pub fn id_for<Id: TryFrom<String>>(name: &str, is_taken: impl Fn(&Id) -> bool) -> Option<Id> {
     let slug = slug(name);
     let mut candidates = (1..).map(|number| match number {
         1 => slug.clone(),
@@ -192,7 +194,7 @@ pub fn id_for(name: &str, is_taken: impl Fn(&BaseId) -> bool) -> Option<BaseId> 
         2..1000 => format!("{slug}-{number}"),
         _ => format!("{}-{number}", &slug[..slug.len().min(50)]),
     });
-    candidates.find_map(|id| BaseId::try_from(id).ok().filter(|id| !is_taken(id)))
+    candidates.find_map(|id| Id::try_from(id).ok().filter(|id| !is_taken(id)))
 }
 
 /// At most 60 characters, so that a number fits behind it.
@@ -234,7 +236,8 @@ mod tests {
     #[test]
     fn names_become_ids_that_differ() {
         let taken = [BaseId::bundled()];
-        let id = |name| id_for(name, |id| taken.contains(id)).map(|id| id.to_string());
+        let is_taken = |id: &BaseId| taken.contains(id);
+        let id = |name| id_for(name, is_taken).map(|id| id.to_string());
         assert_eq!(
             id("Anime v2").as_deref(),
             Some("anime-v2"),

@@ -12,10 +12,10 @@ use mimeo_engine::memory::BaseShape;
 use mimeo_engine::{Compute, DeviceChoice};
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, Canvas, ClientMessage, CopierChoice, CopierId, DeviceInfo, Example,
-    FileId, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState, LoraRef, Method,
-    ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe, Rejection, RequestId,
-    ServerMessage, Snapshot, Strength, TrainJob, Transition,
+    BaseId, BaseInfo, BlobId, Canvas, ClientMessage, ClipSkip, CopierChoice, CopierId, DeviceInfo,
+    Example, FileId, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState, LoraRef,
+    Method, ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe, Rejection,
+    RequestId, ServerMessage, Snapshot, Strength, TrainJob, Transition, VaeId, VaeInfo,
 };
 
 use crate::blob;
@@ -159,7 +159,13 @@ impl Host for Pretended {
             false => Err(crate::rules::missing_base(id)),
         }
     }
-    async fn shape(&self, _: &BaseId) -> Answer<Arc<BaseShape>> {
+    async fn vaes(&self) -> Answer<Vec<VaeInfo>> {
+        Ok(Vec::new())
+    }
+    async fn check_vae(&self, id: &VaeId) -> Answer<()> {
+        Err(crate::rules::missing_vae(id))
+    }
+    async fn shape(&self, _: &BaseId, _: Option<&VaeId>) -> Answer<Arc<BaseShape>> {
         Ok(Arc::clone(&self.shape))
     }
     async fn has_picture(&self, id: BlobId) -> bool {
@@ -848,13 +854,17 @@ where
         ..sound.clone()
     };
     let preview = PreviewRequest {
-        base: BaseId::bundled(),
-        canvas: Canvas::Native,
-        loras: Vec::new(),
-        prompt: "a girl".to_owned(),
-        negative_prompt: String::new(),
         prompt_syntax: sound.recipe.prompt_syntax,
-        seed: 1,
+        ..PreviewRequest::new(BaseId::bundled(), "a girl".to_owned(), 1)
+    };
+    let vae: Option<VaeId> = Some("other".parse().unwrap());
+    let with_vae = TrainJob {
+        vae: vae.clone(),
+        ..sound.clone()
+    };
+    let vae = PreviewRequest {
+        vae,
+        ..preview.clone()
     };
     let base = PreviewRequest {
         base: BaseId::try_from("other".to_owned()).unwrap(),
@@ -883,6 +893,8 @@ where
     for (name, message) in [
         ("a picture", submit(lost)),
         ("a copier", submit(copier)),
+        ("a VAE", submit(with_vae)),
+        ("a VAE to draw with", draw(vae)),
         ("a base", draw(base)),
         ("a canvas", draw(like)),
         ("a LoRA", draw(lora)),
@@ -905,6 +917,20 @@ where
             .contains("one pair of pictures is trained at a time, not 2"),
         "no method takes two: {reason:?}"
     );
+    // The bundled base's text encoder is not as deep as CLIP's.
+    let mut too_deep = sound.clone();
+    too_deep.recipe.clip_skip = Some(ClipSkip::constant(12));
+    let drawn_too_deep = PreviewRequest {
+        said: too_deep.recipe.said(),
+        ..preview.clone()
+    };
+    for message in [submit(too_deep), draw(drawn_too_deep)] {
+        let reason = refused(&server, message).await.to_string();
+        assert!(
+            reason.contains("clip skip 12 leaves nothing"),
+            "no such layer: {reason}"
+        );
+    }
     assert_eq!(snapshot(&server).await.jobs, [], "none of them waits");
     let drawn = ServerMessage::Preview {
         request: REQUEST,

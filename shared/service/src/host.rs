@@ -5,7 +5,8 @@ use std::sync::Arc;
 use mimeo_engine::Compute;
 use mimeo_engine::memory::BaseShape;
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage,
+    BaseId, BaseInfo, BlobId, DeviceInfo, FileId, JobProgress, Rejection, ServerMessage, VaeId,
+    VaeInfo,
 };
 
 use crate::plan::Room;
@@ -45,14 +46,29 @@ pub trait Host {
     /// The bases that jobs can name, in the order to offer them.
     fn bases(&self) -> impl Future<Output = Answer<Vec<BaseInfo>>>;
 
+    /// The VAEs in files of their own that jobs can name, likewise.
+    fn vaes(&self) -> impl Future<Output = Answer<Vec<VaeInfo>>>;
+
     /// Whether there is a base of this id.
     ///
     /// # Errors
     /// When there is none, with what to do.
     fn check_base(&self, id: &BaseId) -> Answer<()>;
 
+    /// Whether there is a VAE of this id.
+    ///
+    /// # Errors
+    /// When there is none, with what to do.
+    fn check_vae(&self, id: &VaeId) -> impl Future<Output = Answer<()>>;
+
     /// What estimates need to know of a base.
-    fn shape(&self, id: &BaseId) -> impl Future<Output = Answer<Arc<BaseShape>>>;
+    ///
+    /// - `vae`: with this one; none: its own
+    fn shape(
+        &self,
+        id: &BaseId,
+        vae: Option<&VaeId>,
+    ) -> impl Future<Output = Answer<Arc<BaseShape>>>;
 
     /// Whether a picture is here.
     fn has_picture(&self, id: BlobId) -> impl Future<Output = bool>;

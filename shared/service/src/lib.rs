@@ -44,7 +44,7 @@ pub use archive::{Archive, KeptPicture, NewCopier, Trouble, Unwritten};
 pub use error::ServiceError;
 pub use host::{Answer, Host, Program};
 pub use run::run;
-pub use runner::Runner;
+pub use runner::{Runner, WantedBase};
 pub use schedule::SaveRule;
 pub use server::{Reply, Server};
 pub use shelf::Shelf;

@@ -72,7 +72,7 @@ async fn read_example(
     })
 }
 
-/// What makes two copiers the same: the base, the picture as it is trained, and every number that
+/// What makes two copiers the same: the base and what is said of it, its VAE, the picture as it is trained, and every number that
 /// decides about the pass.
 ///
 /// # Errors
@@ -91,6 +91,13 @@ pub fn fingerprint(base: &Base, job: &PreparedJob) -> Result<String, EngineError
     let syntax = recipe.prompt_syntax;
     if !base.reads_alike(prompt, syntax, PromptSyntax::Cut)? {
         hash.update(codec::encode(&syntax));
+    }
+    // The same for bases that are as they are.
+    if !base.said().is_nothing() {
+        hash.update(codec::encode(base.said()));
+    }
+    if let Some(vae) = base.vae_file() {
+        hash.update(vae.sha256.as_bytes());
     }
     Ok(BlobId::from_sha256(hash.finalize().into()).to_string())
 }

@@ -2,7 +2,7 @@
 
 use mimeo_protocol::{
     BaseId, BlobId, CopierId, FileId, JobControl, JobId, JobState, Phase, PreviewRequest,
-    Rejection, TrainJob, only_example,
+    Rejection, TrainJob, VaeId, only_example,
 };
 
 use crate::host::Program;
@@ -219,6 +219,23 @@ pub fn missing_base(id: &BaseId) -> Rejection {
     Rejection::Missing {
         what: format!("the base {id}"),
         remedy: "Choose another one.".to_owned(),
+    }
+}
+
+/// There is no such VAE.
+#[must_use]
+pub fn missing_vae(id: &VaeId) -> Rejection {
+    Rejection::Missing {
+        what: format!("the VAE {id}"),
+        remedy: "Choose another one, or the base's own.".to_owned(),
+    }
+}
+
+/// A base without a VAE was wanted as it is.
+#[must_use]
+pub fn needs_vae(id: &BaseId) -> Rejection {
+    Rejection::Failed {
+        message: format!("the base {id} has no VAE of its own. Choose one with it."),
     }
 }
 

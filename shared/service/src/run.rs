@@ -14,7 +14,7 @@ use crate::archive::{Archive as _, Trouble, Unwritten};
 use crate::error::{ServiceError, in_full};
 use crate::prepare::{fingerprint, prepare};
 use crate::recorder::Recorder;
-use crate::runner::Runner;
+use crate::runner::{Runner, WantedBase};
 use crate::schedule::Schedule;
 use crate::shelf::read_lora;
 use crate::steering::{End, Steering};
@@ -90,7 +90,7 @@ impl<'a, R: Runner> Run<'a, R> {
     /// From the base to the artifact.
     async fn go(&mut self) -> Result<Artifact, ServiceError> {
         let (runner, job) = (self.runner, &self.job.job);
-        let base = runner.base(&job.base, self).await;
+        let base = runner.base(WantedBase::of_job(job), self).await;
         let base = base.map_err(ServiceError::Unreadable)?;
 
         let mut prepared = prepare(&base, job, runner).await?;

@@ -4,13 +4,56 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mimeo_engine::{Base, Emit, GivenUp, PreparedJob, Rest};
-use mimeo_protocol::{BaseId, TrainJob};
+use mimeo_protocol::{BaseId, PreviewRequest, Said, TrainJob, VaeId};
 
 use crate::archive::Archive;
 use crate::schedule::SaveRule;
 use crate::shelf::Shelf;
 use crate::steering::Steering;
 use crate::store::StoredJob;
+
+/// A base as it is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct WantedBase<'a> {
+    /// Which.
+    pub id: &'a BaseId,
+    /// With this VAE; none: its own.
+    pub vae: Option<&'a VaeId>,
+    /// What is said of it.
+    pub said: Said,
+}
+
+impl<'a> WantedBase<'a> {
+    /// For a job.
+    #[must_use]
+    pub const fn of_job(job: &'a TrainJob) -> Self {
+        Self {
+            id: &job.base,
+            vae: job.vae.as_ref(),
+            said: job.recipe.said(),
+        }
+    }
+
+    /// For a picture.
+    #[must_use]
+    pub const fn of_preview(preview: &'a PreviewRequest) -> Self {
+        Self {
+            id: &preview.base,
+            vae: preview.vae.as_ref(),
+            said: preview.said,
+        }
+    }
+
+    /// As it is.
+    #[must_use]
+    pub fn plain(id: &'a BaseId) -> Self {
+        Self {
+            id,
+            vae: None,
+            said: Said::default(),
+        }
+    }
+}
 
 /// The device with its loaded base, and what else goes on in its thread.
 pub trait Runner: Shelf {
@@ -23,10 +66,11 @@ pub trait Runner: Shelf {
     /// The archive of a job that begins.
     fn archive(&self, job: &StoredJob, steering: &Arc<Steering>) -> Self::Archive;
 
-    /// The base, loaded if another one was; or in one sentence why it cannot be used.
+    /// The base, loaded if another one was; or in one sentence why it cannot be used. What is said of
+    /// it needs no loading, another VAE only its own.
     fn base(
         &self,
-        id: &BaseId,
+        wanted: WantedBase<'_>,
         emit: &mut impl Emit,
     ) -> impl Future<Output = Result<Rc<Base>, String>>;
 

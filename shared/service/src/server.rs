@@ -15,6 +15,7 @@ use crate::host::{Answer, Host, Program};
 use crate::plan;
 use crate::prepare;
 use crate::rules::{self, Course};
+use crate::runner::WantedBase;
 use crate::steering::{Running, Steering};
 use crate::store::{KeptJob, Listed, Store, StoredJob};
 use crate::task::Task;
@@ -149,6 +150,7 @@ where
     pub async fn welcome(&self) -> Answer<(ServerMessage, S::Mark)> {
         // First, because it is waited for: what comes meanwhile is in all that follows.
         let checkpoints = self.host.bases().await?;
+        let vaes = self.host.vaes().await?;
         let Listed {
             mut jobs,
             unreadable,
@@ -167,6 +169,7 @@ where
             paces: self.store.paces(&device.name).await?,
             device,
             checkpoints,
+            vaes,
             unreadable,
         };
         let welcome = ServerMessage::Welcome {
@@ -233,6 +236,7 @@ where
             }
             C::Preview { request, preview } => {
                 self.check_preview(&preview).await?;
+                let preview = Box::new(preview);
                 self.host
                     .perform(Task::Preview { request, preview })
                     .await?
@@ -254,6 +258,7 @@ where
             C::ListCheckpoints { request } => ServerMessage::Checkpoints {
                 request,
                 checkpoints: self.host.bases().await?,
+                vaes: self.host.vaes().await?,
             },
             C::Devices { request } => ServerMessage::Devices {
                 request,
@@ -304,6 +309,7 @@ where
     async fn check(&self, job: &TrainJob) -> Answer<()> {
         rules::check_prompts(job)?;
         rules::check_recipe(job)?;
+        self.check_said(&WantedBase::of_job(job)).await?;
         if let CopierChoice::Given(id) = job.copier {
             self.check_copier(id).await?;
         }
@@ -311,7 +317,7 @@ where
         for example in &job.examples {
             sizes.push(self.check_example(example).await?);
         }
-        let shape = self.host.shape(&job.base).await?;
+        let shape = self.host.shape(&job.base, job.vae.as_ref()).await?;
         for size in &sizes {
             let fit = shape.fit(&job.recipe, *size);
             fit.map_err(|error| Rejection::Failed {
@@ -320,6 +326,21 @@ where
         }
         let plan = self.plan(job, &sizes).await?;
         plan::refusal(&plan).map_or(Ok(()), Err)
+    }
+
+    /// Whether a base can be had as it is wanted.
+    async fn check_said(&self, wanted: &WantedBase<'_>) -> Answer<()> {
+        if let Some(vae) = wanted.vae {
+            self.host.check_vae(vae).await?;
+        }
+        if wanted.said.is_nothing() {
+            return Ok(());
+        }
+        let shape = self.host.shape(wanted.id, wanted.vae).await?;
+        let checked = shape.check_said(&wanted.said);
+        checked.map_err(|error| Rejection::Failed {
+            message: error.to_string(),
+        })
     }
 
     /// Whether two pictures make an example; their size.
@@ -339,7 +360,7 @@ where
 
     /// What a job would take of the device's memory, for the largest of its pictures.
     async fn plan(&self, job: &TrainJob, sizes: &[(u32, u32)]) -> Answer<MemoryPlan> {
-        let shape = self.host.shape(&job.base).await?;
+        let shape = self.host.shape(&job.base, job.vae.as_ref()).await?;
         let pixels = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height);
         let size = sizes.iter().copied().max_by_key(pixels);
         let (compute, room) = (self.host.compute(), self.host.room());
@@ -423,6 +444,7 @@ where
         rules::check_prompt(&request.prompt)?;
         rules::check_prompt(&request.negative_prompt)?;
         self.host.check_base(&request.base)?;
+        self.check_said(&WantedBase::of_preview(request)).await?;
         match request.canvas {
             Canvas::Native => {}
             Canvas::Like { picture, .. } => self.check_picture(picture).await?,

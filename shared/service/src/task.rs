@@ -7,14 +7,14 @@ use mimeo_engine::{
 };
 use mimeo_image::{Rgb, decode, decode_mask, encode_png};
 use mimeo_protocol::{
-    BaseId, BlobId, Canvas, FileId, LoraRef, PreviewRequest, Rejection, RequestId, Scores,
-    ServerMessage, TrainJob,
+    BaseId, BlobId, Canvas, FileId, GuidanceRescale, LoraRef, PreviewRequest, Rejection, RequestId,
+    Scores, ServerMessage, TrainJob,
 };
 
 use crate::bases::Origin;
 use crate::error::{ServiceError, in_full};
 use crate::prepare::{decoded, fitted_size};
-use crate::runner::{Runner, Turns};
+use crate::runner::{Runner, Turns, WantedBase};
 use crate::shelf::{Shelf, read_lora, read_picture};
 use crate::store::StoredJob;
 
@@ -26,7 +26,7 @@ pub enum Task {
         /// Number of the request.
         request: RequestId,
         /// What to draw.
-        preview: PreviewRequest,
+        preview: Box<PreviewRequest>,
     },
     /// Measure a LoRA on the pair of the job that made it.
     Score {
@@ -46,6 +46,14 @@ impl Task {
         match self {
             Self::Preview { preview, .. } => &preview.base,
             Self::Score { job, .. } => &job.job.base,
+        }
+    }
+
+    /// The same, as it needs it.
+    fn wanted(&self) -> WantedBase<'_> {
+        match self {
+            Self::Preview { preview, .. } => WantedBase::of_preview(preview),
+            Self::Score { job, .. } => WantedBase::of_job(&job.job),
         }
     }
 
@@ -72,7 +80,7 @@ pub async fn perform(runner: &impl Runner, task: &Task) -> ServerMessage {
 }
 
 async fn answer(runner: &impl Runner, task: &Task) -> Result<ServerMessage, ServiceError> {
-    let base = runner.base(task.base(), &mut |_| ()).await;
+    let base = runner.base(task.wanted(), &mut |_| ()).await;
     let base = base.map_err(ServiceError::Unreadable)?;
     let rest = &mut Turns(runner);
     Ok(match task {
@@ -104,6 +112,7 @@ async fn draw(
         stack = stack.with(&lora.network, strength.get());
     }
     let side = base.native_side();
+    let rescale = request.guidance_rescale.map(GuidanceRescale::get);
     let picture = match request.canvas {
         Canvas::Native => draw_new(base, request, (side, side), &stack, rest).await?,
         Canvas::Like {
@@ -117,10 +126,13 @@ async fn draw(
         Canvas::Inpaint { picture, mask } => {
             let picture = decode(&read_picture(picture, shelf).await?)?.picture;
             let mask = decode_mask(&read_picture(mask, shelf).await?)?;
+            let (prompt, seed) = (&request.prompt, request.seed);
+            let usual = InpaintRequest::new(base, &picture, &mask, prompt, seed);
             let inpainting = InpaintRequest {
                 negative_prompt: &request.negative_prompt,
                 syntax: request.prompt_syntax,
-                ..InpaintRequest::new(base, &picture, &mask, &request.prompt, request.seed)
+                guidance_rescale: rescale.unwrap_or(usual.guidance_rescale),
+                ..usual
             };
             inpaint(base, &inpainting, &stack, rest).await?
         }
@@ -136,11 +148,15 @@ async fn draw_new(
     stack: &LoraStack<'_>,
     rest: &mut impl Rest,
 ) -> Result<Rgb, ServiceError> {
+    let pictures = vec![(request.prompt.clone(), request.seed)];
+    let usual = SampleRequest::new(base, pictures);
+    let rescale = request.guidance_rescale.map(GuidanceRescale::get);
     let sample_request = SampleRequest {
         size,
         negative_prompt: request.negative_prompt.clone(),
         syntax: request.prompt_syntax,
-        ..SampleRequest::new(base, vec![(request.prompt.clone(), request.seed)])
+        guidance_rescale: rescale.unwrap_or(usual.guidance_rescale),
+        ..usual
     };
     let drawn = sample(base, &sample_request, stack, rest).await?;
     let drawn = drawn.into_iter().next();

@@ -39,6 +39,11 @@ export class Recipe {
     return this.#region.getByRole("listbox", { name: "Bases" }).getByRole("option");
   }
 
+  /** The VAE that goes with the base, where there is a choice. */
+  get vae() {
+    return this.#region.getByRole("combobox", { name: "VAE", exact: true });
+  }
+
   /** How many of them are listed. */
   get basesCount() {
     return this.#region.getByRole("status").filter({ hasText: / of \d+/ });

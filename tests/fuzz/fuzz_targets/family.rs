@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use libfuzzer_sys::fuzz_target;
 use mimeo_checkpoint::{
-    Checkpoint, Component, EmbeddedFolder, Family, MemoryFile, Overridden, SchedulerConfig,
-    SingleFile, TextEncoderConfig, UNetConfig, VaeConfig,
+    Checkpoint, Component, EmbeddedFolder, Family, MemoryFile, SchedulerConfig,
+    SingleFile, TextEncoderConfig, UNetConfig, VaeConfig, WithVae,
 };
 
 /// Of a file that is made of a list.
@@ -94,7 +94,7 @@ async fn look_through(bytes: Vec<u8>) {
             }
         }
     }
-    match Overridden::new(Box::new(file)).with_vae(source()).await {
+    match WithVae::new(Box::new(file), source()).await {
         Ok(checkpoint) => {
             if let Err(error) = checkpoint.config(Component::Vae).await {
                 one_line(&error.to_string());

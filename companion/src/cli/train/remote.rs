@@ -4,7 +4,7 @@ use mimeo_engine::{Emit as _, Event, Outcome, Phase};
 use mimeo_protocol::{
     BaseId, ClientMessage, CopierChoice, Example, FileId, FileKind, JobControl, JobEvent,
     JobEventKind, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
-    ServerMessage, TrainJob,
+    ServerMessage, TrainJob, VaeId, VaeInfo,
 };
 
 use super::Trained;
@@ -20,6 +20,8 @@ pub struct Order {
     pub name: JobName,
     /// One of the companion's.
     pub base: BaseId,
+    /// Likewise; none: the base's own.
+    pub vae: Option<VaeId>,
     /// The pictures.
     pub pair: PairFiles,
     /// Whether to measure.
@@ -43,7 +45,7 @@ pub async fn train(
     let (mut remote, snapshot) = Remote::connect(url, token).await?;
     let device = &snapshot.device;
     report.remote_device(&device.name, &device.reason);
-    let recipe = recipe(model_size(&mut remote, &order.base).await?)?;
+    let recipe = recipe(model_size(&mut remote, &order).await?)?;
     report.plan(&recipe, order.scores);
     let mask = match order.pair.mask {
         Some(mask) => Some(remote.upload(mask).await?),
@@ -61,6 +63,7 @@ pub async fn train(
         } else {
             CopierChoice::Cached
         },
+        vae: order.vae,
         scores: order.scores,
         ..TrainJob::new(order.name, order.base, example, recipe.clone())
     };
@@ -80,11 +83,15 @@ pub async fn train(
 /// Bases that are named where another one has to be chosen: a sentence has no room for a hundred.
 const MAX_KNOWN: usize = 10;
 
-async fn model_size(remote: &mut Remote, base: &BaseId) -> anyhow::Result<ModelSize> {
+async fn model_size(remote: &mut Remote, order: &Order) -> anyhow::Result<ModelSize> {
     let list = |request| ClientMessage::ListCheckpoints { request };
-    let ServerMessage::Checkpoints { checkpoints, .. } = remote.ask(list).await? else {
+    let ServerMessage::Checkpoints {
+        checkpoints, vaes, ..
+    } = remote.ask(list).await?
+    else {
         anyhow::bail!("the companion gave another answer than its bases. Update it.");
     };
+    let base = &order.base;
     let usable = checkpoints.iter().filter(|info| info.unusable.is_none());
     let mut known: Vec<_> = usable.map(|info| info.id.as_str()).collect();
     if known.len() > MAX_KNOWN {
@@ -101,7 +108,41 @@ async fn model_size(remote: &mut Remote, base: &BaseId) -> anyhow::Result<ModelS
     })?;
     match (&info.unusable, info.size) {
         (Some(why), _) => Err(BadInput(why.clone()).into()),
-        (None, size) => Ok(size.unwrap_or(ModelSize::Sd1)),
+        (None, size) => {
+            check_vae(order, info.needs_vae, &vaes)?;
+            Ok(size.unwrap_or(ModelSize::Sd1))
+        }
+    }
+}
+
+/// Whether the companion has the VAE that is asked for, or needs none.
+fn check_vae(order: &Order, needs_vae: bool, vaes: &[VaeInfo]) -> Result<(), BadInput> {
+    let usable = vaes.iter().filter(|info| info.unusable.is_none());
+    let known: Vec<_> = usable
+        .take(MAX_KNOWN)
+        .map(|info| info.id.as_str())
+        .collect();
+    let remedy = match known.is_empty() {
+        true => "Put one into the VAE folder of one of its models folders.".to_owned(),
+        false => format!("Choose one of {} with --vae.", known.join(", ")),
+    };
+    let Some(vae) = &order.vae else {
+        return match needs_vae {
+            true => Err(BadInput(format!(
+                "the base {} has no VAE of its own. {remedy}",
+                order.base
+            ))),
+            false => Ok(()),
+        };
+    };
+    match vaes.iter().find(|info| info.id == *vae) {
+        None => Err(BadInput(format!(
+            "the companion has no VAE {vae}. {remedy}"
+        ))),
+        Some(info) => info
+            .unusable
+            .clone()
+            .map_or(Ok(()), |why| Err(BadInput(why))),
     }
 }
 

@@ -9,7 +9,7 @@ use mimeo_protocol::{BaseId, BaseInfo};
 use mimeo_service::bases;
 
 use super::source;
-use super::stamp::files_of;
+use crate::base::stamp::files_of;
 
 /// What was found out.
 pub struct BaseFacts {
@@ -69,7 +69,7 @@ async fn header(path: &Path) -> Result<SafetensorsFile, CheckpointError> {
 }
 
 /// The list says where it is already.
-fn without_path(why: &str, path: &Path) -> String {
+pub fn without_path(why: &str, path: &Path) -> String {
     let end = format!(": {:?}", path.display().to_string());
     match why.strip_suffix(&end) {
         Some(sentence) => format!("{sentence}."),

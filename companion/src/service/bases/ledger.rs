@@ -11,7 +11,7 @@ use mimeo_protocol::{BaseId, BaseInfo, codec};
 use mimeo_service::bases::id_for;
 use serde::{Deserialize, Serialize};
 
-use super::stamp::Stamp;
+use crate::base::stamp::Stamp;
 use crate::service::folder::DataFolder;
 
 /// Far more than there can be.

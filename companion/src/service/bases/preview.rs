@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mimeo_image::{ImageError, decode, encode_jpeg};
 
-use super::stamp::Stamp;
+use crate::base::stamp::Stamp;
 
 /// Stands behind the model's name; the first that is there counts.
 const ENDINGS: [&str; 8] = [

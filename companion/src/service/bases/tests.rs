@@ -106,12 +106,12 @@ fn folders_become_ids_that_differ() {
 #[test]
 fn a_base_is_read_once_until_the_list_is_looked_at() {
     let bases = Models::new().open();
-    let shape = || bases.shape(&BaseId::bundled()).unwrap();
+    let shape = || bases.shape(&BaseId::bundled(), None).unwrap();
     let first = shape();
     assert!(Arc::ptr_eq(&first, &shape()), "what was read is kept");
     bases.list();
     assert!(!Arc::ptr_eq(&first, &shape()), "files may be others now");
-    let refused = bases.shape(&id("other")).unwrap_err();
+    let refused = bases.shape(&id("other"), None).unwrap_err();
     assert!(matches!(refused, Rejection::Missing { .. }), "{refused:?}");
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ComfyUI keeps whole checkpoints in `models/checkpoints`, A1111 and Forge in
 //! `models/Stable-diffusion`, both diffusers folders in `models/diffusers` (ComfyUI's
-//! `folder_paths.py`, A1111's `modules/sd_models.py`); what lies beside those is something else.
-//! Everybody else has folders of their own, with sub-folders.
+//! `folder_paths.py`, A1111's `modules/sd_models.py`), and VAEs in files of their own in `models/vae`
+//! and `models/VAE`; what lies beside those is something else. Everybody else has folders of their own, with sub-folders.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
@@ -30,9 +30,12 @@ const FILES: [&str; 4] = ["safetensors", "sft", "ckpt", "gguf"];
 /// such a folder.
 const HOMES: [&str; 3] = ["checkpoints", "stablediffusion", "diffusers"];
 
+/// The folder for VAEs in files of their own, spelled plainly, in a models folder or any other.
+const VAES: &str = "vae";
+
 /// Folders in which everything is something else, as ComfyUI, A1111, Forge and people call them;
 /// spelled plainly.
-const OTHERS: [&str; 36] = [
+const OTHERS: [&str; 35] = [
     "adetailer",
     "animatediffmodels",
     "audioencoders",
@@ -67,7 +70,6 @@ const OTHERS: [&str; 36] = [
     "textualinversion",
     "upscalemodels",
     "upscalers",
-    "vae",
     "vaeapprox",
 ];
 
@@ -76,6 +78,8 @@ const OTHERS: [&str; 36] = [
 pub struct Walk {
     /// Bases, and what looks like one.
     pub bases: Vec<Found>,
+    /// Files of VAEs, and what lies among them.
+    pub vaes: Vec<Found>,
     /// Folders that cannot be read, and why.
     pub unreadable: Vec<(PathBuf, io::Error)>,
     /// Whether there is more than is listed.
@@ -98,6 +102,7 @@ pub fn walk(roots: &[PathBuf]) -> Walk {
         walker.root(root);
     }
     tell_apart(&mut walker.walk.bases);
+    tell_apart(&mut walker.walk.vaes);
     walker.walk
 }
 
@@ -127,6 +132,23 @@ struct Level {
     /// What stands before the names in it.
     prefix: String,
     depth: usize,
+    holds: Holds,
+}
+
+/// What a folder is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Bases,
+    Vaes,
+}
+
+impl Holds {
+    fn of(folder: &Path) -> Self {
+        match &*plain_name(&name(folder)) {
+            VAES => Self::Vaes,
+            _ => Self::Bases,
+        }
+    }
 }
 
 impl Walker {
@@ -137,20 +159,24 @@ impl Walker {
         if is_diffusers_folder(root) {
             // `.` has no name of its own.
             let place = fs::canonicalize(root).unwrap_or_else(|_gone| root.to_path_buf());
-            return self.add(root.to_path_buf(), &name(&place));
+            return self.add(root.to_path_buf(), &name(&place), Holds::Bases);
         }
         // Of a whole program only its models: it has thousands of other files.
         let models = child(root, "models").filter(|models| has_home(models));
         let path = models.unwrap_or_else(|| root.to_path_buf());
         let is_program = has_home(&path);
         let top = Level {
+            holds: Holds::of(&path),
             path,
             prefix: String::new(),
             depth: 0,
         };
         let mut queue = VecDeque::from(self.level(&top));
         if is_program {
-            queue.retain(|folder| HOMES.contains(&&*plain_name(&name(&folder.path))));
+            queue.retain(|folder| {
+                let is_home = HOMES.contains(&&*plain_name(&name(&folder.path)));
+                is_home || folder.holds == Holds::Vaes
+            });
             for home in &mut queue {
                 home.prefix.clear();
             }
@@ -188,18 +214,24 @@ impl Walker {
             let title = format!("{}{name}", level.prefix);
             if !path.is_dir() {
                 // A link that leads nowhere as well: it is listed with the reason.
-                if is_checkpoint_file(&path) {
+                if has_ending(&path) {
                     files.push((path, title));
                 }
             } else if !self.is_new(&path) {
                 // Somewhere else it is listed already.
-            } else if is_diffusers_folder(&path) {
-                self.add(path, &title);
+            } else if level.holds == Holds::Bases && is_diffusers_folder(&path) {
+                self.add(path, &title, Holds::Bases);
             } else if !is_other(&path, &name) && level.depth < MAX_DEPTH {
+                let (holds, prefix) = match (level.holds, Holds::of(&path)) {
+                    // There it begins anew: what lies in it is called as it is called there.
+                    (Holds::Bases, Holds::Vaes) => (Holds::Vaes, String::new()),
+                    (holds, _) => (holds, format!("{title}/")),
+                };
                 folders.push(Level {
                     path,
-                    prefix: format!("{title}/"),
+                    prefix,
                     depth: level.depth + 1,
+                    holds,
                 });
             }
         }
@@ -207,19 +239,27 @@ impl Walker {
         for (path, title) in files {
             if self.is_new(&path) {
                 let title = title.rsplit_once('.').map_or(&*title, |(stem, _)| stem);
-                self.add(path, title);
+                let holds = match is_vae_file(&path) {
+                    true => Holds::Vaes,
+                    false => level.holds,
+                };
+                self.add(path, title, holds);
             }
         }
         folders
     }
 
-    fn add(&mut self, path: PathBuf, title: &str) {
-        if self.walk.bases.len() >= MAX_BASES {
+    fn add(&mut self, path: PathBuf, title: &str, holds: Holds) {
+        let list = match holds {
+            Holds::Bases => &mut self.walk.bases,
+            Holds::Vaes => &mut self.walk.vaes,
+        };
+        if list.len() >= MAX_BASES {
             self.walk.is_cut = true;
             return;
         }
         let title = printable(title, MAX_TITLE);
-        self.walk.bases.push(Found { path, title });
+        list.push(Found { path, title });
     }
 
     fn is_new(&mut self, path: &Path) -> bool {
@@ -241,16 +281,18 @@ fn child(folder: &Path, plain: &str) -> Option<PathBuf> {
     paths.find(|path| plain_name(&name(path)) == plain && path.is_dir())
 }
 
-fn is_checkpoint_file(path: &Path) -> bool {
+/// Whether a file's name ends as that of a checkpoint or a VAE does.
+fn has_ending(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
-    let is_vae = || {
-        // `name.vae.safetensors` is what A1111 loads beside `name.safetensors`.
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        stem.to_ascii_lowercase().ends_with(".vae")
-    };
     // Neither a pipe nor a device, whose reading may not end.
     let is_special = || fs::metadata(path).is_ok_and(|info| !info.is_file());
-    FILES.contains(&&*extension.to_ascii_lowercase()) && !is_vae() && !is_special()
+    FILES.contains(&&*extension.to_ascii_lowercase()) && !is_special()
+}
+
+/// `name.vae.safetensors` is what A1111 loads beside `name.safetensors`.
+fn is_vae_file(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.to_ascii_lowercase().ends_with(".vae")
 }
 
 /// Whether a folder holds something else, LoRAs for one.
@@ -269,10 +311,7 @@ fn plain_name(name: &str) -> String {
 /// What a base is called, or a folder: by itself, without the ending of a file.
 pub fn name_of(path: &Path) -> String {
     let name = name(path);
-    match is_checkpoint_file(path)
-        .then(|| name.rsplit_once('.'))
-        .flatten()
-    {
+    match has_ending(path).then(|| name.rsplit_once('.')).flatten() {
         Some((stem, _)) => stem.to_owned(),
         None => name,
     }
@@ -302,6 +341,11 @@ mod tests {
         walk.bases.iter().map(|found| &*found.title).collect()
     }
 
+    fn vaes(folder: &Path) -> Vec<String> {
+        let walk = walk(&[folder.to_path_buf()]);
+        walk.vaes.into_iter().map(|found| found.title).collect()
+    }
+
     fn walked(folder: &Path) -> Vec<String> {
         let walk = walk(&[folder.to_path_buf()]);
         titles(&walk).into_iter().map(str::to_owned).collect()
@@ -328,6 +372,9 @@ mod tests {
         assert_eq!(walked(&models), expected, "of its models folder");
         let checkpoints = models.join("checkpoints");
         assert_eq!(walked(&checkpoints), ["b", "xl/a"], "of the folder itself");
+        assert_eq!(vaes(comfy.path()), ["d"], "of the program's folder");
+        assert_eq!(vaes(&models.join("vae")), ["d"], "of the folder itself");
+        assert_eq!(walked(&models.join("vae")), [""; 0], "which holds no base");
     }
 
     #[test]
@@ -340,8 +387,12 @@ mod tests {
             "models/Stable-diffusion/old/b.ckpt",
             "models/Lora/c.safetensors",
             "models/ESRGAN/d.pth",
+            "models/VAE/sub/e.safetensors",
+            "models/VAE-approx/f.safetensors",
         ]);
         assert_eq!(walked(forge.path()), ["a", "old/b"], "no VAE, no LoRA");
+        let expected = ["a.vae", "sub/e"];
+        assert_eq!(vaes(forge.path()), expected, "beside its base, and apart");
     }
 
     #[test]
@@ -367,6 +418,7 @@ mod tests {
             expected,
             "and no folder is walked into twice"
         );
+        assert_eq!(vaes(plain.path()), ["v"], "in a folder that is called so");
     }
 
     #[test]

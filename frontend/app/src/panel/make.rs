@@ -145,14 +145,13 @@ async fn drawn(
     prompt: String,
     seed: u64,
 ) -> Result<Vec<u8>, String> {
+    let settings = bench.with(|bench| bench.settings().clone());
     let preview = PreviewRequest {
-        base: bench.with(|bench| bench.settings().base.clone()),
+        vae: settings.vae,
+        said: settings.recipe.said(),
         canvas,
-        loras: Vec::new(),
-        prompt,
-        negative_prompt: String::new(),
         prompt_syntax: bench.prompt_syntax(),
-        seed,
+        ..PreviewRequest::new(settings.base, prompt, seed)
     };
     let picture = draw(link, preview).await?;
     link.fetch_blob(picture).await

@@ -4,6 +4,7 @@ pub mod desk;
 pub mod draw;
 mod drawings;
 mod loras;
+mod said;
 pub mod seed;
 
 use leptos::prelude::*;
@@ -13,6 +14,7 @@ use mimeo_workbench::playground::{fitting_base, usable};
 use self::desk::Desk;
 use super::base_choice::BaseChoice;
 use super::prompt_notes::PromptNotes;
+use super::vae_choice::VaeChoice;
 
 #[component]
 pub fn Playground() -> impl IntoView {
@@ -30,6 +32,7 @@ pub fn Playground() -> impl IntoView {
                 <Prompts desk />
                 <Row desk />
                 <loras::Loras desk />
+                <said::SaidOfBase desk />
             </form>
             <drawings::Drawings desk />
         </section>
@@ -51,7 +54,15 @@ fn Base(desk: Desk) -> impl IntoView {
             id="playground-base"
             bases
             chosen
-            choose=Callback::new(move |id| desk.settings.update(|settings| settings.base = id))
+            choose=Callback::new(move |id| {
+                desk.settings.update(|settings| settings.choose_base(id));
+            })
+        />
+        <VaeChoice
+            id="playground-vae"
+            base=chosen
+            chosen=Signal::derive(move || desk.settings.with(|settings| settings.vae.clone()))
+            choose=Callback::new(move |vae| desk.settings.update(|settings| settings.vae = vae))
         />
         <Show when=move || bases.with(Vec::is_empty)>
             <p class="soft">"Bases are listed once the trainer is there"</p>

@@ -184,6 +184,7 @@ fn FixButton(fix: Fix) -> impl IntoView {
         Fix::Reconnect | Fix::Restart => link.connect_now(),
         Fix::TakeOver => link.take_over(),
         Fix::ChooseBase => focus("base"),
+        Fix::ChooseVae => focus("vae"),
         Fix::Name => focus("lora-name"),
         Fix::HalveBatch => halve_batch(bench),
         Fix::Suggest => _ = bench.apply(Command::Mask(MaskCommand::Suggest)),

@@ -12,6 +12,7 @@ use mimeo_workbench::workbench::{Setting, Where};
 use mimeo_workbench::{Command, Sides, cost, words};
 
 use super::base_choice::BaseChoice;
+use super::vae_choice::VaeChoice;
 use crate::bench::Bench;
 use crate::link::Link;
 use crate::widget::segmented::Segmented;
@@ -87,6 +88,12 @@ fn Base() -> impl IntoView {
                     bench.apply(Command::Set(setting));
                 }
             })
+        />
+        <VaeChoice
+            id="vae"
+            base=Signal::derive(move || Some(chosen.get()))
+            chosen=Signal::derive(move || bench.with_settings(|bench| bench.settings().vae.clone()))
+            choose=Callback::new(move |vae| _ = bench.apply(Command::Set(Setting::Vae(vae))))
         />
         <Show when=move || link.is_browser()>
             <from_disk::FromDisk />

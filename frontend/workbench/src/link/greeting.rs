@@ -74,6 +74,7 @@ mod tests {
                     in_use: true,
                 },
                 checkpoints: vec![],
+                vaes: vec![],
                 paces: vec![],
                 unreadable: vec![],
             },

@@ -2,6 +2,7 @@
 
 use mimeo_protocol::{
     BaseId, BaseInfo, CopierInfo, DeviceInfo, JobProgress, Pace, Resolution, Snapshot, TrainJob,
+    VaeInfo,
 };
 
 use crate::cost;
@@ -15,6 +16,8 @@ pub struct Host {
     pub device: Option<DeviceInfo>,
     /// Bases to train upon.
     pub bases: Vec<BaseInfo>,
+    /// VAEs in files of their own.
+    pub vaes: Vec<VaeInfo>,
     /// How fast steps went there.
     pub paces: Vec<Pace>,
     /// Copiers that can be used again.
@@ -29,6 +32,7 @@ impl Host {
             app,
             device: Some(snapshot.device.clone()),
             bases: snapshot.checkpoints.clone(),
+            vaes: snapshot.vaes.clone(),
             paces: snapshot.paces.clone(),
             copiers: snapshot.copiers.clone(),
         }

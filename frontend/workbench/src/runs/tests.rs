@@ -57,6 +57,7 @@ fn snapshot(jobs: Vec<JobSummary>) -> Snapshot {
             in_use: true,
         },
         checkpoints: vec![],
+        vaes: vec![],
         paces: vec![],
         unreadable: vec![],
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mimeo_image::{Alignment, Brush, Edit, Mask, MaskRemedy, Paint, Rect, StrokePoint};
 use mimeo_protocol::fields::Field;
-use mimeo_protocol::{BaseId, Method, ModelSize, Recipe};
+use mimeo_protocol::{BaseId, Method, ModelSize, Recipe, VaeId};
 use serde_json::Value;
 
 use crate::frame::Sides;
@@ -156,6 +156,8 @@ pub enum Setting {
         /// Which sizes it takes.
         sides: Sides,
     },
+    /// Which VAE is taken; none: the base's own.
+    Vae(Option<VaeId>),
     /// What previews show.
     PreviewPrompt(String),
     /// Which noise previews start from.
@@ -181,6 +183,7 @@ impl Setting {
             Self::Recipe(_) => "Load recipe",
             Self::Name(_) => "Name",
             Self::Base { .. } => "Choose base",
+            Self::Vae(_) => "Choose VAE",
             Self::PreviewPrompt(_) => "Preview prompt",
             Self::PreviewSeed(_) | Self::PreviewSeedTyped(_) => "Preview seed",
             Self::PreviewEvery(_) | Self::PreviewEveryTyped(_) => "Preview interval",

@@ -68,6 +68,7 @@ pub fn base() -> BaseInfo {
         side_multiple: 32,
         prompts: Vec::new(),
         unusable: None,
+        needs_vae: false,
         prediction: Some("ε".to_owned()),
         precision: Some("F32".to_owned()),
         bytes: None,

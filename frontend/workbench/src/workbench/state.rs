@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mimeo_image::{ImageError, Mask, Rect, Sizing};
 use mimeo_protocol::fields::Field;
 use mimeo_protocol::{
-    BaseId, InvalidNumber, InvalidSeed, Method, ModelSize, Range, Recipe, Resolution, Steps,
+    BaseId, InvalidNumber, InvalidSeed, Method, ModelSize, Range, Recipe, Resolution, Steps, VaeId,
     parse_seed,
 };
 use serde::{Deserialize, Serialize};
@@ -143,6 +143,9 @@ impl Pictures {
 pub struct Settings {
     /// Which base to train upon.
     pub base: BaseId,
+    /// The VAE that is taken; none: the base's own.
+    #[serde(default)]
+    pub vae: Option<VaeId>,
     /// Which presets fit the base.
     pub size: ModelSize,
     /// Which sizes the base takes.
@@ -187,6 +190,7 @@ impl Default for Settings {
         let size = ModelSize::Small;
         Self {
             base: BaseId::bundled(),
+            vae: None,
             size,
             sides: Sides {
                 long: 128,
@@ -250,8 +254,12 @@ impl Settings {
             Setting::Name(name) => self.name = name,
             Setting::Base { id, size, sides } => {
                 self.recipe = plain::change_size(&self.recipe, self.size, size);
+                if self.base != id {
+                    self.forget_said();
+                }
                 (self.base, self.size, self.sides) = (id, size, sides);
             }
+            Setting::Vae(vae) => self.vae = vae,
             Setting::PreviewPrompt(prompt) => self.previews.prompt = prompt,
             Setting::PreviewSeed(seed) => self.previews.seed = seed,
             Setting::PreviewSeedTyped(text) => {
@@ -273,6 +281,14 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// What was said of one base says nothing of another, and neither is its VAE for that.
+    fn forget_said(&mut self) {
+        self.vae = None;
+        let recipe = &mut self.recipe;
+        (recipe.prediction_type, recipe.zero_terminal_snr) = (None, None);
+        recipe.clip_skip = None;
     }
 
     fn set_field(&mut self, field: &'static Field, value: Value) -> Result<(), Refusal> {

@@ -221,6 +221,28 @@ fn a_resolution_takes_pair_and_mask_along_and_keeps_their_proportions() {
 }
 
 #[test]
+fn what_was_said_of_one_base_is_not_said_of_another() {
+    let mut bench = pair();
+    let field = Field::at("/prediction_type").unwrap();
+    let said = Setting::Field(field, "v_prediction".into());
+    apply(&mut bench, Command::Set(said));
+    let vae = Some("anime".parse().unwrap());
+    apply(&mut bench, Command::Set(Setting::Vae(vae.clone())));
+    let (size, sides) = (bench.settings().size, bench.settings().sides);
+    let base = |id: &str| {
+        let id = id.parse().unwrap();
+        Command::Set(Setting::Base { id, size, sides })
+    };
+    apply(&mut bench, base("bundled"));
+    assert_eq!(bench.settings().vae, vae, "the same base again");
+    apply(&mut bench, base("other"));
+    assert_eq!(bench.settings().vae, None, "its own");
+    assert!(bench.settings().recipe.said().is_nothing(), "as it is");
+    apply(&mut bench, Command::Undo);
+    assert_eq!(bench.settings().vae, vae, "and back");
+}
+
+#[test]
 fn swapping_twice_changes_nothing() {
     let mut bench = pair();
     let before = bench.picture(Slot::Original).cloned();

@@ -12,6 +12,7 @@ mod unet;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::error::VAE;
 use crate::family::Detected;
 use crate::folder::read_text;
 use crate::names::LDM_UNET_PREFIX;
@@ -19,7 +20,6 @@ use crate::{Architecture, AsyncReadAt, BoxFuture, CheckpointError, Folder, Safet
 
 use super::weights::View;
 use super::{Checkpoint, Component, ComponentWeights};
-pub(super) use config::set_prediction;
 use left_aside::LeftAside;
 
 /// CLIP's vocabulary is 1 MB.
@@ -120,7 +120,7 @@ fn missing(component: Component, file: &str) -> CheckpointError {
     const WHOLE: &str = "choose a checkpoint that holds it too";
     let (component, remedy) = match component {
         Component::Vae => (
-            "VAE",
+            VAE,
             "name a file that holds one (--vae FILE), or choose a checkpoint that does",
         ),
         Component::TextEncoder => ("text encoder", WHOLE),

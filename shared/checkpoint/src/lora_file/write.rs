@@ -9,16 +9,11 @@ use crate::{
     metadata::{LEGACY_HASH, MODEL_HASH},
     names::{ModuleName, parse_lora_key},
     safetensors::write::TensorData,
-    sha256::sha256_hex,
+    sha256::{LEGACY_HASH_BYTES, LEGACY_HASH_START, sha256_hex},
     text,
 };
 
 use super::{LoraFile, MAX_METADATA_BYTES, Precision, metadata_bytes};
-
-/// The part of a file that the short hash covers, by the program that invented it
-/// (sd-webui-additional-networks): 64 KiB from 1 MiB on.
-const LEGACY_HASH_START: usize = 0x10_0000;
-const LEGACY_HASH_BYTES: usize = 0x1_0000;
 
 impl LoraFile {
     /// The bytes of a `.safetensors` file in kohya's spelling, the same for the same content.

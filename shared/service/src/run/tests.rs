@@ -291,10 +291,11 @@ impl Runner for Pretended {
         self.notes()
     }
 
-    async fn base(&self, _: &BaseId, _: &mut impl Emit) -> Result<Rc<Base>, String> {
-        self.base
-            .clone()
-            .ok_or_else(|| "there is no base here.".to_owned())
+    async fn base(&self, wanted: WantedBase<'_>, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
+        let base = self.base.as_ref();
+        let base = base.ok_or_else(|| "there is no base here.".to_owned())?;
+        let said = base.as_said(&wanted.said, emit);
+        said.map(Rc::new).map_err(|error| error.to_string())
     }
 
     async fn turn(&self) {

@@ -78,7 +78,7 @@ impl Desk {
         link.host.with_untracked(|host| {
             // What the list of bases shows while the wanted one is not there.
             if let Some(base) = fitting_base(&host.bases, &settings.base) {
-                settings.base = base.id.clone();
+                settings.choose_base(base.id.clone());
             }
         });
         self.shown.set(None);

@@ -1,7 +1,7 @@
 //! Every number of the recipe, with its default and a way back to it.
 
 use leptos::prelude::*;
-use mimeo_protocol::fields::{FIELDS, Field, Group, Kind};
+use mimeo_protocol::fields::{FIELDS, Field, Group};
 use mimeo_workbench::Command;
 use mimeo_workbench::fields::{FieldInRecipe as _, text_of};
 use mimeo_workbench::preflight::preview_prompt;
@@ -9,6 +9,7 @@ use mimeo_workbench::workbench::{Setting, Where};
 
 use crate::bench::Bench;
 use crate::link::Link;
+use crate::panel::field_control::{FieldControl, hint};
 use crate::panel::prompt_notes::PromptNotes;
 
 #[component]
@@ -66,62 +67,16 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
     let set = move |text: String| {
         _ = bench.apply(Command::Set(Setting::Field(field, field.parse(&text))));
     };
-    let described = hint_id.clone();
-    let control_id = id.clone();
-    let control = match field.kind {
-        Kind::Switch => view! {
-            <input
-                id=control_id
-                type="checkbox"
-                aria-describedby=described
-                prop:checked=move || value.get() == true
-                on:change=move |event| set(event_target_checked(&event).to_string())
-            />
-        }
-        .into_any(),
-        Kind::Choice(words) => view! {
-            <select
-                id=control_id
-                aria-describedby=described
-                on:change=move |event| set(event_target_value(&event))
-            >
-                {words
-                    .iter()
-                    .map(|word| {
-                        view! { <option value=*word prop:selected=move || text() == *word>{*word}</option> }
-                    })
-                    .collect_view()}
-            </select>
-        }
-        .into_any(),
-        Kind::Lines => view! {
-            <textarea
-                id=control_id
-                rows="3"
-                spellcheck="false"
-                aria-describedby=described
-                prop:value=text
-                on:change=move |event| set(event_target_value(&event))
-            ></textarea>
-        }
-        .into_any(),
-        Kind::Number(_) | Kind::OptionalNumber(..) | Kind::Seed | Kind::Text => view! {
-            <input
-                id=control_id
-                type="text"
-                inputmode=if field.kind == Kind::Text { "text" } else { "decimal" }
-                autocomplete="off"
-                aria-describedby=described
-                prop:value=text
-                on:change=move |event| set(event_target_value(&event))
-            />
-        }
-        .into_any(),
-    };
     view! {
         <div class="field" class:edited=is_edited>
-            <label for=id>{field.label}</label>
-            {control}
+            <label for=id.clone()>{field.label}</label>
+            <FieldControl
+                field
+                id
+                described=hint_id.clone()
+                text=Signal::derive(text)
+                set=Callback::new(set)
+            />
             <Show when=is_edited>
                 <button
                     class="quiet reset"
@@ -134,13 +89,7 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
                     "↺"
                 </button>
             </Show>
-            <span class="hint" id=hint_id>
-                {field.hint}
-                {match field.kind {
-                    Kind::OptionalNumber(_, none) => format!("; empty means {}", none.means),
-                    _ => String::new(),
-                }}
-            </span>
+            <span class="hint" id=hint_id>{hint(field)}</span>
             {matches!(field.path, "/prompt" | "/held_out_prompts")
                 .then(|| {
                     view! {

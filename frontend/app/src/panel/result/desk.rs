@@ -9,7 +9,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use mimeo_protocol::{
     BaseId, BlobId, Canvas, ClientMessage, FileId, LoraRef, PreviewRequest, PromptSyntax,
-    ResultFile, Scores, ServerMessage, Strength, TrainJob,
+    ResultFile, Said, Scores, ServerMessage, Strength, TrainJob, VaeId,
 };
 use mimeo_workbench::Run;
 use mimeo_workbench::dial::{Dial, Wish};
@@ -54,6 +54,8 @@ pub enum Measured {
 struct Source {
     name: String,
     base: BaseId,
+    vae: Option<VaeId>,
+    said: Said,
     canvas: Canvas,
     file: FileId,
     prompt_syntax: PromptSyntax,
@@ -98,6 +100,8 @@ impl Desk {
         let source = run.with_untracked(|run| Source {
             name: run.job().name.to_string(),
             base: run.job().base.clone(),
+            vae: run.job().vae.clone(),
+            said: run.job().recipe.said(),
             canvas: like(run.job()),
             file: file.id,
             prompt_syntax: run.job().recipe.prompt_syntax,
@@ -258,13 +262,12 @@ impl Source {
         // At strength 0 it is the base alone.
         let is_active = strength.get() != 0.0;
         let preview = PreviewRequest {
-            base: self.base.clone(),
+            vae: self.vae.clone(),
+            said: self.said,
             canvas: self.canvas,
             loras: is_active.then_some((lora, strength)).into_iter().collect(),
-            prompt,
-            negative_prompt: String::new(),
             prompt_syntax: self.prompt_syntax,
-            seed,
+            ..PreviewRequest::new(self.base.clone(), prompt, seed)
         };
         draw(link, preview).await
     }

@@ -352,7 +352,7 @@ pub(super) fn scheduler(family: &Family) -> String {
 }
 
 /// Says in a scheduler's configuration what the model predicts.
-pub(in crate::checkpoint) fn set_prediction(
+fn set_prediction(
     config: &mut Map<String, Value>,
     prediction_type: PredictionType,
     zero_terminal_snr: bool,

@@ -7,10 +7,11 @@ use pollster::block_on;
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::config::TimestepSpacing;
 use crate::family::Mark;
 use crate::{
-    Array, DiskFile, DiskFolder, Dtype, EmbeddedFolder, Family, MemoryFile, Overridden,
-    PredictionType, TensorEntry, UNetConfig, VaeConfig,
+    Array, DiskFile, DiskFolder, Dtype, EmbeddedFolder, Family, MemoryFile, PredictionType,
+    SchedulerConfig, TensorEntry, UNetConfig, VaeConfig, WithVae,
 };
 
 const VOCABULARY: EmbeddedFolder = EmbeddedFolder {
@@ -255,29 +256,32 @@ fn what_a_file_is_is_told_with_the_reason() {
 }
 
 #[test]
-fn a_prediction_and_a_vae_can_be_given_instead() {
-    let single = || Box::new(open("sdxl.safetensors"));
-    let plain = Overridden::new(single());
-    assert_same(&plain, "sdxl");
-    let family = |checkpoint: &Overridden| block_on(Family::of(checkpoint)).unwrap();
-    let noise = Overridden::new(single()).predicting(PredictionType::Epsilon);
-    let found = family(&noise);
-    assert_eq!(
-        found.prediction_type,
-        PredictionType::Epsilon,
-        "as it was said"
-    );
-    assert!(!found.zero_terminal_snr, "which does not go with it");
-    let notes = noise.notes().join("\n");
-    assert!(notes.contains("as you say, it predicts noise"), "{notes}");
-    let shorter = Overridden::new(single()).with_zero_terminal_snr(false);
-    assert!(!family(&shorter).zero_terminal_snr, "as it was said");
-    assert_eq!(
-        family(&shorter).prediction_type,
-        PredictionType::VPrediction,
-        "as it was"
-    );
+fn a_prediction_can_be_said_instead() {
+    use PredictionType::{Epsilon, VPrediction};
+    let json = block_on(open("sdxl.safetensors").config(Component::Scheduler)).unwrap();
+    let plain = SchedulerConfig::from_json(&json).unwrap();
+    let told = |config: &SchedulerConfig| (config.prediction_type, config.has_zero_terminal_snr());
+    assert_eq!(told(&plain), (VPrediction, true), "as the file tells");
+    assert_eq!(told(&plain.as_said(None, None)), told(&plain), "nothing");
+    let noise = plain.as_said(Some(Epsilon), None);
+    assert_eq!(told(&noise), (Epsilon, false), "which goes with no other");
+    let shorter = plain.as_said(None, Some(false));
+    assert_eq!(told(&shorter), (VPrediction, false), "as it was said");
+    let again = shorter.as_said(None, Some(true));
+    assert_eq!(again.betas(), plain.betas(), "and back");
 
+    let ordinary = SchedulerConfig::from_json("{}").unwrap();
+    let whole = ordinary.as_said(Some(VPrediction), Some(true));
+    assert_eq!(told(&whole), (VPrediction, true), "both");
+    assert_eq!(
+        whole.timestep_spacing,
+        TimestepSpacing::Trailing,
+        "a drawing begins in pure noise"
+    );
+}
+
+#[test]
+fn a_vae_can_be_given_instead() {
     // Alone as people share it, in diffusers' names, and in a whole checkpoint.
     let whole = bytes("sdxl.safetensors");
     let bare = without(&whole, "first_stage_model.");
@@ -288,17 +292,25 @@ fn a_prediction_and_a_vae_can_be_given_instead() {
     }
     let diffusers = bytes("sdxl/vae/diffusion_pytorch_model.safetensors");
     for vae in [file_of(&alone, &[]), diffusers, whole] {
-        let source = Box::new(MemoryFile::new("vae.safetensors", vae));
-        let checkpoint = Overridden::new(Box::new(open_bytes(bare.clone()).unwrap()));
-        let checkpoint = block_on(checkpoint.with_vae(source)).unwrap();
+        let sha256 = crate::sha256::sha256_hex(&vae);
+        let source = Box::new(MemoryFile::new("models/vae.safetensors", vae));
+        let checkpoint = Box::new(open_bytes(bare.clone()).unwrap());
+        assert_eq!(
+            block_on(checkpoint.vae_file()).unwrap(),
+            None,
+            "none but its own"
+        );
+        let checkpoint = block_on(WithVae::new(checkpoint, source)).unwrap();
         assert_same(&checkpoint, "sdxl");
+        let named = block_on(checkpoint.vae_file()).unwrap().unwrap();
+        assert_eq!(named.name, "vae.safetensors", "without its folder");
+        assert_eq!(named.sha256, sha256, "of all of it");
         let notes = checkpoint.notes().join("\n");
         assert!(notes.contains("vae.safetensors"), "which: {notes}");
     }
     let source = Box::new(MemoryFile::new("unet.safetensors", bare));
-    let refused = block_on(Overridden::new(single()).with_vae(source))
-        .err()
-        .unwrap();
+    let refused = block_on(WithVae::new(Box::new(open("sdxl.safetensors")), source));
+    let refused = refused.err().unwrap();
     assert!(
         matches!(refused, CheckpointError::NotAVae { .. }),
         "{refused}"
@@ -331,7 +343,10 @@ fn what_is_missing_is_told_with_what_to_do() {
             block_on(file.weights(component)).err(),
         ];
         for error in errors {
-            let sentence = error.unwrap().to_string();
+            let error = error.unwrap();
+            let is_vae = component == Component::Vae;
+            assert_eq!(error.is_missing_vae(), is_vae, "which can be brought");
+            let sentence = error.to_string();
             for word in words {
                 assert!(sentence.contains(word), "{word:?} in: {sentence}");
             }
@@ -345,9 +360,9 @@ fn a_unet_alone_is_told_as_such() {
     let mut alone = tensors(&bytes("sdxl.safetensors"));
     alone.retain(|(name, ..)| name.starts_with("model.diffusion_model."));
     let file = open_bytes(file_of(&alone, &[])).unwrap();
-    let sentence = block_on(file.config(Component::Vae))
-        .unwrap_err()
-        .to_string();
+    let error = block_on(file.config(Component::Vae)).unwrap_err();
+    assert!(!error.is_missing_vae(), "{error}");
+    let sentence = error.to_string();
     assert!(
         sentence.contains("holds no text encoder"),
         "a VAE would not help: {sentence}"
