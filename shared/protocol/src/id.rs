@@ -137,10 +137,39 @@ impl BaseId {
         Self("bundled".to_owned())
     }
 
+    /// The first id that is made of a file's or folder's name and is not taken; of two that come out
+    /// equal, the later gets a number.
+    #[must_use]
+    pub fn for_name(name: &str, is_taken: impl Fn(&Self) -> bool) -> Option<Self> {
+        let slug = slug(name);
+        let mut candidates = (1..).map(|number| match number {
+            1 => slug.clone(),
+            // A number of three digits fits behind any.
+            2..1000 => format!("{slug}-{number}"),
+            _ => format!("{}-{number}", &slug[..slug.len().min(50)]),
+        });
+        candidates.find_map(|id| Self::try_from(id).ok().filter(|id| !is_taken(id)))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// At most 60 characters, so that a number fits behind it.
+fn slug(name: &str) -> String {
+    let characters = name.chars().map(|character| match character {
+        'a'..='z' | '0'..='9' | '-' | '_' => character,
+        'A'..='Z' => character.to_ascii_lowercase(),
+        _ => '-',
+    });
+    let slug: String = characters.take(60).collect();
+    if slug.is_empty() {
+        "base".to_owned()
+    } else {
+        slug
     }
 }
 
@@ -281,6 +310,19 @@ mod tests {
             BaseId::try_from("sd15_anime-2".to_owned()).is_ok(),
             "a slug"
         );
+    }
+
+    #[test]
+    fn names_become_ids_that_differ() {
+        let taken = [BaseId::bundled()];
+        let id = |name| BaseId::for_name(name, |id| taken.contains(id)).map(|id| id.to_string());
+        assert_eq!(
+            id("Anime v2").as_deref(),
+            Some("anime-v2"),
+            "what an id may have"
+        );
+        assert_eq!(id("bundled").as_deref(), Some("bundled-2"), "another one's");
+        assert_eq!(id("").as_deref(), Some("base"), "something");
     }
 
     #[test]
