@@ -220,9 +220,11 @@ impl Bench {
         let plan = self.plan.get();
         link.host.with(|host| {
             self.with_all(|workbench| {
+                let base = &workbench.settings().base;
                 let facts = PreflightFacts {
                     line,
-                    base: host.base(&workbench.settings().base),
+                    base: host.base(base),
+                    way_back: link.way_back(base),
                     plan: plan.as_ref(),
                 };
                 look(workbench, facts)
