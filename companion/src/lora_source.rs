@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mimeo_checkpoint::folder::read_text;
+use mimeo_checkpoint::folder::{astray, read_text};
 use mimeo_checkpoint::names::is_saved_by_peft;
 use mimeo_checkpoint::{
     AdapterConfig, CheckpointError, DiskFile, DiskFolder, LoraFileError, SafetensorsFile,
@@ -40,7 +40,7 @@ impl LoraSource {
         } else {
             path.to_owned()
         };
-        if let Some(why) = astray(path) {
+        if let Some(why) = what_was_meant(path) {
             return Err(BadInput::file(why, path).into());
         }
         Ok(Self { weights })
@@ -75,7 +75,7 @@ impl LoraSource {
 
 /// What was meant by a name of nothing, where that can be told: people type what A1111 and ComfyUI
 /// take.
-fn astray(path: &Path) -> Option<String> {
+fn what_was_meant(path: &Path) -> Option<String> {
     if path.exists() {
         return None;
     }
@@ -120,8 +120,7 @@ pub fn is_network(text: &str) -> bool {
 
 /// Whether a folder is a LoRA's, and not a base's.
 pub fn is_lora_folder(folder: &Path) -> bool {
-    let mut names = WEIGHTS.iter().chain(&PICKLES).chain([&CONFIG]);
-    names.any(|name| folder.join(name).is_file())
+    astray::is_lora_folder(|name| folder.join(name).is_file())
 }
 
 fn weights_in(folder: &Path) -> anyhow::Result<PathBuf> {

@@ -1,4 +1,4 @@
-// LoRA files as numbers.
+// LoRA files as numbers, and checkpoints in miniature.
 
 /** Bytes of a value, and how it is read. */
 const READERS = {
@@ -45,6 +45,38 @@ export function tensorFile(shapes) {
   length.writeBigUInt64LE(BigInt(header.length));
   const values = Buffer.from(new Float32Array(end / 4).fill(0.5).buffer);
   return Buffer.concat([length, header, values]);
+}
+
+/**
+ * A checkpoint of the fixtures with a whole vocabulary instead of its few tokens: the rows of its token
+ * embedding again and again.
+ *
+ * @param {Buffer} file of f16
+ * @param {number} times
+ * @returns {Buffer}
+ */
+export function withVocabulary(file, times) {
+  const length = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.subarray(8, 8 + length).toString());
+  const data = file.subarray(8 + length);
+  const parts = [];
+  let end = 0;
+  for (const [name, entry] of Object.entries(header).filter(([name]) => name !== "__metadata__")) {
+    const [from, to] = entry.data_offsets;
+    const bytes = data.subarray(from, to);
+    const isEmbedding = name.endsWith("token_embedding.weight");
+    parts.push(...Array(isEmbedding ? times : 1).fill(bytes));
+    if (isEmbedding) {
+      entry.shape[0] *= times;
+    }
+    const start = end;
+    end += bytes.length * (isEmbedding ? times : 1);
+    entry.data_offsets = [start, end];
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([prefix, text, ...parts]);
 }
 
 /**

@@ -86,14 +86,16 @@ export class BrowserWorker {
     return this.#putByHash("loras", bytes);
   }
 
-  /** Gives it a diffusers folder of this disk; the base's id is the folder's name. */
+  /** Gives it a diffusers folder of this disk as the base of an id. */
   async putBase(name, folder) {
     const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    const files = {};
     for (const entry of entries.filter((entry) => entry.isFile())) {
       const path = join(entry.parentPath ?? entry.path, entry.name);
       const inside = path.slice(folder.length).split(/[/\\]/).filter(Boolean).join("/");
-      await this.put(`bases/${name}/${inside}`, await readFile(path));
+      files[inside] = await readFile(path);
     }
+    await this.#exchange({ put: `bases/${name}` }, files);
   }
 
   /**
@@ -266,7 +268,8 @@ export class BrowserWorker {
     await this.#handle.evaluate((worker, base64) => worker.postFrame(base64), frame(message));
   }
 
-  async #exchange(message, bytes) {
+  /** @param {Buffer | Record<string, Buffer>} [payload] a file, or files by their paths */
+  async #exchange(message, payload) {
     const id = (this.#requests += 1);
     const answered = this.#until(`the answer to ${JSON.stringify(message)}`, (heard) => {
       if (heard?.id !== id) {
@@ -277,10 +280,9 @@ export class BrowserWorker {
       }
       return heard;
     });
-    const base64 = bytes && Buffer.from(bytes).toString("base64");
-    await this.#handle.evaluate((worker, [message, base64]) => worker.postFile(message, base64), [
+    await this.#handle.evaluate((worker, [message, wire]) => worker.postFile(message, wire), [
       { id, ...message },
-      base64,
+      payload && wireOf(payload),
     ]);
     return answered;
   }
@@ -335,6 +337,14 @@ function frame(message) {
   return Buffer.from(encode(message)).toString("base64");
 }
 
+/** A file, or files by their paths, as it travels to the page. */
+function wireOf(payload) {
+  if (payload instanceof Uint8Array) {
+    return Buffer.from(payload).toString("base64");
+  }
+  return Object.fromEntries(Object.entries(payload).map(([path, bytes]) => [path, wireOf(bytes)]));
+}
+
 /** In the page: starts the worker, and passes everything on as what Playwright can carry. */
 function openInPage({ name, device }) {
   const heard = window[name];
@@ -371,8 +381,14 @@ function openInPage({ name, device }) {
       worker.postFrame(base64);
     }
   };
-  worker.postFile = (message, base64) => {
-    worker.postMessage(base64 === undefined ? message : { ...message, file: new Blob([toBytes(base64)]) });
+  const toFile = (wire) => {
+    if (typeof wire === "string") {
+      return new Blob([toBytes(wire)]);
+    }
+    return Object.fromEntries(Object.entries(wire).map(([path, base64]) => [path, toFile(base64)]));
+  };
+  worker.postFile = (message, wire) => {
+    worker.postMessage(wire === undefined ? message : { ...message, file: toFile(wire) });
   };
   return worker;
 }

@@ -1,17 +1,13 @@
 //! What was named as a base and is none, and what was meant.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mimeo_checkpoint::CheckpointError;
+use mimeo_checkpoint::folder::MODEL_INDEX;
+use mimeo_checkpoint::folder::astray::{self, Astray};
 
 use crate::exit::BadInput;
-use crate::lora_source::is_lora_folder;
-
-/// What makes a folder a base.
-const INDEX: &str = "model_index.json";
-/// How whole checkpoints are called that are one file.
-const SINGLE_FILES: [&str; 4] = ["safetensors", "ckpt", "pt", "gguf"];
 
 /// Refuses a file that is one of many of a base.
 ///
@@ -40,66 +36,40 @@ pub async fn folder(path: &Path) -> Result<Option<BadInput>, CheckpointError> {
         return Ok(None);
     }
     let refuse = |why: String| Ok(Some(BadInput::file(why, path)));
-    if is_lora_folder(path) {
-        return refuse("this is a LoRA's folder, not a base; choose a diffusers folder".to_owned());
-    }
+    let meant = Astray::among(inside(path).iter().map(String::as_str));
     // Of `base/unet/` the parent is asked for, of `.` none is known by name.
-    if let Some(above) = path.parent().filter(|above| is_base(above)) {
+    if let Some(above) = path.parent().filter(|above| is_base(above))
+        && meant != Some(Astray::Lora)
+    {
         return refuse(format!(
             "this is one part of a base; give the folder above it, {:?}",
             shown(above)
         ));
     }
-    let entries = entries(path);
-    let inner: Vec<&PathBuf> = entries.iter().filter(|entry| is_base(entry)).collect();
-    match inner[..] {
-        [] => {}
-        [inner] => {
-            return refuse(format!(
-                "the base is one folder further down; give {:?}",
-                shown(inner)
-            ));
-        }
-        [first, ..] => {
-            return refuse(format!(
-                "this folder holds several bases; give one, such as {:?}",
-                shown(first)
-            ));
-        }
-    }
-    let is_single = |entry: &&PathBuf| {
-        let extension = entry.extension().unwrap_or_default().to_string_lossy();
-        entry.is_file() && SINGLE_FILES.contains(&&*extension.to_ascii_lowercase())
+    let Some(meant) = meant else {
+        return Ok(None);
     };
-    let single: Vec<&PathBuf> = entries.iter().filter(is_single).collect();
-    match single[..] {
-        [] => Ok(None),
-        [file] => match super::open_file(file).await {
-            Ok(_) => refuse(format!(
-                "the base is the single file in this folder; give {:?}",
-                shown(file)
-            )),
-            Err(error @ CheckpointError::Io { .. }) => Err(error),
-            Err(error) => refuse(format!(
-                "this folder holds no base, and of the file in it: {error}"
-            )),
-        },
-        [first, ..] => refuse(format!(
-            "this folder holds {} single files; give the one that you mean, such as {:?}",
-            single.len(),
-            shown(first)
-        )),
+    if let Astray::SingleFile { file } = &meant {
+        match super::open_file(&path.join(file)).await {
+            Ok(_) => {}
+            Err(error @ CheckpointError::Io { .. }) => return Err(error),
+            Err(error) => {
+                return refuse(format!(
+                    "this folder holds no base, and of the file in it: {error}"
+                ));
+            }
+        }
     }
+    refuse(meant.sentence("give", |name| format!("{:?}", shown(&path.join(name)))))
 }
 
-/// Whether a folder is in diffusers' layout, though perhaps no base: one without a UNet too, so that
-/// it is refused for what it is.
+/// Whether a folder is in diffusers' layout, though perhaps no base.
 pub fn is_diffusers_folder(folder: &Path) -> bool {
-    folder.join("unet").is_dir() || is_base(folder)
+    astray::is_diffusers_folder(|path| folder.join(path).exists())
 }
 
 fn is_base(folder: &Path) -> bool {
-    folder.join(INDEX).is_file()
+    folder.join(MODEL_INDEX).is_file()
 }
 
 fn shown(path: &Path) -> String {
@@ -108,10 +78,16 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// What is in a folder, by name; nothing of one that cannot be read.
-fn entries(folder: &Path) -> Vec<PathBuf> {
+/// The files in a folder, and of folders in it the index; nothing of one that cannot be read.
+fn inside(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut entries: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    entries.sort();
-    entries
+    let paths = entries.filter_map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = entry.path();
+        match path.is_dir() {
+            true => is_base(&path).then(|| format!("{name}/{MODEL_INDEX}")),
+            false => path.is_file().then_some(name),
+        }
+    });
+    paths.collect()
 }

@@ -208,7 +208,7 @@ impl Bases {
         for (title, why) in found.troubles {
             let is_taken =
                 |id: &BaseId| list.iter().any(|base| base.id == *id) || ledger.of(id).is_some();
-            if let Some(id) = bases::id_for(&title, is_taken) {
+            if let Some(id) = BaseId::for_name(&title, is_taken) {
                 list.push(bases::unusable(id, title, why));
             }
         }

@@ -41,7 +41,7 @@ pub fn App(restored: Restored) -> impl IntoView {
 
     let train = Callback::new(move |()| training.begin(bench, link, page));
     keyboard::listen(bench, page, stage, train);
-    drops::listen(bench, page);
+    drops::listen(bench, link, page);
     announce::follow(link, page);
     stay::follow(link, page);
     leave_with_the_place(bench, link, page);

@@ -220,10 +220,12 @@ impl Bench {
         let plan = self.plan.get();
         link.host.with(|host| {
             self.with_all(|workbench| {
+                let base = &workbench.settings().base;
                 let facts = PreflightFacts {
                     line,
-                    base: host.base(&workbench.settings().base),
+                    base: host.base(base),
                     vaes: &host.vaes,
+                    way_back: link.way_back(base),
                     plan: plan.as_ref(),
                 };
                 look(workbench, facts)

@@ -2,7 +2,8 @@
 //!
 //! - `app`: the page from header to run bar. `panel`: its parts. `stage`: the canvas.
 //! - `bench`: the workbench as the page holds it. `link`: whoever trains. `page`: what is shown.
-//! - `files`: drop, paste, pick, download. `storage`: what a reload keeps.
+//! - `files`: drop, paste, pick, download; `handles`: files that stay readable. `storage`: what a
+//!   reload keeps.
 //! - `widget`: accessible primitives that know no word of Mimeo's.
 //!
 //! Nothing here decides: rules are in `mimeo-workbench`, where they are tested without a browser.
@@ -12,6 +13,7 @@
 mod app;
 mod bench;
 mod files;
+mod handles;
 mod keyboard;
 mod link;
 mod page;

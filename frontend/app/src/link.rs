@@ -7,6 +7,7 @@
 //! meanwhile is asked for.
 
 mod adapter;
+mod bases;
 mod connection;
 mod http;
 mod objects;
@@ -16,7 +17,7 @@ mod supervise;
 mod talk;
 mod worker;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -28,14 +29,18 @@ use mimeo_protocol::{
 };
 use mimeo_workbench::Runs;
 use mimeo_workbench::backend::{Arrival, Backend, BackendFacts, Wish};
+use mimeo_workbench::from_disk::Shelf;
 use mimeo_workbench::link::{Event, Host, Status, Supervisor};
 use mimeo_workbench::preflight::LinkState;
+use wasm_bindgen::JsValue;
 
 use crate::storage;
+use bases::Given;
 use objects::Objects;
 use requests::{Reply, Requests};
 use worker::TrainerWorker;
 
+pub use bases::Picked;
 pub use http::get as fetch_own;
 
 /// Where the user's choice of a place is kept.
@@ -60,6 +65,10 @@ pub struct Link {
     pub reason: RwSignal<String>,
     /// What is on its way into this browser.
     pub arrival: RwSignal<Arrival>,
+    /// Bases that were picked from disk, for the trainer in this browser.
+    pub shelf: RwSignal<Shelf>,
+    /// One that is on its way there.
+    pub adding: Adding,
     /// Wishes that were sent and not answered yet.
     pending: RwSignal<Vec<(JobId, JobControl)>>,
     /// Why the last wish for a job was refused.
@@ -80,8 +89,21 @@ struct Wires {
     /// Until a second has passed.
     timer: RefCell<Option<TimeoutHandle>>,
     objects: Objects,
-    /// Files of bases that were picked from disk, which every new worker is given.
-    bases: RefCell<Vec<(String, web_sys::File)>>,
+    /// Bases that were picked from disk, which every new worker is given.
+    bases: RefCell<BTreeMap<BaseId, Given>>,
+    /// Their handles, and those of bases that are closed.
+    handles: RefCell<BTreeMap<BaseId, JsValue>>,
+    /// Whether those that were picked before this page was opened are here.
+    has_restored: Cell<bool>,
+}
+
+/// A base from disk on its way to the trainer.
+#[derive(Clone, Copy)]
+pub struct Adding {
+    /// Whether one is.
+    pub is_busy: RwSignal<bool>,
+    /// Why the last one was not taken.
+    pub refusal: RwSignal<Option<String>>,
 }
 
 impl Link {
@@ -99,6 +121,11 @@ impl Link {
             place: RwSignal::new(None),
             reason: RwSignal::new(String::new()),
             arrival: RwSignal::new(Arrival::default()),
+            shelf: RwSignal::new(Shelf::default()),
+            adding: Adding {
+                is_busy: RwSignal::new(false),
+                refusal: RwSignal::new(None),
+            },
             pending: RwSignal::new(Vec::new()),
             refusals: RwSignal::new(BTreeMap::new()),
             token: RwSignal::new(String::new()),
@@ -110,6 +137,8 @@ impl Link {
                 timer: RefCell::default(),
                 objects: Objects::default(),
                 bases: RefCell::default(),
+                handles: RefCell::default(),
+                has_restored: Cell::default(),
             })),
         };
         link.report(Event::Opened);
@@ -120,6 +149,11 @@ impl Link {
     /// Whether it trains in this browser, and ends with this tab.
     pub fn is_browser(self) -> bool {
         self.place.get().is_some_and(Backend::is_browser)
+    }
+
+    /// Whether it trains in the companion, which finds its own bases.
+    pub fn is_at_companion(self) -> bool {
+        self.place.get_untracked() == Some(Backend::Companion)
     }
 
     /// Whether a run would end with this tab.
@@ -300,52 +334,10 @@ impl Link {
         http::get(&self.address(&path)).await
     }
 
-    /// Gives the trainer in this browser a base from disk; the answer is what it is called there.
-    ///
-    /// - `files`: with their paths in the folder
-    ///
-    /// # Errors
-    /// A sentence.
-    pub async fn add_base(
-        self,
-        folder: &str,
-        files: Vec<(String, web_sys::File)>,
-    ) -> Result<BaseId, String> {
-        let before = self.host.with_untracked(|host| host.bases.clone());
-        let prefix = format!("bases/{folder}/");
-        let files = files.into_iter();
-        let files: Vec<_> = files
-            .map(|(path, file)| (prefix.clone() + &path, file))
-            .collect();
-        let trainer = self.trainer().ok_or(worker::GONE)?;
-        for (path, file) in &files {
-            trainer.put(path, file.clone().into()).await?;
-        }
-        {
-            let wires = self.wires();
-            let mut kept = wires.bases.borrow_mut();
-            kept.retain(|(path, _)| !path.starts_with(&prefix));
-            kept.extend(files);
-        }
-        let ask = |request| ClientMessage::ListCheckpoints { request };
-        let ServerMessage::Checkpoints { checkpoints, .. } = self.ask(ask).await? else {
-            return Err("Something else came back than bases. Reload the page.".to_owned());
-        };
-        let is_new = |base: &&BaseInfo| before.iter().all(|known| known.id != base.id);
-        let is_called = |base: &&BaseInfo| base.id.as_str() == folder || base.title == folder;
-        let added = checkpoints.iter().find(is_new);
-        let added = added.or_else(|| checkpoints.iter().find(is_called));
-        let added = added.map(|base| base.id.clone());
-        self.host.update(|host| host.bases = checkpoints);
-        added.ok_or_else(|| format!("{folder} cannot be read as a base. Choose another folder."))
-    }
-
     async fn put(self, path: &str, file: &[u8]) -> Result<(), String> {
         if untrack(|| self.is_browser()) {
             let trainer = self.trainer().ok_or(worker::GONE)?;
-            return trainer
-                .put(path, js_sys::Uint8Array::from(file).into())
-                .await;
+            return trainer.put(path, file).await;
         }
         http::put(&self.address(path), file).await
     }

@@ -1,4 +1,7 @@
-//! What a reload keeps: the workbench in IndexedDB, small choices in local storage.
+//! What a reload keeps: the workbench and the bases that were picked from disk in IndexedDB, small
+//! choices in local storage.
+
+pub mod bases;
 
 use idb::{
     Database, DatabaseEvent as _, Factory, ObjectStore, ObjectStoreParams, Query, TransactionMode,
@@ -92,11 +95,16 @@ async fn kept(store: &ObjectStore, part: Part) -> Result<Option<Vec<u8>>, idb::E
 }
 
 async fn open() -> Result<Database, idb::Error> {
-    let mut request = Factory::new()?.open(DATABASE, Some(1))?;
-    request.on_upgrade_needed(|event| {
+    open_with(DATABASE, STORE).await
+}
+
+/// Opens a database of one store.
+async fn open_with(database: &str, store: &'static str) -> Result<Database, idb::Error> {
+    let mut request = Factory::new()?.open(database, Some(1))?;
+    request.on_upgrade_needed(move |event| {
         // Without its store the next step fails, and says so.
         if let Ok(database) = event.database() {
-            _ = database.create_object_store(STORE, ObjectStoreParams::new());
+            _ = database.create_object_store(store, ObjectStoreParams::new());
         }
     });
     request.await

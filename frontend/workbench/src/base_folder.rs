@@ -1,5 +1,7 @@
 //! A folder that was picked to train upon: which of its files matter.
 
+use mimeo_checkpoint::folder::MODEL_INDEX;
+use mimeo_checkpoint::folder::astray::{Astray, is_diffusers_folder};
 use mimeo_checkpoint::printable;
 
 /// A picked folder.
@@ -11,8 +13,8 @@ pub struct Picked<T> {
     pub files: Vec<(String, T)>,
 }
 
-/// The file that makes a folder a checkpoint in diffusers' layout.
-const INDEX: &str = "model_index.json";
+/// Characters of a name that are quoted.
+const QUOTE: usize = 100;
 
 /// Chooses among the files of a folder.
 ///
@@ -22,89 +24,45 @@ const INDEX: &str = "model_index.json";
 /// Why this is no checkpoint, and what to choose instead.
 pub fn pick<T>(files: impl IntoIterator<Item = (String, T)>) -> Result<Picked<T>, String> {
     let mut folder = None;
-    let mut needed = Vec::new();
-    let mut astray = Astray::default();
+    let mut inside = Vec::new();
     for (path, file) in files {
-        let Some((top, inside)) = path.split_once('/') else {
+        let Some((top, path)) = path.split_once('/') else {
             continue;
         };
         folder.get_or_insert_with(|| top.to_owned());
-        astray.look_at(inside);
-        if is_needed(inside) {
-            needed.push((inside.to_owned(), file));
-        }
+        inside.push((path.to_owned(), file));
     }
     let Some(folder) = folder else {
         return Err("The folder is empty. Choose one that holds a checkpoint.".to_owned());
     };
-    let has = |wanted: fn(&str) -> bool| needed.iter().any(|(path, _)| wanted(path));
-    if !has(|path| path == INDEX) {
-        return Err(format!(
-            "{folder} is no checkpoint in diffusers' layout: {INDEX} is missing. {}",
-            astray.remedy(&folder)
-        ));
+    let paths = || inside.iter().map(|(path, _)| path.as_str());
+    let has = |wanted: &str| {
+        paths().any(|path| match path.strip_prefix(wanted) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        })
+    };
+    if !is_diffusers_folder(has) {
+        let folder = printable(&folder, QUOTE);
+        return Err(match Astray::among(paths()) {
+            Some(astray) => {
+                let why = astray.sentence("choose", |name| printable(name, QUOTE));
+                format!("{folder}: {why}.")
+            }
+            None => format!(
+                "{folder} is no checkpoint in diffusers' layout: {MODEL_INDEX} is missing. Choose the folder that holds it."
+            ),
+        });
     }
-    if !has(|path| path.ends_with(".safetensors")) {
+    let mut files = inside;
+    files.retain(|(path, _)| is_needed(path));
+    if !files.iter().any(|(path, _)| path.ends_with(".safetensors")) {
+        let folder = printable(&folder, QUOTE);
         return Err(format!(
             "{folder} holds no weights as .safetensors. Choose a checkpoint that does."
         ));
     }
-    Ok(Picked {
-        folder,
-        files: needed,
-    })
-}
-
-/// What a folder holds that is no checkpoint in diffusers' layout: what was meant may be near.
-#[derive(Default)]
-struct Astray {
-    /// Folders in it that are such checkpoints.
-    further_down: Vec<String>,
-    /// Checkpoints as one file each.
-    single_files: Vec<String>,
-    /// Whether it is a part of such a checkpoint.
-    is_part: bool,
-}
-
-impl Astray {
-    fn look_at(&mut self, path: &str) {
-        let parts: Vec<&str> = path.split('/').collect();
-        match parts[..] {
-            [inner, INDEX] => self.further_down.push(inner.to_owned()),
-            ["config.json" | "scheduler_config.json" | "tokenizer_config.json"] => {
-                self.is_part = true;
-            }
-            [file]
-                if [".safetensors", ".ckpt"]
-                    .iter()
-                    .any(|end| file.ends_with(end)) =>
-            {
-                self.single_files.push(file.to_owned());
-            }
-            _ => {}
-        }
-    }
-
-    /// What to choose instead.
-    fn remedy(&self, folder: &str) -> String {
-        let name = |name: &String| printable(name, 100);
-        match (&self.further_down[..], &self.single_files[..]) {
-            ([inner], _) => format!("Choose the folder {} in it.", name(inner)),
-            ([first, ..], _) => format!("Choose a folder in it, such as {}.", name(first)),
-            _ if self.is_part => {
-                format!("It is a part of one. Choose the folder that {folder} is in.")
-            }
-            (_, [file]) => format!(
-                "{} in it is a checkpoint in a single file. Choose the model as a folder that holds {INDEX}.",
-                name(file)
-            ),
-            (_, [first, ..]) => format!(
-                "{} and others in it are checkpoints in single files. Choose a model as a folder that holds {INDEX}.",
-                name(first)
-            ),
-            _ => "Choose the folder that holds it.".to_owned(),
-        }
-    }
+    Ok(Picked { folder, files })
 }
 
 fn is_needed(path: &str) -> bool {
@@ -114,7 +72,7 @@ fn is_needed(path: &str) -> bool {
         return false;
     }
     match parts[..] {
-        [file] => file == INDEX || file.ends_with(".safetensors"),
+        [file] => file == MODEL_INDEX,
         ["scheduler" | "tokenizer" | "tokenizer_2", _] => true,
         [_, file] => {
             // Shards are listed by `….safetensors.index.json`, or `….index.fp16.json`.
@@ -169,38 +127,43 @@ mod tests {
 
     #[test]
     fn what_is_no_checkpoint_is_said_with_a_remedy() {
-        let cases: [(&[&str], &str); 9] = [
+        let cases: [(&[&str], &str); 10] = [
             (&[], "is empty"),
             (&["a.safetensors"], "is empty"),
             (
                 &["models/sd15/model_index.json"],
-                "model_index.json is missing. Choose the folder sd15 in it.",
+                "models: the base is one folder further down; choose sd15.",
             ),
             (
                 &["models/a/model_index.json", "models/b/model_index.json"],
-                "Choose a folder in it, such as a.",
+                "choose one, such as a.",
             ),
             (
                 &[
                     "unet/config.json",
                     "unet/diffusion_pytorch_model.safetensors",
                 ],
-                "Choose the folder that unet is in.",
+                "unet: this is one part of a base; choose the folder that holds all of them.",
             ),
             (
                 &["models/anime.safetensors"],
-                "anime.safetensors in it is a checkpoint in a single file. Choose",
+                "models: the base is the single file in this folder; choose anime.safetensors.",
             ),
             (
                 &["models/anime.ckpt", "models/other.safetensors"],
-                "anime.ckpt and others in it are checkpoints in single files. Choose",
+                "choose the one that you mean, such as anime.ckpt.",
             ),
-            (&["notes/a.txt"], "Choose the folder that holds it."),
+            (
+                &["notes/a.txt"],
+                "model_index.json is missing. Choose the folder that holds it.",
+            ),
             (&["sd15/model_index.json", "sd15/unet/x.bin"], "no weights"),
+            (&["sd15/unet/x.bin"], "no weights"),
         ];
         for (paths, part) in cases {
             let why = picked(paths).unwrap_err();
-            assert!(why.contains(part) && why.contains("Choose"), "{why}");
+            let is_told = why.contains("Choose") || why.contains("choose");
+            assert!(why.contains(part) && is_told, "{why}");
         }
     }
 }

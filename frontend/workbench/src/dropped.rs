@@ -1,7 +1,10 @@
-//! A recipe that was dropped on the page: as JSON, or in the metadata of a LoRA that Mimeo trained.
+//! What is dropped on the page beside pictures: a recipe, as JSON or in the metadata of a LoRA that
+//! Mimeo trained, or a checkpoint.
 
+use mimeo_checkpoint::family::is_adapter;
+use mimeo_checkpoint::folder::astray::is_single_file;
 use mimeo_checkpoint::metadata::{PAIR, RECIPE, THUMBNAIL};
-use mimeo_checkpoint::{MemoryFile, SafetensorsFile, Stranger, printable, text_of};
+use mimeo_checkpoint::{AsyncReadAt, MemoryFile, SafetensorsFile, Stranger, printable, text_of};
 use mimeo_protocol::{Example, Recipe, RecipeFormat};
 use serde::Deserialize;
 
@@ -37,11 +40,63 @@ impl Dropped {
     }
 }
 
-/// Whether a file of this name holds settings and no picture.
+/// What a file is, as far as its name tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A picture, or something that says what it is when it is decoded.
+    Picture,
+    /// A recipe as JSON.
+    Recipe,
+    /// A LoRA or a checkpoint: see [`weights`].
+    Weights,
+}
+
+impl Kind {
+    /// By the name of the file.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        if name.to_ascii_lowercase().ends_with(".json") {
+            Self::Recipe
+        } else if is_single_file(name) {
+            Self::Weights
+        } else {
+            Self::Picture
+        }
+    }
+}
+
+/// What weights are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weights {
+    /// A LoRA, which may bring a recipe: see [`read`].
+    Lora,
+    /// Everything else: a base, or something that a trainer refuses as one by what it is.
+    Base,
+}
+
+/// Looks at the header of weights, and at nothing else.
+///
+/// # Errors
+/// One sentence: what it is instead of a safetensors file, and what to choose.
+pub async fn weights(source: Box<dyn AsyncReadAt>) -> Result<Weights, String> {
+    let file = SafetensorsFile::open(source).await;
+    let file = file.map_err(|error| error.to_string())?;
+    Ok(
+        match file.metadata().contains_key(RECIPE) || is_adapter(&file) {
+            true => Weights::Lora,
+            false => Weights::Base,
+        },
+    )
+}
+
+/// What to do with a checkpoint that was dropped where the companion trains, which reads no picked
+/// files.
 #[must_use]
-pub fn is_settings(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.ends_with(".json") || name.ends_with(".safetensors")
+pub fn for_the_companion(name: &str) -> String {
+    let name = printable(name, QUOTE);
+    format!(
+        "{name} is a checkpoint, which the companion reads from where it lies: start it with `mimeo serve --models FOLDER`, then choose it as the base. (`mimeo train` takes it as `--base FILE`.)"
+    )
 }
 
 /// Reads a recipe file or a LoRA.
@@ -220,6 +275,47 @@ mod tests {
         assert!(is_adapter_config(config), "it is PEFT's");
         let recipe = recipe_to_json(&Recipe::preset(Method::Addift, ModelSize::Sd1));
         assert!(!is_adapter_config(recipe.as_bytes()), "a recipe is not");
+    }
+
+    #[test]
+    fn files_are_told_apart_by_their_names() {
+        for (name, kind) in [
+            ("glasses A.png", Kind::Picture),
+            ("notes", Kind::Picture),
+            ("mine.JSON", Kind::Recipe),
+            ("anime.safetensors", Kind::Weights),
+            ("anime.CKPT", Kind::Weights),
+        ] {
+            assert_eq!(Kind::of(name), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_lora_and_a_checkpoint_are_told_apart_by_their_headers() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
+        let told = |name: &str| {
+            let file = std::fs::read(fixtures.join(name)).unwrap();
+            block_on(weights(Box::new(MemoryFile::new(name, file))))
+        };
+        for (name, expected) in [
+            ("trained_lora.safetensors", Weights::Lora),
+            ("loras/kohya_ldm.safetensors", Weights::Lora),
+            ("loras/comfyui.safetensors", Weights::Lora),
+            ("loras/diffusers.safetensors", Weights::Lora),
+            ("loras/peft/adapter_model.safetensors", Weights::Lora),
+            ("single/sd1.safetensors", Weights::Base),
+            ("single/sd1_nai.safetensors", Weights::Base),
+            ("single/sd2.safetensors", Weights::Base),
+            ("single/sdxl.safetensors", Weights::Base),
+            (
+                "micro/vae/diffusion_pytorch_model.safetensors",
+                Weights::Base,
+            ),
+        ] {
+            assert_eq!(told(name), Ok(expected), "{name}");
+        }
+        let why = told("micro/model_index.json").unwrap_err();
+        assert!(why.contains("not a safetensors file; choose"), "{why}");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! - [`preflight`]: what keeps a pair from being trained, and the job it becomes.
 //! - [`tool`], [`view`], [`keys`]: pointers and keys become commands.
 //! - [`backend`]: where it trains, in the companion or in this browser; [`base_picker`]: a base among
-//!   many; [`base_folder`]: one that was picked from disk.
+//!   many; [`from_disk`]: those that were picked from disk; [`base_folder`]: one that is a folder.
 //! - [`link`]: when to connect, to wait, to start again, and to turn to another place.
 //! - [`playground`], [`lora`]: what is drawn with, and what its files are before they are sent.
 //! - [`runs`]: what the server reports becomes what the page shows.
@@ -35,6 +35,7 @@ pub mod dial;
 pub mod dropped;
 pub mod fields;
 pub mod frame;
+pub mod from_disk;
 pub mod grid;
 pub mod keys;
 pub mod link;

@@ -6,6 +6,7 @@ use mimeo_protocol::{
 };
 
 use crate::frame::Frame;
+use crate::from_disk::Way;
 use crate::picture::{Slot, hash};
 use crate::words;
 use crate::workbench::Workbench;
@@ -53,6 +54,8 @@ pub struct PreflightFacts<'a> {
     pub base: Option<&'a BaseInfo>,
     /// The VAEs in files of their own that the server has.
     pub vaes: &'a [VaeInfo],
+    /// How it comes back, if it was picked from disk and is closed.
+    pub way_back: Option<Way>,
     /// What the job would take, once the server answered.
     pub plan: Option<&'a MemoryPlan>,
 }
@@ -102,6 +105,8 @@ pub enum Fix {
     ChooseBase,
     /// Put the focus on the choice of the VAE.
     ChooseVae,
+    /// Bring back the base, which is on disk.
+    BringBack(Way),
     /// Halve the batch size.
     HalveBatch,
     /// Put the focus on the name.
@@ -126,6 +131,7 @@ impl Fix {
             Self::Restart => "Start again",
             Self::ChooseBase => "Choose another",
             Self::ChooseVae => "Choose a VAE",
+            Self::BringBack(way) => way.label(),
             Self::HalveBatch => "Halve the batch size",
             Self::Name => "Change the name",
         }
@@ -331,7 +337,10 @@ fn base(
         return problem(sentence.to_owned(), Fix::ChooseBase);
     };
     match &base.unusable {
-        Some(why) => problem(why.clone(), Fix::ChooseBase),
+        Some(why) => {
+            let fix = facts.way_back.map_or(Fix::ChooseBase, Fix::BringBack);
+            problem(why.clone(), fix)
+        }
         None => match vae(bench, base, facts.vaes) {
             Ok(None) => Verdict::Good(base.title.clone()),
             Ok(Some(vae)) => Verdict::Good(format!("{}, with the VAE {}", base.title, vae.title)),
@@ -479,8 +488,7 @@ mod tests {
         PreflightFacts {
             line: LinkState::Ready,
             base: Some(base),
-            vaes: &[],
-            plan: None,
+            ..PreflightFacts::default()
         }
     }
 
@@ -575,6 +583,27 @@ mod tests {
                 ..PreflightFacts::default()
             };
             assert_eq!(problems(&pair(), facts)[0].fix, Some(fix), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_base_that_cannot_be_used_says_why_and_one_on_disk_comes_back_by_a_click() {
+        let base = BaseInfo {
+            unusable: Some("It is on your disk.".to_owned()),
+            ..base()
+        };
+        let (other, back) = (facts(&base), Some(Way::Open));
+        let closed = PreflightFacts {
+            way_back: back,
+            ..other
+        };
+        for (facts, fix) in [
+            (other, Fix::ChooseBase),
+            (closed, Fix::BringBack(Way::Open)),
+        ] {
+            let found = problems(&pair(), facts);
+            assert_eq!(found[0].sentence, "It is on your disk.", "{found:?}");
+            assert_eq!(found[0].fix, Some(fix), "{found:?}");
         }
     }
 

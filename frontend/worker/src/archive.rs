@@ -163,7 +163,7 @@ impl From<DiskError> for Unwritten {
         let message = error.to_string();
         match error {
             DiskError::Full => Self::Full(message),
-            DiskError::Failed { .. } => Self::Failed(message),
+            DiskError::Changed | DiskError::Failed { .. } => Self::Failed(message),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The bases that jobs can name: the bundled one, fetched once and kept, and folders that the user
-//! picked, which are read where they are.
+//! The bases that jobs can name: the bundled one, fetched once and kept, and files and folders that
+//! the user picked, which are read where they are.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use js_sys::{Reflect, Uint8Array};
 use mimeo_base::{BaseFile, MANIFEST};
-use mimeo_checkpoint::{AsyncReadAt, BoxFuture, CheckpointError, Folder, printable};
+use mimeo_checkpoint::{AsyncReadAt, BoxFuture, Checkpoint, CheckpointError, Folder, SingleFile};
 use mimeo_engine::memory::BaseShape;
 use mimeo_protocol::{BaseId, BaseInfo, Rejection};
-use mimeo_service::bases::{BUNDLED_TITLE, describe, id_for};
+use mimeo_service::bases::{BUNDLED_TITLE, describe, unusable, unusable_file, without_name};
 use mimeo_service::blob;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::JsFuture;
@@ -47,7 +47,7 @@ impl Folder for Files {
                 .get(path)
                 .ok_or_else(|| CheckpointError::MissingFile {
                     path: path.to_owned(),
-                    folder: self.name(),
+                    folder: self.name.clone(),
                 })?;
             let name = format!("{}/{path}", self.name);
             Ok(Box::new(BlobFile::new(name, blob.clone())) as Box<dyn AsyncReadAt>)
@@ -56,9 +56,77 @@ impl Folder for Files {
 }
 
 /// A base that was picked from the user's disk.
-struct Picked {
-    title: String,
-    files: HashMap<String, Blob>,
+#[derive(Clone)]
+pub struct Picked {
+    /// Its name for people.
+    pub title: String,
+    /// Where it is read from.
+    pub source: Source,
+}
+
+/// What was picked.
+#[derive(Clone)]
+pub enum Source {
+    /// A whole checkpoint in one file.
+    File {
+        /// What the file is called.
+        name: String,
+        /// Its bytes.
+        blob: Blob,
+    },
+    /// A folder in diffusers' layout.
+    Folder(Files),
+}
+
+impl Source {
+    /// A folder, by its files.
+    pub fn folder(name: String, files: HashMap<String, Blob>) -> Self {
+        Self::Folder(Files {
+            name,
+            files: Rc::new(files),
+        })
+    }
+
+    /// What messages call it.
+    fn name(&self) -> &str {
+        match self {
+            Self::File { name, .. } => name,
+            Self::Folder(files) => &files.name,
+        }
+    }
+
+    /// Size of all its files.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::File { blob, .. } => blob.size() as u64,
+            Self::Folder(files) => files.files.values().map(|blob| blob.size() as u64).sum(),
+        }
+    }
+
+    /// Its headers are read, and no weights.
+    ///
+    /// - `vocabulary`: of CLIP, which no single file holds
+    async fn open(&self, vocabulary: &Files) -> Result<Box<dyn Checkpoint>, CheckpointError> {
+        Ok(match self {
+            Self::Folder(files) => Box::new(files.clone()),
+            Self::File { name, blob } => {
+                let file = BlobFile::new(name.clone(), blob.clone());
+                Box::new(SingleFile::open(Box::new(file), Box::new(vocabulary.clone())).await?)
+            }
+        })
+    }
+
+    /// What it is, as a server lists it.
+    async fn describe(&self, id: BaseId, title: String, vocabulary: &Files) -> BaseInfo {
+        match (self.open(vocabulary).await, self) {
+            (Ok(checkpoint), _) => describe(id, title, &*checkpoint).await,
+            (Err(error), Self::Folder(_)) => unusable(id, title, error.to_string()),
+            (Err(error), Self::File { name, blob }) => {
+                let source = Box::new(BlobFile::new(name.clone(), blob.clone()));
+                unusable_file(id, title, error.to_string(), source).await
+            }
+        }
+    }
 }
 
 /// The bases of this worker.
@@ -110,41 +178,43 @@ impl Bases {
         })
     }
 
-    /// Takes a file of a folder that the user picked, `<folder>/<path>`.
+    /// Takes a base that the user picked, in the place of what had its id before.
     ///
     /// # Errors
-    /// A sentence when the path is none.
-    pub fn put(&self, path: &str, file: Blob) -> Result<(), String> {
-        let parts = path
-            .split_once('/')
-            .filter(|(folder, _)| !folder.is_empty());
-        let (folder, path) =
-            parts.ok_or_else(|| format!("{path:?} is no file of a folder. Pick a folder."))?;
-        let title = printable(folder, 100);
-        let mut picked = self.picked.borrow_mut();
-        let known = picked.iter().find(|(_, base)| base.title == title);
-        let is_taken = |id: &BaseId| *id == BaseId::bundled() || picked.contains_key(id);
-        let id = known.map(|(id, _)| id.clone());
-        let id = id.or_else(|| id_for(folder, is_taken));
-        let id = id.ok_or_else(|| format!("{folder:?} is no name. Rename the folder."))?;
+    /// A sentence when it is the id of the bundled one.
+    pub fn put(&self, id: BaseId, picked: Picked) -> Result<(), String> {
+        if id == BaseId::bundled() {
+            return Err("The bundled base stays as it is. Reload the page.".to_owned());
+        }
         self.shapes.borrow_mut().remove(&id);
-        let base = picked.entry(id).or_insert_with(|| Picked {
-            title,
-            files: HashMap::new(),
-        });
-        base.files.insert(path.to_owned(), file);
+        self.picked.borrow_mut().insert(id, picked);
         Ok(())
     }
 
-    /// The files of a base.
-    pub fn find(&self, id: &BaseId) -> Option<Files> {
+    /// Forgets a base that was picked.
+    pub fn remove(&self, id: &BaseId) {
+        self.shapes.borrow_mut().remove(id);
+        self.picked.borrow_mut().remove(id);
+    }
+
+    /// Whether a base is here.
+    pub fn has(&self, id: &BaseId) -> bool {
+        *id == BaseId::bundled() || self.picked.borrow().contains_key(id)
+    }
+
+    /// Opens a base; no weights are read.
+    ///
+    /// # Errors
+    /// When there is no such base, or it is none.
+    pub async fn checkpoint(&self, id: &BaseId) -> Result<Box<dyn Checkpoint>, Rejection> {
         if *id == BaseId::bundled() {
-            return Some(self.bundled.clone());
+            return Ok(Box::new(self.bundled.clone()));
         }
-        let picked = self.picked.borrow();
-        picked.get(id).map(|base| Files {
-            name: base.title.clone(),
-            files: Rc::new(base.files.clone()),
+        let picked = self.picked.borrow().get(id).cloned();
+        let picked = picked.ok_or_else(|| missing(id))?;
+        let opened = picked.source.open(&self.bundled).await;
+        opened.map_err(|error| Rejection::Failed {
+            message: error.to_string(),
         })
     }
 
@@ -156,8 +226,8 @@ impl Bases {
         if let Some(shape) = self.shapes.borrow().get(id) {
             return Ok(Arc::clone(shape));
         }
-        let files = self.find(id).ok_or_else(|| missing(id))?;
-        let shape = BaseShape::read(&files).await;
+        let checkpoint = self.checkpoint(id).await?;
+        let shape = BaseShape::read(&*checkpoint).await;
         let shape = Arc::new(shape.map_err(|error| Rejection::Failed {
             message: error.to_string(),
         })?);
@@ -169,25 +239,21 @@ impl Bases {
 
     /// Every base with what it is.
     pub async fn list(&self) -> Vec<BaseInfo> {
-        let picked: Vec<(BaseId, String)> = {
-            let picked = self.picked.borrow();
-            let bases = picked.iter();
-            bases
-                .map(|(id, base)| (id.clone(), base.title.clone()))
-                .collect()
-        };
-        let bundled = (BaseId::bundled(), BUNDLED_TITLE.to_owned());
-        let mut list = Vec::new();
-        for (id, title) in std::iter::once(bundled).chain(picked) {
-            if let Some(files) = self.find(&id) {
-                list.push(describe(id, title, &files).await);
-            }
+        let (id, title) = (BaseId::bundled(), BUNDLED_TITLE.to_owned());
+        let mut list = vec![describe(id, title, &self.bundled).await];
+        let picked = self.picked.borrow().clone();
+        for (id, Picked { title, source }) in picked {
+            let mut info = source.describe(id, title, &self.bundled).await;
+            let why = info.unusable.take();
+            info.unusable = why.map(|why| without_name(&why, source.name()));
+            info.bytes = Some(source.bytes());
+            list.push(info);
         }
         list
     }
 }
 
-/// Why a base cannot be used any more: picked folders are forgotten when the page is reloaded.
+/// Why a base cannot be used: what was picked is the page's to remember.
 pub fn missing(id: &BaseId) -> Rejection {
     Rejection::Missing {
         what: format!("the base {id}"),

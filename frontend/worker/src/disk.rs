@@ -28,6 +28,9 @@ pub enum DiskError {
     /// The browser gives this page no more room.
     #[error("the browser gives this page no more room. Delete runs, or free some disk space.")]
     Full,
+    /// The file is not the one that was opened any more.
+    #[error("the file has changed, or is gone. Choose it again.")]
+    Changed,
     /// Something else.
     #[error("the browser's storage failed ({reason}). Reload the page.")]
     Failed {
@@ -46,6 +49,7 @@ impl From<JsValue> for DiskError {
         };
         match text("name").as_str() {
             "QuotaExceededError" => Self::Full,
+            "NotReadableError" | "NotFoundError" => Self::Changed,
             name => Self::Failed {
                 reason: format!("{name}: {}", text("message")),
             },
@@ -310,13 +314,16 @@ impl BlobFile {
     }
 
     async fn read(&self, offset: u64, end: u64) -> Result<Vec<u8>, CheckpointError> {
-        let failed = |error: &DiskError| CheckpointError::Io {
-            file: self.name.clone(),
-            source: std::io::Error::other(error.to_string()),
-        };
+        let file = || self.name.clone();
         let part = self.blob.slice_with_f64_and_f64(offset as f64, end as f64);
-        let part = part.map_err(|error| failed(&error.into()))?;
-        bytes_of(&part).await.map_err(|error| failed(&error))
+        let read = async { bytes_of(&part?).await };
+        read.await.map_err(|error| match error {
+            DiskError::Changed => CheckpointError::Changed { file: file() },
+            other => CheckpointError::Io {
+                file: file(),
+                source: std::io::Error::other(other.to_string()),
+            },
+        })
     }
 }
 

@@ -89,12 +89,17 @@ impl Host for Browser {
     }
 
     async fn bases(&self) -> Answer<Vec<BaseInfo>> {
-        Ok(self.machine.bases.list().await)
+        let bases = self.machine.bases.list().await;
+        // Runs may wait for one that came just now. The answer is first: what computes answers nothing.
+        self.inbox.ring();
+        Ok(bases)
     }
 
     fn check_base(&self, id: &BaseId) -> Answer<()> {
-        let found = self.machine.bases.find(id).map(drop);
-        found.ok_or_else(|| missing(id))
+        match self.machine.bases.has(id) {
+            true => Ok(()),
+            false => Err(missing(id)),
+        }
     }
 
     /// A page has no folders of models.

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mimeo_protocol::format::{Format, Kind};
 use mimeo_protocol::{
-    BlobId, CopierId, CopierInfo, DecodeError, FileId, IllegalTransition, JobEvent, JobEventKind,
-    JobId, JobName, JobState, JobSummary, Pace, ResultFile, Scores, Snapshot, TrainJob, Transition,
-    UnreadableJob, codec,
+    BaseId, BlobId, CopierId, CopierInfo, DecodeError, FileId, IllegalTransition, JobEvent,
+    JobEventKind, JobId, JobName, JobState, JobSummary, Pace, ResultFile, Scores, Snapshot,
+    TrainJob, Transition, UnreadableJob, codec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -395,10 +395,13 @@ impl Ledger {
     }
 
     /// Takes the next job out of the queue.
-    pub fn take_next(&mut self) -> Option<JobId> {
-        let next = (!self.index.queue.is_empty()).then(|| self.index.queue.remove(0));
-        self.index_changed |= next.is_some();
-        next
+    ///
+    /// - `is_here`: whether a base is; jobs on others wait for theirs
+    pub fn take_next(&mut self, is_here: impl Fn(&BaseId) -> bool) -> Option<JobId> {
+        let can_run = |id: &JobId| self.job(*id).is_none_or(|entry| is_here(&entry.job.base));
+        let at = self.index.queue.iter().position(can_run)?;
+        self.index_changed = true;
+        Some(self.index.queue.remove(at))
     }
 
     /// Puts a job that does not wait before all that do.
@@ -596,8 +599,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use mimeo_protocol::{
-        BaseId, Example, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize, PauseReason,
-        Phase, Recipe, Strength,
+        Example, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize, PauseReason, Phase,
+        Recipe, Strength,
     };
 
     use mimeo_service::rules::MAX_DEATHS;
@@ -875,7 +878,7 @@ mod tests {
         let (run, _) = ledger.add_job(job(), 1);
         let (waiting, _) = ledger.add_job(job(), 1);
         for death in 1..=MAX_DEATHS {
-            assert_eq!(ledger.take_next(), Some(run), "start {death}");
+            assert_eq!(ledger.take_next(|_| true), Some(run), "start {death}");
             let enter = Transition::Enter(Phase::Training);
             ledger.change_state(run, enter, 2).unwrap();
             ledger = recover(reopened(&mut ledger, &mut disk));
@@ -896,7 +899,7 @@ mod tests {
         let (mut ledger, mut disk) = (Ledger::default(), BTreeMap::new());
         let (run, _) = ledger.add_job(job(), 1);
         for _ in 0..3 * MAX_DEATHS {
-            assert_eq!(ledger.take_next(), Some(run), "it is begun again");
+            assert_eq!(ledger.take_next(|_| true), Some(run), "it is begun again");
             let enter = Transition::Enter(Phase::Training);
             ledger.change_state(run, enter, 2).unwrap();
             ledger.state_saved(run);
@@ -914,10 +917,26 @@ mod tests {
         assert!(ledger.reorder(c, None), "to the end");
         assert_eq!(ledger.queue(), [a, b, c], "as before");
         assert!(!ledger.reorder(a, Some(a)), "not before itself");
-        assert_eq!(ledger.take_next(), Some(a), "the first");
+        assert_eq!(ledger.take_next(|_| true), Some(a), "the first");
         assert!(!ledger.reorder(a, None), "it does not wait any more");
         assert!(!ledger.reorder(b, Some(a)), "nor before such a one");
         assert_eq!(ledger.queue(), [b, c], "nothing changed");
+    }
+
+    #[test]
+    fn a_job_waits_for_its_base_while_others_are_done() {
+        let mut ledger = Ledger::default();
+        let picked: BaseId = "anime".parse().unwrap();
+        let on_picked = TrainJob {
+            base: picked.clone(),
+            ..job()
+        };
+        let [a, b, c] = [on_picked.clone(), on_picked, job()].map(|job| ledger.add_job(job, 1).0);
+        let without = |base: &BaseId| *base != picked;
+        assert_eq!(ledger.take_next(without), Some(c), "its base is here");
+        assert_eq!(ledger.take_next(without), None, "theirs is not");
+        assert_eq!(ledger.queue(), [a, b], "they stay where they were");
+        assert_eq!(ledger.take_next(|_| true), Some(a), "once it is here");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! - `page`: messages to and from the page. `server`: what of it goes where; what is answered is
 //!   `mimeo-service`'s, which asks the desk and `host`. `desk`: what is remembered (`ledger`), written
 //!   (`disk`, at its `places`) and told.
-//! - `machine`: the device, and `bases`: the bundled one and picked folders. `inbox`: what waits for
+//! - `machine`: the device, and `bases`: the bundled one, and picked files and folders. `inbox`: what waits for
 //!   it, and the loop that does it. `runner`: the machine as jobs and tasks of `mimeo-service` see it,
 //!   `archive`: a job's writer. `drive`: how the engine shares the thread with messages. `trainer`
 //!   opens all of it.

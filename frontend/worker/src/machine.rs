@@ -7,7 +7,7 @@ use mimeo_engine::{Base, Compute, Emit, PreparedJob};
 use mimeo_protocol::{BaseId, Method, TrainJob};
 use mimeo_service::{WantedBase, rules};
 
-use crate::bases::{Bases, missing};
+use crate::bases::Bases;
 use crate::{Desk, page};
 
 /// Base, method, batch size, rank, and width and height of each picture.
@@ -62,18 +62,22 @@ impl Machine {
             return Ok(Rc::clone(base));
         }
         // First, because the device may not hold two.
-        self.unload();
-        let files = self.bases.find(id).ok_or_else(|| missing(id).to_string())?;
-        let loaded = Box::pin(Base::load(&files, &self.compute.device, emit)).await;
+        self.loaded.take();
+        self.compute.free_unused();
+        let checkpoint = self.bases.checkpoint(id).await;
+        let checkpoint = checkpoint.map_err(|reason| reason.to_string())?;
+        let loaded = Box::pin(Base::load(&*checkpoint, &self.compute.device, emit)).await;
         let base = Rc::new(loaded.map_err(|error| error.to_string())?);
         self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
         Ok(base)
     }
 
-    /// Forgets the loaded base, so that its files are read anew.
-    pub fn unload(&self) {
-        self.loaded.take();
-        self.compute.free_unused();
+    /// Takes a base off the device, so that its files are read anew.
+    pub fn unload(&self, id: &BaseId) {
+        let is_it = |(loaded, _): &mut (BaseId, Rc<Base>)| loaded == id;
+        if self.loaded.borrow_mut().take_if(is_it).is_some() {
+            self.compute.free_unused();
+        }
     }
 
     /// Whether the GPU may lack programs for a job: none of its shape was done before. What such a

@@ -2,17 +2,18 @@
 
 use std::rc::Rc;
 
-use js_sys::{Reflect, Uint8Array};
+use js_sys::{Array, Object, Reflect, Uint8Array};
 use mimeo_checkpoint::{LoraFile, MemoryFile};
 use mimeo_image::decode;
-use mimeo_protocol::{BlobId, ClientMessage, JobId, RequestId, ServerMessage};
+use mimeo_protocol::{BaseId, BlobId, ClientMessage, InvalidId, JobId, RequestId, ServerMessage};
 use mimeo_service::server::{check_version, read};
 use mimeo_service::{Answer, Host as _, Reply, Store as _, blob, rules};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{Blob, MessageEvent};
+use web_sys::{Blob, File, MessageEvent};
 
+use crate::bases::{Picked, Source};
 use crate::disk::{blob_of, bytes_of};
 use crate::host::{Browser, Worker};
 use crate::page;
@@ -45,15 +46,20 @@ fn hear(worker: &Rc<Worker>, data: &JsValue) {
     let Some(id) = field("id").as_f64() else {
         return;
     };
-    let (put_at, get_at) = (field("put").as_string(), field("get").as_string());
-    let file = field("file");
+    let text = |name: &str| field(name).as_string();
+    let (put_at, get_at, put_away) = (text("put"), text("get"), text("remove"));
+    let (file, title) = (field("file"), text("title"));
     spawn_local(async move {
-        let answer = match (put_at, get_at) {
-            (Some(path), _) => put(&worker, &path, file).await.map(|()| None),
+        let answer = match (put_at, get_at, put_away) {
+            (Some(path), ..) => match path.strip_prefix("bases/") {
+                Some(id) => put_base(&worker, id, title, &file).map(|()| None),
+                None => put(&worker, &path, file).await.map(|()| None),
+            },
             // Answered by `worker.js`.
-            (None, Some(path)) if path == "counts" => return,
-            (None, Some(path)) => get(&worker, &path).await.map(Some),
-            (None, None) => return,
+            (_, Some(path), _) if path == "counts" => return,
+            (_, Some(path), _) => get(&worker, &path).await.map(Some),
+            (.., Some(path)) => remove(&worker, &path).map(|()| None),
+            (None, None, None) => return,
         };
         page::answer(id, answer);
     });
@@ -105,6 +111,53 @@ async fn send_again(worker: &Worker, request: RequestId, job: JobId, after: u64)
     });
 }
 
+/// Takes a base from the user's disk. Runs that wait for it go on once the page has looked at it.
+///
+/// - `picked`: a file, or the files of a folder by their paths
+fn put_base(
+    worker: &Worker,
+    id: &str,
+    title: Option<String>,
+    picked: &JsValue,
+) -> Result<(), String> {
+    let id: BaseId = id.parse().map_err(|error: InvalidId| error.to_string())?;
+    let title = title.unwrap_or_else(|| id.to_string());
+    let source = match picked.dyn_ref::<Blob>() {
+        Some(blob) => {
+            let name = picked.dyn_ref::<File>().map(File::name);
+            Source::File {
+                name: name.unwrap_or_else(|| title.clone()),
+                blob: blob.clone(),
+            }
+        }
+        None => {
+            let entries = Object::entries(picked.unchecked_ref());
+            let files = entries.iter().filter_map(|entry| {
+                let entry: Array = entry.unchecked_into();
+                Some((entry.get(0).as_string()?, entry.get(1).dyn_into().ok()?))
+            });
+            Source::folder(title.clone(), files.collect())
+        }
+    };
+    let machine = &worker.host.machine;
+    machine.bases.put(id.clone(), Picked { title, source })?;
+    // Its files may be others now.
+    machine.unload(&id);
+    Ok(())
+}
+
+/// Forgets a base from the user's disk.
+fn remove(worker: &Worker, path: &str) -> Result<(), String> {
+    let id = path
+        .strip_prefix("bases/")
+        .and_then(|id| id.parse::<BaseId>().ok());
+    let id = id.ok_or_else(|| format!("{path:?} cannot be removed. Reload the page."))?;
+    let machine = &worker.host.machine;
+    machine.bases.remove(&id);
+    machine.unload(&id);
+    Ok(())
+}
+
 /// Like the companion's files over HTTP.
 async fn put(worker: &Worker, path: &str, file: JsValue) -> Result<(), String> {
     let blob = match file.dyn_into::<Blob>() {
@@ -116,12 +169,6 @@ async fn put(worker: &Worker, path: &str, file: JsValue) -> Result<(), String> {
     };
     let text = |error: &dyn std::fmt::Display| error.to_string();
     match path.split_once('/') {
-        Some(("bases", path)) => {
-            worker.host.machine.bases.put(path, blob)?;
-            // Its files may be others now.
-            worker.host.machine.unload();
-            Ok(())
-        }
         Some((kind @ ("blobs" | "loras"), id)) => {
             let id: BlobId = id.parse().map_err(|error| text(&error))?;
             let limit = match kind {

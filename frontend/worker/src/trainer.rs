@@ -134,7 +134,9 @@ impl Device for Rc<Worker> {
     }
 
     fn next_job(&self) -> Option<JobId> {
-        self.store.ledger.borrow_mut().take_next()
+        let bases = &self.host.machine.bases;
+        let mut ledger = self.store.ledger.borrow_mut();
+        ledger.take_next(|base| bases.has(base))
     }
 
     async fn perform(&self, asked: Asked) {

@@ -27,6 +27,11 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
 
+    #[error(
+        "The file has changed since it was opened, or is gone; choose it again, or bring it back: {file:?}"
+    )]
+    Changed { file: String },
+
     #[error("This is {found}, not a file; choose a file: {file:?}")]
     NotAFile { found: &'static str, file: String },
 

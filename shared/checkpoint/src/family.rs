@@ -12,7 +12,7 @@ use std::fmt;
 use crate::{
     Checkpoint, CheckpointError, Component, LoraFile, SafetensorsFile,
     config::{ConfigError, PredictionType, SchedulerConfig, UNetConfig},
-    names::UnetLayout,
+    names::{LDM_UNET_PREFIX, UnetLayout},
 };
 
 pub use tensors::{Detected, Mark};
@@ -167,6 +167,13 @@ impl Detected {
     pub async fn of(file: &SafetensorsFile) -> Result<Self, CheckpointError> {
         tensors::detect(file).await
     }
+}
+
+/// Whether a file holds a LoRA or its like, and no model that it could be laid upon.
+#[must_use]
+pub fn is_adapter(file: &SafetensorsFile) -> bool {
+    let is_of_unet = |key: &String| key.starts_with(LDM_UNET_PREFIX);
+    !file.tensors().keys().any(is_of_unet) && foreign::is_adapter(file)
 }
 
 /// The block structure of a checkpoint's UNet, from which ldm's names follow.

@@ -4,6 +4,8 @@
 //! (`unet`, `vae`, `text_encoder`) has a `config.json` and its weights, in one file or in shards that
 //! an index lists; which of their customary names these have is decided here and nowhere else.
 
+pub mod astray;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -16,6 +18,9 @@ use crate::{
     AsyncReadAt, BoxFuture, CheckpointError, DiskFile, MemoryFile, SafetensorsFile, Stranger,
     sha256::sha256_of_all, text, text_of,
 };
+
+/// What makes a folder a checkpoint: it says which pipeline it is for, and names its parts.
+pub const MODEL_INDEX: &str = "model_index.json";
 
 /// What weights are called: diffusers' name, then transformers'.
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];

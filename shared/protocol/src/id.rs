@@ -124,13 +124,21 @@ impl From<BlobId> for String {
 }
 
 macro_rules! list_ids {
-    ($($(#[$doc:meta])* $name:ident $what:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident $what:literal $nameless:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
         impl $name {
+            /// The first id that is made of a file's or folder's name and is not taken; of two that
+            /// come out equal, the later gets a number.
+            #[must_use]
+            pub fn for_name(name: &str, is_taken: impl Fn(&Self) -> bool) -> Option<Self> {
+                let mut ids = slugs(name, $nameless).filter_map(|slug| Self::try_from(slug).ok());
+                ids.find(|id| !is_taken(id))
+            }
+
             /// The id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -173,13 +181,33 @@ macro_rules! list_ids {
     )*};
 }
 
+/// What an id may be made of a name, in the order in which it is tried. The first has at most 60
+/// characters, so that a number fits behind it.
+fn slugs(name: &str, nameless: &str) -> impl Iterator<Item = String> + use<> {
+    let characters = name.chars().map(|character| match character {
+        'a'..='z' | '0'..='9' | '-' | '_' => character,
+        'A'..='Z' => character.to_ascii_lowercase(),
+        _ => '-',
+    });
+    let mut slug: String = characters.take(60).collect();
+    if slug.is_empty() {
+        nameless.clone_into(&mut slug);
+    }
+    (1..).map(move |number| match number {
+        1 => slug.clone(),
+        // A number of three digits fits behind any.
+        2..1000 => format!("{slug}-{number}"),
+        _ => format!("{}-{number}", &slug[..slug.len().min(50)]),
+    })
+}
+
 const INVALID_IN_LIST: &str = "it must be 1 to 64 of a-z, 0-9, - and _";
 
 list_ids! {
     /// A base checkpoint, by its place in the server's own list.
-    BaseId "base id";
+    BaseId "base id" "base";
     /// A VAE in a file of its own, likewise.
-    VaeId "VAE id";
+    VaeId "VAE id" "vae";
 }
 
 impl BaseId {
@@ -294,6 +322,19 @@ mod tests {
             BaseId::try_from("sd15_anime-2".to_owned()).is_ok(),
             "a slug"
         );
+    }
+
+    #[test]
+    fn names_become_ids_that_differ() {
+        let taken = [BaseId::bundled()];
+        let id = |name| BaseId::for_name(name, |id| taken.contains(id)).map(|id| id.to_string());
+        assert_eq!(
+            id("Anime v2").as_deref(),
+            Some("anime-v2"),
+            "what an id may have"
+        );
+        assert_eq!(id("bundled").as_deref(), Some("bundled-2"), "another one's");
+        assert_eq!(id("").as_deref(), Some("base"), "something");
     }
 
     #[test]

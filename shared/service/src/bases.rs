@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mimeo_checkpoint::{Checkpoint, Component, Family, PredictionType, TensorEntry, Untrainable};
+use mimeo_checkpoint::{
+    AsyncReadAt, Checkpoint, Component, Family, PredictionType, SafetensorsFile, TensorEntry,
+    Untrainable,
+};
 use mimeo_engine::EngineError;
 use mimeo_protocol::{BaseId, BaseInfo, Recipe};
 
@@ -107,6 +110,34 @@ pub fn unusable(id: BaseId, title: String, why: String) -> BaseInfo {
     }
 }
 
+/// A single file that cannot be used, and why: what it is may be known all the same.
+pub async fn unusable_file(
+    id: BaseId,
+    title: String,
+    why: String,
+    source: Box<dyn AsyncReadAt>,
+) -> BaseInfo {
+    let mut info = unusable(id, title, why);
+    if let Ok(file) = SafetensorsFile::open(source).await {
+        info.precision = precision(file.tensors().values());
+        if let Ok(family) = Family::of_file(&file).await {
+            tell_family(&family, &mut info);
+        }
+    }
+    info
+}
+
+/// Why a base cannot be used, without its name at the end: whoever reads it knows which one it is.
+///
+/// - `name`: its path, or what else messages call it
+#[must_use]
+pub fn without_name(why: &str, name: &str) -> String {
+    match why.strip_suffix(&format!(": {name:?}")) {
+        Some(sentence) => format!("{sentence}."),
+        None => why.to_owned(),
+    }
+}
+
 fn unknown(id: BaseId, title: String) -> BaseInfo {
     BaseInfo {
         prompts: Origin::of(&id).known_prompts(),
@@ -143,7 +174,7 @@ async fn look_into(checkpoint: &dyn Checkpoint, info: &mut BaseInfo) -> Result<(
 }
 
 /// Notes what kind of model a base is, and what to do if nothing is trained upon that kind.
-pub fn tell_family(family: &Family, info: &mut BaseInfo) {
+fn tell_family(family: &Family, info: &mut BaseInfo) {
     family.architecture.title().clone_into(&mut info.family);
     let prediction = match family.prediction_type {
         PredictionType::Epsilon => "ε",
@@ -159,8 +190,7 @@ pub fn tell_family(family: &Family, info: &mut BaseInfo) {
 }
 
 /// How most of the numbers are stored: "F32", "F16", "BF16", "F8" and so on; none if there are none.
-#[must_use]
-pub fn precision<'a>(entries: impl Iterator<Item = &'a TensorEntry>) -> Option<String> {
+fn precision<'a>(entries: impl Iterator<Item = &'a TensorEntry>) -> Option<String> {
     let mut numbers = BTreeMap::<String, usize>::new();
     for entry in entries {
         let dtype = entry.dtype.to_string();
@@ -181,34 +211,6 @@ const fn remedy(found: Untrainable) -> &'static str {
         Untrainable::Architecture(_) => {
             "Mimeo trains Stable Diffusion 1.x, 2.x and XL; choose such a model."
         }
-    }
-}
-
-/// Ids are made of the names of folders and files; of two that come out equal, the later gets a number.
-#[must_use]
-pub fn id_for<Id: TryFrom<String>>(name: &str, is_taken: impl Fn(&Id) -> bool) -> Option<Id> {
-    let slug = slug(name);
-    let mut candidates = (1..).map(|number| match number {
-        1 => slug.clone(),
-        // A number of three digits fits behind any.
-        2..1000 => format!("{slug}-{number}"),
-        _ => format!("{}-{number}", &slug[..slug.len().min(50)]),
-    });
-    candidates.find_map(|id| Id::try_from(id).ok().filter(|id| !is_taken(id)))
-}
-
-/// At most 60 characters, so that a number fits behind it.
-fn slug(name: &str) -> String {
-    let characters = name.chars().map(|character| match character {
-        'a'..='z' | '0'..='9' | '-' | '_' => character,
-        'A'..='Z' => character.to_ascii_lowercase(),
-        _ => '-',
-    });
-    let slug: String = characters.take(60).collect();
-    if slug.is_empty() {
-        "base".to_owned()
-    } else {
-        slug
     }
 }
 
@@ -234,16 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn names_become_ids_that_differ() {
-        let taken = [BaseId::bundled()];
-        let is_taken = |id: &BaseId| taken.contains(id);
-        let id = |name| id_for(name, is_taken).map(|id| id.to_string());
-        assert_eq!(
-            id("Anime v2").as_deref(),
-            Some("anime-v2"),
-            "what an id may have"
-        );
-        assert_eq!(id("bundled").as_deref(), Some("bundled-2"), "another one's");
-        assert_eq!(id("").as_deref(), Some("base"), "something");
+    fn a_reason_does_not_end_in_the_name() {
+        let name = "/models/a \"b\".ckpt";
+        let error = mimeo_checkpoint::CheckpointError::NotAVae {
+            file: name.to_owned(),
+        };
+        let why = without_name(&error.to_string(), name);
+        assert_eq!(why, "This file holds no VAE; choose one that does.");
+        assert_eq!(without_name("no path here", name), "no path here");
     }
 }

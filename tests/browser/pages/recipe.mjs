@@ -49,6 +49,16 @@ export class Recipe {
     return this.#region.getByRole("status").filter({ hasText: / of \d+/ });
   }
 
+  /** The button that picks a base from disk: "File" or "Folder". */
+  fromDisk(kind) {
+    return this.#region.getByRole("button", { name: `${kind} from disk…` });
+  }
+
+  /** A base from disk that is closed or chosen, by its title: how it stands, and what can be done. */
+  onDisk(title) {
+    return this.#region.getByRole("group", { name: title, exact: true });
+  }
+
   /** What the LoRA will be called. */
   get name() {
     return this.#region.getByRole("textbox", { name: "Name", exact: true });

@@ -85,10 +85,14 @@ export class Workbench {
     return this.#page.getByRole("alert");
   }
 
-  /** Waits until the page is there and what it trains on answers: "Companion" or "Browser". */
-  async ready(trainsOn = "Companion") {
+  /**
+   * Waits until the page is there and what it trains on answers: "Companion" or "Browser".
+   *
+   * @param {string} [says] of the base that is chosen
+   */
+  async ready(trainsOn = "Companion", says = "Mimeo Avatars") {
     await this.backend.filter({ hasText: trainsOn }).waitFor();
-    await this.preflight.getByText("Mimeo Avatars").waitFor();
+    await this.preflight.getByText(says).waitFor();
   }
 
   /** Drops files anywhere on the page, as one drag. */

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use mimeo_checkpoint::{CheckpointError, DiskFile, Family, SafetensorsFile};
+use mimeo_checkpoint::DiskFile;
 use mimeo_engine::runtime;
 use mimeo_protocol::{BaseId, BaseInfo};
 use mimeo_service::bases;
@@ -30,7 +30,10 @@ pub fn of(id: BaseId, title: String, path: &Path) -> BaseFacts {
         }
     };
     let mut facts = runtime::block_on(look);
-    facts.info.unusable = facts.info.unusable.map(|why| without_path(&why, path));
+    // The list says where it is already.
+    let name = path.display().to_string();
+    let why = facts.info.unusable.take();
+    facts.info.unusable = why.map(|why| bases::without_name(&why, &name));
     facts
 }
 
@@ -49,46 +52,13 @@ async fn of_file(id: BaseId, title: String, path: &Path) -> BaseFacts {
     let info = match source(path).open().await {
         Ok(file) => bases::describe(id, title, &*file).await,
         Err(error) => {
-            let mut info = bases::unusable(id, title, format!("{error:#}"));
-            // What it is may be known all the same.
-            if let Ok(file) = header(path).await {
-                info.precision = bases::precision(file.tensors().values());
-                if let Ok(family) = Family::of_file(&file).await {
-                    bases::tell_family(&family, &mut info);
-                }
+            let why = format!("{error:#}");
+            match DiskFile::open(path) {
+                Ok(source) => bases::unusable_file(id, title, why, Box::new(source)).await,
+                Err(_) => bases::unusable(id, title, why),
             }
-            info
         }
     };
     let is_lasting = File::open(path).is_ok();
     BaseFacts { info, is_lasting }
-}
-
-async fn header(path: &Path) -> Result<SafetensorsFile, CheckpointError> {
-    SafetensorsFile::open(Box::new(DiskFile::open(path)?)).await
-}
-
-/// The list says where it is already.
-pub fn without_path(why: &str, path: &Path) -> String {
-    let end = format!(": {:?}", path.display().to_string());
-    match why.strip_suffix(&end) {
-        Some(sentence) => format!("{sentence}."),
-        None => why.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_does_not_end_in_the_path() {
-        let path = Path::new("/models/a \"b\".ckpt");
-        let error = CheckpointError::NotAVae {
-            file: path.display().to_string(),
-        };
-        let why = without_path(&error.to_string(), path);
-        assert_eq!(why, "This file holds no VAE; choose one that does.");
-        assert_eq!(without_path("no path here", path), "no path here");
-    }
 }

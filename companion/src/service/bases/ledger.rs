@@ -8,7 +8,6 @@ use std::fs;
 use std::path::Path;
 
 use mimeo_protocol::{BaseId, BaseInfo, codec};
-use mimeo_service::bases::id_for;
 use serde::{Deserialize, Serialize};
 
 use crate::base::stamp::Stamp;
@@ -134,7 +133,7 @@ impl Ledger {
                 continue;
             }
             let is_taken = |id: &BaseId| *id == BaseId::bundled() || self.of(id).is_some();
-            let id = id_for(&name(place.path), is_taken);
+            let id = BaseId::for_name(&name(place.path), is_taken);
             self.records.extend(id.clone().map(|id| Record {
                 id,
                 path,

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use mimeo_checkpoint::{CheckpointError, DiskFile, check_vae};
 use mimeo_engine::runtime;
 use mimeo_protocol::{VaeId, VaeInfo};
-use mimeo_service::bases::id_for;
+use mimeo_service::bases::without_name;
 
-use super::facts::without_path;
 use super::walk::Found;
 use crate::base::stamp::Stamp;
 
@@ -27,7 +26,7 @@ impl Vaes {
         self.here.clear();
         for vae in found {
             let is_taken = |id: &VaeId| self.here.iter().any(|(known, _)| known == id);
-            if let Some(id) = id_for(&vae.title, is_taken) {
+            if let Some(id) = VaeId::for_name(&vae.title, is_taken) {
                 self.here.push((id, vae));
             }
         }
@@ -71,7 +70,10 @@ fn why_unusable(path: &Path) -> Option<String> {
     let read = async { check_vae(Box::new(DiskFile::open(path)?)).await };
     let read: Result<(), CheckpointError> = runtime::block_on(read);
     let error = read.err()?;
-    Some(without_path(&error.to_string(), path))
+    Some(without_name(
+        &error.to_string(),
+        &path.display().to_string(),
+    ))
 }
 
 #[cfg(test)]

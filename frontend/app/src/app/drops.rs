@@ -11,13 +11,13 @@ use crate::link::Link;
 use crate::page::Page;
 
 /// Listens for as long as the page is open.
-pub fn listen(bench: Bench, page: Page) {
+pub fn listen(bench: Bench, link: Link, page: Page) {
     // Without this, a browser leaves the page for the file.
     let over = window_event_listener(ev::dragover, |event| event.prevent_default());
     let dropped = window_event_listener(ev::drop, move |event| {
         event.prevent_default();
         if let Some(transfer) = event.data_transfer() {
-            files::take(bench, page, None, files::files_of(&transfer));
+            files::take(bench, link, page, None, files::taken_of(&transfer));
         }
     });
     let pasted = window_event_listener_untyped("paste", move |event| {
@@ -28,10 +28,10 @@ pub fn listen(bench: Bench, page: Page) {
         else {
             return;
         };
-        let files = files::files_of(&transfer);
+        let files = files::taken_of(&transfer);
         if let Some(event) = event.filter(|_| !files.is_empty()) {
             event.prevent_default();
-            files::take(bench, page, None, files);
+            files::take(bench, link, page, None, files);
         }
     });
     std::mem::forget((over, dropped, pasted));

@@ -57,6 +57,7 @@ impl Link {
         }
         self.report(Event::Loaded);
         self.arrival.update(|arrival| arrival.program = None);
+        self.restore_bases().await;
         let mut connection = Rc::clone(&trainer).connection(heard);
         self.give_bases(&trainer, &mut connection).await?;
         Ok(connection)
@@ -69,8 +70,8 @@ impl Link {
         connection: &mut Connection,
     ) -> Result<(), End> {
         let bases = self.wires().bases.borrow().clone();
-        for (path, file) in bases {
-            let given = Box::pin(trainer.put(&path, file.into()));
+        for (id, base) in bases {
+            let given = Box::pin(trainer.put_base(&id, &base));
             // It says nothing before the hello, but it may end.
             if let Either::Right(_) = select(given, connection.frames.next()).await {
                 return Err(connection.ended());
@@ -121,7 +122,9 @@ impl Link {
         };
         match message {
             ServerMessage::Welcome { app, snapshot, .. } => {
-                self.host.set(Host::welcoming(app, &snapshot));
+                let mut host = Host::welcoming(app, &snapshot);
+                host.bases = self.listed(host.bases);
+                self.host.set(host);
                 let gaps = self.runs.try_update(|runs| runs.welcome(&snapshot));
                 for gap in gaps.unwrap_or_default() {
                     self.resync(gap);

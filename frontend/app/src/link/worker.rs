@@ -13,6 +13,7 @@ use futures_util::{StreamExt as _, sink};
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use leptos::prelude::*;
+use mimeo_protocol::BaseId;
 use mimeo_workbench::backend::{self, Arrival};
 use mimeo_workbench::link::End;
 use wasm_bindgen::prelude::Closure;
@@ -20,6 +21,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, MessageEvent, Worker, WorkerOptions, WorkerType};
 
+use super::bases::Given;
 use super::connection::Connection;
 
 /// A trainer that is ready and does not answer the hello in this time never will, ms.
@@ -125,11 +127,29 @@ impl TrainerWorker {
         }
     }
 
-    /// Gives it a file: bytes, which move there, or a file on disk.
-    pub async fn put(&self, path: &str, file: JsValue) -> Result<(), String> {
-        let moved = file.dyn_ref::<Uint8Array>().cloned();
-        let fields = [("put", path.into()), ("file", file)];
-        self.call(&fields, moved.as_ref()).await.map(drop)
+    /// Gives it a file.
+    pub async fn put(&self, path: &str, file: &[u8]) -> Result<(), String> {
+        let bytes = Uint8Array::from(file);
+        let fields = [("put", path.into()), ("file", bytes.clone().into())];
+        self.call(&fields, Some(&bytes)).await.map(drop)
+    }
+
+    /// Gives it a base from the user's disk, in the place of what had this id before.
+    pub async fn put_base(&self, id: &BaseId, base: &Given) -> Result<(), String> {
+        let path = format!("bases/{id}").into();
+        let title = base.title.as_str().into();
+        let fields = [
+            ("put", path),
+            ("title", title),
+            ("file", base.files.clone()),
+        ];
+        self.call(&fields, None).await.map(drop)
+    }
+
+    /// Lets it forget such a base.
+    pub async fn remove_base(&self, id: &BaseId) -> Result<(), String> {
+        let path = format!("bases/{id}").into();
+        self.call(&[("remove", path)], None).await.map(drop)
     }
 
     /// Asks it for a file.

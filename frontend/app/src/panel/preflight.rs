@@ -10,6 +10,7 @@ use wasm_bindgen::JsCast as _;
 
 use super::arrivals::Arrivals;
 use super::pair::{first_example, load_example};
+use super::recipe::from_disk;
 use crate::bench::Bench;
 use crate::link::Link;
 use crate::page::{Page, Tab};
@@ -185,6 +186,10 @@ fn FixButton(fix: Fix) -> impl IntoView {
         Fix::TakeOver => link.take_over(),
         Fix::ChooseBase => focus("base"),
         Fix::ChooseVae => focus("vae"),
+        Fix::BringBack(way) => {
+            let base = bench.with(|bench| bench.settings().base.clone());
+            from_disk::bring_back(bench, link, base, way, from_disk::Place::Choice);
+        }
         Fix::Name => focus("lora-name"),
         Fix::HalveBatch => halve_batch(bench),
         Fix::Suggest => _ = bench.apply(Command::Mask(MaskCommand::Suggest)),

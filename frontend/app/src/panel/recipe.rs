@@ -2,7 +2,7 @@
 
 mod advanced;
 mod exchange;
-mod from_disk;
+pub mod from_disk;
 mod idea;
 
 use leptos::prelude::*;

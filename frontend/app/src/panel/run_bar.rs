@@ -8,6 +8,8 @@ use mimeo_workbench::runs::{PhaseProgress, PhaseStatus};
 use mimeo_workbench::words;
 use web_sys::FocusEvent;
 
+use super::recipe::from_disk;
+use crate::bench::Bench;
 use crate::link::Link;
 use crate::page::Page;
 use crate::widget::question::open_while_asked;
@@ -30,6 +32,7 @@ pub fn RunBar(#[prop(into)] run: Signal<Run>) -> impl IntoView {
             </div>
             <Phases run />
             <InThisTab />
+            <WaitsForBase run />
             <Trouble run />
             <Controls run title />
             <ul class="run-remarks">
@@ -99,6 +102,26 @@ fn InThisTab() -> impl IntoView {
             <p class="soft">{says}</p>
         </Show>
     }
+}
+
+/// What keeps a run in this browser from beginning: a base from disk that is closed.
+#[component]
+fn WaitsForBase(run: Signal<Run>) -> impl IntoView {
+    let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
+    let awaited = Memo::new(move |_| {
+        let awaited = || {
+            let look = |run: &Run| {
+                link.shelf.with(|shelf| {
+                    let bases = link.host.with(|host| host.bases.clone());
+                    shelf.awaited(run.state(), &run.job().base, &bases)
+                })
+            };
+            run.with(look)
+        };
+        let awaited = link.is_browser().then(awaited).flatten();
+        awaited.into_iter().collect::<Vec<_>>()
+    });
+    move || from_disk::rows(bench, link, awaited.get(), from_disk::Place::Run)
 }
 
 #[component]

@@ -2,7 +2,7 @@
 //!
 //! Layout: <https://huggingface.co/docs/diffusers/using-diffusers/other-formats>.
 
-use crate::folder::{base_hash, open_weights, read_json, read_text};
+use crate::folder::{MODEL_INDEX, base_hash, open_weights, read_json, read_text};
 use crate::{BoxFuture, CheckpointError, Folder};
 
 use super::{Checkpoint, Component, ComponentWeights, pipeline};
@@ -22,9 +22,7 @@ impl<F: Folder> Checkpoint for F {
                 Err(missing @ CheckpointError::MissingFile { .. })
                     if component == Component::Unet =>
                 {
-                    let index = read_json(self, pipeline::INDEX, MAX_CONFIG_BYTES)
-                        .await
-                        .ok();
+                    let index = read_json(self, MODEL_INDEX, MAX_CONFIG_BYTES).await.ok();
                     let found = index.and_then(|json| pipeline::without_unet(&json));
                     Err(match found {
                         Some(found) => CheckpointError::UnknownFamily {

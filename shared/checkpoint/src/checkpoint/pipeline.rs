@@ -4,10 +4,7 @@ use serde::Deserialize;
 
 use crate::text;
 
-/// Where it says so; the rest of the file names its parts.
-pub(super) const INDEX: &str = "model_index.json";
-
-/// The few fields of [`INDEX`] that tell the kind of model.
+/// The few fields of its index that tell the kind of model.
 #[derive(Deserialize)]
 struct ModelIndex {
     #[serde(rename = "_class_name")]

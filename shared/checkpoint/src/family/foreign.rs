@@ -7,9 +7,8 @@ use crate::SafetensorsFile;
 
 use super::UnetShape;
 
-/// Pieces of keys that only these have. The first that fits counts, so what a model is stands before
-/// what it is made of.
-const OTHER_MODELS: [(&str, &str); 43] = [
+/// Pieces of keys that only these have: what is laid upon a model.
+const ADAPTERS: [(&str, &str); 7] = [
     ("lora_", "a LoRA, not a checkpoint"),
     (".lora_A.", "a LoRA, not a checkpoint"),
     (".lora_B.", "a LoRA, not a checkpoint"),
@@ -17,6 +16,11 @@ const OTHER_MODELS: [(&str, &str); 43] = [
     (".lora.", "a LoRA, not a checkpoint"),
     ("lokr_", "a LoKr, not a checkpoint"),
     ("hada_", "a LoHa, not a checkpoint"),
+];
+
+/// Pieces of keys that only these have. The first that fits counts, so what a model is stands before
+/// what it is made of.
+const OTHER_MODELS: [(&str, &str); 36] = [
     ("distilled_guidance_layer.", "a Chroma model"),
     ("single_stream_modulation", "a Flux 2 model"),
     ("stream_modulations.", "a Flux 3 model"),
@@ -95,7 +99,13 @@ pub(super) fn built_around_a_unet(file: &SafetensorsFile) -> Option<&'static str
 
 /// A name for a file that holds no UNet of Stable Diffusion.
 pub(super) fn without_unet(file: &SafetensorsFile) -> &'static str {
-    called(file, &OTHER_MODELS).unwrap_or("a file without a UNet")
+    let known = called(file, &ADAPTERS).or_else(|| called(file, &OTHER_MODELS));
+    known.unwrap_or("a file without a UNet")
+}
+
+/// Whether a file holds what is laid upon a model, and not a model.
+pub(super) fn is_adapter(file: &SafetensorsFile) -> bool {
+    called(file, &ADAPTERS).is_some()
 }
 
 fn called(file: &SafetensorsFile, signs: &[(&str, &'static str)]) -> Option<&'static str> {

@@ -7,7 +7,8 @@ use mimeo_workbench::workbench::Where;
 use mimeo_workbench::{Command, Slot};
 
 use crate::bench::Bench;
-use crate::files;
+use crate::files::{self, Taken};
+use crate::link::Link;
 use crate::page::Page;
 
 /// What a well that is dragged carries.
@@ -18,7 +19,7 @@ pub fn Well(which: Slot) -> impl IntoView {
     // Leptos keeps the name `slot` of a property for itself.
     let slot = which;
     let bench = expect_context::<Bench>();
-    let page = expect_context::<Page>();
+    let (link, page) = (expect_context::<Link>(), expect_context::<Page>());
     let input = NodeRef::<Input>::new();
     let is_over = RwSignal::new(false);
     let name = Memo::new(move |_| {
@@ -31,7 +32,8 @@ pub fn Well(which: Slot) -> impl IntoView {
     let picked = move |_| {
         if let Some(input) = input.get_untracked() {
             let file = input.files().and_then(|files| files.get(0));
-            files::take(bench, page, Some(slot), file.into_iter().collect());
+            let taken = file.into_iter().map(Taken::from).collect();
+            files::take(bench, link, page, Some(slot), taken);
             // The same file can be picked again.
             input.set_value("");
         }
@@ -45,7 +47,7 @@ pub fn Well(which: Slot) -> impl IntoView {
         };
         let well = transfer.get_data(WELL).unwrap_or_default();
         if well.is_empty() {
-            files::take(bench, page, Some(slot), files::files_of(&transfer));
+            files::take(bench, link, page, Some(slot), files::taken_of(&transfer));
         } else if well != letter {
             bench.apply(Command::Swap);
         }

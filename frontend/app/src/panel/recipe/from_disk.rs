@@ -1,81 +1,176 @@
-//! A base from disk, for the trainer in this browser: the companion finds its own.
+//! Bases from disk, for the trainer in this browser: the companion finds its own.
+
+use std::pin::Pin;
 
 use leptos::prelude::*;
+use mimeo_protocol::BaseId;
 use mimeo_workbench::Command;
-use mimeo_workbench::base_folder;
-use web_sys::{File, HtmlInputElement};
+use mimeo_workbench::from_disk::{Kind, Told, Way};
 
 use super::setting;
 use crate::bench::Bench;
-use crate::link::Link;
+use crate::handles;
+use crate::link::{Link, Picked};
 
 #[component]
 pub fn FromDisk() -> impl IntoView {
     let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
-    let (is_busy, refusal) = (RwSignal::new(false), RwSignal::new(None::<String>));
-    let picked = move |files: Vec<File>| {
-        if files.is_empty() || is_busy.get_untracked() {
-            return;
+    let adding = link.adding;
+    let button = move |kind| {
+        let label = move || match (adding.is_busy.get(), kind) {
+            (true, _) => "Reading…",
+            (false, Kind::File) => "File from disk…",
+            (false, Kind::Folder) => "Folder from disk…",
+        };
+        view! {
+            <button
+                aria-describedby="from-disk"
+                aria-busy=move || adding.is_busy.get().to_string()
+                on:click=move |_| pick(bench, link, kind)
+            >
+                {label}
+            </button>
         }
-        is_busy.set(true);
-        refusal.set(None);
-        leptos::task::spawn_local(async move {
-            let added = add(bench, link, files).await;
-            // It may train elsewhere by then.
-            _ = is_busy.try_set(false);
-            _ = refusal.try_set(added.err());
-        });
     };
+    let refusal = move || adding.refusal.get();
     view! {
-        <div class="row">
-            <label class="file">
-                {move || if is_busy.get() { "Reading…" } else { "From disk…" }}
-                <input
-                    type="file"
-                    aria-label="Base from disk…"
-                    aria-describedby="from-disk"
-                    aria-busy=move || is_busy.get().to_string()
-                    prop:webkitdirectory=true
-                    on:change=move |event| {
-                        let input: HtmlInputElement = event_target(&event);
-                        picked(files_of(&input));
-                        // So that the same folder can be picked again.
-                        input.set_value("");
-                    }
-                />
-            </label>
-            <span class="soft" id="from-disk">
-                "A diffusers folder, read where it is; choose it again after a reload"
-            </span>
+        <div class="from-disk">
+            <div class="row">{[Kind::File, Kind::Folder].map(button).collect_view()}</div>
+            <p class="soft" id="from-disk">
+                "A checkpoint as one .safetensors file, or a diffusers folder; it is read where it is"
+            </p>
+            <Shelf />
+            {move || refusal().map(|why| view! { <p class="refusal" role="alert">{why}</p> })}
         </div>
-        {move || refusal.get().map(|why| view! { <p class="refusal" role="alert">{why}</p> })}
     }
 }
 
-async fn add(bench: Bench, link: Link, files: Vec<File>) -> Result<(), String> {
-    let files = files.into_iter().map(|file| (path(&file), file));
-    let picked = base_folder::pick(files)?;
-    let base = link.add_base(&picked.folder, picked.files).await?;
-    let setting = link
-        .host
-        .with_untracked(|host| setting(host, base.as_str()));
+/// Bases from disk that are closed, and the one that is chosen.
+#[component]
+fn Shelf() -> impl IntoView {
+    let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
+    let shown = Memo::new(move |_| {
+        let chosen = bench.with_settings(|bench| bench.settings().base.clone());
+        link.shelf.with(|shelf| shelf.shown(&chosen))
+    });
+    view! {
+        <div class="shelf" aria-live="polite">
+            {move || rows(bench, link, shown.get(), Place::Choice)}
+        </div>
+    }
+}
+
+/// Where bases are told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// With the choice of the base, where they can be forgotten.
+    Choice,
+    /// With a run that waits for them.
+    Run,
+}
+
+/// Bases in words, with what can be done about each.
+pub fn rows(bench: Bench, link: Link, bases: Vec<Told>, place: Place) -> Vec<AnyView> {
+    let row = |told: Told| {
+        let Told {
+            id,
+            title,
+            sentence,
+            way,
+        } = told;
+        let own = id.clone();
+        let back = way.map(|way| {
+            let press = move |_| bring_back(bench, link, own.clone(), way, place);
+            view! { <button on:click=press>{way.label()}</button> }
+        });
+        let forgotten = (place == Place::Choice).then(|| {
+            let press = move |_| forget(bench, link, id.clone());
+            view! {
+                <button class="quiet" on:click=press>
+                    "Forget"
+                </button>
+            }
+        });
+        let row = view! {
+            <div class="base-on-disk" role="group" aria-label=title>
+                <span>{sentence}</span>
+                {back}
+                {forgotten}
+            </div>
+        };
+        row.into_any()
+    };
+    bases.into_iter().map(row).collect()
+}
+
+/// Lets the user pick, and trains upon that.
+fn pick(bench: Bench, link: Link, kind: Kind) {
+    leptos::task::spawn_local(async move {
+        if let Some(choice) = handles::pick(kind).await {
+            take(bench, link, Box::pin(Picked::of(choice, kind)));
+        }
+    });
+}
+
+/// Brings back a base that is closed; at the choice of the base it is trained upon from now on.
+pub fn bring_back(bench: Bench, link: Link, id: BaseId, way: Way, place: Place) {
+    match way {
+        Way::Pick(kind) => pick(bench, link, kind),
+        Way::Open | Way::TakeAsItIs => {
+            let opened = async move {
+                link.open_again(&id, way).await?;
+                if place == Place::Choice {
+                    choose(bench, link, &id);
+                }
+                Ok(())
+            };
+            add(link, Box::pin(opened));
+        }
+    }
+}
+
+/// Gives the trainer what was picked, and trains upon it from now on.
+pub fn take(bench: Bench, link: Link, picked: LocalFuture<Picked>) {
+    let added = async move {
+        let id = link.add_base(picked.await?).await?;
+        choose(bench, link, &id);
+        Ok(())
+    };
+    add(link, Box::pin(added));
+}
+
+/// Something on its way, or the sentence why it does not come.
+type LocalFuture<T> = Pin<Box<dyn Future<Output = Result<T, String>>>>;
+
+/// Trains upon a base from now on.
+fn choose(bench: Bench, link: Link, id: &BaseId) {
+    let setting = link.host.with_untracked(|host| setting(host, id.as_str()));
     if let Some(setting) = setting {
         bench.apply(Command::Set(setting));
     }
-    Ok(())
 }
 
-/// With the folder's name, where it comes from one.
-fn path(file: &File) -> String {
-    let path = js_sys::Reflect::get(file, &"webkitRelativePath".into());
-    let path = path.ok().and_then(|path| path.as_string());
-    path.unwrap_or_default()
+/// One at a time; why it was not taken is said at the choice of the base.
+fn add(link: Link, added: LocalFuture<()>) {
+    let adding = link.adding;
+    if adding.is_busy.get_untracked() {
+        return;
+    }
+    adding.is_busy.set(true);
+    adding.refusal.set(None);
+    leptos::task::spawn_local(async move {
+        let refusal = added.await.err();
+        adding.is_busy.set(false);
+        adding.refusal.set(refusal);
+    });
 }
 
-fn files_of(input: &HtmlInputElement) -> Vec<File> {
-    let files = input.files();
-    let files = files
-        .iter()
-        .flat_map(|files| (0..files.length()).map(|at| files.get(at)));
-    files.flatten().collect()
+/// Forgets a base, and trains upon the bundled one if it was that.
+fn forget(bench: Bench, link: Link, id: BaseId) {
+    leptos::task::spawn_local(async move {
+        if bench.with(|bench| bench.settings().base == id) {
+            choose(bench, link, &BaseId::bundled());
+        }
+        link.forget_base(&id).await;
+    });
 }
