@@ -134,7 +134,10 @@ async fn a_job_that_says_what_the_base_predicts_is_as_on_a_base_that_says_it() {
     assert_eq!(shown_said, shown_told, "its previews");
     assert_ne!(shown_said, shown_noise, "are its own");
     let like = PreviewRequest {
-        canvas: Canvas::Like { picture: original },
+        canvas: Canvas::Like {
+            picture: original,
+            resolution: None,
+        },
         ..plain
     };
     assert_eq!(client.draw(like).await, *shown_noise, "the base alone");
