@@ -55,6 +55,17 @@ pub fn FieldControl(
                 .collect(),
         ),
         Kind::SwitchOrBase => choice(vec![("", AS_IT_SAYS), ("true", "yes"), ("false", "no")]),
+        Kind::Lines => view! {
+            <textarea
+                id=id
+                rows="3"
+                spellcheck="false"
+                aria-describedby=described
+                prop:value=move || text.get()
+                on:change=move |event| set.run(event_target_value(&event))
+            ></textarea>
+        }
+        .into_any(),
         Kind::Number(_) | Kind::OptionalNumber(..) | Kind::Seed | Kind::Text => view! {
             <input
                 id=id
