@@ -157,9 +157,13 @@ async fn a_job_survives_kills_at_random_moments() {
         client.catch_up(id).await;
         assert_gapless(&client.events, id, 1);
         assert_eq!(state, JobState::Finished, "after {killed} kills");
+        let files = files(&client, id).await;
+        let sizes = |files: &[Vec<u8>]| files.iter().map(Vec::len).collect::<Vec<_>>();
         assert!(
-            files(&client, id).await == expected,
-            "another file after {killed} kills (seed {seed})"
+            files == expected,
+            "other files after {killed} kills (seed {seed}), of {:?} bytes instead of {:?}",
+            sizes(&files),
+            sizes(&expected)
         );
     }
     println!("{killed} kills over {rounds} jobs, each the same file (seed {seed})");
