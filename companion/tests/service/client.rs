@@ -228,11 +228,15 @@ impl Client {
     /// Files of a job that came so far.
     pub fn files(&self, job: JobId) -> Vec<ResultFile> {
         let events = self.events.iter().filter(|event| event.job == job);
-        let files = events.filter_map(|event| match &event.kind {
-            JobEventKind::File { file } => Some(file.clone()),
-            _ => None,
-        });
-        files.collect()
+        let mut files: Vec<ResultFile> = Vec::new();
+        for event in events {
+            if let JobEventKind::File { file } = &event.kind {
+                // A job that goes on from an older state writes it again, and tells so.
+                files.retain(|known| known.id != file.id);
+                files.push(file.clone());
+            }
+        }
+        files
     }
 
     /// The finished LoRA of a job.
