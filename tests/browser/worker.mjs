@@ -6,8 +6,9 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { decode, encode } from "@msgpack/msgpack";
 
+const protocol = await readFile(new URL("../../shared/protocol/src/lib.rs", import.meta.url), "utf8");
 /** Version of the conversation (`mimeo_protocol::PROTOCOL_VERSION`). */
-const PROTOCOL = 1;
+const PROTOCOL = Number(/PROTOCOL_VERSION: u32 = (\d+)/.exec(protocol)[1]);
 
 /** Milliseconds that anything may take; SwiftShader compiles for a minute. */
 const ANSWER_WITHIN = 280_000;
