@@ -116,11 +116,11 @@ impl BenchService {
         let pair = &mimeo_base::pairs()[0];
         let mut recipe = Recipe::preset(Method::Addift, ModelSize::Small);
         recipe.pass.steps = self.steps;
+        let original = remote.upload(pair.original_png.to_vec()).await?;
+        let target = remote.upload(pair.target_png.to_vec()).await?;
         let example = Example {
-            original: remote.upload(pair.original_png.to_vec()).await?,
-            target: remote.upload(pair.target_png.to_vec()).await?,
             mask: Some(remote.upload(pair.mask_png.to_vec()).await?),
-            caption: String::new(),
+            ..Example::new(original, target)
         };
         let job = TrainJob::new("bench".parse()?, BaseId::bundled(), example, recipe);
         let submit = |request| ClientMessage::Submit {

@@ -257,11 +257,11 @@ impl Client {
         recipe.calibrate = false;
         // The preset's share of so few steps would be too little for anything.
         recipe.score_budget = Some(ScoreBudget::constant(3.0));
+        let original = self.upload(pair.original_png).await;
+        let target = self.upload(pair.target_png).await;
         let example = Example {
-            original: self.upload(pair.original_png).await,
-            target: self.upload(pair.target_png).await,
             mask: Some(self.upload(pair.mask_png).await),
-            caption: String::new(),
+            ..Example::new(original, target)
         };
         TrainJob {
             scores: false,

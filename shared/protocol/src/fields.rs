@@ -130,6 +130,8 @@ pub enum Group {
     Addift,
     /// What the mask does.
     Mask,
+    /// Captions, and what else only several examples need.
+    Set,
     /// What is said of the base.
     Base,
     /// Everything else.
@@ -138,11 +140,12 @@ pub enum Group {
 
 impl Group {
     /// In the order of the page.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Lora,
         Self::Copier,
         Self::Addift,
         Self::Mask,
+        Self::Set,
         Self::Base,
         Self::Run,
     ];
@@ -155,6 +158,7 @@ impl Group {
             Self::Copier => "The copier",
             Self::Addift => "Direct difference",
             Self::Mask => "Mask",
+            Self::Set => "Captions",
             Self::Base => "The base",
             Self::Run => "Run",
         }
@@ -166,7 +170,7 @@ impl Group {
         match self {
             Self::Copier => Some(Method::Copier),
             Self::Addift => Some(Method::Addift),
-            Self::Lora | Self::Mask | Self::Base | Self::Run => None,
+            Self::Lora | Self::Mask | Self::Set | Self::Base | Self::Run => None,
         }
     }
 
@@ -203,7 +207,7 @@ const fn off(name: &'static str, hint: &'static str) -> Option<Flag> {
     Some(Flag::Off { name, hint })
 }
 
-use Group::{Addift, Base, Copier, Lora, Mask, Run};
+use Group::{Addift, Base, Copier, Lora, Mask, Run, Set};
 use Kind::{Choice, ChoiceOrBase, Lines, Number, OptionalNumber, Seed, Switch, SwitchOrBase, Text};
 
 /// Every field, in the order of the page. Two that one flag sets are the ends of a window.
@@ -236,6 +240,8 @@ pub const FIELDS: &[Field] = &[
     field(Mask, "/mask/feather", Number(Feather::RANGE), flag("feather", "PIXELS"), "Soft edge", "Width of the transition, px"),
     field(Mask, "/mask/unmasked_weight", Number(Share::RANGE), flag("unmasked-weight", "SHARE"), "Outside weight", "How much the loss minds what is outside the mask"),
     field(Mask, "/mask/prior_weight", Number(Weight::RANGE), flag("prior-weight", "WEIGHT"), "Hold outside", "Weight of “draw outside as the base does”"),
+    field(Set, "/trigger", Text, flag("trigger", "WORD"), "Trigger word", "Stands before each caption, so that prompts can call what was learnt"),
+    field(Set, "/caption_dropout", Number(Share::RANGE), flag("caption-dropout", "SHARE"), "Caption dropout", "How often an example is trained without its caption"),
     field(Base, "/prediction_type", ChoiceOrBase(&["epsilon", "v_prediction"]), flag("prediction-type", "TYPE"), "Prediction type", "What the base predicts, noise or velocity, where its files do not say it or say it wrongly"),
     field(Base, "/zero_terminal_snr", SwitchOrBase, flag("zero-terminal-snr", "true|false"), "Zero terminal SNR", "Whether the base's schedule ends in pure noise, likewise"),
     field(Base, "/clip_skip", OptionalNumber(ClipSkip::RANGE, BASE), flag("clip-skip", "LAYER"), "Clip skip", "Layer of the text encoder that says the prompt: 1 is the last, 2 the one before, which XL takes by itself"),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::{Format, Kind};
 use crate::id::{BaseId, BlobId, CopierId, JobName, VaeId};
-use crate::number::{Steps, Strength};
+use crate::number::{Level, Steps, Strength, Weight};
 use crate::recipe::Recipe;
 
 /// Of stored jobs.
@@ -53,7 +53,7 @@ pub struct TrainJob {
 ///
 /// Pictures are named by their hash and were uploaded before. A LoRA's metadata names so what it was
 /// trained on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Example {
     /// A: what to start from.
     pub original: BlobId,
@@ -65,6 +65,18 @@ pub struct Example {
     /// Prompt of these two pictures; empty: that of the recipe.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub caption: String,
+    /// How much it counts beside the others.
+    #[serde(
+        default = "Example::usual_weight",
+        skip_serializing_if = "Example::is_usual_weight"
+    )]
+    pub weight: Weight,
+    /// The strength of the LoRA at which its change is to come.
+    #[serde(
+        default = "Example::usual_level",
+        skip_serializing_if = "Example::is_usual_level"
+    )]
+    pub level: Level,
 }
 
 impl Example {
@@ -76,7 +88,32 @@ impl Example {
             target,
             mask: None,
             caption: String::new(),
+            weight: Self::usual_weight(),
+            level: Self::usual_level(),
         }
+    }
+
+    const fn usual_weight() -> Weight {
+        Weight::constant(1.0)
+    }
+
+    fn is_usual_weight(weight: &Weight) -> bool {
+        *weight == Self::usual_weight()
+    }
+
+    const fn usual_level() -> Level {
+        Level::constant(1.0)
+    }
+
+    fn is_usual_level(level: &Level) -> bool {
+        *level == Self::usual_level()
+    }
+
+    /// Whether it is one picture, which differs in nothing: what a copier learns from, and an ordinary
+    /// LoRA. Both names are the same then.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.original == self.target
     }
 
     /// The files that it names.
@@ -92,6 +129,7 @@ mod examples {
 
     use super::Example;
     use crate::id::BlobId;
+    use crate::number::{Level, Weight};
 
     #[derive(Serialize)]
     struct Several<'a> {
@@ -106,6 +144,10 @@ mod examples {
         mask: Option<BlobId>,
         #[serde(default)]
         caption: String,
+        #[serde(default = "Example::usual_weight")]
+        weight: Weight,
+        #[serde(default = "Example::usual_level")]
+        level: Level,
     }
 
     pub(super) fn serialize<S: Serializer>(
@@ -131,6 +173,8 @@ mod examples {
                 target: found.target.ok_or_else(|| missing("target"))?,
                 mask: found.mask,
                 caption: found.caption,
+                weight: found.weight,
+                level: found.level,
             }]),
         }
     }
@@ -243,7 +287,24 @@ mod tests {
             None,
             "and nothing that looks like one"
         );
-        for job in [alone, several, job(vec![example(1, "a girl")])] {
+        assert_eq!(json["examples"][0].get("weight"), None, "as usual");
+        let graded = Example {
+            weight: Weight::constant(0.5),
+            level: Level::constant(-2.0),
+            ..example(1, "")
+        };
+        let json = serde_json::to_value(job(vec![graded.clone()])).expect("plain data");
+        assert_eq!(
+            (&json["weight"], &json["level"]),
+            (&json!(0.5), &json!(-2.0)),
+            "said"
+        );
+        for job in [
+            alone,
+            several,
+            job(vec![graded]),
+            job(vec![example(1, "a girl")]),
+        ] {
             let read: TrainJob = codec::decode(&codec::encode(&job), usize::MAX).expect("its own");
             assert_eq!(read, job, "there and back");
         }

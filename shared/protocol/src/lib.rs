@@ -54,8 +54,9 @@ pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, Reques
 pub use job::{CopierChoice, Example, JobFormat, PreviewPlan, TrainJob};
 pub use number::{
     Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, GuidanceRescale,
-    InvalidNumber, InvalidSeed, LearningRate, Multiplier, OutOfRange, Range, Rank, Resolution,
-    ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay, parse_seed,
+    InvalidNumber, InvalidSeed, LearningRate, Level, Multiplier, OutOfRange, Range, Rank,
+    Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay,
+    parse_seed,
 };
 pub use recipe::{
     AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize,

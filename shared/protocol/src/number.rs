@@ -280,6 +280,9 @@ checked_numbers! {
     Weight(f64) "Loss weight" 0.0 ..= 100.0;
     /// Signed factor on a LoRA while training.
     Multiplier(f64) "Multiplier" -8.0 ..= 8.0;
+    /// Strength at which an example's change is to come: its place among the steps of a graded
+    /// slider. The opposite of the change that 1 makes is -1; at 0 nothing could be learnt.
+    Level(f64) "Level" -8.0 ..= 8.0;
     /// The user's dial: 1 makes the change, -1 undoes it.
     Strength(f64) "Strength" -2.0 ..= 2.0;
     /// What calibration and scores may take, in shares of what training takes.

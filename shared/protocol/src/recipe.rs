@@ -266,6 +266,12 @@ pub struct Recipe {
     /// How it is read, and with it every prompt that this LoRA is drawn with while it is trained.
     #[serde(default, skip_serializing_if = "PromptSyntax::is_cut")]
     pub prompt_syntax: PromptSyntax,
+    /// A word that stands before each caption, so that prompts can call what was learnt; empty: none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trigger: String,
+    /// How often an example is trained under the empty prompt instead of its caption.
+    #[serde(default = "no_dropout", skip_serializing_if = "is_no_dropout")]
+    pub caption_dropout: Share,
     /// The pair is trained at about as many pixels as a square of this side has, in its own
     /// proportions (kohya's `resolution`). None: its longer side is the base's own, which is what was
     /// done before there was a choice.
@@ -363,6 +369,14 @@ pub const fn only_example<T>(examples: &[T]) -> Result<&T, NotOneExample> {
             found: examples.len(),
         }),
     }
+}
+
+const fn no_dropout() -> Share {
+    Share::constant(0.0)
+}
+
+fn is_no_dropout(share: &Share) -> bool {
+    *share == no_dropout()
 }
 
 /// Closer to 0, a LoRA's gradients drown in what keeps AdamW from dividing by 0 (its ε is 1e-8).
@@ -466,6 +480,8 @@ impl Recipe {
             seed: 0,
             prompt: String::new(),
             prompt_syntax: PromptSyntax::USUAL,
+            trigger: String::new(),
+            caption_dropout: no_dropout(),
             resolution: size.resolution(),
             pass,
             copier: CopierRecipe {
