@@ -259,7 +259,13 @@ fn training_is_the_same() {
         ("plain", Objective::Plain),
         ("addift", Objective::Addift(&recipe)),
         ("copier", Objective::Copy),
-        ("difference", Objective::Difference { copier: &copier }),
+        (
+            "difference",
+            Objective::Difference {
+                copier: &copier,
+                strength: 1.0,
+            },
+        ),
     ] {
         let [half, single] = unets.each_ref().map(|unet| train(unet, objective));
         let label = |part: &str| format!("{part} of {name}");

@@ -193,7 +193,7 @@ impl BaseShape {
         // All of a set wait on the device for their turn; one pair is hardly anything.
         let waiting = sizes.len().saturating_sub(1) as u64;
         let latents = (2 * unet.in_channels as u64 + 1) * rows * columns;
-        let prompt = (MAX_TOKENS * chunks) as u64 * unet.cross_attention_dim as u64;
+        let prompt = (MAX_TOKENS * chunks) as u64 * unet.cross_attention_dim() as u64;
         let held = waiting * (latents + prompt);
         let widest = vae.block_out_channels.first().copied().unwrap_or_default() as u64;
         let decoder_tensor = widest * 2 * width * height;

@@ -126,7 +126,7 @@ mod tests {
         let base = runtime::block_on(BaseShape::read(&folder)).unwrap();
         let compute = runtime::block_on(Compute::choose(&DeviceChoice::Cpu)).unwrap();
         let recipe = Recipe::preset(Method::Copier, ModelSize::Small);
-        let in_room = |room| plan(&base, &recipe, None, &compute, room);
+        let in_room = |room| plan(&base, &recipe, &[], &compute, room);
         let plan = |available_bytes| {
             let largest_bytes = None;
             in_room(Room {
@@ -151,7 +151,7 @@ mod tests {
                 available_bytes,
                 largest_bytes: None,
             };
-            super::plan(&base, &recipe, None, &compute, room)
+            super::plan(&base, &recipe, &[], &compute, room)
         };
         let half = at(256, 1, None).needed_bytes();
         assert_eq!(
