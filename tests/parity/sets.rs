@@ -17,13 +17,13 @@ use crate::support::scene::{Scene, addift, masked, masked_with_prior, pass};
 use crate::support::step::{Allowed, assert_update};
 use crate::support::test;
 
-/// As for one example (`train.rs`).
+/// As for one example (`train.rs`); their gradients differ more in size.
 const ALLOWED: Allowed = Allowed {
     loss: Tolerance::rel(6e-6),
     grad_norm: Tolerance::rel(8e-6),
     gradient: 4e-4,
     after: Tolerance::abs(4e-6),
-    learning: 0.9,
+    learning: 0.8,
 };
 
 /// Strength of the copier in the fixture.

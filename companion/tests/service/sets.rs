@@ -5,7 +5,7 @@ use mimeo_checkpoint::{MemoryFile, SafetensorsFile};
 use mimeo_image::{Rgb, decode, encode_png};
 use mimeo_protocol::{
     CopierChoice, CopierKind, Example, FileKind, JobEventKind, JobState, Level, Method, Phase,
-    Rejection, ServerMessage, Share, TrainJob, Weight,
+    Rejection, ScoreBudget, ServerMessage, Share, TrainJob, Weight,
 };
 
 use crate::client::Client;
@@ -49,6 +49,7 @@ async fn a_job_of_two_examples_is_trained_measured_and_named_in_its_file() {
         job.recipe.caption_dropout = Share::constant(0.5);
         job.recipe.calibrate = true;
         job.scores = true;
+        job.recipe.score_budget = Some(ScoreBudget::constant(8.0));
         job.examples = set(&client).await;
         let id = client.submit(job.clone()).await;
         assert_eq!(client.until_over(id).await, JobState::Finished, "{method}");
