@@ -229,6 +229,14 @@ impl Guidance {
             let ask = |prompts| unet.forward_in_tasks(&sample, timestep, prompts, lora);
             (ask(&negative), ask(&self.conditional))
         };
+        self.guided(conditional, unconditional)
+    }
+
+    /// What is made of both answers.
+    ///
+    /// - `conditional`, `unconditional`: `[batch, channels, height, width]`
+    #[must_use]
+    pub fn guided(&self, conditional: Tensor<4>, unconditional: Tensor<4>) -> Tensor<4> {
         let guided = unconditional.clone() + (conditional.clone() - unconditional) * self.scale;
         if self.rescale == 0.0 {
             return guided;

@@ -1,7 +1,7 @@
 //! What is to be trained.
 
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
-use mimeo_protocol::{Example, PreviewPlan, Recipe, Resolution};
+use mimeo_protocol::{Example, PreviewPlan, Recipe, Resolution, TimestepRange};
 
 use crate::base::Base;
 use crate::control::FinishedCopier;
@@ -34,6 +34,31 @@ pub struct PreparedExample {
     pub pictures: FittedPair,
     /// What they were read from, and their caption; none: the LoRA does not say, and there is none.
     pub named: Option<Example>,
+}
+
+impl PreparedJob {
+    /// The job, trained at these timesteps.
+    pub(crate) fn with_timesteps(&self, timesteps: TimestepRange) -> Self {
+        let mut job = self.clone();
+        job.recipe.pass.timesteps = timesteps;
+        job
+    }
+
+    /// Width and height of the pictures that it trains on, of each; of the one that the base draws for a
+    /// job without any.
+    ///
+    /// # Errors
+    /// [`EngineError::Image`] when the recipe's size is none that the base trains at.
+    pub fn sizes(&self, base: &Base) -> Result<Vec<(u32, u32)>, EngineError> {
+        if !self.recipe.method.takes_pictures() {
+            return Ok(vec![crate::slider::size(base, self.recipe.resolution)?]);
+        }
+        let examples = self.examples.iter().map(|example| {
+            let picture = &example.pictures.original;
+            (picture.width(), picture.height())
+        });
+        Ok(examples.collect())
+    }
 }
 
 impl PreparedExample {

@@ -41,7 +41,7 @@ impl Streams {
 pub(crate) struct Session<'a> {
     pub base: &'a Base,
     pub job: &'a PreparedJob,
-    /// What is trained on.
+    /// What is trained on, but for a slider.
     pub examples: Vec<Example>,
     /// The example that is measured on and shown.
     pub shown: &'a PreparedExample,

@@ -10,6 +10,7 @@ use crate::addift::{self, Direction};
 use crate::noise::{Draw, NoisePosition, NoiseRng};
 use crate::optimizer::{AdamW, Moments, clip};
 use crate::plain::{self, Student};
+use crate::slider::{self, Rows, Slider};
 use crate::{Example, Model, copier, lr};
 
 /// What the trained LoRA is to learn.
@@ -26,6 +27,8 @@ pub enum Objective<'a> {
     Plain,
     /// The teacher's difference.
     Addift(&'a AddiftRecipe),
+    /// The difference of two prompts; it knows no pictures.
+    Slider(&'a Slider),
 }
 
 /// What one step did.
@@ -96,7 +99,8 @@ pub struct TrainerState {
     pub moments: Option<Moments>,
     /// Where the noise is.
     pub noise: NoisePosition,
-    /// Timesteps of the last forward direction, which the reverse direction shares.
+    /// Timesteps of the last forward direction, which the reverse direction shares; for a slider, the
+    /// states.
     pub forward_timesteps: Vec<usize>,
     /// How the loss went.
     pub health: HealthState,
@@ -125,7 +129,8 @@ pub struct Trainer<'a> {
     values: Tensor<1>,
     optimizer: AdamW,
     rng: NoiseRng,
-    /// Timesteps of the last forward direction, which the reverse direction shares.
+    /// Timesteps of the last forward direction, which the reverse direction shares; for a slider, the
+    /// states.
     forward_timesteps: Vec<usize>,
     step: u32,
     health: HealthState,
@@ -221,8 +226,13 @@ impl<'a> Trainer<'a> {
         let passes = self.pass.accumulation.get();
         let mut sum: Option<(Tensor<1>, Tensor<1>)> = None;
         for _ in 0..passes {
-            let (direction, draw) = self.draw();
-            let (loss, gradient) = self.loss_and_gradient(direction, &draw);
+            let (loss, gradient) = match self.objective {
+                Objective::Slider(slider) => self.slide(slider),
+                _ => {
+                    let (direction, draw) = self.draw();
+                    self.loss_and_gradient(direction, &draw)
+                }
+            };
             sum = Some(match sum {
                 Some((losses, gradients)) => (losses + loss, gradients + gradient),
                 None => (loss, gradient),
@@ -289,18 +299,61 @@ impl<'a> Trainer<'a> {
         (Direction::Forward, Draw { noise, timesteps })
     }
 
+    /// Loss and gradient of a slider: of states that are changed, and beside them of as many that are
+    /// kept, of each prompt in turn.
+    fn slide(&mut self, slider: &Slider) -> (Tensor<1>, Tensor<1>) {
+        let batch = self.pass.batch_size.get() as usize;
+        let direction = if self.step.is_multiple_of(2) {
+            Direction::Reverse
+        } else {
+            let states = slider.changed.timesteps.len();
+            self.forward_timesteps = self.rng.spread(states, batch);
+            Direction::Forward
+        };
+        let changed = Rows {
+            states: &slider.changed,
+            rows: self.forward_timesteps.clone(),
+        };
+        let mut wanted = vec![changed];
+        if !slider.kept.is_empty() {
+            let turn = (self.step - 1) / 2;
+            let states = &slider.kept[turn as usize % slider.kept.len()];
+            let rows = self.rng.spread(states.timesteps.len(), batch);
+            wanted.push(Rows { states, rows });
+        }
+        let rows_per_task = Tuning::of(&slider.changed.noisy.device()).rows_per_task;
+        let parts: Vec<_> = wanted
+            .iter()
+            .flat_map(|rows| rows.split(rows_per_task))
+            .collect();
+        self.sum_of_parts(&parts, |part, lora| {
+            let share = part.rows.len() as f64 / batch as f64;
+            slider::loss(self.model, part, direction, lora) * share
+        })
+    }
+
     /// Loss and gradient, the mean over the draw, on all cores of a CPU.
     fn loss_and_gradient(&self, direction: Direction, draw: &Draw) -> (Tensor<1>, Tensor<1>) {
         let rows = draw.timesteps.len();
         let parts = draw.split(Tuning::of(&draw.noise.device()).rows_per_task);
-        let part = |part: &Draw| {
-            let lora = self.network.with_values(&self.values).trainable();
+        self.sum_of_parts(&parts, |part, lora| {
             let share = part.timesteps.len() as f64 / rows as f64;
-            let loss = self.loss(part, direction, &lora) * share;
+            self.loss(part, direction, lora) * share
+        })
+    }
+
+    fn sum_of_parts<P: Sync>(
+        &self,
+        parts: &[P],
+        loss: impl Fn(&P, &LoraNetwork) -> Tensor<1> + Sync,
+    ) -> (Tensor<1>, Tensor<1>) {
+        let part = |part: &P| {
+            let lora = self.network.with_values(&self.values).trainable();
+            let loss = loss(part, &lora);
             let gradient = lora.flatten_gradients(&loss.backward());
             (loss.inner(), gradient)
         };
-        let done: Vec<_> = match &parts[..] {
+        let done: Vec<_> = match parts {
             [whole] => vec![part(whole)],
             parts => parts.par_iter().map(part).collect(),
         };
@@ -330,6 +383,7 @@ impl<'a> Trainer<'a> {
             Objective::Addift(recipe) => {
                 addift::loss(model, pair, draw, direction, student, weights, recipe)
             }
+            Objective::Slider(_) => unreachable!("it has its own draw"),
         }
     }
 }
