@@ -308,7 +308,7 @@ impl Prompts {
             rescale: base.guidance_rescale(),
         };
         let empty = ask(base, &self.empty, noisy, timestep, &LoraStack::none());
-        guidance.guided(own, empty)
+        guidance.guided(&own, empty)
     }
 
     /// A picture of the neutral prompt, with the change at a strength.
