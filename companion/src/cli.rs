@@ -16,6 +16,7 @@ mod sample;
 mod score;
 mod score_table;
 mod serve;
+mod slider;
 mod train;
 
 use std::future::ready;
@@ -44,6 +45,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Train a LoRA from two pictures
     Train(Box<train::Train>),
+    /// Train a LoRA from two prompts, without pictures
+    Slider(Box<slider::Slider>),
     /// Draw pictures, with or without LoRAs
     Sample(sample::Sample),
     /// Draw prompts × strengths of a LoRA on one sheet
@@ -83,6 +86,7 @@ impl Cli {
         let run: BoxFuture<'_, anyhow::Result<Exit>> = match self.command {
             Command::Serve(command) => Box::pin(command.run(report)),
             Command::Train(command) => Box::pin(command.run(report)),
+            Command::Slider(command) => Box::pin(command.run(report)),
             Command::Sample(command) => Box::pin(command.run(report)),
             Command::Grid(command) => Box::pin(command.run(report)),
             Command::Score(command) => Box::pin(command.run(report)),

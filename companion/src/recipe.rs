@@ -65,7 +65,11 @@ impl RecipeFile {
             )
         });
         let is_whole = Recipe::deserialize(&self.json).is_ok();
-        let tables = [("copier", Method::Copier), ("addift", Method::Addift)];
+        let tables = [
+            ("copier", Method::Copier),
+            ("addift", Method::Addift),
+            ("slider", Method::Slider),
+        ];
         let tables = tables
             .into_iter()
             .filter(move |(table, owner)| {

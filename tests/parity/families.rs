@@ -416,3 +416,8 @@ fn a_step_of_the_copier_s_second_pass_matches_the_reference_in_every_family() {
 fn a_step_of_addift_matches_the_reference_in_every_family() {
     assert_steps("addift", Step::Addift(Direction::Forward));
 }
+
+#[test]
+fn a_step_of_the_slider_matches_the_reference_in_every_family() {
+    assert_steps("slider", Step::Slider(Direction::Forward));
+}

@@ -8,6 +8,7 @@ use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
 use mimeo_train::loss::{MaskWeights, batch_mean};
 use mimeo_train::optimizer::{AdamW, clip};
+use mimeo_train::slider::{self, Rows};
 use mimeo_train::{Dataset, Draw, NoiseRng, Objective, Student, Trainer, plain};
 use pollster::block_on;
 
@@ -17,7 +18,7 @@ use crate::support::models::{base, cpu};
 use crate::support::scene::{
     GAMMA, LEARNING_RATE, Scene, WEIGHT_DECAY, addift, masked_with_prior, pass,
 };
-use crate::support::step::{Allowed, Step, assert_step};
+use crate::support::step::{Allowed, Step, assert_step, slider};
 use crate::support::test;
 
 /// As measured on the bundled base.
@@ -70,6 +71,20 @@ fn a_reverse_step_of_addift_matches_the_reference() {
 fn a_step_of_addift_on_top_of_a_copier_matches_the_reference() {
     let (file, scene) = ("train_addift_copier.safetensors", Scene::new(&cpu()));
     assert_step(file, base(), &scene, Step::AddiftOnCopier, ALLOWED);
+}
+
+#[test]
+fn a_forward_step_of_the_slider_matches_the_reference() {
+    let (file, scene) = ("train_slider_forward.safetensors", Scene::new(&cpu()));
+    let step = Step::Slider(Direction::Forward);
+    assert_step(file, base(), &scene, step, ALLOWED);
+}
+
+#[test]
+fn a_reverse_step_of_the_slider_matches_the_reference() {
+    let (file, scene) = ("train_slider_reverse.safetensors", Scene::new(&cpu()));
+    let step = Step::Slider(Direction::Reverse);
+    assert_step(file, base(), &scene, step, ALLOWED);
 }
 
 /// Only the min-SNR weights differ, which torch derives from f32 alphas: 2.6e-6 measured.
@@ -215,6 +230,48 @@ fn the_trainer_takes_these_steps_for_every_objective() {
         &[&forward, &reverse],
         true,
     );
+}
+
+#[test]
+fn the_trainer_takes_a_slider_s_states_in_both_directions_and_those_to_keep_in_turn() {
+    let scene = Scene::new(&cpu());
+    let slider = slider(base(), &scene);
+    let (pass, mask) = (pass(BatchSize::constant(2)), masked_with_prior());
+    let examples = scene.examples(&mask);
+    let start = scene.difference(base().unet.targets());
+    let rng = NoiseRng::new(DRAWS.0, DRAWS.1);
+    let objective = Objective::Slider(&slider);
+    let (model, network) = (base().model(), start.clone());
+    let trainer = Trainer::new(model, &examples, objective, &pass, network, rng.clone());
+    let mut trainer = trainer.unwrap();
+
+    let (mut rng, mut optimizer) = (rng, AdamW::new(WEIGHT_DECAY));
+    let mut parameters = start.flatten();
+    let mut changed = Vec::new();
+    for (direction, kept) in [
+        (Direction::Forward, 0),
+        (Direction::Reverse, 0),
+        (Direction::Forward, 1),
+    ] {
+        let report = block_on(trainer.step()).unwrap();
+        if direction == Direction::Forward {
+            changed = rng.spread(2, 2);
+        }
+        let drawn = [
+            (&slider.changed, changed.clone()),
+            (&slider.kept[kept], rng.spread(2, 2)),
+        ];
+        let lora = start.with_values(&parameters).trainable();
+        let losses = drawn
+            .map(|(states, rows)| slider::loss(model, &Rows { states, rows }, direction, &lora));
+        let [changing, keeping] = losses;
+        let loss = changing + keeping;
+        let ours = values(loss.clone().inner());
+        assert_values_close("loss", &[report.loss], &ours, ACCUMULATED);
+        let gradient = lora.flatten_gradients(&loss.backward());
+        let (gradient, _) = clip(gradient, pass.clip_norm);
+        parameters = optimizer.step(LEARNING_RATE, parameters, gradient);
+    }
 }
 
 /// The same sums in another order, a few roundings: 7e-8, one of them, measured.

@@ -41,7 +41,7 @@ pub struct Methods {
     pairs: Vec<String>,
     /// Methods [default: all]
     #[arg(long, value_delimiter = ',', value_name = "METHOD,…",
-          value_parser = PossibleValuesParser::new(Method::ALL.map(Method::name)))]
+          value_parser = PossibleValuesParser::new(Method::OF_PICTURES.map(Method::name)))]
     methods: Vec<String>,
     /// Training seeds per pair and method; the table shows their mean
     #[arg(long, default_value_t = 1, value_parser = whole("Seeds", 1..=100), allow_hyphen_values = true)]

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use mimeo_protocol::fields::{FIELDS, Field, Flag, Group, Kind, NoNumber};
 use mimeo_protocol::{
     Alpha, Method, ModelSize, OutOfRange, Pass, PromptSyntax, Range, Rank, Recipe, Said,
-    TimestepRange, parse_seed,
+    SliderRecipe,    TimestepRange, parse_seed,
 };
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
@@ -69,11 +69,43 @@ impl RecipeFlags {
     /// recipe, or the recipe cannot be trained.
     pub fn build(&self, file: Option<&RecipeFile>, size: ModelSize) -> Result<Recipe, BadInput> {
         let method = self.method(file);
+        if !method.takes_pictures() {
+            let why = format!("method {method} takes no pictures. Train it with mimeo slider.");
+            return Err(BadInput(why));
+        }
+        self.build_with(method, file, size, |_| ())
+    }
+
+    /// The recipe of a slider of two prompts: preset, file, flags, and what `prompts` puts into it.
+    ///
+    /// # Errors
+    /// As [`Self::build`], and when a method is named.
+    pub fn build_slider(
+        &self,
+        file: Option<&RecipeFile>,
+        size: ModelSize,
+        prompts: impl FnOnce(&mut SliderRecipe),
+    ) -> Result<Recipe, BadInput> {
+        if let Some(method) = self.method {
+            let why = format!("method {method} learns from pictures. Train it with mimeo train.");
+            return Err(BadInput(why));
+        }
+        self.build_with(Method::Slider, file, size, prompts)
+    }
+
+    fn build_with(
+        &self,
+        method: Method,
+        file: Option<&RecipeFile>,
+        size: ModelSize,
+        prompts: impl FnOnce(&mut SliderRecipe),
+    ) -> Result<Recipe, BadInput> {
         let mut recipe = match file {
             Some(file) => file.over(method, size)?,
             None => Recipe::preset(method, size),
         };
         recipe.method = method;
+        prompts(&mut recipe.slider);
         let recipe = self.fields.over(recipe)?;
         self.fields.check_idle(&recipe)?;
         let Err(error) = recipe.check() else {
@@ -134,8 +166,21 @@ impl FieldFlags {
                 return Err(belongs_to(&flag, owner, method));
             }
             let is_min_snr = field.path == "/pass/min_snr_gamma" && !value.is_null();
-            if is_min_snr && method == Method::Addift {
-                let why = "--min-snr does nothing with method addift, whose target has no noise. Leave one of them out.";
+            if is_min_snr && matches!(method, Method::Addift | Method::Slider) {
+                return Err(BadInput(format!(
+                    "--min-snr does nothing with method {method}, whose target has no noise. Leave one of them out."
+                )));
+            }
+            let is_of_pictures = matches!(field.path, "/prompt" | "/calibrate");
+            if let Some(flag) = flag_of(field)
+                && (!field.group.is_for(method) || is_of_pictures && !method.takes_pictures())
+            {
+                return Err(BadInput(format!(
+                    "{flag} is for pictures, and method {method} has none. Leave it out."
+                )));
+            }
+            if field.path == WINDOW && recipe.auto_timesteps {
+                let why = "--timesteps is what --auto-timesteps finds. Leave one of them out.";
                 return Err(BadInput(why.to_owned()));
             }
             if field.path == "/mask/feather" && !recipe.mask.composite {
@@ -231,6 +276,7 @@ impl FromArgMatches for SaidFlags {
 fn given(field: &'static Field, matches: &ArgMatches) -> Option<(&'static Field, Value)> {
     let value = match field.flag.filter(|_| field.path != WINDOW_END)? {
         Flag::Value { name, .. } => matches.get_one::<Value>(name)?.clone(),
+        Flag::On { name, .. } => matches.get_flag(name).then_some(Value::Bool(true))?,
         Flag::Off { name, .. } => matches.get_flag(name).then_some(Value::Bool(false))?,
     };
     Some((field, value))
@@ -289,7 +335,7 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
 
 fn help(field: &Field, flag: Flag) -> String {
     let hint = match (field.path, flag) {
-        (_, Flag::Off { hint, .. }) => hint.to_owned(),
+        (_, Flag::On { hint, .. } | Flag::Off { hint, .. }) => hint.to_owned(),
         (WINDOW, _) => "Timesteps trained, such as 500-1000".to_owned(),
         ("/pass/alpha", _) => {
             format!(
@@ -538,6 +584,49 @@ mod tests {
             assert!(refusal.contains(words), "{flags}: {refusal}");
         }
         build("--method addift --min-snr off --multiplier -0.5");
+    }
+
+    #[test]
+    fn a_slider_takes_its_prompts_and_no_flags_of_pictures() {
+        let slider = |words: &str| {
+            let words = std::iter::once("test").chain(words.split_whitespace());
+            let only = Only::try_parse_from(words).unwrap();
+            only.flags.build_slider(None, ModelSize::Small, |slider| {
+                slider.target = "glasses".to_owned();
+            })
+        };
+        let recipe = slider("--steps 9 --guidance 2").unwrap();
+        assert_eq!(recipe.method, Method::Slider, "the command's");
+        assert_eq!(recipe.slider.guidance.get(), 2.0, "its own flag");
+        for (words, told) in [
+            ("--method plain", "Train it with mimeo train."),
+            ("--feather 3", "--feather is for pictures"),
+            ("--prompt hat", "--prompt is for pictures"),
+            ("--trigger hat", "--trigger is for pictures"),
+            ("--min-snr 5", "--min-snr does nothing with method slider"),
+            ("--multiplier 1", "--multiplier belongs to method addift"),
+            ("--auto-timesteps", "no pair by which to find its timesteps"),
+        ] {
+            let refusal = slider(words).unwrap_err().to_string();
+            assert!(refusal.contains(told), "{words}: {refusal}");
+        }
+        let refusal = try_build("--guidance 2").unwrap_err().to_string();
+        assert!(refusal.contains("--guidance belongs to method slider"), "{refusal}");
+    }
+
+    #[test]
+    fn what_is_watched_and_found_is_switched_on() {
+        let recipe = build("--auto-timesteps --leak-every 20 --stop-at-best");
+        assert!(recipe.auto_timesteps && recipe.leak.stop_at_best, "both");
+        assert_eq!(recipe.leak.every.map(|every| every.get()), Some(20), "steps");
+        assert_eq!(build("--leak-every off").leak.every, None, "off");
+        for (flags, words) in [
+            ("--stop-at-best", "it has to be measured"),
+            ("--auto-timesteps --timesteps 1-9", "--timesteps is what"),
+        ] {
+            let refusal = try_build(flags).unwrap_err().to_string();
+            assert!(refusal.contains(words), "{flags}: {refusal}");
+        }
     }
 
     #[test]

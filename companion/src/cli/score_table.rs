@@ -25,6 +25,9 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
         [] => "unseen pictures",
         _ => "pictures of the given prompts",
     };
+    if !recipe.method.takes_pictures() {
+        return slider_rows(scores, recipe);
+    }
     let mut rows = vec![
         (
             "Edit gain",
@@ -74,6 +77,37 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
             "Calibration",
             format!("{:.2}", scores.calibrated_strength),
             "folded into the weights, so that strength 1 is the change you showed".to_owned(),
+        ));
+    }
+    rows
+}
+
+/// There is no pair: what the prompts do themselves is all of the change.
+fn slider_rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)> {
+    let (held_out, linearity) = (&scores.held_out, &scores.linearity);
+    let ways = linearity.progress.iter().map(|way| percent(*way));
+    let ways = ways.collect::<Vec<_>>().join(", ");
+    let range = linearity.strongest();
+    let mut rows = vec![
+        (
+            "Progress",
+            percent(held_out.progress),
+            format!(
+                "of the way that the prompts themselves take {} unseen pictures, at strength 1",
+                held_out.pictures
+            ),
+        ),
+        (
+            "Linearity",
+            format!("{:.2}", linearity.correlation),
+            format!("the way from strength -{range} to {range}: {ways}"),
+        ),
+    ];
+    if !recipe.slider.keep.is_empty() {
+        rows.push((
+            "Kept",
+            format!("{:.1}", held_out.elsewhere),
+            "of 255 is what pictures of the prompts to keep changed by".to_owned(),
         ));
     }
     rows
@@ -159,6 +193,22 @@ mod tests {
         let line = text.lines().find(|line| line.starts_with("Grading"));
         let line = line.expect("a line of its own");
         assert!(line.contains("20 %   from level -2 to 2"), "{line}");
+    }
+
+    #[test]
+    fn a_slider_is_told_by_its_way_and_what_it_keeps() {
+        let mut recipe = Recipe::preset(Method::Slider, ModelSize::Small);
+        let mut scores = scores();
+        scores.linearity.progress = vec![-0.9, 0.0, 1.1];
+        let text = table(&scores, &recipe);
+        assert!(
+            text.contains("from strength -1 to 1: -90 %, 0 %, 110 %"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 2, "nothing to keep:\n{text}");
+        recipe.slider.keep = vec!["a hat".to_owned()];
+        let text = table(&scores, &recipe);
+        assert!(text.contains("4.8   of 255"), "{text}");
     }
 
     #[test]

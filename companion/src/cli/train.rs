@@ -16,7 +16,7 @@ use super::pictures::PairArgs;
 use super::recipe_flags::{RecipeFlags, belongs_to};
 use super::{lora, score_table};
 
-mod remote;
+pub(super) mod remote;
 
 use crate::exit::{BadInput, Exit};
 use crate::interrupt;
@@ -60,14 +60,14 @@ pub struct Train {
 }
 
 /// Where the results go.
-struct Places {
-    lora: OutFile,
-    copier: Option<OutFile>,
+pub(super) struct Places {
+    pub lora: OutFile,
+    pub copier: Option<OutFile>,
 }
 
 /// Files that were written.
 #[derive(Default)]
-struct Written {
+pub(super) struct Written {
     lora: Option<String>,
     copier: Option<String>,
 }
@@ -163,7 +163,7 @@ impl Train {
             name,
             base,
             vae,
-            pair,
+            pair: Some(pair),
             scores: !self.no_score,
             wants_copier: self.save_copier.is_some(),
         };
@@ -266,7 +266,7 @@ pub struct Trained {
 impl Places {
     /// Both files are put somewhere before either is told of, so that trouble with one does not lose
     /// the other.
-    fn save(self, trained: &Trained, report: &mut Report) -> anyhow::Result<Written> {
+    pub fn save(self, trained: &Trained, report: &mut Report) -> anyhow::Result<Written> {
         let is_finished = trained.outcome == Outcome::Finished;
         let broke_down = matches!(trained.outcome, Outcome::Diverged { .. });
         // What was stopped was wanted so. What broke down is kept, but replaces nothing.
@@ -321,7 +321,8 @@ struct TrainResult<'a> {
     secs: f64,
 }
 
-fn tell(
+/// Tells what a run came to.
+pub(super) fn tell(
     trained: &Trained,
     recipe: &Recipe,
     written: &Written,

@@ -21,3 +21,4 @@ mod recipes;
 mod results;
 mod single_files;
 mod sizes;
+mod sliders;

@@ -192,6 +192,35 @@ async fn the_command_line_makes_the_same_file_with_and_without_a_companion() {
 }
 
 #[tokio::test]
+async fn two_prompts_make_the_same_file_with_and_without_a_companion() {
+    let companion = Companion::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let slide = |more: &[&str]| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_mimeo"))
+            .args("slider --target glasses --keep hat --steps 4 --leak-every 2".split(' '))
+            .args("--no-score --overwrite --json --out x.safetensors".split(' '))
+            .args(more)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{told}");
+        let file = std::fs::read(folder.path().join("x.safetensors")).unwrap();
+        (file, String::from_utf8(ran.stdout).unwrap())
+    };
+    let (local, _) = slide(&["--device", "cpu"]);
+    let (remote, told) = slide(&["--remote", &companion.ws()]);
+    assert!(local == remote, "the same bytes");
+    let leaks = told.lines().filter(|line| line.contains(r#""event":"leak""#));
+    assert_eq!(leaks.count(), 2, "each reading is told: {told}");
+    let client = companion.client().await;
+    let [summary] = &client.snapshot.jobs[..] else {
+        panic!("one job: {:?}", client.snapshot.jobs);
+    };
+    assert!(summary.job.examples.is_empty(), "kept without pictures");
+}
+
+#[tokio::test]
 async fn two_clients_see_the_same() {
     let companion = Companion::start("");
     let (mut first, mut second) = (companion.client().await, companion.client().await);

@@ -3,7 +3,7 @@
 //! Passes stand side by side, each as wide as it has steps, on one scale of losses. However many
 //! steps there are, no more is drawn than there are columns of pixels.
 
-use mimeo_protocol::Phase;
+use mimeo_protocol::{LeakPoint, Phase, ResponseCurve};
 
 use crate::runs::{Curve, PhaseStatus, Pin, Point, Run};
 
@@ -74,6 +74,11 @@ pub struct Lane {
     pub line: Vec<Dot>,
     /// Steps.
     pub ticks: Vec<Tick>,
+    /// How much of the change that was meant other pictures show, as the leak meter has it: the foot is
+    /// nothing, the top all of it.
+    pub intended: Vec<Dot>,
+    /// How much else changes in them, on the same scale.
+    pub unintended: Vec<Dot>,
 }
 
 /// A pin in its place.
@@ -129,7 +134,32 @@ impl Chart {
             .iter()
             .map(|curve| (curve, steps(curve)))
             .collect();
-        Self::new(&curves, &run.pins(), size, scale)
+        let mut chart = Self::new(&curves, &run.pins(), size, scale);
+        chart.add_leaks(run.leaks());
+        chart
+    }
+
+    /// Draws what the leak meter told into the lane of the training.
+    fn add_leaks(&mut self, leaks: &[LeakPoint]) {
+        let (top, bottom) = (self.axis.top, self.axis.bottom);
+        let mut lanes = self.lanes.iter_mut();
+        let Some(lane) = lanes.find(|lane| lane.phase == Phase::Training) else {
+            return;
+        };
+        let place = |lane: &Lane, step: u32, share: f32| Dot {
+            x: lane.x(step),
+            y: bottom - f64::from(share.clamp(0.0, 1.0)) * (bottom - top),
+        };
+        for LeakPoint {
+            step,
+            intended,
+            unintended,
+        } in leaks
+        {
+            let (meant, other) = (place(lane, *step, *intended), place(lane, *step, *unintended));
+            lane.intended.push(meant);
+            lane.unintended.push(other);
+        }
     }
 
     /// A chart of curves, each with the steps that it is wide.
@@ -223,6 +253,33 @@ impl Chart {
     }
 }
 
+/// How the base answers to the change, as a small drawing: timesteps to the right, from nothing at the
+/// foot to all of the change at the top.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResponseChart {
+    /// The curve.
+    pub line: Vec<Dot>,
+    /// Left and right edge of the timesteps that are trained.
+    pub window: [f64; 2],
+}
+
+impl ResponseChart {
+    /// The chart of a curve.
+    #[must_use]
+    pub fn of(curve: &ResponseCurve, size: Size) -> Self {
+        let x = |timestep: u32| f64::from(timestep) / 1000.0 * size.width;
+        let points = curve.timesteps.iter().zip(&curve.response);
+        let line = points.map(|(timestep, response)| Dot {
+            x: x(*timestep),
+            y: (1.0 - f64::from(response.clamp(0.0, 1.0))) * size.height,
+        });
+        Self {
+            line: line.collect(),
+            window: [curve.window.min(), curve.window.max()].map(x),
+        }
+    }
+}
+
 /// At most so many steps of all curves, spread evenly, with the first and the last.
 #[must_use]
 pub fn samples(curves: &[Curve], most: usize) -> Vec<(Phase, Point)> {
@@ -298,6 +355,8 @@ fn lay_out(curves: &[(&Curve, u32)], size: Size) -> Vec<Lane> {
             dots: Vec::new(),
             line: Vec::new(),
             ticks: Vec::new(),
+            intended: Vec::new(),
+            unintended: Vec::new(),
         };
         lane.ticks = step_ticks(&lane);
         left += width + GAP;

@@ -7,7 +7,7 @@ use mimeo_protocol::fields::Kind::{
     Choice, ChoiceOrBase, Lines, Number, OptionalNumber, Seed, Switch, SwitchOrBase, Text,
 };
 use mimeo_protocol::fields::{FIELDS, Field};
-use mimeo_protocol::{PromptSyntax, Recipe, prompts_in};
+use mimeo_protocol::{PromptSyntax, Recipe, SliderRecipe, prompts_in};
 use serde_json::Value;
 
 /// What the page does with a field.
@@ -33,8 +33,8 @@ impl FieldInRecipe for Field {
         let json = serde_json::to_value(recipe).unwrap_or_default();
         let value = json.pointer(self.path).cloned().unwrap_or_default();
         match (self.kind, &value) {
-            // The only word that is not written: what recipes meant before there was a choice.
-            (Choice(_), Value::Null) => PromptSyntax::default().name().into(),
+            // What is not written is as it was before there was a choice.
+            (_, Value::Null) => unwritten(self),
             _ => value,
         }
     }
@@ -42,6 +42,13 @@ impl FieldInRecipe for Field {
     fn with(&self, recipe: &Recipe, value: Value) -> Result<Recipe, String> {
         let mut json = serde_json::to_value(recipe).unwrap_or_default();
         let (parent, key) = self.path.rsplit_once('/').unwrap_or(("", self.path));
+        // A table that says nothing is not written.
+        if let (Value::Object(fields), Some(table)) = (&mut json, parent.strip_prefix('/'))
+            && !table.contains('/')
+        {
+            let empty = || Value::Object(serde_json::Map::new());
+            fields.entry(table).or_insert_with(empty);
+        }
         match json.pointer_mut(parent) {
             Some(Value::Object(fields)) if value.is_null() => {
                 fields.remove(key);
@@ -84,6 +91,18 @@ impl FieldInRecipe for Field {
                 prompts => Value::from(prompts),
             },
         }
+    }
+}
+
+/// What a field is that a recipe does not write.
+fn unwritten(field: &Field) -> Value {
+    match (field.kind, field.path) {
+        (Choice(_), _) => PromptSyntax::default().name().into(),
+        (Switch, _) => false.into(),
+        (Text, _) => "".into(),
+        (_, "/slider/guidance") => SliderRecipe::default().guidance.get().into(),
+        (_, "/caption_dropout") => 0.0.into(),
+        _ => Value::Null,
     }
 }
 
@@ -180,6 +199,27 @@ mod tests {
                 field.path
             );
         }
+    }
+
+    #[test]
+    fn a_table_that_says_nothing_can_be_written_into() {
+        let [guidance, target, keep, every] = ["guidance", "target", "keep", "every"].map(|key| {
+            let mut fields = FIELDS.iter();
+            let is_it = |field: &&Field| {
+                field.path == format!("/slider/{key}") || field.path == format!("/leak/{key}")
+            };
+            fields.find(is_it).unwrap()
+        });
+        assert_eq!(guidance.value(&recipe()), 3.0, "as it is if nobody says it");
+        assert_eq!(target.value(&recipe()), "", "likewise");
+        let with = guidance.with(&recipe(), guidance.parse("5")).unwrap();
+        assert_eq!(with.slider.guidance.get(), 5.0, "said");
+        let with = keep.with(&with, keep.parse("a hat\na dog")).unwrap();
+        assert_eq!(with.slider.keep, ["a hat", "a dog"], "lines");
+        let with = every.with(&with, every.parse("20")).unwrap();
+        assert_eq!(edited(&with, &recipe()), [every], "what its method uses");
+        let off = every.with(&with, every.parse("")).unwrap();
+        assert_eq!(off.leak.every, None, "off again");
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub const fn explain(method: Method) -> (&'static str, &'static str) {
             "Plain LoRA",
             "An ordinary LoRA on B alone, for comparison. Learns everything in B.",
         ),
+        Method::Slider => (
+            "Two prompts",
+            "Learns the difference between two prompts. Needs no pictures, and can only do what the base knows by name.",
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use mimeo_image::{MaskRemedy, MaskView, encode_mask_png, encode_png};
 use mimeo_protocol::{
-    BaseInfo, BlobId, Example, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob, VaeInfo,
+    BaseInfo, BlobId, Example, InvalidRecipe, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob, VaeInfo,
 };
 
 use crate::frame::Frame;
@@ -109,6 +109,8 @@ pub enum Fix {
     BringBack(Way),
     /// Halve the batch size.
     HalveBatch,
+    /// Put the focus on the target prompt.
+    Prompts,
     /// Put the focus on the name.
     Name,
 }
@@ -133,6 +135,7 @@ impl Fix {
             Self::ChooseVae => "Choose a VAE",
             Self::BringBack(way) => way.label(),
             Self::HalveBatch => "Halve the batch size",
+            Self::Prompts => "Write it",
             Self::Name => "Change the name",
         }
     }
@@ -153,7 +156,11 @@ pub fn verdicts(bench: &Workbench, facts: PreflightFacts<'_>) -> [(Check, Verdic
     Check::ALL.map(|check| {
         let verdict = match check {
             Check::Model => model(bench, facts),
+            Check::Pictures if learns_from_prompts(bench) => prompts(bench),
             Check::Pictures => pictures(bench),
+            Check::Mask if learns_from_prompts(bench) => {
+                Verdict::Good("No mask needed: the change may show anywhere".to_owned())
+            }
             Check::Mask => mask(bench),
             Check::Memory => memory(bench, facts),
         };
@@ -175,7 +182,9 @@ pub fn problems(bench: &Workbench, facts: PreflightFacts<'_>) -> Vec<Problem> {
     };
     let found = verdicts(bench, facts).map(|(_, verdict)| problem(verdict));
     let name = job_name(&bench.settings().name).err();
-    let recipe = recipe(bench).err();
+    // What keeps two prompts from being trained stands in the place of the pictures.
+    let is_told = found.iter().flatten().any(|it| it.fix == Some(Fix::Prompts));
+    let recipe = recipe(bench).err().filter(|_| !is_told);
     found
         .into_iter()
         .flatten()
@@ -210,6 +219,17 @@ pub fn to_job(bench: &Workbench, facts: PreflightFacts<'_>) -> Result<Submission
         }]
     };
     let (frame, settings) = (bench.frame(), bench.settings());
+    let name = job_name(&settings.name).map_err(|problem| vec![problem])?;
+    if !settings.recipe.method.takes_pictures() {
+        let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
+        let job = TrainJob {
+            vae: settings.vae.clone(),
+            previews: preview_plan(bench, facts.base),
+            ..TrainJob::of_prompts(name, base, recipe)
+        };
+        let pictures = Vec::new();
+        return Ok(Submission { job, pictures });
+    }
     let Some((original, target)) = frame.and_then(Frame::pair) else {
         return Err(problems(bench, PreflightFacts::default()));
     };
@@ -224,7 +244,6 @@ pub fn to_job(bench: &Workbench, facts: PreflightFacts<'_>) -> Result<Submission
     let painted = bench.mask().filter(|mask| !mask.is_empty());
     let mask = painted.map(encode_mask_png).transpose().map_err(failed)?;
     let mask = mask.map(&mut add);
-    let name = job_name(&settings.name).map_err(|problem| vec![problem])?;
     let example = Example {
         mask,
         ..Example::new(original, target)
@@ -244,10 +263,14 @@ pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
     let nothing = BlobId::from_sha256([0; 32]);
     let settings = bench.settings();
     let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
-    let example = Example::new(nothing, nothing);
+    let examples = match recipe.method.takes_pictures() {
+        true => vec![Example::new(nothing, nothing)],
+        false => Vec::new(),
+    };
     Some(TrainJob {
         vae: settings.vae.clone(),
-        ..TrainJob::new("plan".parse().ok()?, base, example, recipe)
+        examples,
+        ..TrainJob::of_prompts("plan".parse().ok()?, base, recipe)
     })
 }
 
@@ -295,7 +318,7 @@ pub fn job_name(typed: &str) -> Result<JobName, Problem> {
 fn recipe(bench: &Workbench) -> Result<(), Problem> {
     bench.settings().recipe.check().map_err(|error| Problem {
         check: Check::Model,
-        sentence: error.to_string(),
+        sentence: words::capitalised(&error.to_string()),
         fix: None,
     })
 }
@@ -384,6 +407,31 @@ fn vae<'a>(
     }
 }
 
+fn learns_from_prompts(bench: &Workbench) -> bool {
+    !bench.settings().recipe.method.takes_pictures()
+}
+
+/// What stands in the place of the pictures.
+fn prompts(bench: &Workbench) -> Verdict {
+    let recipe = &bench.settings().recipe;
+    match recipe.check() {
+        Err(error @ InvalidRecipe::SamePrompts) => {
+            let fix = Some(Fix::Prompts);
+            let sentence = match recipe.slider.target.trim() {
+                "" => "Say what the change leads to.".to_owned(),
+                _ => words::capitalised(&error.to_string()),
+            };
+            let check = Check::Pictures;
+            Verdict::Problem(Problem {
+                check,
+                sentence,
+                fix,
+            })
+        }
+        _ => Verdict::Good("No pictures needed: two prompts that differ".to_owned()),
+    }
+}
+
 fn pictures(bench: &Workbench) -> Verdict {
     let problem = |sentence: &str, fix| {
         Verdict::Problem(Problem {
@@ -452,7 +500,8 @@ fn mask(bench: &Workbench) -> Verdict {
 fn memory(bench: &Workbench, facts: PreflightFacts<'_>) -> Verdict {
     let Some(plan) = facts.plan else {
         let is_coming = matches!(facts.line, LinkState::Ready | LinkState::Coming);
-        let is_waiting = is_coming && bench.frame().is_some();
+        let is_whole = bench.frame().is_some() || learns_from_prompts(bench);
+        let is_waiting = is_coming && is_whole;
         let when = if is_waiting {
             "being worked out"
         } else {
@@ -551,6 +600,37 @@ mod tests {
             panic!("one at a time: {found:?}");
         };
         assert_eq!(problem.fix, Some(Fix::Example), "one click away");
+    }
+
+    #[test]
+    fn two_prompts_are_trained_without_pictures() {
+        let base = base();
+        let mut bench = Workbench::default();
+        let set = |bench: &mut Workbench, path: &str, text: &str| {
+            let field = mimeo_protocol::fields::Field::at(path).unwrap();
+            let setting = Setting::Field(field, text.into());
+            bench.apply(Command::Set(setting)).map(drop)
+        };
+        bench
+            .apply(Command::Set(Setting::Method(Method::Slider)))
+            .unwrap();
+        let found = problems(&bench, facts(&base));
+        let [problem] = &found[..] else {
+            panic!("one at a time: {found:?}");
+        };
+        assert_eq!(problem.sentence, "Say what the change leads to.", "not pictures");
+        assert_eq!(problem.fix, Some(Fix::Prompts), "where");
+        set(&mut bench, "/slider/target", "glasses").unwrap();
+        assert_eq!(problems(&bench, facts(&base)), [], "all of it");
+        let submission = to_job(&bench, facts(&base)).unwrap();
+        assert!(submission.pictures.is_empty(), "no picture is sent");
+        assert!(submission.job.examples.is_empty(), "and none named");
+        assert_eq!(submission.job.recipe.slider.target, "glasses", "as written");
+        let planned = job_to_plan(&bench).unwrap();
+        assert!(planned.examples.is_empty(), "its memory is asked for likewise");
+        set(&mut bench, "/slider/original", "hat").unwrap();
+        let refusal = set(&mut bench, "/slider/target", "hat").unwrap_err();
+        assert!(refusal.sentence.contains("are the same"), "{}", refusal.sentence);
     }
 
     #[test]

@@ -167,6 +167,9 @@ pub fn scores(scores: &Scores) -> String {
 /// - `recipe`: by which they were measured
 #[must_use]
 pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
+    if !recipe.method.takes_pictures() {
+        return slider_sentences(measured, recipe);
+    }
     let mut sentences = vec![capitalised(&scores(measured))];
     sentences.extend(held_out(measured, recipe));
     sentences.push(linearity(measured));
@@ -185,6 +188,25 @@ pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
     if strength.is_finite() && (strength - 1.0).abs() > 0.005 {
         sentences.push(format!(
             "Calibrated: what was strength {strength:.2} is strength 1 now"
+        ));
+    }
+    sentences
+}
+
+/// There is no pair: all of the change is what the prompts do themselves.
+fn slider_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
+    let held_out = &measured.held_out;
+    let (way, pictures) = (percent(held_out.progress), held_out.pictures);
+    let mut sentences = vec![
+        format!(
+            "Takes {pictures} pictures it never saw {way} of the way that the prompts themselves take them"
+        ),
+        linearity(measured),
+    ];
+    if !recipe.slider.keep.is_empty() {
+        let elsewhere = held_out.elsewhere;
+        sentences.push(format!(
+            "Pictures of the prompts to keep change by {elsewhere:.1} of 255"
         ));
     }
     sentences
@@ -380,6 +402,21 @@ mod tests {
             sentences[1].starts_with(own),
             "whose they were: {sentences:?}"
         );
+    }
+
+    #[test]
+    fn a_slider_is_told_by_its_way_and_what_it_keeps() {
+        let mut recipe = Recipe::preset(Method::Slider, ModelSize::Small);
+        let sentences = score_sentences(&measured(0.8), &recipe);
+        assert_eq!(
+            sentences[0],
+            "Takes 16 pictures it never saw 63 % of the way that the prompts themselves take them",
+            "of {sentences:?}"
+        );
+        assert_eq!(sentences.len(), 2, "nothing to keep");
+        recipe.slider.keep = vec!["a hat".to_owned()];
+        let sentences = score_sentences(&measured(0.8), &recipe);
+        assert!(sentences[2].ends_with("by 5.5 of 255"), "{sentences:?}");
     }
 
     proptest! {

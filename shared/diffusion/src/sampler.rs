@@ -229,11 +229,19 @@ impl Guidance {
             let ask = |prompts| unet.forward_in_tasks(&sample, timestep, prompts, lora);
             (ask(&negative), ask(&self.conditional))
         };
+        self.guided(&conditional, unconditional)
+    }
+
+    /// What is made of both answers.
+    ///
+    /// - `conditional`, `unconditional`: `[batch, channels, height, width]`
+    #[must_use]
+    pub fn guided(&self, conditional: &Tensor<4>, unconditional: Tensor<4>) -> Tensor<4> {
         let guided = unconditional.clone() + (conditional.clone() - unconditional) * self.scale;
         if self.rescale == 0.0 {
             return guided;
         }
-        let share = deviation(&conditional) / deviation(&guided);
+        let share = deviation(conditional) / deviation(&guided);
         guided * (share * self.rescale + (1.0 - self.rescale))
     }
 }

@@ -156,6 +156,24 @@ impl NoiseSchedule {
         latent.clone() * signal + noise.clone() * sigma
     }
 
+    /// The clean picture that a prediction means: `(x_t - s_t ε)/a_t`, for v-prediction
+    /// `a_t x_t - s_t v`.
+    ///
+    /// - `noisy`, `pred`: `[batch, channels, height, width]`, one timestep per picture of the batch
+    #[must_use]
+    pub fn pred_original_sample(
+        &self,
+        noisy: &Tensor<4>,
+        pred: &Tensor<4>,
+        timesteps: &[usize],
+    ) -> Tensor<4> {
+        let (signal, sigma) = self.signal_and_noise(timesteps, noisy);
+        match self.prediction_type {
+            PredictionType::Epsilon => (noisy.clone() - pred.clone() * sigma) / signal,
+            PredictionType::VPrediction => noisy.clone() * signal - pred.clone() * sigma,
+        }
+    }
+
     /// What the model should predict: `n`, or for v-prediction `a_t n - s_t z`.
     #[must_use]
     pub fn target(&self, latent: &Tensor<4>, noise: &Tensor<4>, timesteps: &[usize]) -> Tensor<4> {

@@ -97,6 +97,28 @@ pub enum EngineError {
     /// There are none.
     #[error(transparent)]
     NoExample(#[from] NoExample),
+    /// The base does not know what the prompts differ in.
+    #[error(
+        "this base draws the same under both prompts ({original:?} and {target:?}), so there is nothing to learn. Choose words that it knows."
+    )]
+    SamePictures {
+        /// One.
+        original: String,
+        /// The other.
+        target: String,
+    },
+    /// A window that a drawing leaps over.
+    #[error(
+        "none of the {steps} steps in which a slider's pictures are drawn lies in timesteps {min}-{max}. Widen the window."
+    )]
+    NoStates {
+        /// Steps of a drawing.
+        steps: usize,
+        /// Where the window begins.
+        min: u32,
+        /// Where it ends.
+        max: u32,
+    },
     /// Training cannot go on.
     #[error(transparent)]
     Train(#[from] TrainError),

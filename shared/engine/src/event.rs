@@ -1,5 +1,6 @@
 //! What a running job reports.
 
+use mimeo_protocol::{LeakPoint, ResponseCurve};
 use serde::Serialize;
 
 pub use mimeo_protocol::Phase;
@@ -46,6 +47,18 @@ pub enum Event {
         step: u32,
         /// 1 is a perfect copy, 0 no better than the base.
         fidelity: f64,
+    },
+    /// Which timesteps are trained, as the base has it.
+    Response {
+        /// How it answers to the change.
+        #[serde(flatten)]
+        curve: ResponseCurve,
+    },
+    /// What the LoRA does to pictures that it is not trained on.
+    Leak {
+        /// As measured.
+        #[serde(flatten)]
+        point: LeakPoint,
     },
     /// Something the user should know, in one sentence.
     Note {

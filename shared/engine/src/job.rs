@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
-use mimeo_protocol::{BlobId, Example, Method, PreviewPlan, Recipe, Resolution};
+use mimeo_protocol::{BlobId, Example, Method, PreviewPlan, Recipe, Resolution, TimestepRange};
 
 use crate::base::Base;
 use crate::control::FinishedCopier;
@@ -39,6 +39,41 @@ pub struct PreparedExample {
 }
 
 impl PreparedJob {
+    /// The job, trained at these timesteps.
+    pub(crate) fn with_timesteps(&self, timesteps: TimestepRange) -> Self {
+        let mut job = self.clone();
+        job.recipe.pass.timesteps = timesteps;
+        job
+    }
+
+    /// Width and height of the pictures that it trains on, of each; of the one that the base draws for a
+    /// job without any.
+    ///
+    /// # Errors
+    /// [`EngineError::Image`] when the recipe's size is none that the base trains at.
+    pub fn sizes(&self, base: &Base) -> Result<Vec<(u32, u32)>, EngineError> {
+        if !self.recipe.method.takes_pictures() {
+            return Ok(vec![crate::slider::size(base, self.recipe.resolution)?]);
+        }
+        let examples = self.examples.iter().map(|example| {
+            let picture = &example.pictures.original;
+            (picture.width(), picture.height())
+        });
+        Ok(examples.collect())
+    }
+
+    /// The prompts that its examples are trained under, each once: many share theirs.
+    pub(crate) fn captions(&self) -> Vec<String> {
+        let mut captions: Vec<String> = Vec::new();
+        for example in &self.examples {
+            let prompt = example.prompt(&self.recipe);
+            if !captions.contains(&prompt) {
+                captions.push(prompt);
+            }
+        }
+        captions
+    }
+
     /// Whether it makes a copier and nothing else: there is none yet to build upon, and no pair to
     /// learn a difference from.
     #[must_use]

@@ -13,7 +13,7 @@ use mimeo_checkpoint::{Checkpoint, Component, Family, UNetConfig, VaeConfig};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
 use mimeo_diffusion::{Tuning, WeightFormat, unet};
 use mimeo_image::Fit;
-use mimeo_protocol::{Method, Pass, Precision, Recipe, Said};
+use mimeo_protocol::{Method, Pass, Precision, Recipe, Said, SliderRecipe};
 
 use crate::base::{components, has_two_texts, native_side, output_layer, sizing};
 use crate::error::EngineError;
@@ -173,7 +173,7 @@ impl BaseShape {
         let (pass, copier) = (&recipe.pass, &recipe.copier.pass);
         let passes: &[&Pass] = match recipe.method {
             Method::Copier => &[pass, copier],
-            Method::Addift | Method::Plain => &[pass],
+            Method::Addift | Method::Plain | Method::Slider => &[pass],
         };
         let rank: u64 = passes.iter().map(|pass| u64::from(pass.rank.get())).sum();
         let trained = sizes
@@ -194,7 +194,7 @@ impl BaseShape {
         let waiting = sizes.len().saturating_sub(1) as u64;
         let latents = (2 * unet.in_channels as u64 + 1) * rows * columns;
         let prompt = (MAX_TOKENS * chunks) as u64 * unet.cross_attention_dim() as u64;
-        let held = waiting * (latents + prompt);
+        let held = waiting * (latents + prompt) + self.states(recipe, rows * columns);
         let widest = vae.block_out_channels.first().copied().unwrap_or_default() as u64;
         let decoder_tensor = widest * 2 * width * height;
         let decoded = decoder_tensor * PER_DECODER;
@@ -207,6 +207,20 @@ impl BaseShape {
             optimizer_bytes: self.per_rank * rank * LORA_VECTORS * BYTES,
             largest_bytes: largest * BYTES,
         }
+    }
+
+    /// Numbers that a slider is trained on.
+    ///
+    /// - `places`: of a latent
+    fn states(&self, recipe: &Recipe, places: u64) -> u64 {
+        if recipe.method.takes_pictures() {
+            return 0;
+        }
+        let states = (SliderRecipe::PICTURES * SliderRecipe::DRAWING_STEPS) as u64;
+        let latent = self.vae.latent_channels as u64 * places;
+        // What is seen, the base's answer and the change; of what is kept no change.
+        let kept = recipe.slider.keep.len() as u64;
+        states * latent * (3 + 2 * kept)
     }
 
     /// What the base's weights take of the device.
@@ -377,6 +391,32 @@ mod tests {
             (needs[1] - needs[0]) * 3,
             "the same for each chunk"
         );
+    }
+
+    #[test]
+    fn a_slider_holds_what_it_is_trained_on() {
+        let (base, device) = (shape(), Device::flex());
+        let need = |method, keep: usize| {
+            let mut recipe = Recipe {
+                pass: Recipe::preset(Method::Plain, ModelSize::Small).pass,
+                ..Recipe::preset(method, ModelSize::Small)
+            };
+            recipe.slider.keep = vec!["a hat".to_owned(); keep];
+            base.memory_need(&recipe, None, &device).activations_bytes
+        };
+        let states = 16 * 10 * 4 * 16 * 16 * BYTES;
+        let plain = need(Method::Plain, 0);
+        assert_eq!(
+            need(Method::Slider, 0),
+            plain + 3 * states,
+            "x, answer, change"
+        );
+        assert_eq!(
+            need(Method::Slider, 2),
+            plain + 7 * states,
+            "and what is kept"
+        );
+        assert_eq!(need(Method::Plain, 2), plain, "others keep nothing");
     }
 
     #[test]

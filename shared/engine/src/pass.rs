@@ -9,6 +9,7 @@ use crate::artifact::Outcome;
 use crate::control::{Control, Directive, FinishedCopier, Kept, PassStep, Within};
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
+use crate::leak::Meter;
 use crate::runtime::Stopwatch;
 use crate::sample::{SampleRequest, sample};
 use crate::score::{CopyFidelity, SCORE_SEED};
@@ -53,6 +54,7 @@ struct Running<'a> {
     watch: CopierWatch,
     /// The copier below it, if this job trained it.
     copier: Option<&'a TrainedCopier>,
+    meter: Option<Meter>,
 }
 
 impl Session<'_> {
@@ -70,6 +72,7 @@ impl Session<'_> {
             trainer: self.trainer(Objective::Copy, pass, Streams::COPIER)?,
             watch: CopierWatch::default(),
             copier: None,
+            meter: None,
         };
         running.begin(self, saved, control);
         // Made when it is needed first, so that the first step does not wait for it.
@@ -129,6 +132,7 @@ impl Session<'_> {
         &self,
         objective: Objective<'_>,
         copier: Option<&TrainedCopier>,
+        meter: Option<Meter>,
         saved: Option<TrainingState>,
         control: &mut impl Control,
     ) -> Result<Ended, EngineError> {
@@ -142,21 +146,31 @@ impl Session<'_> {
                 fidelity: copier.and_then(|copier| copier.fidelity),
             },
             copier: copier.filter(|copier| copier.trained),
+            meter,
         };
         running.begin(self, saved, control);
         let mut outcome = None;
-        while outcome.is_none() && running.trainer.steps_done() < pass.steps.get() {
+        let mut is_over = running.is_past_its_best();
+        while outcome.is_none() && !is_over && running.trainer.steps_done() < pass.steps.get() {
             outcome = running.step(self, control).await?;
+            if outcome.is_none() {
+                is_over = running.read_meter(self, control).await?;
+            }
         }
         if outcome.is_none() {
             // After the last step as well.
             control.at_rest(None).await?;
             control.keep(Kept::State(running.state().await?));
         }
+        let network = running.trainer.network();
+        let (step, network) = match running.meter.and_then(|meter| meter.watch.best) {
+            Some((step, values)) if outcome.is_none() => (step, network.with_values(&values)),
+            _ => (running.trainer.steps_done(), network),
+        };
         Ok(Ended {
             outcome: outcome.unwrap_or(Outcome::Finished),
-            step: running.trainer.steps_done(),
-            network: running.trainer.network(),
+            step,
+            network,
         })
     }
 
@@ -290,6 +304,9 @@ impl Running<'_> {
         let resumed = state.is_some_and(|state| self.trainer.resume(state).is_ok());
         if resumed {
             self.watch = saved.watch();
+            if let Some(meter) = &mut self.meter {
+                meter.watch = saved.leak(session.base.device());
+            }
             let PassStep { phase, step, .. } = self.place();
             emit.emit(Event::Resumed { phase, step });
         } else {
@@ -302,7 +319,28 @@ impl Running<'_> {
 
     async fn state(&self) -> Result<TrainingState, EngineError> {
         let copier = self.copier.map(|copier| (&copier.network, copier.steps));
-        TrainingState::of(self.phase, self.trainer.state(), self.watch, copier).await
+        let leak = self.meter.as_ref().map(|meter| &meter.watch);
+        let timesteps = self.pass.timesteps;
+        TrainingState::of(self.phase, self.trainer.state(), self.watch, copier, leak, timesteps).await
+    }
+
+    fn is_past_its_best(&self) -> bool {
+        self.meter.as_ref().is_some_and(Meter::is_past_its_best)
+    }
+
+    /// Reads the leak meter where it is due; whether the pass ends with that.
+    async fn read_meter(
+        &mut self,
+        session: &Session<'_>,
+        control: &mut impl Control,
+    ) -> Result<bool, EngineError> {
+        let step = self.trainer.steps_done();
+        let Some(meter) = self.meter.as_mut().filter(|meter| meter.is_due(step)) else {
+            return Ok(false);
+        };
+        let weights = (&self.trainer.network(), self.trainer.state().values);
+        meter.read(session.base, step, weights, control).await?;
+        Ok(self.is_past_its_best())
     }
 
     /// Does what the user wants, then one step; the answer is how the pass ended, if it did.

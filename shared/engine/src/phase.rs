@@ -1,6 +1,6 @@
 //! The phases of a job, in order.
 
-use mimeo_lora::LoraNetwork;
+use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{Method, Scores};
 use mimeo_train::Objective;
 
@@ -12,10 +12,12 @@ use crate::control::{Control, Directive, PassStep, Within};
 use crate::error::EngineError;
 use crate::event::{Event, Phase};
 use crate::job::PreparedJob;
+use crate::leak::Meter;
 use crate::pass::{Drawing, TrainedCopier};
 use crate::sample::SampleRequest;
 use crate::score::{Effort, RoundTrip, SCORE_SEED, TripMade, graded, held_out};
 use crate::session::{Scene, Session, Streams};
+use crate::slider::{Extent, Prompted};
 use crate::state::TrainingState;
 
 /// Trains one job on a loaded base.
@@ -33,18 +35,20 @@ pub async fn run(
     mut saved: Option<TrainingState>,
     control: &mut impl Control,
 ) -> Result<Artifact, EngineError> {
-    let mut session = Session::new(base, job, control)?;
+    let prompted = prompted(base, job, Extent::WHOLE, control).await?;
+    let with_timesteps;
+    let mut session = match &prompted {
+        // What the base drew is no news.
+        Some(prompted) => Session::new(base, &prompted.job, &mut |_| ())?,
+        None => Session::new(base, job, control)?,
+    };
     let recipe = &job.recipe;
     let measured = job.held_out_prompts.iter().map(String::as_str);
-    let mut captions: Vec<String> = Vec::new();
-    for example in &job.examples {
-        let prompt = example.prompt(recipe);
-        // Each once: a set has few captions that many share.
-        if !captions.contains(&prompt) {
-            captions.push(prompt);
-        }
-    }
-    for prompt in captions.iter().map(String::as_str).chain(measured) {
+    let trained = match &prompted {
+        Some(_) => recipe.slider.prompts().cloned().collect(),
+        None => job.captions(),
+    };
+    for prompt in trained.iter().map(String::as_str).chain(measured) {
         for text in base.prompt_notes(prompt, recipe.prompt_syntax)? {
             control.emit(Event::Note { text });
         }
@@ -82,15 +86,37 @@ pub async fn run(
         session.prompt_under(&copier.network)?;
     }
 
-    let objective = match (recipe.method, &copier) {
-        (Method::Copier, Some(copier)) => Objective::Difference {
+    if recipe.auto_timesteps && !session.scene.is_alone {
+        let known = saved
+            .as_ref()
+            .filter(|saved| saved.phase() == Phase::Training);
+        let window = match known.and_then(TrainingState::timesteps) {
+            Some(window) => window,
+            None => {
+                let copier = copier.as_ref().map(|copier| &copier.network);
+                let strength = recipe.copier.strength.get();
+                let below = copier.map(|network| LoraStack::none().with(network, strength));
+                session.respond(&below.unwrap_or_default(), control).await?
+            }
+        };
+        with_timesteps = job.with_timesteps(window);
+        session.job = &with_timesteps;
+    }
+
+    let objective = match (recipe.method, &copier, &prompted) {
+        (Method::Copier, Some(copier), _) => Objective::Difference {
             copier: &copier.network,
             strength: recipe.copier.strength.get(),
         },
-        (Method::Addift, _) => Objective::Addift(&recipe.addift),
+        (Method::Addift, _, _) => Objective::Addift(&recipe.addift),
+        (Method::Slider, _, Some(prompted)) => Objective::Slider(&prompted.slider),
         _ => Objective::Plain,
     };
-    let training = session.train(objective, copier.as_ref(), saved, control);
+    let meter = match &prompted {
+        Some(prompted) => prompted.meter(base, control).await?,
+        None => Meter::of_pair(&session, control).await?,
+    };
+    let training = session.train(objective, copier.as_ref(), meter, saved, control);
     let mut ended = Box::pin(training).await?;
     let mut network = ended.network;
     // What changes nothing is no result, however it came about.
@@ -107,16 +133,20 @@ pub async fn run(
 
     let mut scores = None;
     if ended.outcome == Outcome::Finished {
-        let fidelity = copier.as_ref().and_then(|copier| copier.fidelity);
-        let measured = session.measure(network, fidelity, control);
-        (network, scores) = Box::pin(measured).await?;
+        if let Some(prompted) = &prompted {
+            scores = Box::pin(prompted.measure(base, &network, control)).await?;
+        } else {
+            let fidelity = copier.as_ref().and_then(|copier| copier.fidelity);
+            let measured = session.measure(network, fidelity, control);
+            (network, scores) = Box::pin(measured).await?;
+        }
     }
 
     control.emit(Event::Phase {
         phase: Phase::Saving,
         total: None,
     });
-    let pass = (&recipe.pass, ended.step);
+    let pass = (&session.job.recipe.pass, ended.step);
     let lora = session.lora_file(&network, pass, scores.as_ref()).await?;
     let copier = match copier.filter(|copier| copier.trained) {
         Some(copier) => Some(session.copier_file(&copier.network, copier.steps).await?),
@@ -148,6 +178,20 @@ fn untrained(steps: u32) -> String {
     )
 }
 
+/// What the base draws for a job without pictures; none for one that has them.
+pub(crate) async fn prompted(
+    base: &Base,
+    job: &PreparedJob,
+    extent: Extent,
+    control: &mut impl Control,
+) -> Result<Option<Prompted>, EngineError> {
+    if job.recipe.method.takes_pictures() {
+        return Ok(None);
+    }
+    let drawn = Box::pin(Prompted::new(base, job, extent, control));
+    drawn.await.map(Some)
+}
+
 /// Why a job ends without a result.
 fn nothing_to_keep(outcome: Outcome) -> EngineError {
     match outcome {
@@ -167,6 +211,9 @@ pub async fn score_file(
     network: &LoraNetwork,
     control: &mut impl Control,
 ) -> Result<Option<Scores>, EngineError> {
+    if let Some(prompted) = prompted(base, job, Extent::LEAST, control).await? {
+        return prompted.measure_fully(base, network, control).await;
+    }
     let session = Session::new(base, job, control)?;
     if session.scene.is_alone {
         return Ok(None);
@@ -188,6 +235,9 @@ pub async fn measure_file(
     network: LoraNetwork,
     control: &mut impl Control,
 ) -> Result<Option<Scores>, EngineError> {
+    if let Some(prompted) = prompted(base, job, Extent::LEAST, control).await? {
+        return prompted.measure(base, &network, control).await;
+    }
     let session = Session::new(base, job, control)?;
     let (_, scores) = session.measure(network, None, control).await?;
     Ok(scores)

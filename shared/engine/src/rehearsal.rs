@@ -11,12 +11,14 @@ use mimeo_train::Objective;
 
 use crate::artifact::file_from_network;
 use crate::base::Base;
-use crate::control::{Control, Within};
+use crate::control::{Control, Unsteered, Within};
 use crate::error::EngineError;
 use crate::event::{Event, Phase};
 use crate::job::{PreparedExample, PreparedJob};
+use crate::phase::prompted;
 use crate::sample::{SampleRequest, sample};
 use crate::session::{Session, Streams};
+use crate::slider::Extent;
 
 /// Grey, and what is to become of it.
 const GREY: [u8; 3] = [128; 3];
@@ -31,12 +33,16 @@ pub async fn rehearse(
     job: &PreparedJob,
     control: &mut impl Control,
 ) -> Result<(), EngineError> {
-    // Quiet about the pictures: the job itself will tell.
-    let session = Session::new(base, job, &mut |_| ())?;
     control.emit(Event::Phase {
         phase: Phase::Compiling,
         total: None,
     });
+    // What is drawn for a slider compiles as well, and is counted with nothing.
+    let mut rest = Within::uncounted(control);
+    let prompted = prompted(base, job, Extent::LEAST, &mut Unsteered(&mut rest)).await?;
+    let job = prompted.as_ref().map_or(job, |prompted| &prompted.job);
+    // Quiet about the pictures: the job itself will tell.
+    let session = Session::new(base, job, &mut |_| ())?;
     let recipe = &job.recipe;
     let copier = session.fresh_network(&recipe.copier.pass, Streams::COPIER);
     let objective = match recipe.method {
@@ -46,7 +52,10 @@ pub async fn rehearse(
             strength: 1.0,
         },
         Method::Addift => Objective::Addift(&recipe.addift),
-        Method::Plain => Objective::Plain,
+        Method::Plain | Method::Slider => match &prompted {
+            Some(prompted) => Objective::Slider(&prompted.slider),
+            None => Objective::Plain,
+        },
     };
     let mut trainer = session.trainer(objective, &recipe.pass, Streams::LORA)?;
     trainer.step().await?;

@@ -20,10 +20,10 @@ use crate::session::Scene;
 /// Seed of the first picture of every measurement; users start at 0.
 pub(crate) const SCORE_SEED: u64 = 7000;
 /// Strengths at which linearity is measured.
-const STRENGTHS: [f64; 7] = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0];
+pub(crate) const STRENGTHS: [f64; 7] = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0];
 /// Fewer of them, where there are not enough calls for all.
-const FIVE_STRENGTHS: [f64; 5] = [-2.0, -1.0, 0.0, 1.0, 2.0];
-const THREE_STRENGTHS: [f64; 3] = [-1.0, 0.0, 1.0];
+pub(crate) const FIVE_STRENGTHS: [f64; 5] = [-2.0, -1.0, 0.0, 1.0, 2.0];
+pub(crate) const THREE_STRENGTHS: [f64; 3] = [-1.0, 0.0, 1.0];
 /// Where all of the change is made, or none can be taken away, drawing again moves progress by so
 /// much.
 pub const STANDSTILL: f64 = 0.02;
@@ -360,7 +360,7 @@ impl<'a> RoundTrip<'a> {
     }
 }
 
-fn at(strengths: &[f64], wanted: f64) -> usize {
+pub(crate) fn at(strengths: &[f64], wanted: f64) -> usize {
     let found = strengths.iter().position(|strength| *strength == wanted);
     found.unwrap_or_default()
 }
@@ -521,7 +521,7 @@ pub(crate) fn progress(now: &Rgb, before: &Rgb, goal: &Rgb, start: &Rgb, weights
 }
 
 /// Pearson's correlation; 0 where either side does not vary.
-fn correlation(x: &[f64], y: &[f64]) -> f64 {
+pub(crate) fn correlation(x: &[f64], y: &[f64]) -> f64 {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (mean_x, mean_y) = (mean(x), mean(y));
     let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);

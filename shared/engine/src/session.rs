@@ -44,7 +44,7 @@ impl Streams {
 pub(crate) struct Session<'a> {
     pub base: &'a Base,
     pub job: &'a PreparedJob,
-    /// What is trained on.
+    /// What is trained on, but for a slider.
     pub examples: Vec<Example>,
     /// The example that is shown, and measured on before all others.
     pub scene: Scene,

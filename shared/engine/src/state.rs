@@ -9,12 +9,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 use mimeo_checkpoint::safetensors::write_f32;
 use mimeo_checkpoint::{Array, CheckpointError, MemoryFile, SafetensorsFile};
 use mimeo_lora::LoraNetwork;
-use mimeo_protocol::Phase;
+use mimeo_protocol::{LeakPoint, Phase, TimestepRange};
 use mimeo_train::{HealthState, Moments, NoisePosition, TrainerState};
 use serde::{Deserialize, Serialize};
 
 use crate::base::read_back;
 use crate::error::EngineError;
+use crate::leak::LeakWatch;
 
 const KEY: &str = "mimeo_training_state";
 /// Raised when older states cannot be read any more; such a job starts anew.
@@ -57,6 +58,15 @@ struct Scalars {
     fidelity_bits: Option<u64>,
     /// Steps of the copier that this job trained, once it is finished.
     copier_steps: Option<u32>,
+    /// Readings of the leak meter: step, intended and unintended, by their bits.
+    #[serde(default)]
+    leak: Vec<(u32, u32, u32)>,
+    /// Step of the weights that the meter would keep.
+    #[serde(default)]
+    best_step: Option<u32>,
+    /// Timesteps of the pass, which the base may have chosen; none: of a state from before it could.
+    #[serde(default)]
+    timesteps: Option<TimestepRange>,
 }
 
 /// What a pass knows beside its trainer.
@@ -73,16 +83,21 @@ const GOOD_VALUES: &str = "good_values";
 const FIRST_MOMENT: &str = "first_moment";
 const SECOND_MOMENT: &str = "second_moment";
 const COPIER: &str = "copier";
+const BEST_VALUES: &str = "best_values";
 
 impl TrainingState {
     /// Reads a trainer back from its device.
     ///
     /// - `copier`: the one that this job has finished, and its steps
+    /// - `leak`: what the meter told, if there is one
+    /// - `timesteps`: that are trained
     pub(crate) async fn of(
         phase: Phase,
         trainer: TrainerState,
         watch: CopierWatch,
         copier: Option<(&LoraNetwork, u32)>,
+        leak: Option<&LeakWatch>,
+        timesteps: TimestepRange,
     ) -> Result<Self, EngineError> {
         let mut vectors = BTreeMap::new();
         let health = trainer.health;
@@ -95,6 +110,16 @@ impl TrainingState {
         if let Some((network, _)) = copier {
             named.push((COPIER, network.frozen().flatten()));
         }
+        let best = leak.and_then(|leak| leak.best.clone());
+        let best_step = best.as_ref().map(|(step, _)| *step);
+        if let Some((_, values)) = best {
+            named.push((BEST_VALUES, values));
+        }
+        let points = leak.into_iter().flat_map(|leak| &leak.points);
+        let points = points.map(|point| {
+            let (intended, unintended) = (point.intended.to_bits(), point.unintended.to_bits());
+            (point.step, intended, unintended)
+        });
         for (name, tensor) in named {
             vectors.insert(name.to_owned(), read_back(tensor).await?);
         }
@@ -112,6 +137,9 @@ impl TrainingState {
             above: watch.above,
             fidelity_bits: watch.fidelity.map(f64::to_bits),
             copier_steps: copier.map(|(_, steps)| steps),
+            leak: points.collect(),
+            best_step,
+            timesteps: Some(timesteps),
         };
         Ok(Self { scalars, vectors })
     }
@@ -197,6 +225,26 @@ impl TrainingState {
             above: self.scalars.above,
             fidelity: self.scalars.fidelity_bits.map(f64::from_bits),
         }
+    }
+
+    /// What the leak meter had told.
+    pub(crate) fn leak(&self, device: &Device) -> LeakWatch {
+        let points = self.scalars.leak.iter();
+        let points = points.map(|(step, intended, unintended)| LeakPoint {
+            step: *step,
+            intended: f32::from_bits(*intended),
+            unintended: f32::from_bits(*unintended),
+        });
+        let best = self.scalars.best_step.zip(self.vector(BEST_VALUES, device));
+        LeakWatch {
+            points: points.collect(),
+            best,
+        }
+    }
+
+    /// The timesteps of the pass that was running, if the state knows them.
+    pub(crate) const fn timesteps(&self) -> Option<TimestepRange> {
+        self.scalars.timesteps
     }
 
     /// The copier that this job had finished, over a fresh network of its shape, and its steps.

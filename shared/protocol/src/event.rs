@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BlobId, FileId, JobId};
-use crate::number::Strength;
+use crate::number::{Strength, TimestepRange};
 use crate::score::Scores;
 use crate::state::{JobState, Phase};
 
@@ -53,6 +53,16 @@ pub enum JobEventKind {
         /// 1 is a perfect copy, 0 no better than the base.
         fidelity: f64,
     },
+    /// Which timesteps are trained, and why: a recipe with `auto_timesteps` leaves them to the base.
+    Response {
+        /// How the base answers to the change.
+        curve: ResponseCurve,
+    },
+    /// What the LoRA does to pictures that it is not trained on.
+    Leak {
+        /// As measured.
+        point: LeakPoint,
+    },
     /// A picture drawn with the LoRA as it was.
     Preview {
         /// The pass that was running.
@@ -83,6 +93,29 @@ pub enum JobEventKind {
         /// The sentence.
         text: String,
     },
+}
+
+/// How much of the change between A and B a base restores by itself, by the noise that it sees it
+/// through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResponseCurve {
+    /// Where it was asked, the lowest first.
+    pub timesteps: Vec<u32>,
+    /// For each the share: 1 all of the change, 0 nothing.
+    pub response: Vec<f32>,
+    /// The timesteps that are trained.
+    pub window: TimestepRange,
+}
+
+/// What the LoRA does to pictures that it is not trained on, in units of the change that was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct LeakPoint {
+    /// Steps done.
+    pub step: u32,
+    /// How far they went the way that was meant: 1 is all of it.
+    pub intended: f32,
+    /// How much else changed.
+    pub unintended: f32,
 }
 
 /// The loss of one step.

@@ -2,9 +2,9 @@
 //! line and the page ask for it. Whatever lets a person change a recipe reads this one table.
 
 use crate::number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, LearningRate, Multiplier,
-    Range, Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight,
-    WeightDecay,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, Guidance, LearningRate,
+    Multiplier, Range, Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange,
+    Warmup, Weight, WeightDecay,
 };
 use crate::recipe::Method;
 
@@ -101,6 +101,13 @@ pub enum Flag {
         /// What stands for its value in the help.
         value: &'static str,
     },
+    /// Switches the field on.
+    On {
+        /// Without the dashes.
+        name: &'static str,
+        /// What that does.
+        hint: &'static str,
+    },
     /// Switches the field off.
     Off {
         /// Without the dashes.
@@ -115,7 +122,7 @@ impl Flag {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Value { name, .. } | Self::Off { name, .. } => name,
+            Self::Value { name, .. } | Self::On { name, .. } | Self::Off { name, .. } => name,
         }
     }
 }
@@ -129,6 +136,8 @@ pub enum Group {
     Copier,
     /// The direct difference.
     Addift,
+    /// The slider of two prompts.
+    Slider,
     /// What the mask does.
     Mask,
     /// Captions, and what else only several examples need.
@@ -141,10 +150,11 @@ pub enum Group {
 
 impl Group {
     /// In the order of the page.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Lora,
         Self::Copier,
         Self::Addift,
+        Self::Slider,
         Self::Mask,
         Self::Set,
         Self::Base,
@@ -158,6 +168,7 @@ impl Group {
             Self::Lora => "The LoRA",
             Self::Copier => "The copier",
             Self::Addift => "Direct difference",
+            Self::Slider => "Two prompts",
             Self::Mask => "Mask",
             Self::Set => "Captions",
             Self::Base => "The base",
@@ -171,6 +182,7 @@ impl Group {
         match self {
             Self::Copier => Some(Method::Copier),
             Self::Addift => Some(Method::Addift),
+            Self::Slider => Some(Method::Slider),
             Self::Lora | Self::Mask | Self::Set | Self::Base | Self::Run => None,
         }
     }
@@ -178,7 +190,9 @@ impl Group {
     /// Whether its fields do anything with this method.
     #[must_use]
     pub fn is_for(self, method: Method) -> bool {
+        let is_of_pictures = matches!(self, Self::Mask | Self::Set);
         self.owner().is_none_or(|owner| owner == method)
+            && (method.takes_pictures() || !is_of_pictures)
     }
 }
 
@@ -204,11 +218,15 @@ const fn flag(name: &'static str, value: &'static str) -> Option<Flag> {
     Some(Flag::Value { name, value })
 }
 
+const fn on(name: &'static str, hint: &'static str) -> Option<Flag> {
+    Some(Flag::On { name, hint })
+}
+
 const fn off(name: &'static str, hint: &'static str) -> Option<Flag> {
     Some(Flag::Off { name, hint })
 }
 
-use Group::{Addift, Base, Copier, Lora, Mask, Run, Set};
+use Group::{Addift, Base, Copier, Lora, Mask, Run, Set, Slider};
 use Kind::{Choice, ChoiceOrBase, Lines, Number, OptionalNumber, Seed, Switch, SwitchOrBase, Text};
 
 /// Every field, in the order of the page. Two that one flag sets are the ends of a window.
@@ -227,6 +245,9 @@ pub const FIELDS: &[Field] = &[
     field(Lora, "/pass/min_snr_gamma", OptionalNumber(Gamma::RANGE, OFF), flag("min-snr", "GAMMA|off"), "min-SNR gamma", "Evens out the timesteps"),
     field(Lora, "/pass/timesteps/0", Number(TimestepRange::FIRST), flag("timesteps", "FROM-TO"), "First timestep", "0 is the finished picture, 1000 pure noise"),
     field(Lora, "/pass/timesteps/1", Number(TimestepRange::LAST), flag("timesteps", "FROM-TO"), "Last timestep", "High timesteps decide shapes, low ones texture"),
+    field(Lora, "/auto_timesteps", Switch, on("auto-timesteps", "Find the timesteps by asking the base, instead of --timesteps"), "Find timesteps", "Ask the base where it decides about the change, and train there"),
+    field(Lora, "/leak/every", OptionalNumber(Steps::RANGE, OFF), flag("leak-every", "STEPS|off"), "Leak meter", "Every so many steps: what the LoRA does to pictures that it is not trained on"),
+    field(Lora, "/leak/stop_at_best", Switch, on("stop-at-best", "End the training at the best trade-off that the leak meter finds"), "Stop at the best", "Keep the weights with most of the change and least else, as the leak meter finds them"),
     field(Copier, "/copier/kind", Choice(&["identical", "framing", "style"]), flag("copier-kind", "KIND"), "Kind of copier", "identical draws one picture, framing that of the caption, style anything in one style"),
     field(Copier, "/copier/strength", Number(Strength::RANGE), flag("copier-strength", "STRENGTH"), "Copier strength", "How strongly it acts below the LoRA; 0.8 to 1 for a style"),
     field(Copier, "/copier/pass/steps", Number(Steps::RANGE), flag("copier-steps", "STEPS"), "Copier steps", "A copier that copies badly makes the LoRA spill"),
@@ -239,6 +260,11 @@ pub const FIELDS: &[Field] = &[
     field(Addift, "/addift/multiplier", Number(Multiplier::RANGE), flag("multiplier", "MULTIPLIER"), "Multiplier", "Strength of the LoRA while it is trained"),
     field(Addift, "/addift/antisymmetric", Switch, None, "Both directions", "Negative strength then undoes the change"),
     field(Addift, "/addift/preservation", Number(Weight::RANGE), None, "Preservation", "Weight of “do nothing on pure noise”"),
+    field(Slider, "/slider/original", Text, None, "Original prompt", "What the change leads away from; may be empty"),
+    field(Slider, "/slider/target", Text, None, "Target prompt", "What it leads to"),
+    field(Slider, "/slider/neutral", Text, None, "Neutral prompt", "Whose pictures are changed while it is trained; empty means the original prompt's"),
+    field(Slider, "/slider/keep", Lines, None, "Keep", "Prompts whose pictures stay as they are, one a line"),
+    field(Slider, "/slider/guidance", Number(Guidance::RANGE), flag("guidance", "ETA"), "Guidance", "How many times the prompts' difference strength 1 adds; as the guidance that you draw with, it does what the target prompt does"),
     field(Mask, "/mask/composite", Switch, off("no-composite", "Train the whole of B, not only what the mask covers"), "A outside the mask", "B is taken inside the mask only"),
     field(Mask, "/mask/feather", Number(Feather::RANGE), flag("feather", "PIXELS"), "Soft edge", "Width of the transition, px"),
     field(Mask, "/mask/unmasked_weight", Number(Share::RANGE), flag("unmasked-weight", "SHARE"), "Outside weight", "How much the loss minds what is outside the mask"),

@@ -236,6 +236,22 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
     with_said.recipe.prediction_type = Some(Prediction::Velocity);
     with_said.recipe.zero_terminal_snr = Some(true);
     with_said.recipe.clip_skip = Some(ClipSkip::constant(2));
+    let mut of_prompts = with_budget.clone();
+    of_prompts.examples.clear();
+    of_prompts.recipe.method = Method::Slider;
+    of_prompts.recipe.slider = SliderRecipe {
+        original: "hat".to_owned(),
+        target: "glasses".to_owned(),
+        neutral: "a girl".to_owned(),
+        keep: vec!["a boy".to_owned()],
+        guidance: Guidance::constant(4.0),
+    };
+    let mut watched = with_budget.clone();
+    watched.recipe.auto_timesteps = true;
+    watched.recipe.leak = LeakRecipe {
+        every: Some(Steps::constant(20)),
+        stop_at_best: true,
+    };
     let mut said = preview(Canvas::Native);
     if let ClientMessage::Preview { preview, .. } = &mut said {
         preview.vae.clone_from(&with_said.vae);
@@ -291,6 +307,20 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ClientMessage::Submit {
                 request,
                 job: Box::new(with_said),
+            },
+        ),
+        (
+            "submit_slider",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(of_prompts),
+            },
+        ),
+        (
+            "submit_watched",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(watched),
             },
         ),
         ("control_pause", control(JobControl::Pause)),
@@ -490,6 +520,26 @@ fn events() -> Vec<(&'static str, ServerMessage)> {
             event(JobEventKind::CopyFidelity {
                 step: 50,
                 fidelity: 0.9,
+            }),
+        ),
+        (
+            "event_response",
+            event(JobEventKind::Response {
+                curve: ResponseCurve {
+                    timesteps: vec![100, 900],
+                    response: vec![0.75, 0.125],
+                    window: TimestepRange::new(340, 1000).expect("a window"),
+                },
+            }),
+        ),
+        (
+            "event_leak",
+            event(JobEventKind::Leak {
+                point: LeakPoint {
+                    step: 50,
+                    intended: 0.5,
+                    unintended: 0.125,
+                },
             }),
         ),
         (

@@ -1,6 +1,6 @@
 //! What is to be trained.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::format::{Format, Kind};
 use crate::id::{BaseId, BlobId, CopierId, JobName, VaeId};
@@ -19,8 +19,12 @@ impl Kind for OfJob {
 /// The format of a [`TrainJob`].
 pub type JobFormat = Format<OfJob>;
 
-/// One training job: pictures that differ in one thing, where, and how to learn it.
+/// One training job: pictures that differ in one thing, where, and how to learn it; or prompts that
+/// differ.
+// Serde writes both functions beside the type instead of its traits, so that what is read can be
+// checked as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(remote = "Self")]
 pub struct TrainJob {
     /// The format that it has.
     #[serde(default, skip_serializing_if = "Format::is_first")]
@@ -32,7 +36,8 @@ pub struct TrainJob {
     /// The VAE that encodes its pictures; none: the base's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vae: Option<VaeId>,
-    /// What it learns from; which ones, see [`Recipe::check_examples`].
+    /// What it learns from: at least one, but for [`Method::Slider`], which has none; which ones, see
+    /// [`Recipe::check_examples`].
     #[serde(flatten, with = "examples")]
     pub examples: Vec<Example>,
     /// The method and its numbers.
@@ -122,7 +127,8 @@ impl Example {
 }
 
 /// How a job's examples are written: one alone has its fields among those of the job, as when there
-/// was no list, so that older programs read it; several are a list.
+/// was no list, so that older programs read it; several are a list. None are an empty list, which
+/// programs from before there were jobs without pictures refuse by its name.
 mod examples {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -165,7 +171,6 @@ mod examples {
         let missing = de::Error::missing_field;
         let found = Found::deserialize(deserializer)?;
         match found.examples {
-            Some(examples) if examples.is_empty() => Err(missing("examples")),
             Some(examples) => Ok(examples),
             None => Ok(vec![Example {
                 original: found.original.ok_or_else(|| missing("original"))?,
@@ -179,16 +184,32 @@ mod examples {
     }
 }
 
+impl Serialize for TrainJob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for TrainJob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let job = Self::deserialize(deserializer)?;
+        if job.examples.is_empty() && job.recipe.method.takes_pictures() {
+            return Err(de::Error::missing_field("examples"));
+        }
+        Ok(job)
+    }
+}
+
 impl TrainJob {
-    /// A job as most are: scores, no previews, and whichever copier there is.
+    /// A job of prompts alone, for [`Method::Slider`].
     #[must_use]
-    pub fn new(name: JobName, base: BaseId, example: Example, recipe: Recipe) -> Self {
+    pub fn of_prompts(name: JobName, base: BaseId, recipe: Recipe) -> Self {
         Self {
             format: JobFormat::default(),
             name,
             base,
             vae: None,
-            examples: vec![example],
+            examples: Vec::new(),
             recipe,
             copier: CopierChoice::default(),
             previews: None,
@@ -204,6 +225,15 @@ impl TrainJob {
         self.recipe.method == Method::Copier
             && !builds_upon_one
             && self.examples.iter().all(Example::is_alone)
+    }
+
+    /// A job as most are: scores, no previews, and whichever copier there is.
+    #[must_use]
+    pub fn new(name: JobName, base: BaseId, example: Example, recipe: Recipe) -> Self {
+        Self {
+            examples: vec![example],
+            ..Self::of_prompts(name, base, recipe)
+        }
     }
 
     /// The pictures of all its examples.
@@ -317,6 +347,21 @@ mod tests {
             let read: TrainJob = codec::decode(&codec::encode(&job), usize::MAX).expect("its own");
             assert_eq!(read, job, "there and back");
         }
+    }
+
+    #[test]
+    fn a_job_of_prompts_has_an_empty_list_and_any_other_job_none() {
+        let mut job = job(Vec::new());
+        job.recipe = Recipe::preset(Method::Slider, ModelSize::Small);
+        job.recipe.slider.target = "glasses".to_owned();
+        let mut json = serde_json::to_value(&job).expect("plain data");
+        assert_eq!(json["examples"], json!([]), "said");
+        assert_eq!(json.get("original"), None, "no picture");
+        let read: TrainJob = codec::decode(&codec::encode(&job), usize::MAX).expect("its own");
+        assert_eq!(read, job, "there and back");
+        json["recipe"]["method"] = json!("addift");
+        let error = serde_json::from_value::<TrainJob>(json).expect_err("it trains nothing");
+        assert!(error.to_string().contains("`examples`"), "{error}");
     }
 
     #[test]

@@ -48,19 +48,22 @@ pub mod state;
 
 pub use client::{Canvas, ClientMessage, JobControl, LoraRef, PreviewRequest};
 pub use codec::{DecodeError, MAX_CLIENT_FRAME, MAX_SERVER_FRAME};
-pub use event::{FileKind, JobEvent, JobEventKind, LossPoint, ResultFile};
+pub use event::{
+    FileKind, JobEvent, JobEventKind, LeakPoint, LossPoint, ResponseCurve, ResultFile,
+};
 pub use format::{Format, NewerFormat};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId, VaeId};
 pub use job::{CopierChoice, Example, JobFormat, PreviewPlan, TrainJob};
 pub use number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, GuidanceRescale,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, Guidance, GuidanceRescale,
     InvalidNumber, InvalidSeed, LearningRate, Level, Multiplier, OutOfRange, Range, Rank,
     Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay,
     parse_seed,
 };
 pub use recipe::{
-    AddiftRecipe, CopierKind, CopierRecipe, InvalidExamples, InvalidRecipe, LrSchedule, MaskRecipe,
-    Method, ModelSize, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, prompts_in,
+    AddiftRecipe, CopierKind, CopierRecipe, InvalidExamples, InvalidRecipe, LeakRecipe, LrSchedule,
+    MaskRecipe, Method, ModelSize, Pass, Precision, PromptSyntax, Recipe, RecipeFormat,
+    SliderRecipe, prompts_in,
 };
 pub use said::{Prediction, Said};
 pub use score::{Graded, HeldOut, Linearity, Scores};
@@ -71,4 +74,4 @@ pub use server::{
 pub use state::{IllegalTransition, JobState, PauseReason, Phase, Transition};
 
 /// Version of the conversation: both sides must speak the same one.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;

@@ -292,6 +292,8 @@ checked_numbers! {
     /// Which layer of a text encoder says the prompt, counted from its end as A1111 does: 1 is the
     /// last, 2 the one before.
     ClipSkip(u32) "Clip skip" 1 ..= 12;
+    /// How many times the difference of two prompts' answers a slider adds at strength 1.
+    Guidance(f64) "Guidance" 0.1 ..= 30.0;
     /// Share of the contrast that guidance adds which is taken back (arXiv 2305.08891, eq. 16).
     GuidanceRescale(f64) "Guidance rescale" 0.0 ..= 1.0;
     /// Width in pixels of the soft edge outside a mask.

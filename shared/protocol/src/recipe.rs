@@ -13,7 +13,13 @@ use crate::number::{
 };
 use crate::said::{Prediction, Said};
 
-/// How a pair of pictures becomes a LoRA.
+mod leak;
+mod slider;
+
+pub use leak::LeakRecipe;
+pub use slider::SliderRecipe;
+
+/// How a LoRA is made of a pair of pictures, or of two prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
@@ -23,11 +29,15 @@ pub enum Method {
     Addift,
     /// Ordinary LoRA on the target alone, for comparison.
     Plain,
+    /// The difference of two prompts, without pictures.
+    Slider,
 }
 
 impl Method {
     /// Every method, in the order in which tables list them.
-    pub const ALL: [Self; 3] = [Self::Copier, Self::Addift, Self::Plain];
+    pub const ALL: [Self; 4] = [Self::Copier, Self::Addift, Self::Plain, Self::Slider];
+    /// Those that learn from pictures.
+    pub const OF_PICTURES: [Self; 3] = [Self::Copier, Self::Addift, Self::Plain];
 
     /// The word that the command line and recipe files use.
     #[must_use]
@@ -36,7 +46,14 @@ impl Method {
             Self::Copier => "copier",
             Self::Addift => "addift",
             Self::Plain => "plain",
+            Self::Slider => "slider",
         }
+    }
+
+    /// Whether it learns from pictures; else from prompts alone.
+    #[must_use]
+    pub const fn takes_pictures(self) -> bool {
+        !matches!(self, Self::Slider)
     }
 }
 
@@ -312,6 +329,15 @@ pub struct Recipe {
     pub copier: CopierRecipe,
     /// Settings of [`Method::Addift`]; the other methods ignore it.
     pub addift: AddiftRecipe,
+    /// Settings of [`Method::Slider`]; the other methods ignore it.
+    #[serde(default, skip_serializing_if = "SliderRecipe::is_unset")]
+    pub slider: SliderRecipe,
+    /// Find the timesteps of the LoRA that is kept by asking the base, instead of those of its pass.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub auto_timesteps: bool,
+    /// What is watched while the LoRA is trained that is kept.
+    #[serde(default, skip_serializing_if = "LeakRecipe::is_off")]
+    pub leak: LeakRecipe,
     /// What the mask does, when there is one.
     pub mask: MaskRecipe,
     /// What the base predicts; none: what its files say.
@@ -365,6 +391,28 @@ pub enum InvalidRecipe {
         "a base whose schedule ends in pure noise (zero terminal SNR) cannot predict noise. Choose v_prediction, or leave one of the two to the base."
     )]
     NoiseFromNoise,
+    /// Between them is nothing to learn.
+    #[error(
+        "the original and the target prompt are the same, so there is no difference to learn. Change one of them."
+    )]
+    SamePrompts,
+    /// More pictures than anybody waits for.
+    #[error(
+        "{found} prompts to keep are too many, {limit} can be. Take some away.",
+        limit = SliderRecipe::MAX_KEEP
+    )]
+    Keep {
+        /// How many there are.
+        found: usize,
+    },
+    /// The best is only known where it is measured.
+    #[error(
+        "to stop at the best trade-off it has to be measured. Say every how many steps (--leak-every), or leave one of the two out."
+    )]
+    StopUnmeasured,
+    /// Where prompts decide, there is no pair to ask the base about.
+    #[error("method slider has no pair by which to find its timesteps. Leave one of the two out.")]
+    AutoWithoutPair,
 }
 
 impl InvalidRecipe {
@@ -375,6 +423,10 @@ impl InvalidRecipe {
             Self::Multiplier { .. } => "/addift/multiplier",
             Self::HeldOut { .. } => "/held_out_prompts",
             Self::NoiseFromNoise => "/zero_terminal_snr",
+            Self::SamePrompts => "/slider/target",
+            Self::Keep { .. } => "/slider/keep",
+            Self::StopUnmeasured => "/leak/stop_at_best",
+            Self::AutoWithoutPair => "/auto_timesteps",
         }
     }
 }
@@ -434,6 +486,12 @@ fn is_no_dropout(share: &Share) -> bool {
     *share == no_dropout()
 }
 
+/// So that recipes that do not switch it on have the bytes that they always had.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(switch: &bool) -> bool {
+    !*switch
+}
+
 /// Closer to 0, a LoRA's gradients drown in what keeps AdamW from dividing by 0 (its ε is 1e-8).
 const LEAST_MULTIPLIER: f64 = 0.01;
 
@@ -474,7 +532,13 @@ impl Recipe {
         if found > Self::MAX_HELD_OUT {
             return Err(InvalidRecipe::HeldOut { found });
         }
-        Ok(())
+        if self.method == Method::Slider {
+            self.slider.check()?;
+            if self.auto_timesteps {
+                return Err(InvalidRecipe::AutoWithoutPair);
+            }
+        }
+        self.leak.check()
     }
 
     /// Whether it can be trained on these examples.
@@ -551,7 +615,16 @@ impl Recipe {
                 let pairs = 1 + u64::from(self.addift.preservation.get() > 0.0);
                 kept * pairs * (WITH_GRADIENT + 1)
             }
+            Method::Slider => self.slider.training_calls(kept),
         }
+    }
+
+    /// What the leak meter may take, in the same calls; none where it is off.
+    #[must_use]
+    pub fn leak_calls(&self) -> Option<u64> {
+        self.leak
+            .every
+            .map(|_| LeakRecipe::calls(self.training_calls()))
     }
 
     /// What calibration and scores may take together, in the same calls; none without a limit.
@@ -600,6 +673,9 @@ impl Recipe {
                 antisymmetric: true,
                 preservation: Weight::constant(0.0),
             },
+            slider: SliderRecipe::default(),
+            auto_timesteps: false,
+            leak: LeakRecipe::default(),
             mask: MaskRecipe {
                 composite: true,
                 feather: Feather::constant(2.0),
@@ -610,7 +686,8 @@ impl Recipe {
             prediction_type: None,
             zero_terminal_snr: None,
             clip_skip: None,
-            calibrate: true,
+            // Strength 1 of a slider is what its prompts say already.
+            calibrate: method != Method::Slider,
             score_budget: Some(ScoreBudget::constant(0.3)),
             held_out_prompts: Vec::new(),
             precision: Precision::F16,
@@ -655,6 +732,10 @@ fn small_pass(method: Method) -> Pass {
             steps: Steps::constant(120),
             batch_size: BatchSize::constant(1),
             timesteps: TimestepRange::SHAPE,
+            ..small_pass(Method::Copier)
+        },
+        Method::Slider => Pass {
+            steps: Steps::constant(200),
             ..small_pass(Method::Copier)
         },
     }
@@ -702,6 +783,16 @@ fn full_pass(method: Method, size: ModelSize) -> Pass {
             },
             min_snr_gamma: None,
             timesteps: TimestepRange::SHAPE,
+            ..copier
+        },
+        // As in ai-toolkit's `config/examples/train_slider.example.yml` (27a03a91), but for its
+        // min-SNR weight: the target has no noise.
+        Method::Slider => Pass {
+            rank: Rank::constant(8),
+            alpha: Alpha::constant(4.0),
+            batch_size: BatchSize::constant(1),
+            learning_rate: LearningRate::constant(2e-4),
+            min_snr_gamma: None,
             ..copier
         },
     }
@@ -812,6 +903,13 @@ mod tests {
             2 * 300 * 4 * 3,
             "two passes"
         );
+        let mut slider = of(Method::Slider);
+        slider.slider.target = "glasses".to_owned();
+        let (pool, students) = (16 * 10 * (1 + 1), 200 * 4 * 3);
+        assert_eq!(slider.training_calls(), pool + students, "drawn and taught");
+        slider.slider.keep = vec!["a hat".to_owned()];
+        let (pool, students) = (16 * 10 * (1 + 1 + 2), 200 * 4 * 2 * 3);
+        assert_eq!(slider.training_calls(), pool + students, "and kept");
         let mut held = of(Method::Plain);
         held.mask.prior_weight = Weight::constant(1.0);
         assert_eq!(held.training_calls(), 120 * 4 * 4, "and the own answers");
@@ -824,6 +922,54 @@ mod tests {
             (Some(0), false),
             "off"
         );
+    }
+
+    #[test]
+    fn what_is_new_is_written_only_if_it_is_said() {
+        for method in Method::OF_PICTURES {
+            let preset = Recipe::preset(method, ModelSize::Small);
+            let json = serde_json::to_value(&preset).expect("a recipe is plain data");
+            for key in ["slider", "auto_timesteps", "leak"] {
+                assert_eq!(json.get(key), None, "as before there was {key}");
+            }
+        }
+        let mut said = Recipe::preset(Method::Slider, ModelSize::Small);
+        said.slider.target = "glasses".to_owned();
+        said.leak.every = Some(Steps::constant(20));
+        let json = serde_json::to_value(&said).expect("a recipe is plain data");
+        let (slider, leak) = (&json["slider"], &json["leak"]);
+        assert_eq!(*slider, serde_json::json!({"target": "glasses"}), "alone");
+        assert_eq!(*leak, serde_json::json!({"every": 20}), "alone");
+        let back: Recipe = serde_json::from_value(json).expect("what was written can be read");
+        assert_eq!(back, said, "there and back");
+    }
+
+    #[test]
+    fn a_slider_needs_two_prompts_that_differ() {
+        let mut recipe = Recipe::preset(Method::Slider, ModelSize::Small);
+        let refusal = recipe.check().expect_err("both are empty");
+        assert_eq!(refusal, InvalidRecipe::SamePrompts);
+        recipe.slider.target = "glasses".to_owned();
+        assert_eq!(recipe.check(), Ok(()), "of the empty prompt");
+        assert_eq!(recipe.slider.neutral(), "", "the original");
+        recipe.slider.neutral = "a face".to_owned();
+        assert_eq!(recipe.slider.neutral(), "a face", "as said");
+        recipe.slider.keep = vec!["a hat".to_owned(); SliderRecipe::MAX_KEEP + 1];
+        let refusal = recipe.check().expect_err("one too many");
+        assert_eq!(refusal.path(), "/slider/keep", "where");
+        recipe.method = Method::Plain;
+        assert_eq!(recipe.check(), Ok(()), "others have no prompts");
+    }
+
+    #[test]
+    fn the_best_trade_off_is_only_known_where_it_is_measured() {
+        let mut recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        assert_eq!(recipe.leak_calls(), None, "off");
+        recipe.leak.stop_at_best = true;
+        assert_eq!(recipe.check(), Err(InvalidRecipe::StopUnmeasured));
+        recipe.leak.every = Some(Steps::constant(10));
+        assert_eq!(recipe.check(), Ok(()), "measured");
+        assert_eq!(recipe.leak_calls(), Some(48), "a tenth of 480");
     }
 
     /// Where the fields are that a recipe must have, below `path`: those without which it is refused.

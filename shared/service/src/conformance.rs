@@ -943,7 +943,37 @@ where
             "no such layer: {reason}"
         );
     }
+    let mut slider = sound.clone();
+    slider.recipe = Recipe::preset(Method::Slider, ModelSize::Small);
+    slider.recipe.slider.target = "glasses".to_owned();
+    let of_prompts = TrainJob {
+        examples: Vec::new(),
+        ..slider.clone()
+    };
+    let mut same = of_prompts.clone();
+    same.recipe.slider.original = "glasses".to_owned();
+    let mut long = of_prompts.clone();
+    long.recipe.slider.keep = vec!["hat ".repeat(9999)];
+    for (job, words) in [
+        (slider, "takes no pictures"),
+        (same, "no difference to learn"),
+        (long, "a prompt has at most"),
+    ] {
+        let reason = refused(&server, submit(job)).await.to_string();
+        assert!(reason.contains(words), "{words}: {reason}");
+    }
     assert_eq!(snapshot(&server).await.jobs, [], "none of them waits");
+    let planned = ClientMessage::Plan {
+        request: REQUEST,
+        job: Box::new(of_prompts.clone()),
+    };
+    let answer = ask(&server, planned).await;
+    assert!(matches!(answer, ServerMessage::Plan { .. }), "{answer:?}");
+    let answer = ask(&server, submit(of_prompts)).await;
+    assert!(
+        matches!(answer, ServerMessage::Accepted { .. }),
+        "prompts are enough: {answer:?}"
+    );
     let drawn = ServerMessage::Preview {
         request: REQUEST,
         picture: PICTURE,

@@ -100,6 +100,11 @@ impl<A: Archive> Recorder<A> {
                 self.tell_losses();
                 self.record(&JobEventKind::CopyFidelity { step, fidelity });
             }
+            Event::Response { curve } => self.record(&JobEventKind::Response { curve }),
+            Event::Leak { point } => {
+                self.tell_losses();
+                self.record(&JobEventKind::Leak { point });
+            }
             Event::Note { text } => self.record(&JobEventKind::Note { text }),
         }
     }

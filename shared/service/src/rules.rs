@@ -160,7 +160,8 @@ pub fn check_prompts(job: &TrainJob) -> Result<(), Rejection> {
     let recipe = &job.recipe;
     let own = [&recipe.prompt, &recipe.trigger].into_iter();
     let own = own.chain(&recipe.held_out_prompts);
-    for prompt in prompts.chain(captions).chain(own) {
+    let of_slider = recipe.slider.prompts();
+    for prompt in prompts.chain(captions).chain(own).chain(of_slider) {
         check_prompt(prompt)?;
     }
     Ok(())
@@ -174,6 +175,15 @@ pub fn check_recipe(job: &TrainJob) -> Result<(), Rejection> {
     let failed = |message| Rejection::Failed { message };
     let checked = job.recipe.check();
     checked.map_err(|error| failed(error.to_string()))?;
+    if !job.recipe.method.takes_pictures() {
+        return match job.examples.len() {
+            0 => Ok(()),
+            _ => Err(failed(
+                "a slider of two prompts takes no pictures. Leave them out, or choose another method."
+                    .to_owned(),
+            )),
+        };
+    }
     let checked = job.recipe.check_examples(&job.examples);
     checked.map_err(|error| failed(error.to_string()))
 }

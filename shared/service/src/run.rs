@@ -94,10 +94,8 @@ impl<'a, R: Runner> Run<'a, R> {
         let base = base.map_err(ServiceError::Unreadable)?;
 
         let mut prepared = prepare(&base, job, runner).await?;
-        let pixels = prepared.examples.iter().map(|example| {
-            let picture = &example.pictures.original;
-            u64::from(picture.width()) * u64::from(picture.height())
-        });
+        let sizes = prepared.sizes(&base)?.into_iter();
+        let pixels = sizes.map(|(width, height)| u64::from(width) * u64::from(height));
         self.recorder.pixels = pixels.max();
 
         let state = self.recorder.archive().state().await;

@@ -69,7 +69,11 @@ impl Schedule {
                 self.now = (phase, step);
                 self.saved = Some(self.now);
             }
-            Event::Progress { .. } | Event::CopyFidelity { .. } | Event::Note { .. } => {}
+            Event::Progress { .. }
+            | Event::CopyFidelity { .. }
+            | Event::Response { .. }
+            | Event::Leak { .. }
+            | Event::Note { .. } => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! The training methods: tensors in, tensors out.
 //!
-//! One file per method shows its loss, read top to bottom ([`plain`], [`copier`], [`addift`]);
+//! One file per method shows its loss, read top to bottom ([`plain`], [`copier`], [`addift`], [`slider`]);
 //! [`Trainer`] turns a loss into optimiser steps. There is no file, clock or message here, and
 //! randomness enters as a seed: the same recipe on the same tensors gives the same LoRA, on however
 //! many cores.
@@ -18,6 +18,7 @@ pub mod lr;
 pub mod noise;
 pub mod optimizer;
 pub mod plain;
+pub mod slider;
 mod trainer;
 
 use burn::tensor::Tensor;

@@ -79,11 +79,17 @@ impl NoiseRng {
     /// Timesteps of the window, each uniform, together evenly spread: a run of a few dozen steps
     /// then meets every part of the schedule, where independent draws would leave gaps.
     pub fn timesteps(&mut self, range: TimestepRange, count: usize) -> Vec<usize> {
-        let (min, width) = (range.min() as usize, (range.max() - range.min()) as f64);
+        let (min, width) = (range.min() as usize, range.max() - range.min());
+        let spread = self.spread(width as usize, count);
+        spread.into_iter().map(|timestep| min + timestep).collect()
+    }
+
+    /// `count` of the numbers below `below`, each uniform, together evenly spread.
+    pub fn spread(&mut self, below: usize, count: usize) -> Vec<usize> {
         (0..count)
             .map(|_| {
                 self.phase = (self.phase + GOLDEN).fract();
-                min + (self.phase * width) as usize
+                (self.phase * below as f64) as usize
             })
             .collect()
     }

@@ -12,6 +12,7 @@ use crate::loss::mean_total;
 use crate::noise::{NoisePosition, NoiseRng};
 use crate::optimizer::{AdamW, Moments, clip};
 use crate::plain::{self, Student};
+use crate::slider::{self, Rows, Slider};
 use crate::{Model, copier, lr};
 
 /// What the trained LoRA is to learn.
@@ -30,6 +31,8 @@ pub enum Objective<'a> {
     Plain,
     /// The teacher's difference.
     Addift(&'a AddiftRecipe),
+    /// The difference of two prompts; it knows no pictures.
+    Slider(&'a Slider),
 }
 
 /// What one step did.
@@ -100,7 +103,8 @@ pub struct TrainerState {
     pub moments: Option<Moments>,
     /// Where the noise is.
     pub noise: NoisePosition,
-    /// Timesteps of the last forward direction, which the reverse direction shares.
+    /// Timesteps of the last forward direction, which the reverse direction shares; for a slider, the
+    /// states.
     pub forward_timesteps: Vec<usize>,
     /// How the loss went.
     pub health: HealthState,
@@ -129,7 +133,8 @@ pub struct Trainer<'a> {
     values: Tensor<1>,
     optimizer: AdamW,
     rng: NoiseRng,
-    /// Timesteps of the last forward direction, which the reverse direction shares.
+    /// Timesteps of the last forward direction, which the reverse direction shares; for a slider, the
+    /// states.
     forward_timesteps: Vec<usize>,
     step: u32,
     health: HealthState,
@@ -243,9 +248,15 @@ impl<'a> Trainer<'a> {
         let mut sum: Option<(Tensor<1>, Tensor<1>)> = None;
         let mut rows = Vec::new();
         for index in 0..passes {
-            let (direction, drawn) = self.draw(index);
-            let (loss, gradient) = self.loss_and_gradient(direction, &drawn);
-            rows.extend(drawn);
+            let (loss, gradient) = match self.objective {
+                Objective::Slider(slider) => self.slide(slider),
+                _ => {
+                    let (direction, drawn) = self.draw(index);
+                    let answer = self.loss_and_gradient(direction, &drawn);
+                    rows.extend(drawn);
+                    answer
+                }
+            };
             sum = Some(match sum {
                 Some((losses, gradients)) => (losses + loss, gradients + gradient),
                 None => (loss, gradient),
@@ -269,12 +280,15 @@ impl<'a> Trainer<'a> {
         let [loss, grad_norm] = numbers[..] else {
             return Err(device_error("two numbers were expected".to_owned()));
         };
-        if let Some(what) = self.health.check(
-            self.step,
-            loss / mean_total(rows.iter().map(|row| &row.example.weights)),
-            grad_norm,
-            &self.values,
-        ) {
+        // A slider's loss is a mean already, and has no rows of examples.
+        let total = match self.objective {
+            Objective::Slider(_) => 1.0,
+            _ => mean_total(rows.iter().map(|row| &row.example.weights)),
+        };
+        let checked = self
+            .health
+            .check(self.step, loss / total, grad_norm, &self.values);
+        if let Some(what) = checked {
             let step = self.step;
             (self.step, self.values) = self.health.last_good();
             return Err(TrainError::Diverged {
@@ -322,8 +336,37 @@ impl<'a> Trainer<'a> {
         (direction, rows)
     }
 
-    /// Loss `[1]` and gradient `[values]` of the LoRA as it is, the mean over the rows; on all cores of a
-    /// CPU.
+    /// Loss `[1]` and gradient `[values]` of a slider: of states that are changed, and beside them of as many that are
+    /// kept, of each prompt in turn.
+    fn slide(&mut self, slider: &Slider) -> (Tensor<1>, Tensor<1>) {
+        let batch = self.pass.batch_size.get() as usize;
+        let direction = if self.step.is_multiple_of(2) {
+            Direction::Reverse
+        } else {
+            let states = slider.changed.timesteps.len();
+            self.forward_timesteps = self.rng.spread(states, batch);
+            Direction::Forward
+        };
+        let changed = Rows {
+            states: &slider.changed,
+            rows: self.forward_timesteps.clone(),
+        };
+        let mut wanted = vec![changed];
+        if !slider.kept.is_empty() {
+            let turn = (self.step - 1) / 2;
+            let states = &slider.kept[turn as usize % slider.kept.len()];
+            let rows = self.rng.spread(states.timesteps.len(), batch);
+            wanted.push(Rows { states, rows });
+        }
+        let parts = wanted.iter().flat_map(|rows| rows.split(self.at_once()));
+        let parts: Vec<_> = parts.collect();
+        self.sum_of_parts(&parts, |part, lora| {
+            let share = part.rows.len() as f64 / batch as f64;
+            slider::loss(self.model, part, direction, lora) * share
+        })
+    }
+
+    /// Loss `[1]` and gradient `[values]` of the LoRA as it is, the mean over the rows.
     ///
     /// - `rows`: at least one
     #[must_use]
@@ -332,20 +375,35 @@ impl<'a> Trainer<'a> {
         direction: Direction,
         rows: &[Row<'_>],
     ) -> (Tensor<1>, Tensor<1>) {
-        let at_once = Tuning::of(&self.values.device()).rows_per_task;
-        let batches = Batch::of_rows(rows, at_once);
-        let part = |batch: &Batch| {
-            let lora = self.network.with_values(&self.values).trainable();
+        let batches = Batch::of_rows(rows, self.at_once());
+        self.sum_of_parts(&batches, |batch, lora| {
             let share = batch.draw.timesteps.len() as f64 / rows.len() as f64;
-            let loss = self.loss(batch, direction, &lora) * share;
+            self.loss(batch, direction, lora) * share
+        })
+    }
+
+    /// Rows that go through the model together at most.
+    fn at_once(&self) -> usize {
+        Tuning::of(&self.values.device()).rows_per_task
+    }
+
+    /// Losses and gradients of parts of a batch, on all cores of a CPU.
+    fn sum_of_parts<P: Sync>(
+        &self,
+        parts: &[P],
+        loss: impl Fn(&P, &LoraNetwork) -> Tensor<1> + Sync,
+    ) -> (Tensor<1>, Tensor<1>) {
+        let part = |part: &P| {
+            let lora = self.network.with_values(&self.values).trainable();
+            let loss = loss(part, &lora);
             let gradient = lora.flatten_gradients(&loss.backward());
             (loss.inner(), gradient)
         };
-        let done: Vec<_> = match &batches[..] {
+        let done: Vec<_> = match parts {
             [whole] => vec![part(whole)],
             // On a GPU they would only wait for each other.
-            batches if at_once == usize::MAX => batches.iter().map(part).collect(),
-            batches => batches.par_iter().map(part).collect(),
+            parts if self.at_once() == usize::MAX => parts.iter().map(part).collect(),
+            parts => parts.par_iter().map(part).collect(),
         };
         let sum = done
             .into_iter()
@@ -383,6 +441,7 @@ impl<'a> Trainer<'a> {
             Objective::Addift(recipe) => {
                 addift::loss(model, pair, draw, direction, student, weights, recipe)
             }
+            Objective::Slider(_) => unreachable!("it has its own draw"),
         }
     }
 }

@@ -6,6 +6,7 @@ use mimeo_lora::{LoraNetwork, LoraStack, Targets};
 use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
 use mimeo_train::optimizer::{AdamW, clip};
+use mimeo_train::slider::{self, Rows, Slider, States};
 use mimeo_train::{Student, plain};
 
 use super::close::{Comparison, Tolerance, assert_all_close, assert_values_close, values};
@@ -31,6 +32,8 @@ pub enum Step {
     Addift(Direction),
     /// The teacher difference on top of a copier.
     AddiftOnCopier,
+    /// The difference of two prompts, in a direction.
+    Slider(Direction),
 }
 
 /// How far a step may be from the reference.
@@ -158,5 +161,49 @@ fn loss(base: &Base, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1>
         }
         Step::Addift(direction) => addift(direction, &nothing),
         Step::AddiftOnCopier => addift(Direction::Forward, &on_copier),
+        Step::Slider(direction) => {
+            let slider = slider(base, scene);
+            let rows = Rows {
+                states: &slider.changed,
+                rows: vec![0, 1],
+            };
+            slider::loss(model, &rows, direction, lora)
+        }
+    }
+}
+
+/// η of the fixtures.
+const ETA: f64 = 3.0;
+
+/// The target picture with noise, twice, under the first of the scene's prompts, and what the second
+/// one adds. Both are kept as well.
+pub fn slider(base: &Base, scene: &Scene) -> Slider {
+    let Scene { pair, draw, .. } = scene;
+    let noisy = base
+        .schedule
+        .add_noise(&pair.target, &draw.noise, &draw.timesteps);
+    let states = |row: usize| {
+        let conditioning = pair.conditioning.rows(row..row + 1);
+        let answers = draw.timesteps.iter().zip(0..).map(|(timestep, row)| {
+            let noisy = noisy.clone().narrow(0, row, 1);
+            let own = LoraStack::none();
+            base.unet.forward_in_tasks(&noisy, *timestep, &conditioning, &own)
+        });
+        States {
+            answer: Tensor::cat(answers.collect(), 0),
+            conditioning: conditioning.clone(),
+            noisy: noisy.clone(),
+            timesteps: draw.timesteps.clone(),
+            change: None,
+        }
+    };
+    let (neutral, target) = (states(0), states(1));
+    let change = (target.answer.clone() - neutral.answer.clone()) * ETA;
+    Slider {
+        changed: States {
+            change: Some(change),
+            ..neutral.clone()
+        },
+        kept: vec![neutral, target],
     }
 }

@@ -39,7 +39,7 @@ from parity.prompt import CHUNK, cut_at_commas
 from parity.registry import OUT, Json, Text, fixture, normal, uniform
 from parity.schedule import GAMMA, GUIDANCE, signal_to_noise
 from parity.sd1x import diffusers_files, half, randomise
-from parity.train import ADDIFT_MULTIPLIER, Step, copying, towards_target, towards_teacher
+from parity.train import ADDIFT_MULTIPLIER, Step, copying, towards_prompt, towards_target, towards_teacher
 
 RANK, ALPHA, MULTIPLIER, UP_STD = 2, 1.0, 0.5, 0.3
 STEPS = 8
@@ -539,11 +539,16 @@ def forward(trained) -> dict[str, torch.Tensor]:
     return towards_teacher(trained, step.target_latent, step.original_latent, ADDIFT_MULTIPLIER)
 
 
+def forward_slider(trained) -> dict[str, torch.Tensor]:
+    return towards_prompt(trained, 1.0)
+
+
 METHODS = {
     "plain": (False, towards_target),
     "copier_1": (False, copying),
     "copier_2": (True, towards_target),
     "addift": (False, forward),
+    "slider": (False, forward_slider),
 }
 TRAINED = ["sd2_v", "sdxl", "sdxl_v"]
 

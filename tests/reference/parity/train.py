@@ -24,6 +24,7 @@ MAX_GRAD_NORM = 1.0
 UNMASKED_WEIGHT = 0.1
 PRIOR_WEIGHT = 0.5
 ADDIFT_MULTIPLIER = 0.5
+SLIDER_GUIDANCE = 3.0
 # SNR 16 and 0.13: min-SNR 5 weakens the first and leaves the second.
 TIMESTEPS = [60, 650]
 PROMPTS = ["", "glasses, smile"]
@@ -93,15 +94,19 @@ class TrainedUnet:
             self.parameters.values(), lr=LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2
         )
 
-    def predict(self, noisy: torch.Tensor, multiplier: float) -> torch.Tensor:
-        """The prediction with the difference LoRA at `multiplier`, 0 for the frozen model alone."""
+    def predict(self, noisy: torch.Tensor, multiplier: float, prompt: str | None = None) -> torch.Tensor:
+        """The prediction with the difference LoRA at `multiplier`, 0 for the frozen model alone.
+
+        Each sample has its own prompt, unless both are to have the same.
+        """
+        conditioning = self.step.conditioning if prompt is None else self.step.base.condition([prompt] * len(noisy))
         adapters = {"difference": multiplier} | ({"copier": 1.0} if self.with_copier else {})
         set_multipliers(self.unet, adapters, trained="difference")
-        return self.unet(noisy, self.step.timesteps, **self.step.conditioning).sample
+        return self.unet(noisy, self.step.timesteps, **conditioning).sample
 
     @torch.no_grad()
-    def predict_frozen(self, noisy: torch.Tensor) -> torch.Tensor:
-        return self.predict(noisy, 0.0)
+    def predict_frozen(self, noisy: torch.Tensor, prompt: str | None = None) -> torch.Tensor:
+        return self.predict(noisy, 0.0, prompt)
 
     def update(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
         """Backward, clip, one AdamW step; what a Rust test compares."""
@@ -172,6 +177,18 @@ def train_addift_copier(base: Base):
     }
 
 
+@fixture({"train_slider_forward.safetensors": "method slider: student at +1 under \"\" is taught \"glasses, smile\" - \"\""})
+def train_slider_forward(base: Base):
+    """For `train.rs`: what strength 1 of a slider is taught."""
+    return {"train_slider_forward.safetensors": towards_prompt(Step(base).unet(with_copier=False), 1.0)}
+
+
+@fixture({"train_slider_reverse.safetensors": "method slider: the same at -1"})
+def train_slider_reverse(base: Base):
+    """For `train.rs`: what strength -1 of a slider is taught."""
+    return {"train_slider_reverse.safetensors": towards_prompt(Step(base).unet(with_copier=False), -1.0)}
+
+
 def copying(trained: TrainedUnet) -> dict[str, torch.Tensor]:
     """A step towards the original picture, whose loss knows no mask."""
     step = trained.step
@@ -200,3 +217,14 @@ def towards_teacher(trained: TrainedUnet, shown, taught, multiplier: float) -> d
     student = trained.predict(step.noisy(shown), multiplier)
     loss = masked(student - step.taught(teacher, shown - taught), step.mask).mean()
     return {"noise_pred": student, "teacher_noise_pred": teacher, **trained.update(loss)}
+
+
+def towards_prompt(trained: TrainedUnet, strength: float) -> dict[str, torch.Tensor]:
+    """A step of the student under the neutral prompt towards what another prompt adds (arXiv 2311.12092, eq. 7)."""
+    step = trained.step
+    noisy = step.noisy(step.target_latent)
+    neutral, target = PROMPTS
+    own, positive = (trained.predict_frozen(noisy, prompt) for prompt in (neutral, target))
+    student = trained.predict(noisy, strength, neutral)
+    loss = (student - own - strength * SLIDER_GUIDANCE * (positive - own)).square().mean()
+    return {"noise_pred": student, **trained.update(loss)}

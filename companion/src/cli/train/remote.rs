@@ -22,8 +22,8 @@ pub struct Order {
     pub base: BaseId,
     /// Likewise; none: the base's own.
     pub vae: Option<VaeId>,
-    /// The pictures.
-    pub pair: PairFiles,
+    /// The pictures; none: it learns from prompts.
+    pub pair: Option<PairFiles>,
     /// Whether to measure.
     pub scores: bool,
     /// Whether the copier is to be fetched as well.
@@ -47,15 +47,9 @@ pub async fn train(
     report.remote_device(&device.name, &device.reason);
     let recipe = recipe(model_size(&mut remote, &order).await?)?;
     report.plan(&recipe, order.scores);
-    let mask = match order.pair.mask {
-        Some(mask) => Some(remote.upload(mask).await?),
-        None => None,
-    };
-    let original = remote.upload(order.pair.original).await?;
-    let target = remote.upload(order.pair.target).await?;
-    let example = Example {
-        mask,
-        ..Example::new(original, target)
+    let examples = match order.pair {
+        Some(pair) => vec![upload(&mut remote, pair).await?],
+        None => Vec::new(),
     };
     let job = TrainJob {
         copier: if order.wants_copier {
@@ -65,7 +59,8 @@ pub async fn train(
         },
         vae: order.vae,
         scores: order.scores,
-        ..TrainJob::new(order.name, order.base, example, recipe.clone())
+        examples,
+        ..TrainJob::of_prompts(order.name, order.base, recipe.clone())
     };
     let submit = |request| ClientMessage::Submit {
         request,
@@ -78,6 +73,19 @@ pub async fn train(
     let mut run = Run::new(job, &recipe);
     run.follow(&mut remote, report).await?;
     Ok((run.fetch(&remote).await?, recipe))
+}
+
+async fn upload(remote: &mut Remote, pair: PairFiles) -> anyhow::Result<Example> {
+    let mask = match pair.mask {
+        Some(mask) => Some(remote.upload(mask).await?),
+        None => None,
+    };
+    let original = remote.upload(pair.original).await?;
+    let target = remote.upload(pair.target).await?;
+    Ok(Example {
+        mask,
+        ..Example::new(original, target)
+    })
 }
 
 /// Bases that are named where another one has to be chosen: a sentence has no room for a hundred.
@@ -259,6 +267,11 @@ impl<'a> Run<'a> {
                 let (step, fidelity) = (*step, *fidelity);
                 report.emit(Event::CopyFidelity { step, fidelity });
             }
+            JobEventKind::Response { curve } => {
+                let curve = curve.clone();
+                report.emit(Event::Response { curve });
+            }
+            JobEventKind::Leak { point } => report.emit(Event::Leak { point: *point }),
             JobEventKind::Note { text } => report.note(text),
             JobEventKind::Scores { scores } => self.scores = Some(scores.clone()),
             JobEventKind::File { file } => match file.kind {

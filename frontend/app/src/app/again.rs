@@ -19,6 +19,9 @@ pub fn load(bench: Bench, link: Link, job: JobId) {
     let Some(job) = job else {
         return;
     };
+    if !job.recipe.method.takes_pictures() {
+        return bench.apply_all(settings(job));
+    }
     leptos::task::spawn_local(async move {
         // The bench holds one pair.
         let [example] = &job.examples[..] else {

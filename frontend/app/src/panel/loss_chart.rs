@@ -59,6 +59,7 @@ pub fn LossChart(#[prop(into)] run: Signal<Run>) -> impl IntoView {
                 }
             >
                 <Plot run scale />
+                <LeakKey run />
                 <Table run />
             </Show>
         </section>
@@ -111,7 +112,8 @@ fn Plot(run: Signal<Run>, scale: RwSignal<Scale>) -> impl IntoView {
     let text = move || {
         let reading = reading.get()?;
         let pinned = chart.with(|chart| pinned(chart, &reading));
-        Some(reading_text(&reading) + pinned)
+        let leaked = run.with(|run| leaked(run, &reading));
+        Some(reading_text(&reading) + pinned + &leaked.unwrap_or_default())
     };
     view! {
         <div
@@ -161,6 +163,21 @@ fn pinned(chart: &Chart, reading: &Reading) -> &'static str {
         Some((false, _)) => ", saved",
         None => "",
     }
+}
+
+/// What the leak meter told last, at the step that is read.
+fn leaked(run: &Run, reading: &Reading) -> Option<String> {
+    if reading.phase != mimeo_protocol::Phase::Training {
+        return None;
+    }
+    let mut before = run.leaks().iter().rev();
+    let point = before.find(|point| point.step <= reading.point.step)?;
+    let percent = |share: f32| words::percent(share.into());
+    Some(format!(
+        " · other pictures have {} of the change and {} of another",
+        percent(point.intended),
+        percent(point.unintended)
+    ))
 }
 
 fn count(run: &Run) -> usize {
@@ -251,7 +268,52 @@ fn LaneDrawing(lane: Lane, top: f64, bottom: f64) -> impl IntoView {
             {ticks.collect_view()}
             <path class="raw" d=dots_path(&lane.dots) />
             <path class="mean" d=line_path(&lane.line) />
+            <path class="intended" d=line_path(&lane.intended) />
+            <path class="unintended" d=line_path(&lane.unintended) />
         </g>
+    }
+}
+
+/// What the lines of the leak meter are, and the same as numbers.
+#[component]
+fn LeakKey(run: Signal<Run>) -> impl IntoView {
+    let leaks = Memo::new(move |_| run.with(|run| run.leaks().to_vec()));
+    let rows = move || {
+        let points = leaks.get().into_iter();
+        points
+            .map(|point| {
+                view! {
+                    <tr>
+                        <td>{point.step}</td>
+                        <td>{words::percent(point.intended.into())}</td>
+                        <td>{words::percent(point.unintended.into())}</td>
+                    </tr>
+                }
+            })
+            .collect_view()
+    };
+    view! {
+        <Show when=move || !leaks.with(Vec::is_empty)>
+            <p class="leak-key hint">
+                <svg width="24" height="8" aria-hidden="true"><path class="intended" d="M0 4h24" /></svg>
+                " the change in pictures that it is not trained on (top: all of it) "
+                <svg width="24" height="8" aria-hidden="true"><path class="unintended" d="M0 4h24" /></svg>
+                " other change in them"
+            </p>
+            <details class="loss-table">
+                <summary>"Leak meter as a table"</summary>
+                <table>
+                    <thead>
+                        <tr>
+                            <th scope="col">"Step"</th>
+                            <th scope="col">"The change"</th>
+                            <th scope="col">"Other change"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </details>
+        </Show>
     }
 }
 

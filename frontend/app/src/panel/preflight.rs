@@ -190,6 +190,7 @@ fn FixButton(fix: Fix) -> impl IntoView {
             let base = bench.with(|bench| bench.settings().base.clone());
             from_disk::bring_back(bench, link, base, way, from_disk::Place::Choice);
         }
+        Fix::Prompts => focus("field-slider-target"),
         Fix::Name => focus("lora-name"),
         Fix::HalveBatch => halve_batch(bench),
         Fix::Suggest => _ = bench.apply(Command::Mask(MaskCommand::Suggest)),

@@ -6,11 +6,13 @@ pub mod from_disk;
 mod idea;
 
 use leptos::prelude::*;
+use mimeo_protocol::fields::Field;
 use mimeo_protocol::{BaseId, Method, ModelSize};
 use mimeo_workbench::plain::{Capacity, ChangeKind, Effort, explain};
 use mimeo_workbench::workbench::{Setting, Where};
 use mimeo_workbench::{Command, Sides, cost, words};
 
+use self::advanced::{FieldRow, TWO_PROMPTS};
 use super::base_choice::BaseChoice;
 use super::vae_choice::VaeChoice;
 use crate::bench::Bench;
@@ -40,6 +42,9 @@ pub fn RecipePanel() -> impl IntoView {
                     />
                     <span class="soft">"Timesteps, as TrainTrain sets them"</span>
                 </div>
+            </Show>
+            <Show when=move || method.get() == Method::Slider>
+                <TwoPrompts />
             </Show>
             <EffortChoice />
             <CapacityChoice />
@@ -113,7 +118,19 @@ fn setting(host: &mimeo_workbench::link::Host, id: &str) -> Option<Setting> {
     })
 }
 
-/// The three methods, each with its idea in one picture; the chosen one is put into words.
+/// What a slider learns from, in place of pictures. What else it takes is under Advanced.
+#[component]
+fn TwoPrompts() -> impl IntoView {
+    let fields = TWO_PROMPTS.into_iter().filter_map(Field::at);
+    view! {
+        <fieldset class="two-prompts">
+            <legend>"From one prompt to another"</legend>
+            {fields.map(|field| view! { <FieldRow field /> }).collect_view()}
+        </fieldset>
+    }
+}
+
+/// The methods, each with its idea in one picture; the chosen one is put into words.
 #[component]
 fn Methods() -> impl IntoView {
     let bench = expect_context::<Bench>();
@@ -154,7 +171,7 @@ fn EffortChoice() -> impl IntoView {
         let copier = settings.recipe.copier.pass.steps.get();
         let steps = match settings.recipe.method {
             Method::Copier => format!("{copier} + {steps} steps"),
-            Method::Addift | Method::Plain => format!("{steps} steps"),
+            Method::Addift | Method::Plain | Method::Slider => format!("{steps} steps"),
         };
         let pixels = bench.with_pictures(|bench| {
             let frame = bench.frame()?;

@@ -1,4 +1,4 @@
-use mimeo_protocol::LossPoint;
+use mimeo_protocol::{LossPoint, TimestepRange};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
@@ -243,4 +243,41 @@ proptest! {
         let reading = chart.reading(&curves, at).unwrap();
         prop_assert_eq!(chart.nearest(&curves, reading.at.x), Some(at));
     }
+}
+
+#[test]
+fn a_response_is_drawn_from_all_of_the_change_down_to_nothing() {
+    let curve = ResponseCurve {
+        timesteps: vec![0, 500, 1000],
+        response: vec![1.2, 0.5, -0.1],
+        window: TimestepRange::new(300, 1000).unwrap(),
+    };
+    let size = Size {
+        width: 200.0,
+        height: 40.0,
+    };
+    let chart = ResponseChart::of(&curve, size);
+    let places: Vec<_> = chart.line.iter().map(|dot| (dot.x, dot.y)).collect();
+    assert_eq!(places, [(0.0, 0.0), (100.0, 20.0), (200.0, 40.0)], "within its box");
+    assert_eq!(chart.window, [60.0, 200.0], "what is trained");
+}
+
+#[test]
+fn the_leak_meter_is_drawn_over_the_training_on_a_scale_of_its_own() {
+    let mut chart = chart(&curve(Phase::Training, [1.0; 20]), Scale::Linear);
+    let point = |step, intended, unintended| LeakPoint {
+        step,
+        intended,
+        unintended,
+    };
+    chart.add_leaks(&[point(10, 0.5, 0.0), point(20, 3.0, 0.25)]);
+    let [lane] = &chart.lanes[..] else {
+        panic!("{:?}", chart.lanes);
+    };
+    let (top, bottom) = (chart.top(), chart.bottom());
+    let heights = |dots: &[Dot]| dots.iter().map(|dot| dot.y).collect::<Vec<_>>();
+    assert_eq!(heights(&lane.intended), [(top + bottom) / 2.0, top], "all is the top");
+    let quarter = bottom - (bottom - top) / 4.0;
+    assert_eq!(heights(&lane.unintended), [bottom, quarter], "nothing the foot");
+    assert_eq!(lane.intended[1].x, lane.right, "at its step");
 }

@@ -1,6 +1,6 @@
 //! What a job's events add up to, from the first one on.
 
-use mimeo_protocol::{JobEvent, JobEventKind, JobState, LossPoint, Phase};
+use mimeo_protocol::{JobEvent, JobEventKind, JobState, LeakPoint, LossPoint, Phase, ResponseCurve};
 
 use super::curve::Curve;
 use super::previews::{Column, Previews, Shot};
@@ -42,6 +42,9 @@ pub(super) struct Log {
     pub curves: Vec<Curve>,
     pub previews: Previews,
     pub fidelities: Vec<Fidelity>,
+    pub response: Option<ResponseCurve>,
+    /// Readings of the leak meter, by step.
+    pub leaks: Vec<LeakPoint>,
     pub notes: Vec<String>,
     pub resumptions: Vec<Resumption>,
     pub spans: Vec<Span>,
@@ -62,6 +65,11 @@ impl Log {
                     step: *step,
                     fidelity: *fidelity,
                 });
+            }
+            JobEventKind::Response { curve } => self.response = Some(curve.clone()),
+            JobEventKind::Leak { point } => {
+                self.leaks.retain(|known| known.step < point.step);
+                self.leaks.push(*point);
             }
             JobEventKind::Preview {
                 phase,
@@ -137,6 +145,7 @@ impl Log {
                 curve.keep_until(step);
             }
         }
+        self.leaks.retain(|known| phase == Phase::Training && known.step <= step);
         if phase == Phase::Copier {
             self.fidelities.retain(|known| known.step <= step);
         }
@@ -171,6 +180,9 @@ impl Log {
         }
         if !self.fidelities.is_sorted_by(|a, b| a.step < b.step) {
             return Err("the copy fidelities are not in order, each once".to_owned());
+        }
+        if !self.leaks.is_sorted_by(|a, b| a.step < b.step) {
+            return Err("the leak meter's readings are not in order, each once".to_owned());
         }
         let open = self.spans.iter().filter(|span| span.until_millis.is_none());
         let is_running = matches!(self.state, Some(JobState::Running { .. }));

@@ -63,7 +63,7 @@ pub(super) fn planned(job: &TrainJob) -> impl Iterator<Item = Phase> {
     let trains_more = !job.makes_copier();
     let is_measured = job.recipe.is_measured() && trains_more;
     let (calibrates, scores) = (
-        job.recipe.calibrate && is_measured,
+        job.recipe.calibrate && is_measured && job.recipe.method.takes_pictures(),
         job.scores && is_measured,
     );
     Phase::ALL.into_iter().filter(move |phase| match phase {
@@ -112,7 +112,7 @@ fn measuring(job: &TrainJob) -> f64 {
     };
     let copier = match job.recipe.method {
         Method::Copier => weight(job, Phase::Copier),
-        Method::Addift | Method::Plain => 0.0,
+        Method::Addift | Method::Plain | Method::Slider => 0.0,
     };
     let trained = copier + weight(job, Phase::Training);
     (trained * budget.get()).min(IN_FULL)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mimeo_protocol::{
     BlobId, FileKind, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState, JobSummary,
-    PauseReason, Phase, ResultFile, Scores, TrainJob,
+    LeakPoint, PauseReason, Phase, ResponseCurve, ResultFile, Scores, TrainJob,
 };
 
 use super::curve::Curve;
@@ -278,6 +278,18 @@ impl Run {
     #[must_use]
     pub fn fidelities(&self) -> &[Fidelity] {
         &self.log.fidelities
+    }
+
+    /// How the base answered to the change, if the run asked it for its timesteps.
+    #[must_use]
+    pub fn response(&self) -> Option<&ResponseCurve> {
+        self.log.response.as_ref()
+    }
+
+    /// What the leak meter told, by step.
+    #[must_use]
+    pub fn leaks(&self) -> &[LeakPoint] {
+        &self.log.leaks
     }
 
     /// How well the copier copies, as it was measured last.

@@ -3,12 +3,14 @@
 use leptos::prelude::*;
 use mimeo_protocol::fields::{FIELDS, Field, Group};
 use mimeo_workbench::Command;
+use mimeo_workbench::chart::{ResponseChart, Size};
 use mimeo_workbench::fields::{FieldInRecipe as _, text_of};
 use mimeo_workbench::preflight::preview_prompt;
 use mimeo_workbench::workbench::{Setting, Where};
 
 use crate::bench::Bench;
 use crate::link::Link;
+use crate::page::Page;
 use crate::panel::field_control::{FieldControl, hint};
 use crate::panel::prompt_notes::PromptNotes;
 
@@ -41,6 +43,7 @@ pub fn Advanced() -> impl IntoView {
                                 {FIELDS
                                     .iter()
                                     .filter(|field| field.group == group)
+                                    .filter(|field| !TWO_PROMPTS.contains(&field.path))
                                     .map(|field| view! { <FieldRow field /> })
                                     .collect_view()}
                             </fieldset>
@@ -53,8 +56,12 @@ pub fn Advanced() -> impl IntoView {
     }
 }
 
+/// The fields of a slider that stand above, because nothing goes without them.
+pub const TWO_PROMPTS: [&str; 2] = ["/slider/original", "/slider/target"];
+
+/// One field with its default and a way back to it.
 #[component]
-fn FieldRow(field: &'static Field) -> impl IntoView {
+pub fn FieldRow(field: &'static Field) -> impl IntoView {
     let bench = expect_context::<Bench>();
     let id = format!("field{}", field.path.replace('/', "-"));
     let hint_id = format!("{id}-hint");
@@ -90,7 +97,9 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
                 </button>
             </Show>
             <span class="hint" id=hint_id>{hint(field)}</span>
-            {matches!(field.path, "/prompt" | "/held_out_prompts")
+            {(field.path == "/auto_timesteps").then(|| view! { <Response /> })}
+            {(matches!(field.path, "/prompt" | "/held_out_prompts")
+                || matches!(field.group, Group::Slider) && field.path != "/slider/guidance")
                 .then(|| {
                     view! {
                         <PromptNotes
@@ -101,6 +110,48 @@ fn FieldRow(field: &'static Field) -> impl IntoView {
                 })}
             <RefusalAt place=Where::Field(field) />
         </div>
+    }
+}
+
+/// How the base answered to the change of the run that is shown, if that asked it.
+#[component]
+fn Response() -> impl IntoView {
+    /// CSS px.
+    const SIZE: Size = Size {
+        width: 200.0,
+        height: 40.0,
+    };
+    let (link, page) = (expect_context::<Link>(), expect_context::<Page>());
+    let response = Memo::new(move |_| {
+        let shown = page.shown.get()?;
+        link.runs
+            .with(|runs| runs.get(shown).and_then(|run| run.response().cloned()))
+    });
+    move || {
+        let curve = response.get()?;
+        let (first, last) = (curve.window.min(), curve.window.max());
+        let chart = ResponseChart::of(&curve, SIZE);
+        let [left, right] = chart.window;
+        let letters = std::iter::once('M').chain(std::iter::repeat('L'));
+        let line: String = letters
+            .zip(&chart.line)
+            .map(|(letter, dot)| format!("{letter}{:.1} {:.1}", dot.x, dot.y))
+            .collect();
+        let size = (SIZE.width, SIZE.height);
+        let view_box = format!("0 0 {} {}", size.0, size.1);
+        Some(view! {
+            <figure class="response">
+                <svg aria-hidden="true" focusable="false" width=size.0 height=size.1 viewBox=view_box>
+                    <rect class="response-window" x=left y="0" width=right - left height=size.1 />
+                    <path class="mean" d=line />
+                </svg>
+                <figcaption class="hint">
+                    {format!(
+                        "The run that is shown trained timesteps {first} to {last}. The curve is how much of the change the base restores by itself, from little noise on the left to pure noise on the right.",
+                    )}
+                </figcaption>
+            </figure>
+        })
     }
 }
 

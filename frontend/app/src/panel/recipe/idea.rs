@@ -9,6 +9,7 @@ pub fn picture(method: Method) -> AnyView {
         Method::Copier => copier().into_any(),
         Method::Addift => addift().into_any(),
         Method::Plain => plain().into_any(),
+        Method::Slider => slider().into_any(),
     }
 }
 
@@ -68,6 +69,20 @@ fn plain() -> impl IntoView {
                 <path class="change" d="M54 20h12M56 20v3M64 20v3"></path>
             </g>
             <text x="60" y="36">"B"</text>
+        </svg>
+    }
+}
+
+/// A dial between two words.
+fn slider() -> impl IntoView {
+    view! {
+        <svg class="idea" viewBox="0 0 120 44" aria-hidden="true">
+            <text x="18" y="18">"abc"</text>
+            <text x="102" y="18">"xyz"</text>
+            <path class="arrow" d="M10 30h100"></path>
+            <g class="sheet">
+                <circle cx="76" cy="30" r="7"></circle>
+            </g>
         </svg>
     }
 }

@@ -34,7 +34,11 @@ fn Words(scores: Scores, recipe: Recipe) -> impl IntoView {
     let mut sentences = words::score_sentences(&scores, &recipe).into_iter();
     let first = sentences.next();
     let rest = sentences.map(|sentence| view! { <li>{sentence}</li> });
-    let rows = numbers(&scores).into_iter().map(|(name, number, means)| {
+    let rows = match recipe.method.takes_pictures() {
+        true => numbers(&scores),
+        false => slider_numbers(&scores),
+    };
+    let rows = rows.into_iter().map(|(name, number, means)| {
         view! {
             <tr>
                 <th scope="row">{name}</th>
@@ -61,6 +65,35 @@ fn Words(scores: Scores, recipe: Recipe) -> impl IntoView {
             </table>
         </details>
     }
+}
+
+/// The same of a slider, which has no pair.
+fn slider_numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
+    let plain = |number: f64| format!("{number:.2}");
+    let (held_out, linearity) = (&scores.held_out, &scores.linearity);
+    let ways = linearity.progress.iter().map(|way| plain(*way));
+    vec![
+        (
+            "Progress",
+            plain(held_out.progress),
+            "How far pictures it never saw go the way that the prompts themselves take them. 1 is as far.",
+        ),
+        (
+            "At each strength",
+            ways.collect::<Vec<_>>().join(", "),
+            "The same from the lowest strength to the highest.",
+        ),
+        (
+            "Linearity",
+            plain(linearity.correlation),
+            "How straight the change grows with the strength. 1 is a straight line.",
+        ),
+        (
+            "Kept",
+            format!("{:.1}", held_out.elsewhere),
+            "How much pictures of the prompts to keep change on average, of 255.",
+        ),
+    ]
 }
 
 /// Every number with its name and what it means.

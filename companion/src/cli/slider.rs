@@ -1,0 +1,180 @@
+//! `mimeo slider`: two prompts in, one LoRA out.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use mimeo_engine::artifact::encode;
+use mimeo_engine::{PreparedJob, Stoppable};
+use mimeo_protocol::{InvalidId, JobName, ModelSize, Recipe};
+
+use super::base::ComputeArgs;
+use super::held_out::{HeldOut, HeldOutArgs};
+use super::recipe_flags::RecipeFlags;
+use super::train::remote::{self, Order};
+use super::train::{Places, Trained, tell};
+use crate::exit::{BadInput, Exit};
+use crate::interrupt;
+use crate::output::{Claims, Existing, Format};
+use crate::progress::Report;
+use crate::recipe::RecipeFile;
+
+/// Train a LoRA from two prompts, without pictures.
+#[derive(Debug, Args)]
+pub struct Slider {
+    /// What the change leads away from [default: the recipe's, which is empty]
+    #[arg(long, value_name = "PROMPT", allow_hyphen_values = true)]
+    original: Option<String>,
+    /// What it leads to
+    #[arg(long, value_name = "PROMPT", required_unless_present = "recipe", allow_hyphen_values = true)]
+    target: Option<String>,
+    /// The prompt whose pictures are changed while it is trained [default: the original prompt]
+    #[arg(long, value_name = "PROMPT", allow_hyphen_values = true)]
+    neutral: Option<String>,
+    /// A prompt whose pictures stay as they are; may be given several times
+    #[arg(long, value_name = "PROMPT", allow_hyphen_values = true)]
+    keep: Vec<String>,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// Where to write the LoRA
+    #[arg(long, value_name = "x.safetensors")]
+    out: PathBuf,
+    /// Replace a file that exists
+    #[arg(long)]
+    overwrite: bool,
+    /// Skip measuring what the LoRA does
+    #[arg(long)]
+    no_score: bool,
+    #[command(flatten)]
+    held_out: HeldOutArgs,
+    /// Let a running companion do it, such as ws://127.0.0.1:7878; --base and --vae are then ids of its own
+    #[arg(long, value_name = "URL")]
+    remote: Option<String>,
+    /// With --remote: the token of a companion on the network
+    #[arg(long, env = "MIMEO_TOKEN", hide_env_values = true, requires = "remote")]
+    token: Option<String>,
+    #[command(flatten)]
+    recipe: RecipeFlags,
+}
+
+impl Slider {
+    /// Trains, saves and tells.
+    ///
+    /// # Errors
+    /// One sentence for the user. A run that was stopped or diverged is no error if it left something
+    /// that was trained: that is saved.
+    pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
+        if let Some(url) = &self.remote {
+            return self.run_remote(url, report);
+        }
+        let places = self.claim_places()?;
+        let held_out = self.held_out.read()?;
+        let recipe_file = self.recipe.read_file().await?;
+
+        let started = Instant::now();
+        let base = self.compute.load(report).await?;
+        let recipe = self.build(recipe_file.as_ref(), base.model_size(), held_out.as_ref())?;
+        let base = base.as_said(&recipe.said(), report)?;
+        report.plan(&recipe, !self.no_score);
+        let held_out_prompts = match self.no_score {
+            true => Vec::new(),
+            false => self.compute.held_out_prompts(&recipe),
+        };
+        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
+        let job = PreparedJob {
+            name: name.into_owned(),
+            examples: Vec::new(),
+            recipe,
+            copier: None,
+            held_out_prompts,
+            previews: None,
+        };
+        let mut control = Stoppable {
+            stop: interrupt::listen(),
+            emit: report,
+        };
+        let run = mimeo_engine::run(&base, &job, None, &mut control);
+        let artifact = Box::pin(run).await?;
+        let precision = job.recipe.precision;
+        let lora = artifact.lora.as_ref();
+        let lora = lora.map(|file| encode(file, precision, |note| report.note(note)));
+        let result = Trained {
+            lora: lora.transpose()?,
+            copier: None,
+            scores: artifact.scores,
+            outcome: artifact.outcome,
+        };
+        let written = places.save(&result, report)?;
+        let secs = started.elapsed().as_secs_f64();
+        Ok(tell(&result, &job.recipe, &written, secs, report))
+    }
+
+    /// Lets a companion do it, and saves here what it made.
+    fn run_remote(&self, url: &str, report: &mut Report) -> anyhow::Result<Exit> {
+        let places = self.claim_places()?;
+        let (base, vae) = self.compute.remote_base()?;
+        let held_out = self.held_out.read()?;
+        let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
+        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
+        let name: JobName = name
+            .parse()
+            .map_err(|error: InvalidId| BadInput(error.to_string()))?;
+        let started = Instant::now();
+        let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
+        let order = Order {
+            name,
+            base,
+            vae,
+            pair: None,
+            scores: !self.no_score,
+            wants_copier: false,
+        };
+        let training = remote::train(url, self.token.as_deref(), order, recipe, report);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (result, recipe) = runtime.block_on(training)?;
+        let written = places.save(&result, report)?;
+        let secs = started.elapsed().as_secs_f64();
+        Ok(tell(&result, &recipe, &written, secs, report))
+    }
+
+    fn claim_places(&self) -> Result<Places, BadInput> {
+        let mut inputs: Vec<_> = self.recipe.input().into_iter().collect();
+        inputs.extend(self.held_out.input());
+        if self.remote.is_none() {
+            inputs.extend(self.compute.inputs());
+        }
+        let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
+        Ok(Places {
+            lora: claims.claim(&self.out, Format::Lora)?,
+            copier: None,
+        })
+    }
+
+    /// The recipe of file and flags on a base.
+    fn build(
+        &self,
+        file: Option<&RecipeFile>,
+        size: ModelSize,
+        held_out: Option<&HeldOut>,
+    ) -> Result<Recipe, BadInput> {
+        let recipe = self.recipe.build_slider(file, size, |slider| {
+            let over = |place: &mut String, prompt: &Option<String>| {
+                if let Some(prompt) = prompt {
+                    place.clone_from(prompt);
+                }
+            };
+            over(&mut slider.original, &self.original);
+            over(&mut slider.target, &self.target);
+            over(&mut slider.neutral, &self.neutral);
+            if !self.keep.is_empty() {
+                slider.keep.clone_from(&self.keep);
+            }
+        })?;
+        match held_out {
+            Some(held_out) => held_out.over(recipe),
+            None => Ok(recipe),
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! The leak meter: what a LoRA does, while it is trained, to pictures that it is not trained on.
+//!
+//! Before training the base draws some pictures, sees them through noise of its own, and says what it
+//! takes for the clean picture. A reading asks it the same with the LoRA at strength 1, which is one
+//! answer a picture and no drawing. What moved is compared with the change that was meant: along it
+//! where it belongs, and anywhere else ([`LeakPoint`]). Later the scores tell the same of finished
+//! pictures; the meter tells it in time.
+//!
+//! Its noise has a stream of its own, so a run that is only watched makes the LoRA that it makes alone.
+
+use burn::tensor::{Tensor, TensorData};
+use mimeo_diffusion::{Conditioning, Guidance};
+use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_protocol::{LeakPoint, Recipe};
+use mimeo_train::NoiseRng;
+
+use crate::base::{Base, read_back};
+use crate::control::{Control, Within};
+use crate::error::EngineError;
+use crate::event::{Emit, Event};
+use crate::rest::Rest;
+use crate::sample::foresee;
+use crate::session::Session;
+
+/// Stream of the recipe's seed for the pictures and their noise.
+pub(crate) const STREAM: u64 = 0x6c;
+/// Where pictures are asked about, of 1000: one where shapes are still open, one where they are not.
+const TIMESTEPS: [usize; 2] = [750, 450];
+/// How many of so many steps of drawing a picture are done; of the rest is foreseen what they lead to.
+const DRAWING: (usize, usize) = (6, 10);
+/// Pictures, the most first.
+const PICTURES: [usize; 5] = [8, 6, 4, 3, 2];
+/// The latent's pixels around the mask in which a change is neither meant nor damage: other pictures
+/// have theirs in other places.
+const AROUND: usize = 1;
+
+/// What a change is measured in is no less.
+pub(crate) const LEAST: f64 = 1e-9;
+
+/// After this share of the steps, ...
+const EARLY: f64 = 0.25;
+/// ... less of the change than this is none.
+const NO_EFFECT: f32 = 0.05;
+/// A reading that is worth so much less than the best one is no chance.
+const WORSE: f32 = 0.03;
+/// So many of them in a row end the pass, if the recipe lets them.
+const PATIENCE: usize = 2;
+
+/// How often is measured, and on how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub pictures: usize,
+    pub every: u32,
+}
+
+/// What a picture takes, in calls of the UNet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    /// Once.
+    pub made: usize,
+    /// For each reading.
+    pub read: usize,
+}
+
+impl Cost {
+    /// Of a pair's job.
+    pub const OF_PAIR: Self = Self {
+        made: DRAWING.0 + TIMESTEPS.len(),
+        read: TIMESTEPS.len(),
+    };
+}
+
+impl Plan {
+    /// The most that is within what the recipe gives the meter; readings become rarer before there are
+    /// fewer than two pictures. None where it is off, or there is too little for one reading.
+    pub fn new(recipe: &Recipe, cost: Cost) -> Option<Self> {
+        let (every, calls) = (recipe.leak.every?.get(), recipe.leak_calls()?);
+        let steps = recipe.pass.steps.get();
+        let fits = |plan: &Self| {
+            let readings = steps.div_ceil(plan.every) as usize;
+            (plan.pictures * (cost.made + readings * cost.read)) as u64 <= calls
+        };
+        let as_asked = PICTURES.map(|pictures| Self { pictures, every });
+        let [.., fewest] = PICTURES;
+        let rarer = (1..=steps.div_ceil(every)).map(|times| Self {
+            pictures: fewest,
+            every: every * times,
+        });
+        as_asked.into_iter().chain(rarer).find(fits)
+    }
+
+    /// What to say about a plan that is not as was asked.
+    fn told(plan: Option<Self>, recipe: &Recipe) -> Option<String> {
+        let asked = recipe.leak.every?.get();
+        match plan {
+            None => Some("This training is so short that a tenth of it is too little for the leak meter, so it stays off. Train longer.".to_owned()),
+            Some(plan) if plan.every != asked => Some(format!(
+                "The leak meter is read every {} steps instead of every {asked}, so that it takes no more than a tenth of the training.",
+                plan.every
+            )),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Pictures seen through one amount of noise.
+pub(crate) struct Probe {
+    /// `[pictures, channels, height, width]`
+    pub noisy: Tensor<4>,
+    pub timestep: usize,
+    /// Of every picture.
+    pub conditioning: Conditioning,
+    /// What the base takes for the clean pictures: like `noisy`.
+    pub clean: Tensor<4>,
+    /// What a change is multiplied with to find how far it goes the way that was meant, summed up:
+    /// of one picture or of each; none where nothing was meant.
+    pub along: Option<Tensor<4>>,
+    /// The same for the absolute values of change that was not meant, in units of that which was.
+    pub elsewhere: Option<Tensor<4>>,
+}
+
+/// What the meter has told so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LeakWatch {
+    pub points: Vec<LeakPoint>,
+    /// The weights of the best reading, if they are to be kept: `[values]`.
+    pub best: Option<(u32, Tensor<1>)>,
+}
+
+/// The leak meter of one pass.
+pub(crate) struct Meter {
+    probes: Vec<Probe>,
+    every: u32,
+    steps: u32,
+    keeps_best: bool,
+    pub watch: LeakWatch,
+}
+
+/// What a picture is worth that has this much of each.
+fn worth(point: &LeakPoint) -> f32 {
+    // Farther than all of the change is damage, and counts for no more.
+    point.intended.min(1.0) - point.unintended
+}
+
+impl LeakWatch {
+    /// The reading that is worth most.
+    fn best(points: &[LeakPoint]) -> Option<&LeakPoint> {
+        points.iter().reduce(|best, point| {
+            if worth(point) > worth(best) {
+                point
+            } else {
+                best
+            }
+        })
+    }
+
+    /// How many of the last readings are worth less than the best one.
+    fn falling(points: &[LeakPoint]) -> usize {
+        let Some(best) = Self::best(points) else {
+            return 0;
+        };
+        let is_worse = |point: &&LeakPoint| worth(point) < worth(best) - WORSE;
+        points.iter().rev().take_while(is_worse).count()
+    }
+
+    /// What the last reading tells that none before it told.
+    fn told(points: &[LeakPoint], steps: u32) -> Option<String> {
+        let (last, before) = points.split_last()?;
+        let percent = |share: f32| (share * 100.0).round();
+        let is_early = |point: &LeakPoint| f64::from(point.step) < f64::from(steps) * EARLY;
+        if !is_early(last) && before.iter().all(is_early) && last.intended < NO_EFFECT {
+            return Some(format!(
+                "No effect yet: after {} of {steps} steps, pictures that the LoRA is not trained on have {} % of the change. If that stays so, raise the learning rate.",
+                last.step,
+                percent(last.intended)
+            ));
+        }
+        let had_begun = (1..=before.len()).any(|end| Self::falling(&points[..end]) > 0);
+        if Self::falling(points) > 0 && !had_begun {
+            let best = Self::best(points)?;
+            return Some(format!(
+                "Damage begins: after step {} other things in pictures change by {} % of the change that was meant, and after step {} it was {} %, with the change at {} %. More steps than that may be too many.",
+                last.step,
+                percent(last.unintended),
+                best.step,
+                percent(best.unintended),
+                percent(best.intended)
+            ));
+        }
+        None
+    }
+}
+
+impl Meter {
+    /// The meter of a pair's job, if it has one: draws its pictures.
+    pub async fn of_pair(
+        session: &Session<'_>,
+        control: &mut impl Control,
+    ) -> Result<Option<Self>, EngineError> {
+        if session.scene.is_alone {
+            return Ok(None);
+        }
+        let recipe = &session.job.recipe;
+        let Some(plan) = Self::plan(recipe, Cost::OF_PAIR, control) else {
+            return Ok(None);
+        };
+        let rest = &mut Within::uncounted(control);
+        let probes = probes_of_pair(session, plan.pictures, rest).await?;
+        Ok(Some(Self::new(recipe, plan, probes)))
+    }
+
+    /// What is measured, and what is to be said about it.
+    pub fn plan(recipe: &Recipe, cost: Cost, emit: &mut impl Emit) -> Option<Plan> {
+        let plan = Plan::new(recipe, cost);
+        if let Some(text) = Plan::told(plan, recipe) {
+            emit.emit(Event::Note { text });
+        }
+        plan
+    }
+
+    /// A meter that has told nothing yet.
+    pub fn new(recipe: &Recipe, plan: Plan, probes: Vec<Probe>) -> Self {
+        Self {
+            probes,
+            every: plan.every,
+            steps: recipe.pass.steps.get(),
+            keeps_best: recipe.leak.stop_at_best,
+            watch: LeakWatch::default(),
+        }
+    }
+
+    /// Whether it is read after this step.
+    pub const fn is_due(&self, step: u32) -> bool {
+        step.is_multiple_of(self.every) || step == self.steps
+    }
+
+    /// Whether the recipe lets the pass end here: the best reading is some readings ago.
+    pub fn is_past_its_best(&self) -> bool {
+        self.keeps_best && LeakWatch::falling(&self.watch.points) >= PATIENCE
+    }
+
+    /// Reads it, and tells.
+    ///
+    /// - `values`: of the LoRA, `[values]`
+    pub async fn read(
+        &mut self,
+        base: &Base,
+        step: u32,
+        (network, values): (&LoraNetwork, Tensor<1>),
+        control: &mut impl Control,
+    ) -> Result<(), EngineError> {
+        let stack = LoraStack::none().with(network, 1.0);
+        let (mut intended, mut unintended) = (Vec::new(), Vec::new());
+        let mut rest = Within::uncounted(control);
+        for probe in &self.probes {
+            let Probe {
+                noisy, timestep, ..
+            } = probe;
+            let [pictures, ..] = noisy.dims();
+            let pred = base
+                .unet
+                .forward_in_tasks(noisy, *timestep, &probe.conditioning, &stack);
+            let rows = vec![*timestep; pictures];
+            let clean = base.schedule.pred_original_sample(noisy, &pred, &rows);
+            let changed = clean - probe.clean.clone();
+            let mean = |sum: Tensor<1>| sum / pictures as f64;
+            if let Some(along) = &probe.along {
+                intended.push(mean((changed.clone() * along.clone()).sum()));
+            }
+            if let Some(elsewhere) = &probe.elsewhere {
+                unintended.push(mean((changed.abs() * elsewhere.clone()).sum()));
+            }
+            rest.rest().await?;
+        }
+        let mean = async |parts: Vec<Tensor<1>>| -> Result<f32, EngineError> {
+            if parts.is_empty() {
+                return Ok(0.0);
+            }
+            let count = parts.len() as f32;
+            Ok(read_back(Tensor::cat(parts, 0)).await?.iter().sum::<f32>() / count)
+        };
+        let point = LeakPoint {
+            step,
+            intended: mean(intended).await?,
+            unintended: mean(unintended).await?,
+        };
+        control.emit(Event::Leak { point });
+        self.watch.points.push(point);
+        let points = &self.watch.points;
+        if self.keeps_best && LeakWatch::best(points).is_some_and(|best| best.step == step) {
+            self.watch.best = Some((step, values));
+        }
+        if let Some(text) = LeakWatch::told(points, self.steps) {
+            control.emit(Event::Note { text });
+        }
+        Ok(())
+    }
+}
+
+/// Pictures of the pair's prompt that have nothing of A, as calibration draws them.
+async fn probes_of_pair(
+    session: &Session<'_>,
+    pictures: usize,
+    rest: &mut impl Rest,
+) -> Result<Vec<Probe>, EngineError> {
+    let (base, pair) = (session.base, &session.scene.pair);
+    let [_, channels, height, width] = pair.original.dims();
+    let mut rng = NoiseRng::new(session.job.recipe.seed, STREAM);
+    let shape = [pictures, channels, height, width];
+    let prompt = session.base.encode_prompt(
+        &session.scene.prompt,
+        session.job.recipe.prompt_syntax,
+        session.scene.size(),
+        &LoraStack::none(),
+    )?;
+    let conditioning = prompt.repeat(pictures);
+    let guidance = Guidance::unguided(conditioning.clone());
+    let start = rng.normal(shape, base.device());
+    let drawn = foresee(base, &guidance, start, DRAWING, &LoraStack::none(), rest).await?;
+
+    let (along, elsewhere) = weights(pair, [height, width]).await?;
+    let mut probes = Vec::with_capacity(TIMESTEPS.len());
+    for timestep in timesteps(base) {
+        let noise = rng.normal(shape, base.device());
+        let rows = vec![timestep; pictures];
+        let noisy = base.schedule.add_noise(&drawn, &noise, &rows);
+        let own = LoraStack::none();
+        let pred = base
+            .unet
+            .forward_in_tasks(&noisy, timestep, &conditioning, &own);
+        probes.push(Probe {
+            clean: base.schedule.pred_original_sample(&noisy, &pred, &rows),
+            noisy,
+            timestep,
+            conditioning: conditioning.clone(),
+            along: Some(along.clone()),
+            elsewhere: elsewhere.clone(),
+        });
+        rest.rest().await?;
+    }
+    Ok(probes)
+}
+
+/// [`TIMESTEPS`] of a base's schedule.
+pub(crate) fn timesteps(base: &Base) -> [usize; TIMESTEPS.len()] {
+    TIMESTEPS.map(|timestep| timestep * base.schedule.len() / 1000)
+}
+
+/// What weighs a change of a pair: `m Δz / Σ m Δz²`, and `o / Σ o / (Σ m |Δz| / Σ m)` with o what lies
+/// outside of the mask and not beside it; none where nothing does.
+async fn weights(
+    pair: &mimeo_train::Pair,
+    [height, width]: [usize; 2],
+) -> Result<(Tensor<4>, Option<Tensor<4>>), EngineError> {
+    let sum = |of: Tensor<4>| of.sum().reshape([1, 1, 1, 1]);
+    let change = pair.target.clone() - pair.original.clone();
+    let squares = sum(change.clone().square() * pair.mask.clone());
+    let along = change.clone() * pair.mask.clone() / squares.clamp_min(LEAST);
+
+    let mask = read_back(pair.mask.clone()).await?;
+    let outside = outside(&mask, [height, width]);
+    let area: f32 = outside.iter().sum();
+    if area == 0.0 {
+        return Ok((along, None));
+    }
+    let outside = TensorData::new(outside, [1, 1, height, width]);
+    let outside = Tensor::from_data(outside, &pair.mask.device());
+    let meant = sum(change.abs() * pair.mask.clone()) / sum(pair.mask.clone());
+    // Both are means over pixels of sums over channels.
+    Ok((
+        along,
+        Some(outside / (meant.clamp_min(LEAST) * f64::from(area))),
+    ))
+}
+
+/// `1 - mask`, the mask grown by [`AROUND`] pixels.
+fn outside(mask: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
+    let near = |at: usize, side: usize| at.saturating_sub(AROUND)..(at + AROUND + 1).min(side);
+    let grown = |row: usize, column: usize| {
+        let rows = near(row, height);
+        let values =
+            rows.flat_map(|row| near(column, width).map(move |column| row * width + column));
+        values.map(|index| mask[index]).fold(0.0_f32, f32::max)
+    };
+    let places = (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
+    places
+        .map(|(row, column)| 1.0 - grown(row, column))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mimeo_protocol::{Method, ModelSize, Steps};
+
+    use super::*;
+
+    fn recipe(every: u32, steps: u32) -> Recipe {
+        let mut recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        recipe.pass.steps = Steps::constant(steps);
+        recipe.leak.every = Some(Steps::constant(every));
+        recipe
+    }
+
+    fn points(readings: &[(f32, f32)]) -> Vec<LeakPoint> {
+        let points = readings.iter().zip(1..);
+        points
+            .map(|((intended, unintended), index)| LeakPoint {
+                step: index * 10,
+                intended: *intended,
+                unintended: *unintended,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_meter_takes_no_more_than_a_tenth_of_the_training() {
+        for (every, steps) in [(1, 120), (10, 120), (40, 120), (10, 60), (5, 5000), (7, 30)] {
+            let recipe = recipe(every, steps);
+            let Some(plan) = Plan::new(&recipe, Cost::OF_PAIR) else {
+                let least = 2 * (Cost::OF_PAIR.made + Cost::OF_PAIR.read);
+                assert!(least as u64 > recipe.training_calls() / 10, "{steps} steps");
+                continue;
+            };
+            let readings = steps.div_ceil(plan.every) as usize;
+            let cost = plan.pictures * (Cost::OF_PAIR.made + readings * Cost::OF_PAIR.read);
+            assert!(cost as u64 * 10 <= recipe.training_calls(), "{plan:?}");
+            assert!(
+                plan.every.is_multiple_of(every),
+                "at steps that were asked for"
+            );
+        }
+        let long = Plan::new(&recipe(50, 5000), Cost::OF_PAIR).expect("a meter");
+        assert_eq!((long.pictures, long.every), (8, 50), "as asked");
+        assert_eq!(Plan::new(&recipe(10, 20), Cost::OF_PAIR), None, "too short");
+    }
+
+    #[test]
+    fn no_effect_is_told_once_and_early() {
+        let told = |readings: &[(f32, f32)]| LeakWatch::told(&points(readings), 80);
+        assert_eq!(told(&[(0.0, 0.0)]), None, "too early to say");
+        let words = told(&[(0.0, 0.0), (0.01, 0.0)]).expect("a quarter is over");
+        assert!(
+            words.starts_with("No effect yet: after 20 of 80 steps"),
+            "{words}"
+        );
+        assert_eq!(told(&[(0.0, 0.0), (0.01, 0.0), (0.01, 0.0)]), None, "once");
+        assert_eq!(told(&[(0.0, 0.0), (0.3, 0.0)]), None, "there is one");
+    }
+
+    #[test]
+    fn damage_is_told_where_it_begins_and_ends_a_pass_where_it_stays() {
+        let rising = [(0.2, 0.02), (0.6, 0.05), (0.8, 0.1)];
+        let fallen = |more: &[(f32, f32)]| points(&[&rising, more].concat());
+        assert_eq!(LeakWatch::told(&fallen(&[]), 80), None, "it grows");
+        let words = LeakWatch::told(&fallen(&[(0.8, 0.3)]), 80).expect("damage");
+        assert!(words.starts_with("Damage begins: after step 40"), "{words}");
+        assert!(words.contains("after step 30"), "the best: {words}");
+        let twice = fallen(&[(0.8, 0.3), (0.8, 0.4)]);
+        assert_eq!(LeakWatch::told(&twice, 80), None, "once");
+        assert_eq!(
+            LeakWatch::falling(&fallen(&[(0.8, 0.3)])),
+            1,
+            "once may be chance"
+        );
+        assert_eq!(LeakWatch::falling(&twice), PATIENCE, "twice is none");
+        let over = fallen(&[(3.0, 0.1)]);
+        let best = LeakWatch::best(&over).expect("a reading");
+        assert_eq!(best.step, 40, "more than all counts as all");
+    }
+
+    #[test]
+    fn beside_the_mask_is_not_outside() {
+        let mut mask = vec![0.0; 16];
+        mask[5] = 1.0;
+        let outside = outside(&mask, [4, 4]);
+        let expected = [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1].map(|far| far as f32);
+        assert_eq!(outside, expected, "a pixel around it");
+    }
+}

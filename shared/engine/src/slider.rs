@@ -1,0 +1,419 @@
+//! Sliders of two prompts: what they are trained on, all of it drawn by the base.
+//!
+//! Before training the base draws pictures of the neutral prompt, and what it passes through on the
+//! way is kept with what it has to say there under each prompt ([`Slider`]). It also draws one picture
+//! without the change and with it, from the same noise. They stand where other jobs have their pair:
+//! in the file as what the LoRA shows, and in previews for their size.
+
+mod score;
+
+use burn::tensor::Tensor;
+use mimeo_diffusion::{Conditioning, Ddim, Guidance};
+use mimeo_image::{Difference, FittedPair, Mask, Rgb};
+use mimeo_lora::LoraStack;
+use mimeo_protocol::{Recipe, Resolution, SliderRecipe, TimestepRange};
+use mimeo_train::NoiseRng;
+use mimeo_train::slider::{Slider, States};
+
+use crate::base::Base;
+use crate::control::{Control, Within};
+use crate::error::EngineError;
+use crate::event::{Event, Phase};
+use crate::job::{PreparedExample, PreparedJob};
+use crate::leak::{self, Cost, Meter, Probe};
+use crate::rest::{GivenUp, Rest};
+
+/// Stream of a seed that what is drawn for a slider starts from.
+const STREAM: u64 = 0x51;
+
+/// A slider's job, with what the base drew for it.
+pub(crate) struct Prompted {
+    /// The job, its pair drawn by the base.
+    pub job: PreparedJob,
+    /// What is trained on.
+    pub slider: Slider,
+    prompts: Prompts,
+}
+
+/// How much is drawn of each prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pictures: usize,
+    steps: usize,
+}
+
+impl Extent {
+    /// What a job trains on.
+    pub const WHOLE: Self = Self {
+        pictures: SliderRecipe::PICTURES,
+        steps: SliderRecipe::DRAWING_STEPS,
+    };
+    /// Enough for a step whose result nobody wants.
+    pub const LEAST: Self = Self {
+        pictures: 1,
+        steps: SliderRecipe::DRAWING_STEPS,
+    };
+}
+
+/// Width and height at which a slider is trained and shown: the recipe's, square.
+pub fn size(base: &Base, resolution: Option<Resolution>) -> Result<(u32, u32), EngineError> {
+    let side = base.native_side();
+    let fit = base.sizing(resolution).fit(side, side)?;
+    Ok((fit.width(), fit.height()))
+}
+
+impl Prompted {
+    /// Draws what a job of prompts is trained on.
+    ///
+    /// # Errors
+    /// [`EngineError::SamePictures`] where the base sees no difference between the prompts;
+    /// [`EngineError::NoStates`]; [`EngineError`] when a prompt cannot be read or the device fails.
+    pub async fn new(
+        base: &Base,
+        job: &PreparedJob,
+        extent: Extent,
+        control: &mut impl Control,
+    ) -> Result<Self, EngineError> {
+        let recipe = &job.recipe;
+        recipe.check()?;
+        let size = size(base, recipe.resolution)?;
+        let prompts = Prompts::new(base, recipe, size)?;
+        let walks = 1 + prompts.keep.len();
+        let batches = extent.pictures.div_ceil(prompts.batch);
+        let units = extent.steps * (walks * batches + 2);
+        control.emit(Event::Phase {
+            phase: Phase::Encoding,
+            total: Some(units as u32),
+        });
+        let rest = &mut Within::counted(control);
+
+        let mut rng = NoiseRng::new(recipe.seed, STREAM);
+        let [_, channels, height, width] = base.latent_shape(size.0, size.1);
+        let mut noise =
+            |pictures| rng.normal([pictures, channels, height, width], base.device());
+        let first = noise(1);
+        let original = prompts.draw(base, &first, extent.steps, 0.0, rest).await?;
+        let target = prompts.draw(base, &first, extent.steps, 1.0, rest).await?;
+        let (original, target) = (base.decode(original, rest).await?, base.decode(target, rest).await?);
+        let [original, target] = [original, target].map(|mut pictures| pictures.swap_remove(0));
+        if Difference::between(&original, &target).is_err() {
+            return Err(EngineError::SamePictures {
+                original: recipe.slider.original.clone(),
+                target: recipe.slider.target.clone(),
+            });
+        }
+
+        let window = recipe.pass.timesteps;
+        let (pictures, steps) = (noise(extent.pictures), extent.steps);
+        let changed = prompts
+            .states(base, &prompts.neutral, Change::Taught, (&pictures, steps), window, rest)
+            .await?;
+        let mut kept = Vec::with_capacity(prompts.keep.len());
+        for said in &prompts.keep {
+            let pictures = noise(extent.pictures);
+            let states =
+                prompts.states(base, said, Change::None, (&pictures, steps), window, rest);
+            kept.push(states.await?);
+        }
+        Ok(Self {
+            job: with_pair(job, original, target),
+            slider: Slider { changed, kept },
+            prompts,
+        })
+    }
+}
+
+impl Prompted {
+    /// The leak meter of the job, if it has one: draws its pictures. What is meant is what the prompts'
+    /// difference does to what the base takes for the clean picture; nothing is meant for pictures that
+    /// are to stay.
+    pub async fn meter(
+        &self,
+        base: &Base,
+        control: &mut impl Control,
+    ) -> Result<Option<Meter>, EngineError> {
+        let (recipe, prompts) = (&self.job.recipe, &self.prompts);
+        let asked = leak::timesteps(base);
+        let kept = usize::from(!prompts.keep.is_empty());
+        let cost = Cost {
+            // With guidance, and with both prompts.
+            made: (1 + kept) * 2 * SliderRecipe::DRAWING_STEPS + (3 + kept) * asked.len(),
+            read: (1 + kept) * asked.len(),
+        };
+        let Some(plan) = Meter::plan(recipe, cost, control) else {
+            return Ok(None);
+        };
+        let rest = &mut Within::uncounted(control);
+        let mut rng = NoiseRng::new(recipe.seed, leak::STREAM);
+        let [_, channels, height, width] = base.latent_shape(self.size().0, self.size().1);
+        let mut noise =
+            || rng.normal([plan.pictures, channels, height, width], base.device());
+        let mut probes = Vec::new();
+        let mut meant = None;
+        let neutral = (&prompts.neutral, Change::Taught);
+        // As many of all prompts to keep as of the neutral one.
+        let kept = prompts.keep.iter().map(|said| (said, Change::None)).take(1);
+        for (said, change) in [neutral].into_iter().chain(kept) {
+            let steps = SliderRecipe::DRAWING_STEPS;
+            let drawn = walk(base, noise(), (steps, 0), rest, |noisy, timestep| {
+                let own = ask(base, &said.conditioning, noisy, timestep, &LoraStack::none());
+                prompts.guided(base, said, own, (noisy, timestep))
+            });
+            let drawn = drawn.await?;
+            for timestep in asked {
+                let rows = vec![timestep; plan.pictures];
+                let noisy = base.schedule.add_noise(&drawn, &noise(), &rows);
+                let own = ask(base, &said.conditioning, &noisy, timestep, &LoraStack::none());
+                let clean = base.schedule.pred_original_sample(&noisy, &own, &rows);
+                let along = (change == Change::Taught).then(|| {
+                    let taught = own.clone() + prompts.change(base, &own, &noisy, timestep);
+                    let taught = base.schedule.pred_original_sample(&noisy, &taught, &rows);
+                    let change = taught - clean.clone();
+                    meant = Some(change.clone().abs().sum() / plan.pictures as f64);
+                    let squares = sums(change.clone().square());
+                    change / squares.clamp_min(leak::LEAST)
+                });
+                let elsewhere = meant.clone().filter(|_| change == Change::None);
+                let elsewhere = elsewhere.map(|meant| {
+                    let meant = meant.reshape([1, 1, 1, 1]).clamp_min(leak::LEAST);
+                    clean.ones_like() / meant
+                });
+                probes.push(Probe {
+                    noisy,
+                    timestep,
+                    conditioning: said.conditioning.repeat(plan.pictures),
+                    clean,
+                    along,
+                    elsewhere,
+                });
+                rest.rest().await?;
+            }
+        }
+        Ok(Some(Meter::new(recipe, plan, probes)))
+    }
+
+    fn size(&self) -> (u32, u32) {
+        let drawn = &self.job.examples[0].pictures.original;
+        (drawn.width(), drawn.height())
+    }
+}
+
+/// Of each picture: `[pictures, 1, 1, 1]`.
+fn sums(values: Tensor<4>) -> Tensor<4> {
+    let [pictures, channels, height, width] = values.dims();
+    let sums = values.reshape([pictures, channels * height * width]).sum_dim(1);
+    sums.reshape([pictures, 1, 1, 1])
+}
+
+/// The job with a pair in place of the pictures that it has not. There is no mask: the change may
+/// show anywhere.
+fn with_pair(job: &PreparedJob, original: Rgb, target: Rgb) -> PreparedJob {
+    let mask = Mask::full(original.width(), original.height());
+    PreparedJob {
+        examples: vec![PreparedExample {
+            pictures: FittedPair {
+                original,
+                target,
+                mask: Some(mask),
+            },
+            named: None,
+        }],
+        ..job.clone()
+    }
+}
+
+/// Whether the base is asked for the difference of the two prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Taught,
+    None,
+}
+
+/// A prompt as the base reads it.
+#[derive(Debug, Clone)]
+struct Said {
+    conditioning: Conditioning,
+    /// Guidance would change nothing then.
+    is_empty: bool,
+}
+
+/// The prompts of a slider.
+struct Prompts {
+    neutral: Said,
+    /// None where it is the neutral one.
+    original: Option<Conditioning>,
+    target: Conditioning,
+    keep: Vec<Said>,
+    /// The empty prompt.
+    empty: Conditioning,
+    /// η
+    eta: f64,
+    /// Rows that are drawn together: as many as are trained, for which there is memory.
+    batch: usize,
+}
+
+impl Prompts {
+    fn new(base: &Base, recipe: &Recipe, size: (u32, u32)) -> Result<Self, EngineError> {
+        let slider = &recipe.slider;
+        let conditioning = |prompt: &str| {
+            base.encode_prompt(prompt, recipe.prompt_syntax, size, &LoraStack::none())
+        };
+        let said = |prompt: &str| -> Result<Said, EngineError> {
+            Ok(Said {
+                conditioning: conditioning(prompt)?,
+                is_empty: prompt.is_empty(),
+            })
+        };
+        let has_own_original = slider.neutral() != slider.original;
+        Ok(Self {
+            neutral: said(slider.neutral())?,
+            original: has_own_original
+                .then(|| conditioning(&slider.original))
+                .transpose()?,
+            target: conditioning(&slider.target)?,
+            keep: slider.keep.iter().map(|prompt| said(prompt)).collect::<Result<_, _>>()?,
+            empty: conditioning("")?,
+            eta: slider.guidance.get(),
+            batch: recipe.pass.batch_size.get() as usize,
+        })
+    }
+
+    /// `η (ε_θ(x, c₊, t) - ε_θ(x, c₋, t))`.
+    ///
+    /// - `own`: the base's answer under the neutral prompt
+    fn change(&self, base: &Base, own: &Tensor<4>, noisy: &Tensor<4>, timestep: usize) -> Tensor<4> {
+        let target = ask(base, &self.target, noisy, timestep, &LoraStack::none());
+        let original = match &self.original {
+            Some(original) => ask(base, original, noisy, timestep, &LoraStack::none()),
+            None => own.clone(),
+        };
+        (target - original) * self.eta
+    }
+
+    /// The base's answer with its guidance.
+    fn guided(
+        &self,
+        base: &Base,
+        said: &Said,
+        own: Tensor<4>,
+        (noisy, timestep): (&Tensor<4>, usize),
+    ) -> Tensor<4> {
+        if said.is_empty {
+            return own;
+        }
+        let guidance = Guidance {
+            conditional: said.conditioning.clone(),
+            unconditional: self.empty.clone(),
+            scale: base.model_size().guidance(),
+            rescale: base.guidance_rescale(),
+        };
+        let empty = ask(base, &self.empty, noisy, timestep, &LoraStack::none());
+        guidance.guided(&own, empty)
+    }
+
+    /// A picture of the neutral prompt, with the change at a strength.
+    async fn draw(
+        &self,
+        base: &Base,
+        noise: &Tensor<4>,
+        steps: usize,
+        strength: f64,
+        rest: &mut impl Rest,
+    ) -> Result<Tensor<4>, GivenUp> {
+        let said = &self.neutral;
+        walk(base, noise.clone(), (steps, 0), rest, |noisy, timestep| {
+            let own = ask(base, &said.conditioning, noisy, timestep, &LoraStack::none());
+            let guided = self.guided(base, said, own.clone(), (noisy, timestep));
+            if strength == 0.0 {
+                return guided;
+            }
+            guided + self.change(base, &own, noisy, timestep) * strength
+        })
+        .await
+    }
+
+    /// What the base passes through while it draws a prompt, within the window.
+    ///
+    /// - `pictures`: the noise that each starts from, and the steps of drawing it
+    async fn states(
+        &self,
+        base: &Base,
+        said: &Said,
+        change: Change,
+        (pictures, steps): (&Tensor<4>, usize),
+        window: TimestepRange,
+        rest: &mut impl Rest,
+    ) -> Result<States, EngineError> {
+        let (mut noisy, mut answers, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut timesteps = Vec::new();
+        let is_trained = |timestep: usize| {
+            (window.min() as usize..window.max() as usize).contains(&timestep)
+        };
+        let [count, ..] = pictures.dims();
+        for start in (0..count).step_by(self.batch) {
+            let rows = self.batch.min(count - start);
+            let noise = pictures.clone().narrow(0, start, rows);
+            let lowest = window.min() as usize;
+            let walked = walk(base, noise, (steps, lowest), rest, |x, timestep| {
+                let own = ask(base, &said.conditioning, x, timestep, &LoraStack::none());
+                if is_trained(timestep) {
+                    noisy.push(x.clone());
+                    answers.push(own.clone());
+                    if change == Change::Taught {
+                        changes.push(self.change(base, &own, x, timestep));
+                    }
+                    timesteps.extend(vec![timestep; rows]);
+                }
+                self.guided(base, said, own, (x, timestep))
+            });
+            walked.await?;
+        }
+        if timesteps.is_empty() {
+            let (min, max) = (window.min(), window.max());
+            return Err(EngineError::NoStates { steps, min, max });
+        }
+        Ok(States {
+            conditioning: said.conditioning.clone(),
+            noisy: Tensor::cat(noisy, 0),
+            timesteps,
+            answer: Tensor::cat(answers, 0),
+            change: (!changes.is_empty()).then(|| Tensor::cat(changes, 0)),
+        })
+    }
+}
+
+/// A prompt's answer for every row.
+fn ask(
+    base: &Base,
+    conditioning: &Conditioning,
+    noisy: &Tensor<4>,
+    timestep: usize,
+    lora: &LoraStack<'_>,
+) -> Tensor<4> {
+    let [rows, ..] = noisy.dims();
+    let conditioning = conditioning.repeat(rows);
+    base.unet.forward_in_tasks(noisy, timestep, &conditioning, lora)
+}
+
+/// DDIM from noise towards pictures, with another answer than the base's own. A unit is a step.
+///
+/// - `lowest`: timesteps below it are left out
+async fn walk(
+    base: &Base,
+    noise: Tensor<4>,
+    (steps, lowest): (usize, usize),
+    rest: &mut impl Rest,
+    mut answer: impl FnMut(&Tensor<4>, usize) -> Tensor<4>,
+) -> Result<Tensor<4>, GivenUp> {
+    let ddim = Ddim::new(&base.schedule, steps);
+    let mut sample = noise;
+    for timestep in ddim.timesteps() {
+        if *timestep >= lowest {
+            let pred = answer(&sample, *timestep);
+            sample = ddim.step(*timestep, pred, sample);
+        }
+        rest.unit_done();
+        rest.rest().await?;
+    }
+    Ok(sample)
+}
