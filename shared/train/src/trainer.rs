@@ -422,7 +422,7 @@ impl<'a> Trainer<'a> {
         let gamma = self.pass.min_snr_gamma;
         let below = match self.objective {
             Objective::Difference { copier, strength } => LoraStack::none().with(copier, strength),
-            Objective::Copy | Objective::Plain | Objective::Addift(_) => LoraStack::none(),
+            _ => LoraStack::none(),
         };
         let student = Student {
             below: &below,
