@@ -252,9 +252,8 @@ fn the_trainer_takes_a_slider_s_states_in_both_directions_and_those_to_keep_in_t
             (&slider.kept[kept], rng.spread(2, 2)),
         ];
         let lora = start.with_values(&parameters).trainable();
-        let losses = drawn.map(|(states, rows)| {
-            slider::loss(model, &Rows { states, rows }, direction, &lora)
-        });
+        let losses = drawn
+            .map(|(states, rows)| slider::loss(model, &Rows { states, rows }, direction, &lora));
         let [changing, keeping] = losses;
         let loss = changing + keeping;
         let ours = values(loss.clone().inner());

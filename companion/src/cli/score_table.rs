@@ -174,7 +174,10 @@ mod tests {
         let mut scores = scores();
         scores.linearity.progress = vec![-0.9, 0.0, 1.1];
         let text = table(&scores, &recipe);
-        assert!(text.contains("from strength -1 to 1: -90 %, 0 %, 110 %"), "{text}");
+        assert!(
+            text.contains("from strength -1 to 1: -90 %, 0 %, 110 %"),
+            "{text}"
+        );
         assert_eq!(text.lines().count(), 2, "nothing to keep:\n{text}");
         recipe.slider.keep = vec!["a hat".to_owned()];
         let text = table(&scores, &recipe);

@@ -145,7 +145,13 @@ fn worth(point: &LeakPoint) -> f32 {
 impl LeakWatch {
     /// The reading that is worth most.
     fn best(points: &[LeakPoint]) -> Option<&LeakPoint> {
-        points.iter().reduce(|best, point| if worth(point) > worth(best) { point } else { best })
+        points.iter().reduce(|best, point| {
+            if worth(point) > worth(best) {
+                point
+            } else {
+                best
+            }
+        })
     }
 
     /// How many of the last readings are worth less than the best one.
@@ -316,7 +322,9 @@ async fn probes_of_pair(
         let rows = vec![timestep; pictures];
         let noisy = base.schedule.add_noise(&drawn, &noise, &rows);
         let own = LoraStack::none();
-        let pred = base.unet.forward_in_tasks(&noisy, timestep, &conditioning, &own);
+        let pred = base
+            .unet
+            .forward_in_tasks(&noisy, timestep, &conditioning, &own);
         probes.push(Probe {
             clean: base.schedule.pred_original_sample(&noisy, &pred, &rows),
             noisy,
@@ -356,7 +364,10 @@ async fn weights(
     let outside = Tensor::from_data(outside, &pair.mask.device());
     let meant = sum(change.abs() * pair.mask.clone()) / sum(pair.mask.clone());
     // Both are means over pixels of sums over channels.
-    Ok((along, Some(outside / (meant.clamp_min(LEAST) * f64::from(area)))))
+    Ok((
+        along,
+        Some(outside / (meant.clamp_min(LEAST) * f64::from(area))),
+    ))
 }
 
 /// `1 - mask`, the mask grown by [`AROUND`] pixels.
@@ -364,11 +375,14 @@ fn outside(mask: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
     let near = |at: usize, side: usize| at.saturating_sub(AROUND)..(at + AROUND + 1).min(side);
     let grown = |row: usize, column: usize| {
         let rows = near(row, height);
-        let values = rows.flat_map(|row| near(column, width).map(move |column| row * width + column));
+        let values =
+            rows.flat_map(|row| near(column, width).map(move |column| row * width + column));
         values.map(|index| mask[index]).fold(0.0_f32, f32::max)
     };
     let places = (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
-    places.map(|(row, column)| 1.0 - grown(row, column)).collect()
+    places
+        .map(|(row, column)| 1.0 - grown(row, column))
+        .collect()
 }
 
 #[cfg(test)]
@@ -407,7 +421,10 @@ mod tests {
             let readings = steps.div_ceil(plan.every) as usize;
             let cost = plan.pictures * (Cost::OF_PAIR.made + readings * Cost::OF_PAIR.read);
             assert!(cost as u64 * 10 <= recipe.training_calls(), "{plan:?}");
-            assert!(plan.every.is_multiple_of(every), "at steps that were asked for");
+            assert!(
+                plan.every.is_multiple_of(every),
+                "at steps that were asked for"
+            );
         }
         let long = Plan::new(&recipe(50, 5000), Cost::OF_PAIR).expect("a meter");
         assert_eq!((long.pictures, long.every), (8, 50), "as asked");
@@ -419,7 +436,10 @@ mod tests {
         let told = |readings: &[(f32, f32)]| LeakWatch::told(&points(readings), 80);
         assert_eq!(told(&[(0.0, 0.0)]), None, "too early to say");
         let words = told(&[(0.0, 0.0), (0.01, 0.0)]).expect("a quarter is over");
-        assert!(words.starts_with("No effect yet: after 20 of 80 steps"), "{words}");
+        assert!(
+            words.starts_with("No effect yet: after 20 of 80 steps"),
+            "{words}"
+        );
         assert_eq!(told(&[(0.0, 0.0), (0.01, 0.0), (0.01, 0.0)]), None, "once");
         assert_eq!(told(&[(0.0, 0.0), (0.3, 0.0)]), None, "there is one");
     }
@@ -434,7 +454,11 @@ mod tests {
         assert!(words.contains("after step 30"), "the best: {words}");
         let twice = fallen(&[(0.8, 0.3), (0.8, 0.4)]);
         assert_eq!(LeakWatch::told(&twice, 80), None, "once");
-        assert_eq!(LeakWatch::falling(&fallen(&[(0.8, 0.3)])), 1, "once may be chance");
+        assert_eq!(
+            LeakWatch::falling(&fallen(&[(0.8, 0.3)])),
+            1,
+            "once may be chance"
+        );
         assert_eq!(LeakWatch::falling(&twice), PATIENCE, "twice is none");
         let over = fallen(&[(3.0, 0.1)]);
         let best = LeakWatch::best(&over).expect("a reading");

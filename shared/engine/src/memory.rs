@@ -193,7 +193,8 @@ impl BaseShape {
         let largest = self.largest_weight.max(decoder_tensor).max(unet_tensor);
         MemoryNeed {
             weights_bytes: self.weights_bytes(WeightFormat::of_unet(device)),
-            activations_bytes: (in_training.max(decoded) + self.states(recipe, rows * columns)) * BYTES,
+            activations_bytes: (in_training.max(decoded) + self.states(recipe, rows * columns))
+                * BYTES,
             optimizer_bytes: self.per_rank * rank * LORA_VECTORS * BYTES,
             largest_bytes: largest * BYTES,
         }
@@ -381,8 +382,16 @@ mod tests {
         };
         let states = 16 * 10 * 4 * 16 * 16 * BYTES;
         let plain = need(Method::Plain, 0);
-        assert_eq!(need(Method::Slider, 0), plain + 3 * states, "x, answer, change");
-        assert_eq!(need(Method::Slider, 2), plain + 7 * states, "and what is kept");
+        assert_eq!(
+            need(Method::Slider, 0),
+            plain + 3 * states,
+            "x, answer, change"
+        );
+        assert_eq!(
+            need(Method::Slider, 2),
+            plain + 7 * states,
+            "and what is kept"
+        );
         assert_eq!(need(Method::Plain, 2), plain, "others keep nothing");
     }
 

@@ -77,7 +77,9 @@ pub async fn run(
     }
 
     if recipe.auto_timesteps {
-        let known = saved.as_ref().filter(|saved| saved.phase() == Phase::Training);
+        let known = saved
+            .as_ref()
+            .filter(|saved| saved.phase() == Phase::Training);
         let window = match known.and_then(TrainingState::timesteps) {
             Some(window) => window,
             None => {

@@ -48,7 +48,9 @@ pub mod state;
 
 pub use client::{Canvas, ClientMessage, JobControl, LoraRef, PreviewRequest};
 pub use codec::{DecodeError, MAX_CLIENT_FRAME, MAX_SERVER_FRAME};
-pub use event::{FileKind, JobEvent, JobEventKind, LeakPoint, LossPoint, ResponseCurve, ResultFile};
+pub use event::{
+    FileKind, JobEvent, JobEventKind, LeakPoint, LossPoint, ResponseCurve, ResultFile,
+};
 pub use format::{Format, NewerFormat};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId, VaeId};
 pub use job::{CopierChoice, Example, JobFormat, PreviewPlan, TrainJob};
@@ -59,9 +61,9 @@ pub use number::{
     parse_seed,
 };
 pub use recipe::{
-    AddiftRecipe, CopierRecipe, InvalidRecipe, LeakRecipe, LrSchedule, MaskRecipe, Method, ModelSize,
-    NotOneExample, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, SliderRecipe, only_example,
-    prompts_in,
+    AddiftRecipe, CopierRecipe, InvalidRecipe, LeakRecipe, LrSchedule, MaskRecipe, Method,
+    ModelSize, NotOneExample, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, SliderRecipe,
+    only_example, prompts_in,
 };
 pub use said::{Prediction, Said};
 pub use score::{HeldOut, Linearity, Scores};

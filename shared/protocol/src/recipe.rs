@@ -382,9 +382,7 @@ pub enum InvalidRecipe {
     )]
     StopUnmeasured,
     /// Where prompts decide, there is no pair to ask the base about.
-    #[error(
-        "method slider has no pair by which to find its timesteps. Leave one of the two out."
-    )]
+    #[error("method slider has no pair by which to find its timesteps. Leave one of the two out.")]
     AutoWithoutPair,
 }
 
@@ -524,7 +522,9 @@ impl Recipe {
     /// What the leak meter may take, in the same calls; none where it is off.
     #[must_use]
     pub fn leak_calls(&self) -> Option<u64> {
-        self.leak.every.map(|_| LeakRecipe::calls(self.training_calls()))
+        self.leak
+            .every
+            .map(|_| LeakRecipe::calls(self.training_calls()))
     }
 
     /// What calibration and scores may take together, in the same calls; none without a limit.
