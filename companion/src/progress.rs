@@ -250,7 +250,8 @@ impl Emit for Report {
 /// `Timesteps 440-1000: the base restores the change by itself below (40: 98 %, 125: 95 %, …)`
 fn response_line(curve: &ResponseCurve) -> String {
     let points = curve.timesteps.iter().zip(&curve.response);
-    let points = points.map(|(timestep, response)| format!("{timestep}: {:.0} %", response * 100.0));
+    let points =
+        points.map(|(timestep, response)| format!("{timestep}: {:.0} %", response * 100.0));
     let (window, points) = (curve.window, points.collect::<Vec<_>>().join(", "));
     format!(
         "Timesteps {}-{}: what the base restores of the change by itself is too much below ({points})",

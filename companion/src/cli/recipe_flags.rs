@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use mimeo_protocol::fields::{FIELDS, Field, Flag, Group, Kind, NoNumber};
 use mimeo_protocol::{
     Alpha, Method, ModelSize, OutOfRange, Pass, PromptSyntax, Range, Rank, Recipe, Said,
-    SliderRecipe,    TimestepRange, parse_seed,
+    SliderRecipe, TimestepRange, parse_seed,
 };
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
@@ -611,14 +611,21 @@ mod tests {
             assert!(refusal.contains(told), "{words}: {refusal}");
         }
         let refusal = try_build("--guidance 2").unwrap_err().to_string();
-        assert!(refusal.contains("--guidance belongs to method slider"), "{refusal}");
+        assert!(
+            refusal.contains("--guidance belongs to method slider"),
+            "{refusal}"
+        );
     }
 
     #[test]
     fn what_is_watched_and_found_is_switched_on() {
         let recipe = build("--auto-timesteps --leak-every 20 --stop-at-best");
         assert!(recipe.auto_timesteps && recipe.leak.stop_at_best, "both");
-        assert_eq!(recipe.leak.every.map(|every| every.get()), Some(20), "steps");
+        assert_eq!(
+            recipe.leak.every.map(|every| every.get()),
+            Some(20),
+            "steps"
+        );
         assert_eq!(build("--leak-every off").leak.every, None, "off");
         for (flags, words) in [
             ("--stop-at-best", "it has to be measured"),

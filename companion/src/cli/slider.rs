@@ -26,7 +26,12 @@ pub struct Slider {
     #[arg(long, value_name = "PROMPT", allow_hyphen_values = true)]
     original: Option<String>,
     /// What it leads to
-    #[arg(long, value_name = "PROMPT", required_unless_present = "recipe", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "PROMPT",
+        required_unless_present = "recipe",
+        allow_hyphen_values = true
+    )]
     target: Option<String>,
     /// The prompt whose pictures are changed while it is trained [default: the original prompt]
     #[arg(long, value_name = "PROMPT", allow_hyphen_values = true)]

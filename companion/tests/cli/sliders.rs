@@ -29,11 +29,15 @@ fn two_prompts_become_a_lora_that_is_measured_by_its_way() {
     assert!(!lora.metadata.contains_key("mimeo.pair"), "no pictures");
     let first = std::fs::read(desk.path("x.safetensors")).expect("the LoRA");
 
-    let again = "slider --recipe x.safetensors --held-out prompts.txt --device cpu --out y.safetensors";
+    let again =
+        "slider --recipe x.safetensors --held-out prompts.txt --device cpu --out y.safetensors";
     desk.run(again).done();
     let second = std::fs::read(desk.path("y.safetensors")).expect("the LoRA");
     let weights = |bytes: Vec<u8>| bytes[bytes.len() - 10_000..].to_vec();
-    assert!(weights(first) == weights(second), "its recipe makes it again");
+    assert!(
+        weights(first) == weights(second),
+        "its recipe makes it again"
+    );
 }
 
 #[test]
@@ -41,7 +45,10 @@ fn what_is_no_slider_is_refused_in_one_sentence() {
     let desk = Desk::new();
     for (arguments, words) in [
         ("--target glasses --original glasses", "are the same"),
-        ("--target glasses --method plain", "Train it with mimeo train."),
+        (
+            "--target glasses --method plain",
+            "Train it with mimeo train.",
+        ),
         ("--target glasses --feather 3", "--feather is for pictures"),
         ("--target glasses --timesteps 3-5", "Widen the window"),
     ] {
@@ -52,7 +59,10 @@ fn what_is_no_slider_is_refused_in_one_sentence() {
     let train = format!("train {QUICK} --recipe slider.toml --out x.safetensors");
     let train = train.replace("--method addift", "");
     let sentence = desk.refused(&train, 2);
-    assert!(sentence.contains("Train it with mimeo slider."), "{sentence}");
+    assert!(
+        sentence.contains("Train it with mimeo slider."),
+        "{sentence}"
+    );
 }
 
 #[test]
@@ -67,7 +77,11 @@ fn a_run_that_is_only_watched_makes_the_lora_that_it_makes_alone() {
     train("--out alone.safetensors");
     let (told, _) = train("--out watched.safetensors --leak-every 20");
     let weights = |name: &str| read_lora(&desk.path(name)).modules;
-    assert_eq!(weights("alone.safetensors"), weights("watched.safetensors"), "its weights");
+    assert_eq!(
+        weights("alone.safetensors"),
+        weights("watched.safetensors"),
+        "its weights"
+    );
     let leaks = events(&told, "leak");
     let steps: Vec<_> = leaks.iter().map(|leak| leak["step"].as_u64()).collect();
     assert_eq!(steps, [Some(20), Some(40)], "every so many steps");
@@ -92,7 +106,10 @@ fn timesteps_that_are_found_are_told_and_trained() {
     assert_eq!(recipe["pass"]["timesteps"], *window, "what was found");
     let shares = response["response"].as_array().expect("a curve");
     let (first, last) = (shares[0].as_f64(), shares[shares.len() - 1].as_f64());
-    assert!(first > Some(0.9) && last < Some(0.5), "it falls: {shares:?}");
+    assert!(
+        first > Some(0.9) && last < Some(0.5),
+        "it falls: {shares:?}"
+    );
     run("y.safetensors").done();
     let files = desk.files();
     let bytes = |name: &str| files[&desk.path(name)].clone();

@@ -211,7 +211,9 @@ async fn two_prompts_make_the_same_file_with_and_without_a_companion() {
     let (local, _) = slide(&["--device", "cpu"]);
     let (remote, told) = slide(&["--remote", &companion.ws()]);
     assert!(local == remote, "the same bytes");
-    let leaks = told.lines().filter(|line| line.contains(r#""event":"leak""#));
+    let leaks = told
+        .lines()
+        .filter(|line| line.contains(r#""event":"leak""#));
     assert_eq!(leaks.count(), 2, "each reading is told: {told}");
     let client = companion.client().await;
     let [summary] = &client.snapshot.jobs[..] else {

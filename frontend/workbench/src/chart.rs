@@ -156,7 +156,10 @@ impl Chart {
             unintended,
         } in leaks
         {
-            let (meant, other) = (place(lane, *step, *intended), place(lane, *step, *unintended));
+            let (meant, other) = (
+                place(lane, *step, *intended),
+                place(lane, *step, *unintended),
+            );
             lane.intended.push(meant);
             lane.unintended.push(other);
         }

@@ -2,7 +2,8 @@
 
 use mimeo_image::{MaskRemedy, MaskView, encode_mask_png, encode_png};
 use mimeo_protocol::{
-    BaseInfo, BlobId, Example, InvalidRecipe, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob, VaeInfo,
+    BaseInfo, BlobId, Example, InvalidRecipe, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
+    VaeInfo,
 };
 
 use crate::frame::Frame;
@@ -183,7 +184,10 @@ pub fn problems(bench: &Workbench, facts: PreflightFacts<'_>) -> Vec<Problem> {
     let found = verdicts(bench, facts).map(|(_, verdict)| problem(verdict));
     let name = job_name(&bench.settings().name).err();
     // What keeps two prompts from being trained stands in the place of the pictures.
-    let is_told = found.iter().flatten().any(|it| it.fix == Some(Fix::Prompts));
+    let is_told = found
+        .iter()
+        .flatten()
+        .any(|it| it.fix == Some(Fix::Prompts));
     let recipe = recipe(bench).err().filter(|_| !is_told);
     found
         .into_iter()
@@ -618,7 +622,10 @@ mod tests {
         let [problem] = &found[..] else {
             panic!("one at a time: {found:?}");
         };
-        assert_eq!(problem.sentence, "Say what the change leads to.", "not pictures");
+        assert_eq!(
+            problem.sentence, "Say what the change leads to.",
+            "not pictures"
+        );
         assert_eq!(problem.fix, Some(Fix::Prompts), "where");
         set(&mut bench, "/slider/target", "glasses").unwrap();
         assert_eq!(problems(&bench, facts(&base)), [], "all of it");
@@ -627,10 +634,17 @@ mod tests {
         assert!(submission.job.examples.is_empty(), "and none named");
         assert_eq!(submission.job.recipe.slider.target, "glasses", "as written");
         let planned = job_to_plan(&bench).unwrap();
-        assert!(planned.examples.is_empty(), "its memory is asked for likewise");
+        assert!(
+            planned.examples.is_empty(),
+            "its memory is asked for likewise"
+        );
         set(&mut bench, "/slider/original", "hat").unwrap();
         let refusal = set(&mut bench, "/slider/target", "hat").unwrap_err();
-        assert!(refusal.sentence.contains("are the same"), "{}", refusal.sentence);
+        assert!(
+            refusal.sentence.contains("are the same"),
+            "{}",
+            refusal.sentence
+        );
     }
 
     #[test]

@@ -41,8 +41,14 @@ pub(crate) const LEAST: f64 = 1e-9;
 const EARLY: f64 = 0.25;
 /// ... less of the change than this is none.
 const NO_EFFECT: f32 = 0.05;
-/// A reading that is worth so much less than the best one is no chance.
-const WORSE: f32 = 0.03;
+/// Readings with less than this share of the most of the change that was read are too early to be judged:
+/// strength cannot make up for more.
+const ENOUGH: f32 = 0.5;
+/// Of readings that leak hardly more than the one that leaks least, the latest is the best: its learning
+/// rate was lower.
+const AS_GOOD: f32 = 1.05;
+/// A reading that leaks so much more than the one that leaks least is no chance.
+const WORSE: f32 = 1.2;
 /// So many of them in a row end the pass, if the recipe lets them.
 const PATIENCE: usize = 2;
 
@@ -136,31 +142,41 @@ pub(crate) struct Meter {
     pub watch: LeakWatch,
 }
 
-/// What a picture is worth that has this much of each.
-fn worth(point: &LeakPoint) -> f32 {
-    // Farther than all of the change is damage, and counts for no more.
-    point.intended.min(1.0) - point.unintended
+/// Change that was not meant for each of that which was. Calibration sets the strength afterwards, so what
+/// counts is not how much either is at this strength.
+fn leak(point: &LeakPoint) -> f32 {
+    if point.intended > 0.0 {
+        point.unintended / point.intended
+    } else {
+        f32::INFINITY
+    }
 }
 
 impl LeakWatch {
-    /// The reading that is worth most.
-    fn best(points: &[LeakPoint]) -> Option<&LeakPoint> {
-        points.iter().reduce(|best, point| {
-            if worth(point) > worth(best) {
-                point
-            } else {
-                best
-            }
-        })
+    /// Readings that can be judged.
+    fn judged(points: &[LeakPoint]) -> impl DoubleEndedIterator<Item = &LeakPoint> {
+        let most = points.iter().map(|point| point.intended);
+        let enough = most.fold(0.0, f32::max) * ENOUGH;
+        points.iter().filter(move |point| point.intended >= enough)
     }
 
-    /// How many of the last readings are worth less than the best one.
+    /// What the reading that leaks least leaks.
+    fn least(points: &[LeakPoint]) -> f32 {
+        Self::judged(points).map(leak).fold(f32::INFINITY, f32::min)
+    }
+
+    /// The reading with the best trade-off.
+    fn best(points: &[LeakPoint]) -> Option<&LeakPoint> {
+        let least = Self::least(points);
+        let mut latest = Self::judged(points).rev();
+        latest.find(|point| leak(point) <= least * AS_GOOD)
+    }
+
+    /// How many of the last readings leak more than the one that leaks least.
     fn falling(points: &[LeakPoint]) -> usize {
-        let Some(best) = Self::best(points) else {
-            return 0;
-        };
-        let is_worse = |point: &&LeakPoint| worth(point) < worth(best) - WORSE;
-        points.iter().rev().take_while(is_worse).count()
+        let least = Self::least(points);
+        let is_worse = |point: &&LeakPoint| leak(point) > least * WORSE;
+        Self::judged(points).rev().take_while(is_worse).count()
     }
 
     /// What the last reading tells that none before it told.
@@ -178,13 +194,13 @@ impl LeakWatch {
         let had_begun = (1..=before.len()).any(|end| Self::falling(&points[..end]) > 0);
         if Self::falling(points) > 0 && !had_begun {
             let best = Self::best(points)?;
+            let of_each = |point: &LeakPoint| percent(leak(point));
             return Some(format!(
-                "Damage begins: after step {} other things in pictures change by {} % of the change that was meant, and after step {} it was {} %, with the change at {} %. More steps than that may be too many.",
+                "Damage begins: for all of the change that pictures get after step {}, {} % of another comes along, and after step {} it was {} %. More steps may be too many.",
                 last.step,
-                percent(last.unintended),
+                of_each(last),
                 best.step,
-                percent(best.unintended),
-                percent(best.intended)
+                of_each(best)
             ));
         }
         None
@@ -449,12 +465,16 @@ mod tests {
 
     #[test]
     fn damage_is_told_where_it_begins_and_ends_a_pass_where_it_stays() {
-        let rising = [(0.2, 0.02), (0.6, 0.05), (0.8, 0.1)];
+        let rising = [(0.2, 0.06), (0.6, 0.09), (0.8, 0.08)];
         let fallen = |more: &[(f32, f32)]| points(&[&rising, more].concat());
         assert_eq!(LeakWatch::told(&fallen(&[]), 80), None, "it grows");
         let words = LeakWatch::told(&fallen(&[(0.8, 0.3)]), 80).expect("damage");
-        assert!(words.starts_with("Damage begins: after step 40"), "{words}");
-        assert!(words.contains("after step 30"), "the best: {words}");
+        assert!(words.starts_with("Damage begins"), "{words}");
+        assert!(words.contains("after step 40, 38 %"), "now: {words}");
+        assert!(
+            words.contains("after step 30 it was 10 %"),
+            "the best: {words}"
+        );
         let twice = fallen(&[(0.8, 0.3), (0.8, 0.4)]);
         assert_eq!(LeakWatch::told(&twice, 80), None, "once");
         assert_eq!(
@@ -463,9 +483,20 @@ mod tests {
             "once may be chance"
         );
         assert_eq!(LeakWatch::falling(&twice), PATIENCE, "twice is none");
-        let over = fallen(&[(3.0, 0.1)]);
-        let best = LeakWatch::best(&over).expect("a reading");
-        assert_eq!(best.step, 40, "more than all counts as all");
+    }
+
+    #[test]
+    fn the_best_trade_off_does_not_depend_on_the_strength() {
+        // As measured on glasses: the strength settles, the leak does not grow.
+        let settled = points(&[(0.57, 0.17), (0.94, 0.18), (0.78, 0.13), (0.68, 0.115)]);
+        assert_eq!(LeakWatch::falling(&settled), 0, "weaker is no worse");
+        let best = LeakWatch::best(&settled).expect("a reading");
+        assert_eq!(best.step, 40, "of two that are as good, the later");
+        let early = points(&[(0.02, 0.0), (0.5, 0.1), (0.8, 0.16)]);
+        let best = LeakWatch::best(&early).expect("a reading");
+        assert_eq!(best.step, 30, "what does nothing leaks nothing");
+        let nothing = points(&[(0.0, 0.0), (-0.1, 0.2)]);
+        assert_eq!(LeakWatch::falling(&nothing), 0, "there is nothing to lose");
     }
 
     #[test]

@@ -321,7 +321,15 @@ impl Running<'_> {
         let copier = self.copier.map(|copier| (&copier.network, copier.steps));
         let leak = self.meter.as_ref().map(|meter| &meter.watch);
         let timesteps = self.pass.timesteps;
-        TrainingState::of(self.phase, self.trainer.state(), self.watch, copier, leak, timesteps).await
+        TrainingState::of(
+            self.phase,
+            self.trainer.state(),
+            self.watch,
+            copier,
+            leak,
+            timesteps,
+        )
+        .await
     }
 
     fn is_past_its_best(&self) -> bool {

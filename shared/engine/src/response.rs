@@ -49,7 +49,8 @@ impl Session<'_> {
         let mut rng = NoiseRng::new(self.job.recipe.seed, STREAM);
         let noise = rng.normal([NOISES, channels, height, width], base.device());
         let noise = noise.repeat_dim(0, 2);
-        let pictures = [&pair.original, &pair.target].map(|latent| latent.clone().repeat_dim(0, NOISES));
+        let pictures =
+            [&pair.original, &pair.target].map(|latent| latent.clone().repeat_dim(0, NOISES));
         let pictures = Tensor::cat(pictures.to_vec(), 0);
         let conditioning = self.examples[0].pair.conditioning.repeat(2 * NOISES);
         let meant = (pair.target.clone() - pair.original.clone()) * pair.mask.clone();
@@ -57,12 +58,15 @@ impl Session<'_> {
 
         let mut responses = Vec::with_capacity(TIMESTEPS);
         let mut rest = Within::uncounted(control);
-        let timesteps = (0..TIMESTEPS).map(|index| (2 * index + 1) * base.schedule.len() / (2 * TIMESTEPS));
+        let timesteps =
+            (0..TIMESTEPS).map(|index| (2 * index + 1) * base.schedule.len() / (2 * TIMESTEPS));
         let timesteps: Vec<usize> = timesteps.collect();
         for timestep in &timesteps {
             let rows = vec![*timestep; 2 * NOISES];
             let noisy = base.schedule.add_noise(&pictures, &noise, &rows);
-            let pred = base.unet.forward_in_tasks(&noisy, *timestep, &conditioning, below);
+            let pred = base
+                .unet
+                .forward_in_tasks(&noisy, *timestep, &conditioning, below);
             let clean = base.schedule.pred_original_sample(&noisy, &pred, &rows);
             let left = clean.clone().narrow(0, NOISES, NOISES) - clean.narrow(0, 0, NOISES);
             let along = (left * meant.clone()).sum() / (squares.clone() * NOISES as f64);
@@ -108,7 +112,11 @@ mod tests {
     fn the_window_begins_where_the_base_stops_to_restore_the_change() {
         let timesteps = [100, 300, 500, 700, 900];
         let begins = |response: [f32; 5]| window(&timesteps, &response).min();
-        assert_eq!(begins([1.0, 1.0, 0.5, 0.1, 0.0]), 400, "half way from 300 to 500");
+        assert_eq!(
+            begins([1.0, 1.0, 0.5, 0.1, 0.0]),
+            400,
+            "half way from 300 to 500"
+        );
         assert_eq!(begins([0.6, 0.4, 0.2, 0.1, 0.0]), 0, "it never does");
         assert_eq!(begins([1.0; 5]), 800, "it always does");
         assert_eq!(begins([1.0, 0.7, 0.8, 0.3, 0.0]), 520, "for good");

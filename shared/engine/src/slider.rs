@@ -89,12 +89,15 @@ impl Prompted {
 
         let mut rng = NoiseRng::new(recipe.seed, STREAM);
         let [_, channels, height, width] = base.latent_shape(size.0, size.1);
-        let mut noise =
-            |pictures| rng.normal([pictures, channels, height, width], base.device());
+        let mut noise = |pictures| rng.normal([pictures, channels, height, width], base.device());
         let first = noise(1);
-        let original = prompts.draw(base, &first, extent.steps, 0.0, rest).await?;
-        let target = prompts.draw(base, &first, extent.steps, 1.0, rest).await?;
-        let (original, target) = (base.decode(original, rest).await?, base.decode(target, rest).await?);
+        let of = (extent.steps, base.model_size().guidance());
+        let original = prompts.draw(base, &first, of, 0.0, rest).await?;
+        let target = prompts.draw(base, &first, of, 1.0, rest).await?;
+        let (original, target) = (
+            base.decode(original, rest).await?,
+            base.decode(target, rest).await?,
+        );
         let [original, target] = [original, target].map(|mut pictures| pictures.swap_remove(0));
         if Difference::between(&original, &target).is_err() {
             return Err(EngineError::SamePictures {
@@ -106,13 +109,19 @@ impl Prompted {
         let window = recipe.pass.timesteps;
         let (pictures, steps) = (noise(extent.pictures), extent.steps);
         let changed = prompts
-            .states(base, &prompts.neutral, Change::Taught, (&pictures, steps), window, rest)
+            .states(
+                base,
+                &prompts.neutral,
+                Change::Taught,
+                (&pictures, steps),
+                window,
+                rest,
+            )
             .await?;
         let mut kept = Vec::with_capacity(prompts.keep.len());
         for said in &prompts.keep {
             let pictures = noise(extent.pictures);
-            let states =
-                prompts.states(base, said, Change::None, (&pictures, steps), window, rest);
+            let states = prompts.states(base, said, Change::None, (&pictures, steps), window, rest);
             kept.push(states.await?);
         }
         Ok(Self {
@@ -146,8 +155,7 @@ impl Prompted {
         let rest = &mut Within::uncounted(control);
         let mut rng = NoiseRng::new(recipe.seed, leak::STREAM);
         let [_, channels, height, width] = base.latent_shape(self.size().0, self.size().1);
-        let mut noise =
-            || rng.normal([plan.pictures, channels, height, width], base.device());
+        let mut noise = || rng.normal([plan.pictures, channels, height, width], base.device());
         let mut probes = Vec::new();
         let mut meant = None;
         let neutral = (&prompts.neutral, Change::Taught);
@@ -156,14 +164,27 @@ impl Prompted {
         for (said, change) in [neutral].into_iter().chain(kept) {
             let steps = SliderRecipe::DRAWING_STEPS;
             let drawn = walk(base, noise(), (steps, 0), rest, |noisy, timestep| {
-                let own = ask(base, &said.conditioning, noisy, timestep, &LoraStack::none());
-                prompts.guided(base, said, own, (noisy, timestep))
+                let own = ask(
+                    base,
+                    &said.conditioning,
+                    noisy,
+                    timestep,
+                    &LoraStack::none(),
+                );
+                let guidance = base.model_size().guidance();
+                prompts.guided(base, (said, guidance), own, (noisy, timestep))
             });
             let drawn = drawn.await?;
             for timestep in asked {
                 let rows = vec![timestep; plan.pictures];
                 let noisy = base.schedule.add_noise(&drawn, &noise(), &rows);
-                let own = ask(base, &said.conditioning, &noisy, timestep, &LoraStack::none());
+                let own = ask(
+                    base,
+                    &said.conditioning,
+                    &noisy,
+                    timestep,
+                    &LoraStack::none(),
+                );
                 let clean = base.schedule.pred_original_sample(&noisy, &own, &rows);
                 let along = (change == Change::Taught).then(|| {
                     let taught = own.clone() + prompts.change(base, &own, &noisy, timestep);
@@ -201,7 +222,9 @@ impl Prompted {
 /// Of each picture: `[pictures, 1, 1, 1]`.
 fn sums(values: Tensor<4>) -> Tensor<4> {
     let [pictures, channels, height, width] = values.dims();
-    let sums = values.reshape([pictures, channels * height * width]).sum_dim(1);
+    let sums = values
+        .reshape([pictures, channels * height * width])
+        .sum_dim(1);
     sums.reshape([pictures, 1, 1, 1])
 }
 
@@ -271,7 +294,11 @@ impl Prompts {
                 .then(|| conditioning(&slider.original))
                 .transpose()?,
             target: conditioning(&slider.target)?,
-            keep: slider.keep.iter().map(|prompt| said(prompt)).collect::<Result<_, _>>()?,
+            keep: slider
+                .keep
+                .iter()
+                .map(|prompt| said(prompt))
+                .collect::<Result<_, _>>()?,
             empty: conditioning("")?,
             eta: slider.guidance.get(),
             batch: recipe.pass.batch_size.get() as usize,
@@ -281,7 +308,13 @@ impl Prompts {
     /// `η (ε_θ(x, c₊, t) - ε_θ(x, c₋, t))`.
     ///
     /// - `own`: the base's answer under the neutral prompt
-    fn change(&self, base: &Base, own: &Tensor<4>, noisy: &Tensor<4>, timestep: usize) -> Tensor<4> {
+    fn change(
+        &self,
+        base: &Base,
+        own: &Tensor<4>,
+        noisy: &Tensor<4>,
+        timestep: usize,
+    ) -> Tensor<4> {
         let target = ask(base, &self.target, noisy, timestep, &LoraStack::none());
         let original = match &self.original {
             Some(original) => ask(base, original, noisy, timestep, &LoraStack::none()),
@@ -290,21 +323,23 @@ impl Prompts {
         (target - original) * self.eta
     }
 
-    /// The base's answer with its guidance.
+    /// The base's answer with guidance.
+    ///
+    /// - `scale`: of the guidance; 1 is none
     fn guided(
         &self,
         base: &Base,
-        said: &Said,
+        (said, scale): (&Said, f64),
         own: Tensor<4>,
         (noisy, timestep): (&Tensor<4>, usize),
     ) -> Tensor<4> {
-        if said.is_empty {
+        if said.is_empty || scale == 1.0 {
             return own;
         }
         let guidance = Guidance {
             conditional: said.conditioning.clone(),
             unconditional: self.empty.clone(),
-            scale: base.model_size().guidance(),
+            scale,
             rescale: base.guidance_rescale(),
         };
         let empty = ask(base, &self.empty, noisy, timestep, &LoraStack::none());
@@ -316,14 +351,20 @@ impl Prompts {
         &self,
         base: &Base,
         noise: &Tensor<4>,
-        steps: usize,
+        (steps, guidance): (usize, f64),
         strength: f64,
         rest: &mut impl Rest,
     ) -> Result<Tensor<4>, GivenUp> {
         let said = &self.neutral;
         walk(base, noise.clone(), (steps, 0), rest, |noisy, timestep| {
-            let own = ask(base, &said.conditioning, noisy, timestep, &LoraStack::none());
-            let guided = self.guided(base, said, own.clone(), (noisy, timestep));
+            let own = ask(
+                base,
+                &said.conditioning,
+                noisy,
+                timestep,
+                &LoraStack::none(),
+            );
+            let guided = self.guided(base, (said, guidance), own.clone(), (noisy, timestep));
             if strength == 0.0 {
                 return guided;
             }
@@ -346,9 +387,8 @@ impl Prompts {
     ) -> Result<States, EngineError> {
         let (mut noisy, mut answers, mut changes) = (Vec::new(), Vec::new(), Vec::new());
         let mut timesteps = Vec::new();
-        let is_trained = |timestep: usize| {
-            (window.min() as usize..window.max() as usize).contains(&timestep)
-        };
+        let is_trained =
+            |timestep: usize| (window.min() as usize..window.max() as usize).contains(&timestep);
         let [count, ..] = pictures.dims();
         for start in (0..count).step_by(self.batch) {
             let rows = self.batch.min(count - start);
@@ -364,7 +404,12 @@ impl Prompts {
                     }
                     timesteps.extend(vec![timestep; rows]);
                 }
-                self.guided(base, said, own, (x, timestep))
+                self.guided(
+                    base,
+                    (said, base.model_size().guidance()),
+                    own,
+                    (x, timestep),
+                )
             });
             walked.await?;
         }
@@ -392,7 +437,8 @@ fn ask(
 ) -> Tensor<4> {
     let [rows, ..] = noisy.dims();
     let conditioning = conditioning.repeat(rows);
-    base.unet.forward_in_tasks(noisy, timestep, &conditioning, lora)
+    base.unet
+        .forward_in_tasks(noisy, timestep, &conditioning, lora)
 }
 
 /// DDIM from noise towards pictures, with another answer than the base's own. A unit is a step.

@@ -187,7 +187,8 @@ pub fn slider(base: &Base, scene: &Scene) -> Slider {
         let answers = draw.timesteps.iter().zip(0..).map(|(timestep, row)| {
             let noisy = noisy.clone().narrow(0, row, 1);
             let own = LoraStack::none();
-            base.unet.forward_in_tasks(&noisy, *timestep, &conditioning, &own)
+            base.unet
+                .forward_in_tasks(&noisy, *timestep, &conditioning, &own)
         });
         States {
             answer: Tensor::cat(answers.collect(), 0),

@@ -258,7 +258,11 @@ fn a_response_is_drawn_from_all_of_the_change_down_to_nothing() {
     };
     let chart = ResponseChart::of(&curve, size);
     let places: Vec<_> = chart.line.iter().map(|dot| (dot.x, dot.y)).collect();
-    assert_eq!(places, [(0.0, 0.0), (100.0, 20.0), (200.0, 40.0)], "within its box");
+    assert_eq!(
+        places,
+        [(0.0, 0.0), (100.0, 20.0), (200.0, 40.0)],
+        "within its box"
+    );
     assert_eq!(chart.window, [60.0, 200.0], "what is trained");
 }
 
@@ -276,8 +280,16 @@ fn the_leak_meter_is_drawn_over_the_training_on_a_scale_of_its_own() {
     };
     let (top, bottom) = (chart.top(), chart.bottom());
     let heights = |dots: &[Dot]| dots.iter().map(|dot| dot.y).collect::<Vec<_>>();
-    assert_eq!(heights(&lane.intended), [(top + bottom) / 2.0, top], "all is the top");
+    assert_eq!(
+        heights(&lane.intended),
+        [(top + bottom) / 2.0, top],
+        "all is the top"
+    );
     let quarter = bottom - (bottom - top) / 4.0;
-    assert_eq!(heights(&lane.unintended), [bottom, quarter], "nothing the foot");
+    assert_eq!(
+        heights(&lane.unintended),
+        [bottom, quarter],
+        "nothing the foot"
+    );
     assert_eq!(lane.intended[1].x, lane.right, "at its step");
 }

@@ -1,6 +1,8 @@
 //! What a job's events add up to, from the first one on.
 
-use mimeo_protocol::{JobEvent, JobEventKind, JobState, LeakPoint, LossPoint, Phase, ResponseCurve};
+use mimeo_protocol::{
+    JobEvent, JobEventKind, JobState, LeakPoint, LossPoint, Phase, ResponseCurve,
+};
 
 use super::curve::Curve;
 use super::previews::{Column, Previews, Shot};
@@ -145,7 +147,8 @@ impl Log {
                 curve.keep_until(step);
             }
         }
-        self.leaks.retain(|known| phase == Phase::Training && known.step <= step);
+        self.leaks
+            .retain(|known| phase == Phase::Training && known.step <= step);
         if phase == Phase::Copier {
             self.fidelities.retain(|known| known.step <= step);
         }

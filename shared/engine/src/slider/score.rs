@@ -8,6 +8,7 @@
 use mimeo_image::{Rgb, mae};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{HeldOut, Linearity, Recipe, Scores};
+use mimeo_train::NoiseRng;
 
 use super::{Prompted, Prompts, Said};
 use crate::base::Base;
@@ -15,7 +16,7 @@ use crate::control::{Control, Directive, Within};
 use crate::error::EngineError;
 use crate::event::{Event, Phase};
 use crate::rest::Rest;
-use crate::sample::{SampleRequest, sample};
+use crate::sample::{STREAM, SampleRequest, sample, total_steps};
 use crate::score::{self, GAINED, SCORE_SEED, STANDSTILL, progress};
 
 /// Where the prompts themselves change less, of 255, there is nothing to measure by.
@@ -156,16 +157,24 @@ impl Prompted {
         let keep = &self.job.recipe.slider.keep;
         let prompts = self.job.held_out_prompts.iter().take(effort.pictures);
         let pictures: Vec<_> = prompts.cloned().zip(SCORE_SEED..).collect();
-        let kept = keep.iter().cycle().take(if keep.is_empty() { 0 } else { pictures.len() });
+        let kept = keep
+            .iter()
+            .cycle()
+            .take(if keep.is_empty() { 0 } else { pictures.len() });
         let kept: Vec<_> = kept.cloned().zip(SCORE_SEED..).collect();
-        let walks = pictures.len() * (1 + effort.strengths.len());
-        let kept_batches = crate::sample::total_steps(base, &self.request(base, effort, kept.clone()))?;
+        let steps = |pictures: &Vec<(String, u64)>| {
+            total_steps(base, &self.request(base, effort, pictures.clone()))
+        };
+        let at_strengths = effort.strengths.len() as u32 * steps(&pictures)?;
+        let goals = (pictures.len() * effort.steps) as u32;
         control.emit(Event::Phase {
             phase: Phase::Scoring,
-            total: Some((walks * effort.steps) as u32 + 2 * kept_batches),
+            total: Some(at_strengths + goals + 2 * steps(&kept)?),
         });
         let mut rest = Within::counted(control);
-        let drawn = self.draw_held_out(base, network, effort, pictures, &mut rest).await?;
+        let drawn = self
+            .draw_held_out(base, network, effort, pictures, &mut rest)
+            .await?;
         if rest.stop_requested {
             return Ok(None);
         }
@@ -187,7 +196,11 @@ impl Prompted {
             size: self.size(),
             syntax: self.job.recipe.prompt_syntax,
             steps: effort.steps,
-            guidance: if effort.is_guided { usual.guidance } else { 1.0 },
+            guidance: if effort.is_guided {
+                usual.guidance
+            } else {
+                1.0
+            },
             ..usual
         }
     }
@@ -200,28 +213,29 @@ impl Prompted {
         pictures: Vec<(String, u64)>,
         rest: &mut impl Rest,
     ) -> Result<Drawn, EngineError> {
-        let mut drawn = Drawn {
-            before: Vec::new(),
-            goals: Vec::new(),
-            after: vec![Vec::new(); effort.strengths.len()],
-        };
-        for (prompt, seed) in pictures {
-            let request = self.request(base, effort, vec![(prompt.clone(), seed)]);
-            for (strength, after) in effort.strengths.iter().zip(&mut drawn.after) {
-                let lora = LoraStack::none().with(network, *strength);
-                let picture = sample(base, &request, &lora, rest).await?;
-                if *strength == 0.0 {
-                    drawn.before.extend(picture.iter().cloned());
-                }
-                after.extend(picture);
-            }
-            let prompts = self.prompts.of(base, &prompt, &self.job.recipe, request.size)?;
-            let noise = mimeo_train::NoiseRng::new(seed, crate::sample::STREAM)
-                .normal(base.latent_shape(request.size.0, request.size.1), base.device());
-            let goal = prompts.draw(base, &noise, effort.steps, 1.0, rest).await?;
-            drawn.goals.extend(base.decode(goal, rest).await?);
+        let request = self.request(base, effort, pictures);
+        let mut after = Vec::with_capacity(effort.strengths.len());
+        for strength in effort.strengths {
+            let lora = LoraStack::none().with(network, *strength);
+            after.push(sample(base, &request, &lora, rest).await?);
         }
-        Ok(drawn)
+        let (width, height) = request.size;
+        let shape = base.latent_shape(width, height);
+        let mut goals = Vec::with_capacity(request.pictures.len());
+        for (prompt, seed) in &request.pictures {
+            let prompts = self
+                .prompts
+                .of(base, prompt, &self.job.recipe, request.size)?;
+            let noise = NoiseRng::new(*seed, STREAM).normal(shape, base.device());
+            let guidance = request.guidance;
+            let goal = prompts.draw(base, &noise, (effort.steps, guidance), 1.0, rest);
+            goals.extend(base.decode(goal.await?, rest).await?);
+        }
+        Ok(Drawn {
+            before: after[score::at(effort.strengths, 0.0)].clone(),
+            goals,
+            after,
+        })
     }
 }
 
@@ -254,13 +268,20 @@ impl Prompts {
 
 impl Drawn {
     fn scores(&self, strengths: &[f64], elsewhere: f64) -> Result<Scores, EngineError> {
-        let every = vec![1.0; self.before.first().map_or(0, |picture| picture.pixels().len() / 3)];
+        let every = vec![
+            1.0;
+            self.before
+                .first()
+                .map_or(0, |picture| picture.pixels().len() / 3)
+        ];
         let mut meant = Vec::new();
         for (before, goal) in self.before.iter().zip(&self.goals) {
             meant.push(mae(before.pixels(), goal.pixels())?);
         }
         // A picture that has the change by itself tells nothing.
-        let told: Vec<usize> = (0..meant.len()).filter(|index| meant[*index] >= NO_CHANGE).collect();
+        let told: Vec<usize> = (0..meant.len())
+            .filter(|index| meant[*index] >= NO_CHANGE)
+            .collect();
         let count = told.len().max(1) as f64;
         let (mut gains, mut ways) = (Vec::new(), Vec::new());
         let mut gained = 0;
@@ -332,9 +353,16 @@ mod tests {
             assert!(calls >= last, "{calls} after {last}");
             last = calls;
         }
-        assert_eq!(Effort::within(&recipe(None), 8), Some(Effort::ALL[0]), "no limit");
+        assert_eq!(
+            Effort::within(&recipe(None), 8),
+            Some(Effort::ALL[0]),
+            "no limit"
+        );
         assert_eq!(Effort::within(&recipe(None), 0), None, "no prompts");
-        assert!(Effort::within(&recipe(Some(0.3)), 8).is_some(), "the preset");
+        assert!(
+            Effort::within(&recipe(Some(0.3)), 8).is_some(),
+            "the preset"
+        );
     }
 
     #[test]
@@ -343,12 +371,20 @@ mod tests {
         let drawn = Drawn {
             before: vec![picture(100), picture(50)],
             goals: vec![picture(140), picture(50)],
-            after: [60, 100, 140].map(|value| vec![picture(value), picture(50)]).to_vec(),
+            after: [60, 100, 140]
+                .map(|value| vec![picture(value), picture(50)])
+                .to_vec(),
         };
-        let scores = drawn.scores(&[-1.0, 0.0, 1.0], 10.0).expect("pictures of one size");
+        let scores = drawn
+            .scores(&[-1.0, 0.0, 1.0], 10.0)
+            .expect("pictures of one size");
         assert_eq!(scores.linearity.progress, [-1.0, 0.0, 1.0], "in proportion");
         assert!(scores.linearity.monotone, "and rising");
-        assert_eq!((scores.edit_gain, scores.held_out.gained), (1.0, 1.0), "all of it");
+        assert_eq!(
+            (scores.edit_gain, scores.held_out.gained),
+            (1.0, 1.0),
+            "all of it"
+        );
         assert_eq!(scores.spill, 0.25, "of a change of 40");
         assert_eq!(scores.held_out.pictures, 2, "one of which had it already");
     }

@@ -13,8 +13,8 @@ pub struct LeakRecipe {
     /// Measured every so many steps; none: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Steps>,
-    /// End the pass where the change that was meant, less any other, does not grow any more, and keep
-    /// the weights with which it was largest.
+    /// End the pass where ever more of another change comes along with that which was meant, and keep the
+    /// weights with which least did.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub stop_at_best: bool,
 }
