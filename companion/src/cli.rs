@@ -4,6 +4,7 @@ mod base;
 mod bench;
 mod bench_scores;
 mod bench_service;
+mod examples;
 mod grid;
 mod held_out;
 mod inspect;
@@ -16,6 +17,7 @@ mod sample;
 mod score;
 mod score_table;
 mod serve;
+mod set;
 mod train;
 
 use std::future::ready;
@@ -42,7 +44,7 @@ pub struct Cli {
 enum Command {
     /// Serve the workbench and train for it
     Serve(Box<serve::Serve>),
-    /// Train a LoRA from two pictures
+    /// Train a LoRA from two pictures, or from the pairs of a folder
     Train(Box<train::Train>),
     /// Draw pictures, with or without LoRAs
     Sample(sample::Sample),
@@ -50,7 +52,7 @@ enum Command {
     Grid(grid::Grid),
     /// Measure what a LoRA does to a pair
     Score(score::Score),
-    /// Tell what a file is and what is in it
+    /// Tell what a file is and what is in it, or which pictures of a folder are pairs
     Inspect(inspect::Inspect),
     /// Measure the methods, or the service
     #[command(subcommand)]

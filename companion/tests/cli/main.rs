@@ -19,5 +19,6 @@ mod pictures;
 mod prompts;
 mod recipes;
 mod results;
+mod sets;
 mod single_files;
 mod sizes;

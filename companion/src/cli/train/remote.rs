@@ -2,13 +2,13 @@
 
 use mimeo_engine::{Emit as _, Event, Outcome, Phase};
 use mimeo_protocol::{
-    BaseId, ClientMessage, CopierChoice, Example, FileId, FileKind, JobControl, JobEvent,
-    JobEventKind, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
+    BaseId, ClientMessage, CopierChoice, FileId, FileKind, JobControl, JobEvent, JobEventKind,
+    JobFormat, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
     ServerMessage, TrainJob, VaeId, VaeInfo,
 };
 
 use super::Trained;
-use crate::cli::pictures::PairFiles;
+use crate::cli::examples::Examples;
 use crate::exit::BadInput;
 use crate::interrupt;
 use crate::progress::Report;
@@ -23,7 +23,7 @@ pub struct Order {
     /// Likewise; none: the base's own.
     pub vae: Option<VaeId>,
     /// The pictures.
-    pub pair: PairFiles,
+    pub examples: Examples,
     /// Whether to measure.
     pub scores: bool,
     /// Whether the copier is to be fetched as well.
@@ -47,16 +47,18 @@ pub async fn train(
     report.remote_device(&device.name, &device.reason);
     let recipe = recipe(model_size(&mut remote, &order).await?)?;
     report.plan(&recipe, order.scores);
-    let mask = match order.pair.mask {
-        Some(mask) => Some(remote.upload(mask).await?),
-        None => None,
-    };
-    let original = remote.upload(order.pair.original).await?;
-    let target = remote.upload(order.pair.target).await?;
-    let example = Example {
-        mask,
-        ..Example::new(original, target)
-    };
+    let mut examples = Vec::new();
+    for example in &order.examples {
+        let files = example.files()?;
+        if let Some(mask) = files.mask {
+            remote.upload(mask).await?;
+        }
+        remote.upload(files.original).await?;
+        if let Some(target) = files.target {
+            remote.upload(target).await?;
+        }
+        examples.push(example.example.clone());
+    }
     let job = TrainJob {
         copier: if order.wants_copier {
             CopierChoice::New
@@ -65,7 +67,12 @@ pub async fn train(
         },
         vae: order.vae,
         scores: order.scores,
-        ..TrainJob::new(order.name, order.base, example, recipe.clone())
+        examples,
+        format: JobFormat::default(),
+        name: order.name,
+        base: order.base,
+        recipe: recipe.clone(),
+        previews: None,
     };
     let submit = |request| ClientMessage::Submit {
         request,
