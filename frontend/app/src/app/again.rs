@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use mimeo_image::decode_mask;
-use mimeo_protocol::{Example, JobId, TrainJob, only_example};
+use mimeo_protocol::{Example, JobId, TrainJob};
 use mimeo_workbench::workbench::{Setting, Where};
 use mimeo_workbench::{Command, Picture, Refusal};
 
@@ -21,7 +21,7 @@ pub fn load(bench: Bench, link: Link, job: JobId) {
     };
     leptos::task::spawn_local(async move {
         // The bench holds one pair.
-        let Ok(example) = only_example(&job.examples) else {
+        let [example] = &job.examples[..] else {
             return;
         };
         match pair(link, example).await {
