@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mimeo_checkpoint::family::lora_architecture;
-use mimeo_checkpoint::metadata::{PAIR, RECIPE, SCORES};
+use mimeo_checkpoint::metadata::{EXAMPLES, PAIR, RECIPE, SCORES};
 use mimeo_checkpoint::{
     CheckpointError, Detected, DiskFolder, Family, LoraFile, LoraFileError, PredictionType,
     Remarks, SafetensorsFile,
@@ -44,6 +44,8 @@ struct Findings {
     scores: Option<Value>,
     /// The pictures it was trained on.
     pair: Option<Example>,
+    /// Those of several examples.
+    examples: Option<Vec<Example>>,
     /// Everything else that the file says about itself.
     metadata: BTreeMap<String, String>,
 }
@@ -126,6 +128,7 @@ async fn look_at_folder(path: &Path) -> anyhow::Result<Findings> {
         recipe: None,
         scores: None,
         pair: None,
+        examples: None,
         metadata: BTreeMap::new(),
     })
 }
@@ -159,6 +162,7 @@ async fn look_at_file(path: &Path) -> anyhow::Result<Findings> {
         recipe: take(&mut metadata, RECIPE),
         scores: take(&mut metadata, SCORES),
         pair: take(&mut metadata, PAIR),
+        examples: take(&mut metadata, EXAMPLES),
         metadata,
     })
 }

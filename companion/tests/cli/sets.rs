@@ -1,6 +1,6 @@
 //! Folders of pictures.
 
-use mimeo_image::{Rgb, decode, encode_png};
+use mimeo_image::{Rgb, decode, decode_mask, encode_mask_png, encode_png};
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, pair};
@@ -174,4 +174,130 @@ fn what_does_not_belong_to_a_set_is_refused() {
     desk.put("faces/01_B.png", pair().target_png);
     desk.put("faces/01_A.txt", b"caf\xE9");
     refused(&desk, "--set faces", "not in UTF-8");
+}
+
+/// Trains a few quick steps on a folder.
+const TRAIN: &str = "train --device cpu --steps 3 --batch-size 1 --no-score --no-calibrate";
+
+#[test]
+fn a_folder_becomes_one_lora_that_names_its_examples() {
+    let desk = Desk::new();
+    faces(&desk);
+    let first = desk.run(&format!(
+        "{TRAIN} --method addift --set faces --out x.safetensors"
+    ));
+    let first = first.done();
+    assert!(
+        first.stdout.contains(r#"2  "01_A.png" > "01_B.png""#),
+        "told: {}",
+        first.stdout
+    );
+
+    let inspect = "inspect x.safetensors";
+    let found = desk
+        .run(&format!("{inspect} --json"))
+        .done()
+        .events()
+        .remove(0);
+    let examples = found["examples"].as_array().expect("a list");
+    assert_eq!(examples.len(), 2, "{found}");
+    assert_eq!(examples[0]["caption"], pair().original_caption, "{found}");
+    assert!(examples[1]["mask"].is_string(), "its mask too: {found}");
+    let text = desk.run(inspect).done().stdout;
+    assert!(text.contains("2 examples (SHA-256 of the files)"), "{text}");
+    assert!(text.contains("   2  original = "), "{text}");
+
+    // Under names that say the same in another way, and into the folder itself.
+    for (id, kind, name) in [
+        ("00", "A", "before/00"),
+        ("00", "B", "after/00"),
+        ("01", "A", "before/01"),
+        ("01", "B", "after/01"),
+    ] {
+        let file = std::fs::read(desk.path(&format!("faces/{id}_{kind}.png"))).expect("a picture");
+        desk.put(&format!("other/{name}.png"), file);
+        let mask = std::fs::read(desk.path(&format!("faces/{id}_mask.png"))).expect("a mask");
+        desk.put(&format!("other/mask/{id}.png"), mask);
+        let text = std::fs::read(desk.path(&format!("faces/{id}_A.txt"))).expect("a caption");
+        desk.put(&format!("other/{id}.txt"), text);
+    }
+    desk.run(&format!(
+        "{TRAIN} --method addift --set other --out other/x.safetensors"
+    ))
+    .done();
+    let [one, two] = ["x.safetensors", "other/x.safetensors"]
+        .map(|name| std::fs::read(desk.path(name)).expect("a LoRA"));
+    assert!(one == two, "names of files are no part of what is learnt");
+    let again =
+        format!("{TRAIN} --method addift --set other --overwrite --out other/x.safetensors");
+    desk.run(&again).done();
+}
+
+#[test]
+fn a_set_of_one_pair_gives_the_file_of_that_pair() {
+    let desk = Desk::new();
+    desk.put("one/x_A.png", pair().original_png);
+    desk.put("one/x_B.png", pair().target_png);
+    desk.put("one/x_mask.png", pair().mask_png);
+    let train = format!("{TRAIN} --method plain");
+    let pair = "--original a.png --target b.png --mask mask.png";
+    desk.run(&format!("{train} {pair} --out x.safetensors"))
+        .done();
+    desk.put("set/readme.txt", "x");
+    desk.run(&format!("{train} --set one --out set/x.safetensors"))
+        .done();
+    let [one, two] = ["x.safetensors", "set/x.safetensors"]
+        .map(|name| std::fs::read(desk.path(name)).expect("a LoRA"));
+    assert!(one == two, "bit for bit");
+    let sentence = desk.refused(
+        &format!("{train} --set one --overwrite --out one/x_mask.png"),
+        2,
+    );
+    assert!(
+        sentence.contains("what is read is never written over"),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn masks_of_a_set_are_read_as_the_option_says() {
+    let desk = Desk::new();
+    faces(&desk);
+    for id in ["00", "01"] {
+        let mask = std::fs::read(desk.path(&format!("faces/{id}_mask.png"))).expect("a mask");
+        let mask = decode_mask(&mask).expect("a mask").inverted();
+        desk.put(
+            &format!("faces/{id}_mask.png"),
+            encode_mask_png(&mask).expect("PNG"),
+        );
+    }
+    refused(&desk, "--set faces", "--mask-from inverted");
+    let train = format!("{TRAIN} --method addift --set faces --mask-from inverted");
+    desk.run(&format!("{train} --out x.safetensors")).done();
+}
+
+#[test]
+fn pictures_alone_are_trained_each_for_itself() {
+    let desk = Desk::new();
+    faces(&desk);
+    let train = format!("{TRAIN} --set faces --alone --out x.safetensors");
+    desk.run(&format!("{train} --method plain")).done();
+    let found = desk
+        .run("inspect x.safetensors --json")
+        .done()
+        .events()
+        .remove(0);
+    let examples = found["examples"].as_array().expect("a list");
+    assert_eq!(examples.len(), 4, "each picture: {found}");
+    assert_eq!(examples[0]["original"], examples[0]["target"], "{found}");
+    let sentence = desk.refused(
+        &train
+            .replace("x.saf", "y.saf")
+            .replace("train", "train --method addift"),
+        2,
+    );
+    assert!(
+        sentence.contains("method addift learns from pairs"),
+        "{sentence}"
+    );
 }
