@@ -4,6 +4,7 @@ mod base;
 mod bench;
 mod bench_scores;
 mod bench_service;
+mod examples;
 mod grid;
 mod held_out;
 mod inspect;
@@ -16,6 +17,7 @@ mod sample;
 mod score;
 mod score_table;
 mod serve;
+mod set;
 mod slider;
 mod train;
 
@@ -43,7 +45,7 @@ pub struct Cli {
 enum Command {
     /// Serve the workbench and train for it
     Serve(Box<serve::Serve>),
-    /// Train a LoRA from two pictures
+    /// Train a LoRA from two pictures, or from the pairs of a folder
     Train(Box<train::Train>),
     /// Train a LoRA from two prompts, without pictures
     Slider(Box<slider::Slider>),
@@ -53,7 +55,7 @@ enum Command {
     Grid(grid::Grid),
     /// Measure what a LoRA does to a pair
     Score(score::Score),
-    /// Tell what a file is and what is in it
+    /// Tell what a file is and what is in it, or which pictures of a folder are pairs
     Inspect(inspect::Inspect),
     /// Measure the methods, or the service
     #[command(subcommand)]

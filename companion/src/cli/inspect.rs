@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use mimeo_checkpoint::family::lora_architecture;
-use mimeo_checkpoint::metadata::{PAIR, RECIPE, SCORES};
+use mimeo_checkpoint::metadata::{EXAMPLES, PAIR, RECIPE, SCORES};
 use mimeo_checkpoint::{
     CheckpointError, Detected, DiskFolder, Family, LoraFile, LoraFileError, PredictionType,
     Remarks, SafetensorsFile,
@@ -18,14 +18,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::examples::Found;
+use super::set;
 use crate::exit::Exit;
 use crate::lora_source::{LoraSource, is_lora_folder};
 use crate::progress::Report;
 
-/// Tell what a file is and what is in it.
+/// Tell what a file is and what is in it, or which pictures of a folder are pairs.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// A LoRA, a checkpoint, a diffusers folder, or a folder with a LoRA of PEFT's
+    /// A LoRA, a checkpoint, a diffusers folder, a folder with a LoRA of PEFT's, or one with pictures
     #[arg(value_name = "file.safetensors")]
     path: PathBuf,
 }
@@ -42,6 +44,8 @@ struct Findings {
     scores: Option<Value>,
     /// The pictures it was trained on.
     pair: Option<Example>,
+    /// Those of several examples.
+    examples: Option<Vec<Example>>,
     /// Everything else that the file says about itself.
     metadata: BTreeMap<String, String>,
 }
@@ -101,7 +105,12 @@ impl Inspect {
     /// # Errors
     /// When the file cannot be read, is damaged, or is a pickle.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let findings = if self.path.is_dir() && !is_lora_folder(&self.path) {
+        let is_folder = self.path.is_dir() && !is_lora_folder(&self.path);
+        if is_folder && set::is_of_pictures(&self.path) {
+            Found::in_folder(&self.path)?.read("result", report)?;
+            return Ok(Exit::Done);
+        }
+        let findings = if is_folder {
             look_at_folder(&self.path).await?
         } else {
             look_at_file(&self.path).await?
@@ -119,6 +128,7 @@ async fn look_at_folder(path: &Path) -> anyhow::Result<Findings> {
         recipe: None,
         scores: None,
         pair: None,
+        examples: None,
         metadata: BTreeMap::new(),
     })
 }
@@ -152,6 +162,7 @@ async fn look_at_file(path: &Path) -> anyhow::Result<Findings> {
         recipe: take(&mut metadata, RECIPE),
         scores: take(&mut metadata, SCORES),
         pair: take(&mut metadata, PAIR),
+        examples: take(&mut metadata, EXAMPLES),
         metadata,
     })
 }

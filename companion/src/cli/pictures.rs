@@ -15,7 +15,7 @@ use mimeo_service::prepare::check_mask;
 
 use crate::exit::BadInput;
 use crate::input;
-use crate::output::{Input, OutFile};
+use crate::output::OutFile;
 use crate::progress::Report;
 
 /// Far above any picture Mimeo takes.
@@ -47,7 +47,7 @@ pub struct PairArgs {
 
 /// What is done to a mask's file, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum MaskFrom {
+pub enum MaskFrom {
     /// Light colours are learnt, whatever the alpha channel holds
     Luminance,
     /// The lightest part is made white, as for a file of 0 and 1
@@ -95,42 +95,67 @@ impl Pair {
 }
 
 impl PairArgs {
-    /// The files that are read.
-    pub fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
-        let mask = self.mask.as_deref().map(|mask| ("--mask", mask));
-        let pictures = [
-            ("--original", self.original.as_path()),
-            ("--target", self.target.as_path()),
-        ];
-        pictures.into_iter().chain(mask)
-    }
-
     /// Reads the pictures and checks that they make a pair.
     ///
     /// # Errors
     /// When a picture cannot be used, with its path.
     pub fn read(&self, report: &mut Report) -> Result<Pair, BadInput> {
-        Ok(self.read_all(report)?.0)
+        let paths = PairPaths {
+            original: self.original.clone(),
+            target: Some(self.target.clone()),
+            mask: self.mask.clone(),
+            mask_from: self.mask_from.clone(),
+        };
+        Ok(paths.read(&mut |note| report.note(note))?.0)
     }
+}
 
-    /// The files, checked as [`Self::read`] does: here the paths are known.
+/// Where the pictures of an example are.
+#[derive(Debug, Clone)]
+pub struct PairPaths {
+    /// A.
+    pub original: PathBuf,
+    /// B; none for a picture alone.
+    pub target: Option<PathBuf>,
+    /// Where to learn.
+    pub mask: Option<PathBuf>,
+    /// What is done to the mask.
+    pub mask_from: Vec<MaskFrom>,
+}
+
+impl PairPaths {
+    /// Reads the pictures and checks that they belong together: here the paths are known.
+    ///
+    /// - `note`: is told what the user should know of the files
     ///
     /// # Errors
-    /// As [`Self::read`].
-    pub fn read_files(&self, report: &mut Report) -> Result<PairFiles, BadInput> {
-        Ok(self.read_all(report)?.1)
-    }
-
-    fn read_all(&self, report: &mut Report) -> Result<(Pair, PairFiles), BadInput> {
+    /// When a picture cannot be used, with its path.
+    pub fn read(&self, note: &mut dyn FnMut(String)) -> Result<(Pair, PairFiles), BadInput> {
+        let original_file = read_file(&self.original)?;
+        let target_file = self.target.as_deref().map(read_file).transpose()?;
+        if let (Some(path), Some(file)) = (&self.target, &target_file)
+            && *file == original_file
+        {
+            // To those who train, one picture twice is one that differs in nothing.
+            let why =
+                "this is A once more, and from A to A there is nothing to learn; choose another B";
+            return Err(BadInput::file(why, path));
+        }
+        let original = decoded(&original_file, &self.original, note)?;
         let mut files = PairFiles {
-            original: read_file(&self.original)?,
-            target: read_file(&self.target)?,
+            original: original_file,
+            target: target_file,
             mask: None,
         };
-        let original = decoded(&files.original, &self.original, report)?;
-        let target = decoded(&files.target, &self.target, report)?;
-        let difference = Difference::between(&original, &target)
-            .map_err(|error| BadInput::file(error, &self.target))?;
+        let target = match (&self.target, &files.target) {
+            (Some(path), Some(file)) => Some((decoded(file, path, note)?, path)),
+            _ => None,
+        };
+        let difference = target.as_ref().map(|(target, path)| {
+            let difference = Difference::between(&original, target);
+            difference.map_err(|error| BadInput::file(error, path))
+        });
+        let difference = difference.transpose()?;
         let mut mask = None;
         if let Some(path) = &self.mask {
             let unusable = |error| match error {
@@ -140,8 +165,10 @@ impl PairArgs {
                 other => BadInput::file(other, path),
             };
             let file = read_file(path)?;
-            let read = self.read_mask(&file, path, report).map_err(unusable)?;
-            check_mask(&read, &difference).map_err(unusable)?;
+            let read = self.read_mask(&file, path, note).map_err(unusable)?;
+            if let Some(difference) = &difference {
+                check_mask(&read, difference).map_err(unusable)?;
+            }
             // What is kept and sent is what is trained with.
             files.mask = Some(if self.mask_from.is_empty() {
                 file
@@ -151,15 +178,20 @@ impl PairArgs {
             mask = Some(read);
         }
         let pair = Pair {
+            target: target.map_or_else(|| original.clone(), |(target, _)| target),
             original,
-            target,
             mask,
             example: files.example(),
         };
         Ok((pair, files))
     }
 
-    fn read_mask(&self, file: &[u8], path: &Path, report: &mut Report) -> Result<Mask, ImageError> {
+    fn read_mask(
+        &self,
+        file: &[u8],
+        path: &Path,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Mask, ImageError> {
         let has = |from| self.mask_from.contains(&from);
         let MaskFile {
             mut mask,
@@ -167,14 +199,14 @@ impl PairArgs {
             notes,
         } = decode_mask_file(file)?;
         let name = path.display().to_string();
-        for note in notes {
-            report.note(format!("{name:?}: {note}"));
+        for of_file in notes {
+            note(format!("{name:?}: {of_file}"));
         }
         if let Some(luminance) = luminance {
             if has(MaskFrom::Luminance) {
                 mask = luminance;
             } else {
-                report.note(format!(
+                note(format!(
                     "The alpha channel of {name:?} says where to learn, and its colours do not (--mask-from luminance: the other way round)."
                 ));
             }
@@ -189,21 +221,22 @@ impl PairArgs {
     }
 }
 
-/// The files of a pair, for a companion: as they are, or the mask as it was read.
+/// The files of an example, for a companion: as they are, or the mask as it was read.
 pub struct PairFiles {
     /// A.
     pub original: Vec<u8>,
-    /// B.
-    pub target: Vec<u8>,
+    /// B; none for a picture alone.
+    pub target: Option<Vec<u8>>,
     /// Where to learn.
     pub mask: Option<Vec<u8>>,
 }
 
 impl PairFiles {
     fn example(&self) -> Example {
+        let original = id_of(&self.original);
         Example {
             mask: self.mask.as_deref().map(id_of),
-            ..Example::new(id_of(&self.original), id_of(&self.target))
+            ..Example::new(original, self.target.as_deref().map_or(original, id_of))
         }
     }
 }
@@ -216,15 +249,19 @@ pub fn save_png(out: &OutFile, picture: &Rgb, report: &mut Report) -> anyhow::Re
     Ok(out.save(&encode_png(picture)?, report)?)
 }
 
-fn decoded(bytes: &[u8], path: &Path, report: &mut Report) -> Result<Rgb, BadInput> {
+fn decoded(bytes: &[u8], path: &Path, note: &mut dyn FnMut(String)) -> Result<Rgb, BadInput> {
     let decoded = decode(bytes).map_err(|error| BadInput::file(error, path))?;
     let name = path.display().to_string();
-    for note in decoded.notes {
-        report.note(format!("{name:?}: {note}"));
+    for of_file in decoded.notes {
+        note(format!("{name:?}: {of_file}"));
     }
     Ok(decoded.picture)
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, BadInput> {
+/// Reads the file of a picture.
+///
+/// # Errors
+/// When it cannot be one, with its path.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, BadInput> {
     input::read(path, "picture", MAX_BYTES)
 }

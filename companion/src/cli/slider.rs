@@ -130,7 +130,7 @@ impl Slider {
             name,
             base,
             vae,
-            pair: None,
+            examples: Vec::new(),
             scores: !self.no_score,
             wants_copier: false,
         };

@@ -1,4 +1,4 @@
-//! `mimeo train`: two pictures in, one LoRA out.
+//! `mimeo train`: pictures in, one LoRA out.
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -11,8 +11,8 @@ use mimeo_protocol::{InvalidId, JobName, Method, ModelSize, Recipe};
 use serde::Serialize;
 
 use super::base::ComputeArgs;
+use super::examples::{ExampleArgs, Found};
 use super::held_out::{HeldOut, HeldOutArgs};
-use super::pictures::PairArgs;
 use super::recipe_flags::{RecipeFlags, belongs_to};
 use super::{lora, score_table};
 
@@ -25,11 +25,11 @@ use crate::progress::{Report, duration};
 use crate::recipe::RecipeFile;
 use remote::Order;
 
-/// Train a LoRA from two pictures.
+/// Train a LoRA from two pictures, or from the pairs of a folder.
 #[derive(Debug, Args)]
 pub struct Train {
     #[command(flatten)]
-    pair: PairArgs,
+    examples: ExampleArgs,
     #[command(flatten)]
     compute: ComputeArgs,
     /// Where to write the LoRA
@@ -82,8 +82,9 @@ impl Train {
         if let Some(url) = &self.remote {
             return self.run_remote(url, report);
         }
-        let places = self.claim_places()?;
-        let pair = self.pair.read(report)?;
+        let found = self.examples.find()?;
+        let places = self.claim_places(&found)?;
+        let examples = found.read("set", report)?;
         let held_out = self.read_held_out()?;
         let recipe_file = self.recipe.read_file().await?;
         self.tell_idle(recipe_file.as_ref(), report);
@@ -110,6 +111,10 @@ impl Train {
         } else {
             self.compute.held_out_prompts(&recipe)
         };
+        let prepared = examples
+            .iter()
+            .map(|example| example.prepare(&base, recipe.resolution));
+        let prepared = prepared.collect::<anyhow::Result<_>>()?;
         let job = PreparedJob {
             name: self
                 .out
@@ -117,7 +122,7 @@ impl Train {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            examples: vec![pair.prepare(&base, recipe.resolution)?],
+            examples: prepared,
             recipe,
             copier,
             held_out_prompts,
@@ -147,8 +152,9 @@ impl Train {
 
     /// Lets a companion do it, and saves here what it made.
     fn run_remote(&self, url: &str, report: &mut Report) -> anyhow::Result<Exit> {
-        let places = self.claim_places()?;
-        let pair = self.pair.read_files(report)?;
+        let found = self.examples.find()?;
+        let places = self.claim_places(&found)?;
+        let examples = found.read("set", report)?;
         let (base, vae) = self.compute.remote_base()?;
         let held_out = self.read_held_out()?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
@@ -163,7 +169,7 @@ impl Train {
             name,
             base,
             vae,
-            pair: Some(pair),
+            examples,
             scores: !self.no_score,
             wants_copier: self.save_copier.is_some(),
         };
@@ -177,9 +183,10 @@ impl Train {
         Ok(tell(&result, &recipe, &written, secs, report))
     }
 
-    fn claim_places(&self) -> Result<Places, BadInput> {
+    fn claim_places(&self, found: &Found) -> Result<Places, BadInput> {
         let copier = self.copier.as_deref().map(|copier| ("--copier", copier));
-        let mut inputs: Vec<_> = self.pair.inputs().chain(self.recipe.input()).collect();
+        let mut inputs = found.inputs();
+        inputs.extend(self.recipe.input());
         inputs.extend(copier);
         inputs.extend(self.held_out.input());
         if self.remote.is_none() {

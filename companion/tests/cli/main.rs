@@ -19,6 +19,7 @@ mod pictures;
 mod prompts;
 mod recipes;
 mod results;
+mod sets;
 mod single_files;
 mod sizes;
 mod sliders;

@@ -142,9 +142,10 @@ async fn the_command_line_makes_the_same_file_with_and_without_a_companion() {
     for (name, bytes) in [("a.png", pair.original_png), ("b.png", pair.target_png)] {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
-    let train = |more: &[&str]| {
+    let train = |pictures: &str, more: &[&str]| {
         let ran = Command::new(env!("CARGO_BIN_EXE_mimeo"))
-            .args("train --original a.png --target b.png --method addift --steps 5".split(' '))
+            .args("train --method addift --steps 5".split(' '))
+            .args(pictures.split(' '))
             .args([
                 "--no-score",
                 "--no-calibrate",
@@ -165,14 +166,30 @@ async fn the_command_line_makes_the_same_file_with_and_without_a_companion() {
         let file = std::fs::read(folder.path().join("x.safetensors")).unwrap();
         (file, String::from_utf8(ran.stdout).unwrap())
     };
-    let (local, _) = train(&["--device", "cpu"]);
-    let (remote, told) = train(&["--remote", &companion.ws()]);
+    let one = "--original a.png --target b.png";
+    let (local, _) = train(one, &["--device", "cpu"]);
+    let (remote, told) = train(one, &["--remote", &companion.ws()]);
     assert!(local == remote, "the same bytes");
     let steps = told
         .lines()
         .filter(|line| line.contains(r#""event":"step""#))
         .count();
     assert_eq!(steps, 5, "each step is told: {told}");
+
+    std::fs::create_dir(folder.path().join("set")).unwrap();
+    for (pair, name) in mimeo_base::pairs().iter().zip(["x", "y", "z"]) {
+        let put = |what: &str, bytes: &[u8]| {
+            std::fs::write(folder.path().join(format!("set/{name}_{what}")), bytes).unwrap();
+        };
+        put("a.png", pair.original_png);
+        put("b.png", pair.target_png);
+        put("mask.png", pair.mask_png);
+        put("a.txt", pair.original_caption.as_bytes());
+    }
+    let (local, _) = train("--set set", &["--device", "cpu"]);
+    let (remote, told) = train("--set set", &["--remote", &companion.ws()]);
+    assert!(local == remote, "the same bytes from a folder");
+    assert!(told.contains(r#""event":"set""#), "which is told: {told}");
 
     let refused = Command::new(env!("CARGO_BIN_EXE_mimeo"))
         .args("train --original a.png --target a.png --out y.safetensors --remote".split(' '))

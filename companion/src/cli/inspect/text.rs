@@ -11,6 +11,8 @@ use super::{Findings, Kind, ModuleFindings};
 
 /// Modules listed; `--json` lists all.
 const SHOWN_MODULES: usize = 8;
+/// Examples listed; likewise.
+const SHOWN_EXAMPLES: usize = 24;
 /// Characters of a metadata value.
 const VALUE_CHARS: usize = 200;
 /// Characters of a picture's hash, which tell it from a user's other pictures.
@@ -113,7 +115,21 @@ pub fn of(findings: &Findings) -> String {
     if let Some(pair) = &findings.pair {
         lines.push(String::new());
         lines.push("Pair (SHA-256 of the files)".to_owned());
-        lines.extend(pictures(pair));
+        let lined = pictures(pair).map(|picture| format!("  {picture}"));
+        lines.extend(lined);
+    }
+    if let Some(examples) = &findings.examples {
+        lines.push(String::new());
+        lines.push(format!(
+            "{} examples (SHA-256 of the files)",
+            examples.len()
+        ));
+        let shown = examples.iter().zip(1..).take(SHOWN_EXAMPLES);
+        lines.extend(shown.map(|(example, number)| format!("{number:>4}  {}", line(example))));
+        let more = examples.len().saturating_sub(SHOWN_EXAMPLES);
+        if more > 0 {
+            lines.push(format!("      and {more} more (--json lists all)"));
+        }
     }
     if !findings.metadata.is_empty() {
         lines.push(String::new());
@@ -175,8 +191,29 @@ fn pictures(pair: &Example) -> impl Iterator<Item = String> {
     ];
     named.into_iter().filter_map(|(role, id)| {
         let id = printable(&id?.to_string(), HASH_CHARS);
-        Some(format!("  {role} = {id}"))
+        Some(format!("{role} = {id}"))
     })
+}
+
+/// An example with what is said of it, where that is not as usual.
+fn line(example: &Example) -> String {
+    let mut said: Vec<_> = match example.is_alone() {
+        true => pictures(example).take(1).collect(),
+        false => pictures(example).collect(),
+    };
+    if example.level.get() != 1.0 {
+        said.push(format!("level = {}", example.level));
+    }
+    if example.weight.get() != 1.0 {
+        said.push(format!("weight = {}", example.weight));
+    }
+    if !example.caption.is_empty() {
+        said.push(format!(
+            "caption = {:?}",
+            printable(&example.caption, NAME_CHARS)
+        ));
+    }
+    said.join(", ")
 }
 
 /// `key = value` lines, tables indented.
@@ -211,11 +248,14 @@ fn join(values: impl IntoIterator<Item = impl ToString>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mimeo_protocol::BlobId;
+
     use super::*;
 
     #[test]
     fn hostile_metadata_cannot_steer_the_terminal() {
         let evil = "\u{1b}[2J\u{202e}".to_owned();
+        let id = BlobId::from_sha256([7; 32]);
         let findings = Findings {
             file: "x".into(),
             kind: Kind::Other {
@@ -225,6 +265,10 @@ mod tests {
             recipe: Some(serde_json::json!({ evil.clone(): [evil.clone()] })),
             scores: None,
             pair: None,
+            examples: Some(vec![Example {
+                caption: evil.clone(),
+                ..Example::new(id, id)
+            }]),
             metadata: BTreeMap::from([(evil.clone(), evil)]),
         };
         let text = of(&findings);

@@ -2,13 +2,13 @@
 
 use mimeo_engine::{Emit as _, Event, Outcome, Phase};
 use mimeo_protocol::{
-    BaseId, ClientMessage, CopierChoice, Example, FileId, FileKind, JobControl, JobEvent,
-    JobEventKind, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
+    BaseId, ClientMessage, CopierChoice, FileId, FileKind, JobControl, JobEvent, JobEventKind,
+    JobFormat, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
     ServerMessage, TrainJob, VaeId, VaeInfo,
 };
 
 use super::Trained;
-use crate::cli::pictures::PairFiles;
+use crate::cli::examples::Examples;
 use crate::exit::BadInput;
 use crate::interrupt;
 use crate::progress::Report;
@@ -23,7 +23,7 @@ pub struct Order {
     /// Likewise; none: the base's own.
     pub vae: Option<VaeId>,
     /// The pictures; none: it learns from prompts.
-    pub pair: Option<PairFiles>,
+    pub examples: Examples,
     /// Whether to measure.
     pub scores: bool,
     /// Whether the copier is to be fetched as well.
@@ -47,10 +47,18 @@ pub async fn train(
     report.remote_device(&device.name, &device.reason);
     let recipe = recipe(model_size(&mut remote, &order).await?)?;
     report.plan(&recipe, order.scores);
-    let examples = match order.pair {
-        Some(pair) => vec![upload(&mut remote, pair).await?],
-        None => Vec::new(),
-    };
+    let mut examples = Vec::new();
+    for example in &order.examples {
+        let files = example.files()?;
+        if let Some(mask) = files.mask {
+            remote.upload(mask).await?;
+        }
+        remote.upload(files.original).await?;
+        if let Some(target) = files.target {
+            remote.upload(target).await?;
+        }
+        examples.push(example.example.clone());
+    }
     let job = TrainJob {
         copier: if order.wants_copier {
             CopierChoice::New
@@ -73,19 +81,6 @@ pub async fn train(
     let mut run = Run::new(job, &recipe);
     run.follow(&mut remote, report).await?;
     Ok((run.fetch(&remote).await?, recipe))
-}
-
-async fn upload(remote: &mut Remote, pair: PairFiles) -> anyhow::Result<Example> {
-    let mask = match pair.mask {
-        Some(mask) => Some(remote.upload(mask).await?),
-        None => None,
-    };
-    let original = remote.upload(pair.original).await?;
-    let target = remote.upload(pair.target).await?;
-    Ok(Example {
-        mask,
-        ..Example::new(original, target)
-    })
 }
 
 /// Bases that are named where another one has to be chosen: a sentence has no room for a hundred.
