@@ -29,7 +29,7 @@ const LAYERS: [&[&str]; 7] = [
         "mimeo-image",
         "mimeo-protocol",
     ],
-    &["mimeo-lora", "mimeo-prompt"],
+    &["mimeo-lora", "mimeo-prompt", "mimeo-set"],
     &["mimeo-diffusion", "mimeo-workbench"],
     &["mimeo-train"],
     &["mimeo-engine"],
@@ -128,6 +128,7 @@ fn invariant_2_the_page_reaches_no_tensors_and_no_engine() {
         "mimeo-app",
         "mimeo-workbench",
         "mimeo-prompt",
+        "mimeo-set",
         "mimeo-protocol",
         "mimeo-image",
     ] {
