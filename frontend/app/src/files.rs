@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use mimeo_checkpoint::{AsyncReadAt, BoxFuture, CheckpointError, check_range};
 use mimeo_image::decode_mask_file;
 use mimeo_workbench::dropped::{Kind, Weights};
-use mimeo_workbench::gathered::{Found, Gathered};
+use mimeo_workbench::gathered::{Gathered, Gathering};
 use mimeo_workbench::workbench::{MaskCommand, PairsCommand, Where};
 use mimeo_workbench::{Command, Picture, Refusal, Slot, dropped, from_disk, gathered};
 use wasm_bindgen::{JsCast as _, JsValue};
@@ -160,17 +160,15 @@ pub fn pick_set(bench: Bench, page: Page) {
 /// Reads files one by one, so that the page goes on in between, and puts what they become behind the
 /// pairs that are there.
 async fn gather(bench: Bench, page: Page, files: Vec<Taken>) {
-    let all = files.len();
-    let mut found = Vec::with_capacity(all);
-    for (at, taken) in files.iter().enumerate() {
-        page.say(format!("Reading {} of {all} files…", at + 1));
-        let content = match gathered::is_read(&taken.path) {
-            true => read(&taken.file).await.map(|read| read.bytes),
-            false => Ok(Vec::new()),
-        };
-        found.push(Found::new(&taken.path, content));
+    let paths: Vec<_> = files.iter().map(|taken| taken.path.as_str()).collect();
+    let mut gathering = Gathering::of(&paths);
+    let wanted = gathering.wanted();
+    for (at, &file) in wanted.iter().enumerate() {
+        page.say(format!("Reading file {} of {}…", at + 1, wanted.len()));
+        let content = read(&files[file].file).await;
+        gathering.put(file, content.map(|read| read.bytes));
     }
-    let Gathered { pairs, left, said } = gathered::gather(found);
+    let Gathered { pairs, left, said } = gathering.finish();
     page.left_files.set(left);
     page.say(said);
     if !pairs.is_empty() {

@@ -35,6 +35,8 @@ impl FieldInRecipe for Field {
         match (self.kind, &value) {
             // The only word that is not written: what recipes meant before there was a choice.
             (Choice(_), Value::Null) => PromptSyntax::default().name().into(),
+            // Nor is a share of nothing.
+            (Number(_), Value::Null) => 0.0.into(),
             _ => value,
         }
     }

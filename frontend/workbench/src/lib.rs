@@ -2,6 +2,7 @@
 //! plain values and functions, tested without a browser.
 //!
 //! - [`workbench`]: the state, every [`Command`] that changes it, undo and redo.
+//! - [`gathered`]: files that are dropped together become pairs.
 //! - [`picture`], [`frame`]: what was dropped, and how A and B lie on each other as trained.
 //! - [`fields`], [`plain`]: the recipe as the protocol's table of fields, and as three plain choices.
 //! - [`prompts`]: what is said about a prompt.
@@ -38,6 +39,7 @@ pub mod dropped;
 pub mod fields;
 pub mod frame;
 pub mod from_disk;
+pub mod gathered;
 pub mod grid;
 pub mod keys;
 pub mod link;

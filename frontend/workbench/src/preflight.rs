@@ -607,11 +607,11 @@ fn memory(bench: &Workbench, facts: PreflightFacts<'_>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use mimeo_image::{Mask, Rect};
-    use mimeo_protocol::{Multiplier, Recipe};
+    use mimeo_protocol::{Level, Multiplier, Recipe, Weight};
 
     use super::*;
-    use crate::workbench::examples::{SIDE, base, pair, square};
-    use crate::workbench::{Command, MaskCommand, Setting};
+    use crate::workbench::examples::{SIDE, base, pair, picture, square};
+    use crate::workbench::{Command, MaskCommand, NewPair, PairsCommand, Setting};
 
     fn facts(base: &BaseInfo) -> PreflightFacts<'_> {
         PreflightFacts {
@@ -787,6 +787,84 @@ mod tests {
             "it learns where they differ"
         );
         assert_eq!(submission.pictures.len(), 2, "A and B");
+    }
+
+    fn add(bench: &mut Workbench, target: Option<[u8; 3]>) {
+        let new = NewPair {
+            original: Some(picture("2a.png", None)),
+            target: target.map(|colour| picture("2b.png", Some(colour))),
+            caption: "a hat".to_owned(),
+            numbers: Some((Weight::constant(0.5), Level::constant(-1.0))),
+            ..NewPair::default()
+        };
+        let add = PairsCommand::Add(vec![new]);
+        bench.apply(Command::Pairs(add)).unwrap();
+    }
+
+    #[test]
+    fn several_pairs_become_examples_with_all_that_is_said_of_them() {
+        let (mut bench, base) = (pair(), base());
+        bench.apply(Command::Mask(MaskCommand::Suggest)).unwrap();
+        add(&mut bench, Some([9, 250, 9]));
+        let submission = to_job(&bench, facts(&base)).unwrap();
+        let [first, second] = &submission.job.examples[..] else {
+            panic!("two: {:?}", submission.job.examples);
+        };
+        assert!(first.mask.is_some() && second.mask.is_none(), "a mask each");
+        assert_eq!(second.caption, "a hat", "a caption each");
+        let numbers = (second.weight.get(), second.level.get());
+        assert_eq!(numbers, (0.5, -1.0), "weight and level");
+        assert_eq!(first.original, second.original, "A is the same");
+        assert_eq!(submission.pictures.len(), 4, "and is sent once");
+        let planned = job_to_plan(&bench).unwrap();
+        assert_eq!(planned.examples.len(), 2, "so is the plan");
+        let verdict = pictures(&bench);
+        let Verdict::Good(says) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(says, "2 pairs, 128 × 128 px", "what there is");
+        let Verdict::Note(says, fix) = super::mask(&bench) else {
+            panic!("one is missing");
+        };
+        assert!(says.starts_with("1 of 2 pairs are masked"), "{says}");
+        assert_eq!(fix, Some(Fix::SuggestAll), "a click");
+    }
+
+    #[test]
+    fn what_a_pair_lacks_is_said_with_its_number_and_a_click_leads_there() {
+        let (mut bench, base) = (pair(), base());
+        add(&mut bench, None);
+        let problem = |bench: &Workbench| problems(bench, facts(&base)).swap_remove(0);
+        let found = problem(&bench);
+        assert_eq!(found.sentence, "Pair 2: B is missing.", "which");
+        assert_eq!(found.fix, Some(Fix::Pick(Slot::Target)), "on the stage");
+        let choose = |at| Command::Pairs(PairsCommand::Choose(at));
+        bench.apply(choose(0)).unwrap();
+        assert_eq!(problem(&bench).fix, Some(Fix::Show(1)), "it leads there");
+        add(&mut bench, None);
+        bench.apply(choose(0)).unwrap();
+        let found = problem(&bench).sentence;
+        assert_eq!(found, "Pair 2: B is missing. One more is not ready.", "how many");
+        assert!(to_job(&bench, facts(&base)).is_err(), "nothing is sent");
+        let plain = Command::Set(Setting::Method(Method::Plain));
+        bench.apply(plain).unwrap();
+        let job = to_job(&bench, facts(&base)).unwrap().job;
+        assert!(job.examples[1].is_alone(), "an ordinary LoRA learns one picture");
+    }
+
+    #[test]
+    fn a_mask_that_is_wrong_is_said_with_the_number_of_its_pair() {
+        let mut bench = pair();
+        add(&mut bench, Some([9, 250, 9]));
+        bench.apply(Command::Mask(MaskCommand::Import(meant().inverted()))).unwrap();
+        let choose = Command::Pairs(PairsCommand::Choose(0));
+        bench.apply(choose).unwrap();
+        let verdict = super::mask(&bench);
+        let Verdict::Problem(found) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(found.sentence.starts_with("Pair 2: "), "{found:?}");
+        assert_eq!(found.fix, Some(Fix::Show(1)), "{found:?}");
     }
 
     /// What the check of the mask says of a bench with this mask.

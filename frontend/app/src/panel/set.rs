@@ -25,6 +25,10 @@ pub fn SetPanel() -> impl IntoView {
         bench.with_set(|bench| bench.set().has_several() || bench.pair().is_told_of())
     });
     view! {
+        {move || {
+            let refusal = bench.refusal_at(|place| place == Where::Set);
+            refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
+        }}
         <Show when=move || is_shown.get()>
             <Table />
         </Show>
@@ -87,10 +91,6 @@ fn Table() -> impl IntoView {
                     </Show>
                 </div>
             </div>
-            {move || {
-                let refusal = bench.refusal_at(|place| place == Where::Set);
-                refusal.map(|sentence| view! { <p class="refusal" role="alert">{sentence}</p> })
-            }}
             <tags::Tags />
             <p class="hidden" id="set-keys">
                 "Arrow keys lead from picture to picture. With Alt, they move the picture: up and down to another pair, left and right to the other side."

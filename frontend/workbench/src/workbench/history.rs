@@ -111,8 +111,10 @@ impl Step {
     fn swap(&mut self, state: &mut State) -> Change {
         let mut change = Change::default();
         let before = state.set.chosen();
-        let stays = self.restores.iter().any(|restore| restore.is_of(before))
-            && !self.restores.iter().any(Restore::moves_others);
+        // Of many pairs none is more to be seen than the one on the stage.
+        let is_seen = self.restores.len() > 2
+            || self.restores.iter().any(|restore| restore.is_of(before));
+        let stays = is_seen && !self.restores.iter().any(Restore::moves_others);
         // Backwards, and then the other way round for redo.
         for restore in self.restores.iter_mut().rev() {
             change = change.and(restore.swap(state));

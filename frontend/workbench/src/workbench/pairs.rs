@@ -11,7 +11,7 @@ use super::set::Pair;
 use super::state::Pictures;
 use super::{Change, NewPair, PairsCommand, Refusal, Where, Workbench};
 use crate::frame::Frame;
-use crate::picture::Slot;
+use crate::picture::{Picture, Slot};
 use crate::{tags, words};
 
 /// Memory for the pictures of a set, in bytes: a page may have 4 GiB in all, and undo, the stage and
@@ -36,13 +36,13 @@ impl Workbench {
                 Ok(self.tell("Edit caption", at, |pair| text.clone_into(&mut pair.caption)))
             }
             PairsCommand::WeightTyped(at, typed) => {
-                let weight = Weight::RANGE.parse(&typed).map_err(refused)?;
+                let weight = Weight::RANGE.parse(&typed).map_err(|error| refused(&error))?;
                 // In range, so that nothing is refused.
                 let weight = Weight::try_from(weight).unwrap_or(Pair::USUAL.0);
                 Ok(self.tell("Weight", at, |pair| pair.weight = weight))
             }
             PairsCommand::LevelTyped(at, typed) => {
-                let level = Level::RANGE.parse(&typed).map_err(refused)?;
+                let level = Level::RANGE.parse(&typed).map_err(|error| refused(&error))?;
                 let level = Level::try_from(level).unwrap_or(Pair::USUAL.1);
                 Ok(self.tell("Level", at, |pair| pair.level = level))
             }
@@ -63,7 +63,10 @@ impl Workbench {
 
     fn add(&mut self, pairs: Vec<NewPair>) -> Result<Change, Refusal> {
         let sizing = self.settings().sizing();
-        let made: Vec<_> = pairs.into_iter().flat_map(|new| fitted(new, sizing)).collect();
+        let mut made = Vec::with_capacity(pairs.len());
+        for new in pairs {
+            made.extend(fitted(new, sizing)?);
+        }
         let bytes: usize = made.iter().map(Pair::bytes).sum();
         if self.set().bytes() + bytes > CAP {
             let (needed, room) = (self.set().bytes() + bytes, CAP);
@@ -277,7 +280,7 @@ impl Workbench {
 }
 
 /// A pair as it is put in; two where its pictures do not fit together, each with the reason.
-fn fitted(new: NewPair, sizing: Sizing) -> Vec<Pair> {
+fn fitted(new: NewPair, sizing: Sizing) -> Result<Vec<Pair>, Refusal> {
     let NewPair {
         original,
         target,
@@ -300,24 +303,30 @@ fn fitted(new: NewPair, sizing: Sizing) -> Vec<Pair> {
         (pair.weight, pair.level, pair.note) = (weight, level, note);
         Ok::<_, ImageError>(pair)
     };
-    match pair(original.clone(), target.clone(), note) {
-        Ok(pair) => vec![pair],
-        Err(error) => {
-            let why = Some(error.to_string());
-            let alone = [(original, None), (None, target)];
-            let alone = alone.into_iter().filter(|(a, b)| a.is_some() || b.is_some());
-            // A picture that no frame takes in even by itself is left out.
-            alone
-                .filter_map(|(a, b)| pair(a, b, why.clone()).ok())
-                .collect()
-        }
-    }
+    let error = match pair(original.clone(), target.clone(), note) {
+        Ok(pair) => return Ok(vec![pair]),
+        Err(error) => error,
+    };
+    let why = Some(error.to_string());
+    let alone = |picture: Arc<Picture>, slot| {
+        let name = picture.name.clone();
+        let alone = match slot {
+            Slot::Original => pair(Some(picture), None, why.clone()),
+            Slot::Target => pair(None, Some(picture), why.clone()),
+        };
+        alone.map_err(|error| Refusal::new(Where::Set, format!("{name}: {error}")))
+    };
+    let pictures = [(original, Slot::Original), (target, Slot::Target)];
+    let pictures = pictures.into_iter();
+    pictures
+        .filter_map(|(picture, slot)| Some(alone(picture?, slot)))
+        .collect()
 }
 
 fn at_pair(at: usize, error: &ImageError) -> Refusal {
     Refusal::new(Where::Set, format!("Pair {}: {error}", at + 1))
 }
 
-fn refused(error: InvalidNumber) -> Refusal {
+fn refused(error: &InvalidNumber) -> Refusal {
     Refusal::new(Where::Set, error.to_string())
 }

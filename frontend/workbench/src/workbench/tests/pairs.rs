@@ -176,11 +176,13 @@ fn a_tag_is_given_to_all_and_taken_from_all() {
 #[test]
 fn masks_are_suggested_where_nothing_is_painted() {
     let mut bench = three();
+    pairs(&mut bench, PairsCommand::Add(vec![new_pair("4", [1, 2, 3])]));
+    pairs(&mut bench, PairsCommand::Choose(0));
     paint(&mut bench);
     let painted = bench.mask().cloned();
     pairs(&mut bench, PairsCommand::Suggest);
     let masked = bench.set().pairs().iter().filter(|pair| pair.painted().is_some());
-    assert_eq!(masked.count(), 3, "all have one");
+    assert_eq!(masked.count(), 4, "all have one");
     assert_eq!(bench.mask().cloned(), painted, "what was painted stays");
     apply(&mut bench, Command::Undo);
     assert!(bench.set().pairs()[2].painted().is_none(), "one step");
@@ -207,16 +209,29 @@ fn another_size_takes_every_pair_along() {
 #[test]
 fn pictures_that_do_not_fit_together_are_two_pairs_with_the_reason() {
     let mut bench = Workbench::default();
-    let narrow = NewPair {
-        original: Some(picture("wide", None)),
-        target: Some(picture_of("narrow", (40, 400), None)),
+    let apart = NewPair {
+        original: Some(picture_of("wide", (300, 100), None)),
+        target: Some(picture_of("tall", (100, 300), None)),
         ..NewPair::default()
     };
-    pairs(&mut bench, PairsCommand::Add(vec![narrow]));
-    assert_eq!(names(&bench), ["wide ·", "· narrow"], "none is lost");
+    pairs(&mut bench, PairsCommand::Add(vec![apart]));
+    assert_eq!(names(&bench), ["wide ·", "· tall"], "none is lost");
     for pair in bench.set().pairs() {
         assert!(pair.note.is_some(), "{:?} says why", pair.pictures);
     }
+}
+
+#[test]
+fn a_picture_that_no_frame_takes_in_is_refused_with_the_reason() {
+    let mut bench = Workbench::default();
+    let narrow = NewPair {
+        original: Some(picture_of("narrow", (2000, 20), None)),
+        ..NewPair::default()
+    };
+    let refusal = refuse(&mut bench, Command::Pairs(PairsCommand::Add(vec![narrow])));
+    assert_eq!(refusal.place, Where::Set, "{refusal}");
+    assert!(refusal.sentence.starts_with("narrow: "), "{refusal}");
+    assert_eq!(names(&bench), ["· ·"], "nothing is there");
 }
 
 #[test]
@@ -233,6 +248,10 @@ fn a_picture_that_moves_costs_undo_nothing() {
     let masks = 20 * (SIDE * SIDE) as usize;
     // Frames that only undo holds: two of each step.
     let frames = masks * 8;
+    let pictures = bench.set().bytes();
     let grown = bench.history().bytes() - before;
-    assert!(grown <= masks + frames, "{grown} for {masks} and {frames}");
+    assert!(
+        grown <= masks + frames + pictures,
+        "{grown} for {masks}, {frames} and {pictures} once"
+    );
 }
