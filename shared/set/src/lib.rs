@@ -24,14 +24,21 @@
 //!    name or as a folder, and all else alike. Then `a`/`b`.
 //! 3. One half says which it is, the other nothing: `girl`, `girl_diff`.
 //! 4. Equal names in two folders; A is in the one whose name comes first.
-//! 5. Names alike but for a number: of an even run without gaps two each are a pair, in its order.
-//! 6. The rules 2 and 3 once more, without the ` (1)` that a browser adds.
+//! 5. The rules 2 and 3 once more, without the ` (1)` that a browser adds.
+//! 6. Names alike but for their last number: of an even run without gaps two each are a pair, in its
+//!    order.
 //!
 //! A picture that a rule would pair with two others is paired with none: it is [left](Left), with
 //! what to do. The order in which the files come makes no difference.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod assemble;
+mod caption;
+mod likeness;
 mod name;
+#[cfg(test)]
+mod patterns;
 mod rules;
 mod why;
 mod word;
@@ -43,6 +50,8 @@ use mimeo_protocol::Level;
 use name::{Kind, Name};
 use rules::Links;
 
+pub use caption::{Caption, NotText, Tag, common_tags, tags, with_tag, without_tag, written};
+pub use likeness::Thumbnail;
 pub use why::Why;
 
 /// What the files of a set are, by their place in the list that was given.
@@ -164,6 +173,44 @@ impl Pairing {
 pub fn pair_by_name(paths: &[&str]) -> Pairing {
     let names = read(paths);
     let links = rules::links(&names);
+    assemble::assemble(&names, links)
+}
+
+/// Pairs by what they show those pictures that names leave [unpaired](Pairing::unpaired).
+///
+/// The two that are nearest to each other are a pair, if they are near and no third is nearly as near.
+/// Likeness says nothing of which is A, so that is the one whose name comes first.
+///
+/// - `paths`: as for [`pair_by_name`]
+/// - `pairing`: what that gave
+/// - `thumbnails`: of pictures, by their place in `paths`; one that is in a pair already stays there
+#[must_use]
+pub fn pair_by_likeness(
+    paths: &[&str],
+    pairing: &Pairing,
+    thumbnails: &[(usize, Thumbnail)],
+) -> Pairing {
+    let names = read(paths);
+    let unpaired = pairing.unpaired();
+    let mut open: Vec<_> = thumbnails.to_vec();
+    open.retain(|(file, _)| unpaired.contains(file));
+    let mut links = Links {
+        pairs: pairing.links(),
+        whys: BTreeMap::new(),
+    };
+    let undecided = pairing
+        .left
+        .iter()
+        .filter(|left| names[left.file].kind == Kind::Picture);
+    links
+        .whys
+        .extend(undecided.map(|left| (left.file, left.why.clone())));
+    for link in likeness::links(&names, &open) {
+        for file in [link.original, link.target] {
+            links.whys.remove(&file);
+        }
+        links.pairs.push(link);
+    }
     assemble::assemble(&names, links)
 }
 
