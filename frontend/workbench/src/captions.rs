@@ -1,9 +1,28 @@
-//! Captions as files beside their pictures, in one archive.
+//! Tags that captions share, and captions as files beside their pictures, in one archive.
 
 use std::collections::BTreeMap;
 
+use mimeo_set::written;
+
+pub use mimeo_set::Tag;
+
 use crate::picture::Slot;
 use crate::workbench::{Pair, Set};
+
+/// As many tags are shown; beyond it one looks at captions, not at a cloud.
+const SHOWN: usize = 24;
+
+/// Tags that at least two captions have, those of most of them first.
+#[must_use]
+pub fn shared_tags(set: &Set) -> Vec<Tag> {
+    let captions: Vec<_> = set
+        .pairs()
+        .iter()
+        .map(|pair| pair.caption.as_str())
+        .collect();
+    let tags = mimeo_set::common_tags(&captions).into_iter();
+    tags.take_while(|tag| tag.count > 1).take(SHOWN).collect()
+}
 
 /// The captions of a set as a zip archive: text files that are called as A is, as trainers look for
 /// them, or as B is where the pictures of two pairs have one name.
@@ -24,6 +43,9 @@ fn files(set: &Set) -> BTreeMap<String, String> {
         }
     }
     files
+        .into_iter()
+        .map(|(name, caption)| (name, written(&caption)))
+        .collect()
 }
 
 /// What the caption of a pair may be called, the best first.
@@ -124,16 +146,23 @@ mod tests {
             new("1 a.png", "1 b.png", "a dog"),
         ];
         let mut bench = Workbench::default();
-        bench.apply(Command::Pairs(PairsCommand::Add(pairs))).unwrap();
+        bench
+            .apply(Command::Pairs(PairsCommand::Add(pairs)))
+            .unwrap();
         let found: Vec<_> = files(bench.set()).into_iter().collect();
         let expected = [
-            ("1 a.txt", "a girl"),
-            ("1 b.txt", "a cat"),
-            ("3_b.txt", "a boy"),
-            ("pair-4.txt", "a dog"),
+            ("1 a.txt", "a girl\n"),
+            ("1 b.txt", "a cat\n"),
+            ("3_b.txt", "a boy\n"),
+            ("pair-4.txt", "a dog\n"),
         ];
         let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(found, expected, "each has a name");
+        let shared: Vec<_> = shared_tags(bench.set())
+            .into_iter()
+            .map(|tag| tag.text)
+            .collect();
+        assert_eq!(shared, [""; 0], "no two of them say the same");
     }
 
     #[test]
@@ -153,10 +182,18 @@ mod tests {
             assert_eq!(&archive[entry..entry + 4], b"PK\x01\x02", "{name}");
             let local = number(entry + 42, 4);
             assert_eq!(&archive[local..local + 4], b"PK\x03\x04", "{name}");
-            assert_eq!(number(local + 14, 4), crc32(text.as_bytes()) as usize, "{name}");
+            assert_eq!(
+                number(local + 14, 4),
+                crc32(text.as_bytes()) as usize,
+                "{name}"
+            );
             let content = local + 30 + name.len();
             assert_eq!(&archive[local + 30..content], name.as_bytes(), "{name}");
-            assert_eq!(&archive[content..content + text.len()], text.as_bytes(), "{name}");
+            assert_eq!(
+                &archive[content..content + text.len()],
+                text.as_bytes(),
+                "{name}"
+            );
             entry += 46 + name.len();
         }
         assert_eq!(entry, end, "and nothing else");

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mimeo_checkpoint::text_of;
 use mimeo_image::decode_mask_file;
 use mimeo_protocol::Level;
-use mimeo_set::{Alone, Evidence, Paired, Pairing, pair_by_name};
+use mimeo_set::{
+    Alone, Caption, Evidence, Paired, Pairing, Thumbnail, pair_by_likeness, pair_by_name,
+};
 
 use crate::dropped::Kind;
 use crate::picture::Picture;
@@ -91,13 +92,13 @@ impl Gathering {
     /// The files that have to be read, by their place among the paths.
     #[must_use]
     pub fn wanted(&self) -> Vec<usize> {
-        let Pairing { pairs, alone, .. } = &self.pairing;
-        let pairs = pairs.iter().flat_map(|pair| {
+        let pairs = self.pairing.pairs.iter().flat_map(|pair| {
             let beside = pair.mask.into_iter().chain(pair.caption);
             [pair.original, pair.target].into_iter().chain(beside)
         });
-        let captions = alone.iter().filter_map(|alone| alone.caption);
-        let mut wanted: Vec<_> = pairs.chain(captions).chain(self.pairing.unpaired()).collect();
+        // Whatever text lies there: two pictures that look alike may have one.
+        let texts = (0..self.paths.len()).filter(|file| is_caption(&self.paths[*file]));
+        let mut wanted: Vec<_> = pairs.chain(texts).chain(self.pairing.unpaired()).collect();
         wanted.sort_unstable();
         wanted.dedup();
         wanted
@@ -110,9 +111,8 @@ impl Gathering {
         };
         let understood = content.and_then(|bytes| {
             if is_caption(path) {
-                let text = text_of(&bytes);
-                let text = text.map_err(|stranger| format!("it is {}.", stranger.found))?;
-                return Ok(Content::Text(text.trim().to_owned()));
+                let caption = Caption::read(&bytes).map_err(|error| error.to_string())?;
+                return Ok(Content::Text(caption.text));
             }
             let picture = Picture::read(path, bytes).map_err(|error| error.to_string())?;
             Ok(Content::Picture(Arc::new(picture)))
@@ -126,7 +126,7 @@ impl Gathering {
     /// What all of them became.
     #[must_use]
     pub fn finish(mut self) -> Gathered {
-        let pairing = std::mem::take(&mut self.pairing);
+        let pairing = self.by_likeness();
         let mut pairs: Vec<_> = pairing.pairs.iter().map(|pair| self.paired(pair)).collect();
         let found = pairs.len();
         pairs.extend(pairing.alone.iter().filter_map(|alone| self.alone(alone)));
@@ -165,11 +165,30 @@ impl Gathering {
         }
     }
 
+    /// The pairs with those that names leave open and likeness tells.
+    fn by_likeness(&self) -> Pairing {
+        let unpaired = self.pairing.unpaired().into_iter();
+        let thumbnails = unpaired.filter_map(|file| {
+            let picture = self.picture(file)?;
+            Some((file, Thumbnail::of(&picture.pixels)))
+        });
+        let thumbnails: Vec<_> = thumbnails.collect();
+        if thumbnails.len() < 2 {
+            return self.pairing.clone();
+        }
+        let paths: Vec<_> = self.paths.iter().map(String::as_str).collect();
+        pair_by_likeness(&paths, &self.pairing, &thumbnails)
+    }
+
     fn paired(&mut self, pair: &Paired) -> NewPair {
         let [original, target] = [pair.original, pair.target].map(|file| self.picture(file));
-        let missing = [pair.original, pair.target]
-            .into_iter()
-            .find_map(|file| Some(format!("{}: {}", self.paths[file], self.unreadable.get(&file)?)));
+        let missing = [pair.original, pair.target].into_iter().find_map(|file| {
+            Some(format!(
+                "{}: {}",
+                self.paths[file],
+                self.unreadable.get(&file)?
+            ))
+        });
         let mask = pair.mask.and_then(|file| {
             let mask = decode_mask_file(&self.picture(file)?.file);
             match mask {
@@ -254,7 +273,9 @@ mod tests {
     fn names(gathered: &Gathered) -> Vec<[Option<String>; 2]> {
         let name = |picture: &Option<Arc<Picture>>| Some(picture.as_ref()?.name.clone());
         let pairs = gathered.pairs.iter();
-        pairs.map(|pair| [&pair.original, &pair.target].map(name)).collect()
+        pairs
+            .map(|pair| [&pair.original, &pair.target].map(name))
+            .collect()
     }
 
     #[test]
@@ -268,7 +289,11 @@ mod tests {
             (&["set/a.png", "set/b.png"], false, true),
             (&["notes.txt"], false, false),
             (&["mine.json", "x.safetensors"], true, false),
-            (&["base/unet/config.json", "base/unet/model.safetensors"], false, false),
+            (
+                &["base/unet/config.json", "base/unet/model.safetensors"],
+                false,
+                false,
+            ),
         ] {
             assert_eq!(is_set(paths, has_several), expected, "{paths:?}");
         }
@@ -311,7 +336,34 @@ mod tests {
         let note = gathered.pairs[0].note.clone().unwrap_or_default();
         assert!(note.starts_with("1_b.png: "), "{note}");
         let left = gathered.left.join("\n");
-        assert!(left.contains("1_b.png: ") && left.contains("readme.pdf: "), "{left}");
+        assert!(
+            left.contains("1_b.png: ") && left.contains("readme.pdf: "),
+            "{left}"
+        );
+    }
+
+    #[test]
+    fn pictures_whose_names_say_nothing_are_paired_by_likeness_and_that_is_told() {
+        let faces = [picture("any", None), picture("any", Some([200, 30, 30]))];
+        let other = crate::picture::Picture::made(
+            "any",
+            mimeo_image::Rgb::filled(SIDE, SIDE, [5, 200, 90]),
+        );
+        let gathered = gather(&[
+            ("IMG_10.png", faces[0].file.clone()),
+            ("photo.png", faces[1].file.clone()),
+            ("green field.png", other.unwrap().file),
+        ]);
+        let [pair, alone] = &gathered.pairs[..] else {
+            panic!("{:?}", names(&gathered));
+        };
+        let note = pair.note.clone().unwrap_or_default();
+        assert!(note.starts_with("Paired by likeness"), "{note}");
+        assert!(
+            alone.target.is_none() && alone.note.is_some(),
+            "the third is alone"
+        );
+        assert_eq!(gathered.said, "1 pair, 1 picture alone", "in a few words");
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! - [`link`]: when to connect, to wait, to start again, and to turn to another place.
 //! - [`playground`], [`lora`]: what is drawn with, and what its files are before they are sent.
 //! - [`runs`]: what the server reports becomes what the page shows.
-//! - [`tags`], [`captions`]: words that captions share, and captions as files.
+//! - [`captions`]: tags that captions share, and captions as files.
 //! - [`saved`]: the state as bytes, so that a reload loses nothing.
 //!
 //! The page (`mimeo-app`) draws these values and sends these commands, and decides nothing.
@@ -51,7 +51,6 @@ pub mod preflight;
 pub mod prompts;
 pub mod runs;
 pub mod saved;
-pub mod tags;
 pub mod tool;
 pub mod view;
 pub mod words;

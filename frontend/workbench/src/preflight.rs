@@ -272,16 +272,26 @@ fn example(
 /// The job as far as its memory goes, without pictures.
 #[must_use]
 pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
-    let nothing = BlobId::from_sha256([0; 32]);
     let settings = bench.settings();
     let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
-    let example = Example::new(nothing, nothing);
-    let examples = vec![example.clone(); bench.set().pairs().len()];
+    let examples: Vec<_> = bench.set().pairs().iter().map(without_pictures).collect();
+    let job = TrainJob::new("plan".parse().ok()?, base, examples.first()?.clone(), recipe);
     Some(TrainJob {
         vae: settings.vae.clone(),
         examples,
-        ..TrainJob::new("plan".parse().ok()?, base, example, recipe)
+        ..job
     })
+}
+
+/// What a pair is to the job, whatever its pictures show.
+fn without_pictures(pair: &Pair) -> Example {
+    let [original, target] = [0, 1].map(|byte| BlobId::from_sha256([byte; 32]));
+    let is_alone = pair.only_picture().is_some();
+    Example {
+        weight: pair.weight,
+        level: pair.level,
+        ..Example::new(original, if is_alone { original } else { target })
+    }
 }
 
 fn preview_plan(bench: &Workbench, base: Option<&BaseInfo>) -> Option<PreviewPlan> {
@@ -419,11 +429,15 @@ fn vae<'a>(
 
 fn pictures(bench: &Workbench) -> Verdict {
     let set = bench.set();
-    let takes_alone = set.has_several() && takes_single_pictures(bench.settings());
+    let takes_alone = takes_single_pictures(bench);
     let is_on_stage = |at| at == set.chosen();
     let wrong = set.pairs().iter().enumerate().filter_map(|(at, pair)| {
         let (sentence, fix) = wrong_with(pair, takes_alone)?;
-        let fix = if is_on_stage(at) { fix } else { Some(Fix::Show(at)) };
+        let fix = if is_on_stage(at) {
+            fix
+        } else {
+            Some(Fix::Show(at))
+        };
         Some((at, sentence, fix))
     });
     let mut wrong: Vec<_> = wrong.collect();
@@ -468,9 +482,13 @@ fn wrong_with(pair: &Pair, takes_alone: bool) -> Option<(String, Option<Fix>)> {
     }
 }
 
-/// Whether a picture teaches something by itself: an ordinary LoRA learns all of it.
-fn takes_single_pictures(settings: &Settings) -> bool {
-    settings.recipe.method == Method::Plain
+/// Whether these are single pictures, from which an ordinary LoRA and copiers learn. Among pairs, one that
+/// is alone lacks its other half.
+fn takes_single_pictures(bench: &Workbench) -> bool {
+    let set = bench.set();
+    bench.settings().recipe.method != Method::Addift
+        && set.has_several()
+        && set.pairs().iter().all(|pair| pair.only_picture().is_some())
 }
 
 /// "128 × 128 px"; "12 pairs, 128 × 128 px"; "12 pairs in 3 sizes".
@@ -485,10 +503,12 @@ fn size_of(pairs: &[Pair]) -> String {
         [(width, height)] => format!("{width} × {height} px"),
         sizes => format!("in {} sizes", sizes.len()),
     };
+    let is_pair = pairs.iter().any(|pair| pair.only_picture().is_none());
+    let what = if is_pair { "pairs" } else { "pictures" };
     match (pairs.len(), sizes.len()) {
         (1, _) => size,
-        (count, 1) => format!("{count} pairs, {size}"),
-        (count, _) => format!("{count} pairs {size}"),
+        (count, 1) => format!("{count} {what}, {size}"),
+        (count, _) => format!("{count} {what} {size}"),
     }
 }
 
@@ -519,7 +539,13 @@ fn masks(bench: &Workbench) -> Verdict {
     let mut noted = None;
     for (at, pair) in on_stage_first.filter(|(_, pair)| pair.masked_share().is_some()) {
         let named = |sentence| format!("Pair {}: {sentence}", at + 1);
-        let mend = |fix| if at == set.chosen() { fix } else { Some(Fix::Show(at)) };
+        let mend = |fix| {
+            if at == set.chosen() {
+                fix
+            } else {
+                Some(Fix::Show(at))
+            }
+        };
         match mask_of(pair) {
             Verdict::Problem(problem) => {
                 return Verdict::Problem(Problem {
@@ -535,7 +561,10 @@ fn masks(bench: &Workbench) -> Verdict {
         }
     }
     // Measured once for each mask, and not after every stroke on one of them.
-    let masked = set.pairs().iter().filter(|pair| pair.masked_share().is_some());
+    let masked = set
+        .pairs()
+        .iter()
+        .filter(|pair| pair.masked_share().is_some());
     noted.unwrap_or_else(|| match (masked.count(), set.pairs().len()) {
         (0, _) => Verdict::Note(
             "Nothing is painted: it learns wherever A and B differ".to_owned(),
@@ -844,19 +873,27 @@ mod tests {
         add(&mut bench, None);
         bench.apply(choose(0)).unwrap();
         let found = problem(&bench).sentence;
-        assert_eq!(found, "Pair 2: B is missing. One more is not ready.", "how many");
+        assert_eq!(
+            found, "Pair 2: B is missing. One more is not ready.",
+            "how many"
+        );
         assert!(to_job(&bench, facts(&base)).is_err(), "nothing is sent");
         let plain = Command::Set(Setting::Method(Method::Plain));
         bench.apply(plain).unwrap();
         let job = to_job(&bench, facts(&base)).unwrap().job;
-        assert!(job.examples[1].is_alone(), "an ordinary LoRA learns one picture");
+        assert!(
+            job.examples[1].is_alone(),
+            "an ordinary LoRA learns one picture"
+        );
     }
 
     #[test]
     fn a_mask_that_is_wrong_is_said_with_the_number_of_its_pair() {
         let mut bench = pair();
         add(&mut bench, Some([9, 250, 9]));
-        bench.apply(Command::Mask(MaskCommand::Import(meant().inverted()))).unwrap();
+        bench
+            .apply(Command::Mask(MaskCommand::Import(meant().inverted())))
+            .unwrap();
         let choose = Command::Pairs(PairsCommand::Choose(0));
         bench.apply(choose).unwrap();
         let verdict = super::mask(&bench);

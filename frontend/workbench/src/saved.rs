@@ -423,7 +423,10 @@ mod tests {
         kept.insert("set".to_owned(), serde_json::to_vec(&json).unwrap());
         let Restored { state, newer, .. } = restore(|key| kept.get(key).cloned());
         let told = newer.unwrap_or_default();
-        assert!(told.starts_with("The set of pairs that this browser kept"), "{told}");
+        assert!(
+            told.starts_with("The set of pairs that this browser kept"),
+            "{told}"
+        );
         let restored = Workbench::with_state(state);
         assert!(restored.frame().is_some(), "the first pair is here");
     }

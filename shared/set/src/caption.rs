@@ -124,9 +124,10 @@ fn text(bytes: &[u8]) -> Result<String, NotText> {
     match bytes {
         [0xFF, 0xFE, rest @ ..] => units(rest, u16::from_le_bytes),
         [0xFE, 0xFF, rest @ ..] => units(rest, u16::from_be_bytes),
-        [0xEF, 0xBB, 0xBF, rest @ ..] | rest => {
-            String::from_utf8(rest.to_vec()).map_err(|_: std::string::FromUtf8Error| NotText)
-        }
+        [0xEF, 0xBB, 0xBF, rest @ ..] | rest => std::str::from_utf8(rest)
+            .map(str::to_owned)
+            .ok()
+            .ok_or(NotText),
     }
 }
 

@@ -153,7 +153,9 @@ fn look_for_warnings(bench: Bench, looked: RwSignal<u32>) {
 fn look_at_the_next(bench: Bench, looked: RwSignal<u32>) {
     let frame = bench.with(|bench| {
         let frames = bench.set().pairs().iter().map(|pair| &pair.pictures.frame);
-        let mut unknown = frames.flatten().filter(|frame| frame.known_warnings().is_none());
+        let mut unknown = frames
+            .flatten()
+            .filter(|frame| frame.known_warnings().is_none());
         unknown.next().cloned()
     });
     let Some(frame) = frame else {

@@ -189,6 +189,10 @@ mod tests {
     fn damaged_settings_keep_nothing_from_being_kept() {
         let mut keeping = Keeping::default();
         assert!(keeping.add(Change::settings()), "it is told elsewhere");
-        assert_eq!(keeping.take(Some(b"broken"), None), [Part::Settings], "mended");
+        assert_eq!(
+            keeping.take(Some(b"broken"), None),
+            [Part::Settings],
+            "mended"
+        );
     }
 }

@@ -112,8 +112,8 @@ impl Step {
         let mut change = Change::default();
         let before = state.set.chosen();
         // Of many pairs none is more to be seen than the one on the stage.
-        let is_seen = self.restores.len() > 2
-            || self.restores.iter().any(|restore| restore.is_of(before));
+        let is_seen =
+            self.restores.len() > 2 || self.restores.iter().any(|restore| restore.is_of(before));
         let stays = is_seen && !self.restores.iter().any(Restore::moves_others);
         // Backwards, and then the other way round for redo.
         for restore in self.restores.iter_mut().rev() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mimeo_image::{ImageError, Sizing};
 use mimeo_protocol::{InvalidNumber, Level, Weight};
+use mimeo_set::{tags, with_tag, without_tag};
 
 use super::history::{Restore, Step};
 use super::mask::suggested;
@@ -12,7 +13,7 @@ use super::state::Pictures;
 use super::{Change, NewPair, PairsCommand, Refusal, Where, Workbench};
 use crate::frame::Frame;
 use crate::picture::{Picture, Slot};
-use crate::{tags, words};
+use crate::words;
 
 /// Memory for the pictures of a set, in bytes: a page may have 4 GiB in all, and undo, the stage and
 /// the files on their way need theirs.
@@ -33,16 +34,22 @@ impl Workbench {
             PairsCommand::Move { from, to } => self.move_picture(from, to),
             PairsCommand::Caption(at, text) => {
                 let text = text.trim();
-                Ok(self.tell("Edit caption", at, |pair| text.clone_into(&mut pair.caption)))
+                Ok(self.tell("Edit caption", at, |pair| {
+                    text.clone_into(&mut pair.caption)
+                }))
             }
             PairsCommand::WeightTyped(at, typed) => {
-                let weight = Weight::RANGE.parse(&typed).map_err(|error| refused(&error))?;
+                let weight = Weight::RANGE
+                    .parse(&typed)
+                    .map_err(|error| refused(&error))?;
                 // In range, so that nothing is refused.
                 let weight = Weight::try_from(weight).unwrap_or(Pair::USUAL.0);
                 Ok(self.tell("Weight", at, |pair| pair.weight = weight))
             }
             PairsCommand::LevelTyped(at, typed) => {
-                let level = Level::RANGE.parse(&typed).map_err(|error| refused(&error))?;
+                let level = Level::RANGE
+                    .parse(&typed)
+                    .map_err(|error| refused(&error))?;
                 let level = Level::try_from(level).unwrap_or(Pair::USUAL.1);
                 Ok(self.tell("Level", at, |pair| pair.level = level))
             }
@@ -135,11 +142,7 @@ impl Workbench {
         Change::another_pair()
     }
 
-    fn move_picture(
-        &mut self,
-        from: (usize, Slot),
-        to: (usize, Slot),
-    ) -> Result<Change, Refusal> {
+    fn move_picture(&mut self, from: (usize, Slot), to: (usize, Slot)) -> Result<Change, Refusal> {
         let count = self.set().pairs().len();
         let (source, is_new) = (from.0, to.0 >= count);
         let target = to.0.min(count);
@@ -213,16 +216,16 @@ impl Workbench {
     }
 
     fn toggle_tag(&mut self, tag: &str) -> Change {
-        let captions = |pair: &Pair| tags::has(&pair.caption, tag);
-        let is_everywhere = self.set().pairs().iter().all(captions);
+        let has_it = |pair: &Pair| tags(&pair.caption).any(|own| own == tag);
+        let is_everywhere = self.set().pairs().iter().all(has_it);
         let places = 0..self.set().pairs().len();
         let restores: Vec<_> = places
             .filter_map(|at| {
                 self.told(at, |pair| {
                     pair.caption = if is_everywhere {
-                        tags::without(&pair.caption, tag)
+                        without_tag(&pair.caption, tag)
                     } else {
-                        tags::with(&pair.caption, tag)
+                        with_tag(&pair.caption, tag)
                     };
                 })
             })
@@ -230,7 +233,11 @@ impl Workbench {
         if restores.is_empty() {
             return Change::default();
         }
-        let label = if is_everywhere { "Remove tag" } else { "Add tag" };
+        let label = if is_everywhere {
+            "Remove tag"
+        } else {
+            "Add tag"
+        };
         self.history.push(Step::new(label, restores));
         Change::set()
     }

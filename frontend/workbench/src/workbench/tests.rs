@@ -605,7 +605,10 @@ fn essence(bench: &Workbench) -> impl PartialEq + std::fmt::Debug + use<> {
         )
     };
     let pairs = bench.set().pairs().iter();
-    (pairs.map(pair).collect::<Vec<_>>(), bench.settings().clone())
+    (
+        pairs.map(pair).collect::<Vec<_>>(),
+        bench.settings().clone(),
+    )
 }
 
 proptest! {

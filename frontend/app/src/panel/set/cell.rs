@@ -24,9 +24,8 @@ pub fn Cell(
     let bench = expect_context::<Bench>();
     let (link, page) = (expect_context::<Link>(), expect_context::<Page>());
     let is_over = RwSignal::new(false);
-    let picture = move || {
-        bench.with_set(|bench| bench.set().pairs().get(at)?.picture(which).cloned())
-    };
+    let picture =
+        move || bench.with_set(|bench| bench.set().pairs().get(at)?.picture(which).cloned());
     let name = Memo::new(move |_| picture().map(|picture| picture.name.clone()));
     let address = files::address_of(picture);
     let is_on_stage = Memo::new(move |_| bench.with_set(|bench| bench.set().chosen() == at));

@@ -25,11 +25,7 @@ pub fn give(place: (usize, Slot)) {
 /// Where an arrow key leads from here; none for every other key.
 ///
 /// - `count`: of pairs; behind the last one there is a place for a picture that moves
-pub fn neighbour(
-    key: &str,
-    (at, slot): (usize, Slot),
-    count: usize,
-) -> Option<(usize, Slot)> {
+pub fn neighbour(key: &str, (at, slot): (usize, Slot), count: usize) -> Option<(usize, Slot)> {
     Some(match key {
         "ArrowUp" => (at.checked_sub(1)?, slot),
         "ArrowDown" => ((at + 1).min(count), slot),

@@ -25,7 +25,7 @@ impl Shown {
         let frame = pair.frame();
         let suspicious = frame.and_then(|frame| frame.known_warnings());
         let suspicious = suspicious.unwrap_or_default().iter();
-        let identical = frame.and_then(|frame| Some(frame.difference.as_ref()?.as_ref().err()?));
+        let identical = frame.and_then(|frame| frame.difference.as_ref()?.as_ref().err());
         let warnings = pair
             .note
             .clone()
@@ -136,7 +136,11 @@ fn Moves(at: usize) -> impl IntoView {
     let bench = expect_context::<Bench>();
     let apply = move |command| _ = bench.apply(Command::Pairs(command));
     let step = move |slot: Slot, is_up: bool| {
-        let to = if is_up { at.checked_sub(1) } else { Some(at + 1) };
+        let to = if is_up {
+            at.checked_sub(1)
+        } else {
+            Some(at + 1)
+        };
         to.map(|to| {
             let arrow = if is_up { "↑" } else { "↓" };
             let label = format!("{} {arrow}", slot.letter());

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use mimeo_workbench::workbench::PairsCommand;
-use mimeo_workbench::{Command, tags};
+use mimeo_workbench::{Command, captions};
 
 use crate::bench::Bench;
 
@@ -11,12 +11,11 @@ pub fn Tags() -> impl IntoView {
     let bench = expect_context::<Bench>();
     let shown = Memo::new(move |_| {
         bench.with_set(|bench| {
-            let pairs = bench.set().pairs();
-            let captions = pairs.iter().map(|pair| pair.caption.as_str());
-            (tags::common(captions), pairs.len())
+            let set = bench.set();
+            (captions::shared_tags(set), set.pairs().len())
         })
     });
-    let chip = move |tag: tags::Tag, all: usize| {
+    let chip = move |tag: captions::Tag, all: usize| {
         let is_everywhere = tag.count == all;
         let says = if is_everywhere {
             format!("Take “{}” from all captions", tag.text)

@@ -18,7 +18,10 @@ fn three() -> Workbench {
     let mut bench = Workbench::default();
     let pairs = ["1", "2", "3"].iter().zip([60, 120, 180]);
     let pairs = pairs.map(|(name, red)| new_pair(name, [red, 9, 9]));
-    apply(&mut bench, Command::Pairs(PairsCommand::Add(pairs.collect())));
+    apply(
+        &mut bench,
+        Command::Pairs(PairsCommand::Add(pairs.collect())),
+    );
     bench
 }
 
@@ -40,9 +43,16 @@ fn names(bench: &Workbench) -> Vec<String> {
 #[test]
 fn pairs_that_are_added_take_the_place_of_an_empty_bench_and_go_in_one_step() {
     let mut bench = three();
-    assert_eq!(names(&bench), ["1-a 1-b", "2-a 2-b", "3-a 3-b"], "in their order");
+    assert_eq!(
+        names(&bench),
+        ["1-a 1-b", "2-a 2-b", "3-a 3-b"],
+        "in their order"
+    );
     assert_eq!(bench.set().chosen(), 0, "the first is looked at first");
-    pairs(&mut bench, PairsCommand::Add(vec![new_pair("4", [1, 2, 3])]));
+    pairs(
+        &mut bench,
+        PairsCommand::Add(vec![new_pair("4", [1, 2, 3])]),
+    );
     assert_eq!(names(&bench)[3], "4-a 4-b", "behind them");
     assert_eq!(bench.set().chosen(), 3, "and it is on the stage");
     apply(&mut bench, Command::Undo);
@@ -59,7 +69,10 @@ fn a_mask_is_painted_on_the_pair_on_the_stage_and_undo_leads_back_to_it() {
     paint(&mut bench);
     let painted = bench.mask().cloned();
     pairs(&mut bench, PairsCommand::Choose(2));
-    assert!(bench.pair().painted().is_none(), "another pair, another mask");
+    assert!(
+        bench.pair().painted().is_none(),
+        "another pair, another mask"
+    );
     let change = apply(&mut bench, Command::Undo);
     assert!(change.set && change.whole_mask, "{change:?}");
     assert_eq!(bench.set().chosen(), 1, "one sees what is undone");
@@ -109,7 +122,11 @@ fn behind_the_last_pair_a_picture_gets_its_own_and_an_empty_pair_goes() {
         to: (2, Slot::Target),
     };
     pairs(&mut bench, together);
-    assert_eq!(names(&bench), ["1-a 1-b", "2-a 2-b", "3-a 3-b"], "nothing is left over");
+    assert_eq!(
+        names(&bench),
+        ["1-a 1-b", "2-a 2-b", "3-a 3-b"],
+        "nothing is left over"
+    );
     apply(&mut bench, Command::Undo);
     assert_eq!(names(&bench), apart, "as before");
 }
@@ -148,7 +165,10 @@ fn what_is_said_of_a_pair_is_a_step_and_what_is_no_number_is_refused() {
     let wrong = Command::Pairs(PairsCommand::LevelTyped(1, "much".to_owned()));
     let refusal = refuse(&mut bench, wrong);
     assert_eq!(refusal.place, Where::Set, "{refusal}");
-    assert!(refusal.sentence.starts_with("Level must be a number"), "{refusal}");
+    assert!(
+        refusal.sentence.starts_with("Level must be a number"),
+        "{refusal}"
+    );
     let same = PairsCommand::Caption(1, "a hat".to_owned());
     assert!(pairs(&mut bench, same).is_nothing(), "nothing new, no step");
     for _ in 0..3 {
@@ -176,12 +196,19 @@ fn a_tag_is_given_to_all_and_taken_from_all() {
 #[test]
 fn masks_are_suggested_where_nothing_is_painted() {
     let mut bench = three();
-    pairs(&mut bench, PairsCommand::Add(vec![new_pair("4", [1, 2, 3])]));
+    pairs(
+        &mut bench,
+        PairsCommand::Add(vec![new_pair("4", [1, 2, 3])]),
+    );
     pairs(&mut bench, PairsCommand::Choose(0));
     paint(&mut bench);
     let painted = bench.mask().cloned();
     pairs(&mut bench, PairsCommand::Suggest);
-    let masked = bench.set().pairs().iter().filter(|pair| pair.painted().is_some());
+    let masked = bench
+        .set()
+        .pairs()
+        .iter()
+        .filter(|pair| pair.painted().is_some());
     assert_eq!(masked.count(), 4, "all have one");
     assert_eq!(bench.mask().cloned(), painted, "what was painted stays");
     apply(&mut bench, Command::Undo);
@@ -198,7 +225,9 @@ fn another_size_takes_every_pair_along() {
     apply(&mut bench, Command::Set(set));
     let widths = |bench: &Workbench| {
         let pairs = bench.set().pairs().iter();
-        pairs.map(|pair| pair.frame().unwrap().width()).collect::<Vec<_>>()
+        pairs
+            .map(|pair| pair.frame().unwrap().width())
+            .collect::<Vec<_>>()
     };
     assert_eq!(widths(&bench), [256; 3], "all of them");
     apply(&mut bench, Command::Undo);
