@@ -11,7 +11,7 @@ use mimeo_engine::sample::sample;
 use mimeo_engine::{Base, LoadedLora, NoRest, SampleRequest};
 use mimeo_lora::{LoraNetwork, LoraStack, TargetKind};
 use mimeo_protocol::PromptSyntax;
-use mimeo_train::copier;
+use mimeo_train::{Student, copier};
 use pollster::block_on;
 
 use crate::support::close::{Tolerance, assert_close, values};
@@ -271,9 +271,15 @@ fn gradients_go_through_the_convolutions_of_a_copier() {
     let start = scene.difference(base.unet.targets());
     let weights = scene.weights(&masked_with_prior());
     let pair = scene.pair_of_one_prompt();
+    let below = LoraStack::none().with(&copier, 1.0);
     let loss = |lora: &LoraNetwork| {
         let model = base.model();
-        copier::difference_loss(model, &pair, &scene.draw, &copier, lora, &weights, None)
+        let student = Student {
+            below: &below,
+            lora,
+            level: 1.0,
+        };
+        copier::difference_loss(model, &pair, &scene.draw, student, &weights, None)
     };
     let flat = start.flatten();
     let trained = start.with_values(&flat).trainable();

@@ -2,7 +2,7 @@
 
 use mimeo_lora::LoraNetwork;
 use mimeo_protocol::BatchSize;
-use mimeo_train::{NoiseRng, Objective, Trainer};
+use mimeo_train::{Dataset, NoiseRng, Objective, Trainer};
 use pollster::block_on;
 
 use crate::support::close::values;
@@ -21,13 +21,12 @@ fn train(seed: u64) -> (Vec<u32>, Vec<u32>) {
     let network = LoraNetwork::new(base().unet.targets(), 4, 4.0, weights.rng(), &cpu());
     let mut trainer = Trainer::new(
         base().model(),
-        &examples,
+        Dataset::new(&examples, 0, 0.0).unwrap(),
         Objective::Plain,
         &pass,
         network,
         NoiseRng::new(seed, 1),
-    )
-    .unwrap();
+    );
     let losses = (0..3)
         .map(|_| block_on(trainer.step()).unwrap().loss.to_bits())
         .collect();

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use burn::tensor::Device;
 use mimeo_engine::{Base, Compute, DeviceChoice};
 use mimeo_protocol::BatchSize;
-use mimeo_train::{NoiseRng, Objective, StepReport, Trainer};
+use mimeo_train::{Dataset, NoiseRng, Objective, StepReport, Trainer};
 use pollster::block_on;
 
 use crate::support::close::{Tolerance, assert_together, assert_values_close, values};
@@ -45,13 +45,12 @@ fn train(
     let start = scene.difference(base.unet.targets());
     let mut trainer = Trainer::new(
         base.model(),
-        &examples,
+        Dataset::new(&examples, 0, 0.0).unwrap(),
         objective,
         &pass,
         start.clone(),
         NoiseRng::new(17, 0),
-    )
-    .unwrap();
+    );
     let reports = (0..steps)
         .map(|_| block_on(trainer.step()).unwrap())
         .collect();

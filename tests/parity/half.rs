@@ -12,7 +12,7 @@ use mimeo_diffusion::{UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_engine::memory::BaseShape;
 use mimeo_lora::LoraStack;
 use mimeo_protocol::BatchSize;
-use mimeo_train::{Model, NoiseRng, Objective, Student, Trainer, plain};
+use mimeo_train::{Dataset, Model, NoiseRng, Objective, Student, Trainer, plain};
 use pollster::block_on;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 
@@ -189,6 +189,7 @@ fn gradients(unet: &UNet2DConditionModel, scene: &Scene) -> Vec<(String, [Vec<f3
     let student = Student {
         below: &below,
         lora: &network,
+        level: 1.0,
     };
     let (latent, prompt) = (&pair.target, &pair.conditioning);
     let weights = scene.weights(&masked_with_prior());
@@ -232,13 +233,12 @@ fn train(unet: &UNet2DConditionModel, objective: Objective<'_>) -> [Vec<f32>; 2]
     let start = scene.difference(unet.targets());
     let mut trainer = Trainer::new(
         model(unet),
-        &examples,
+        Dataset::new(&examples, 0, 0.0).unwrap(),
         objective,
         &pass,
         start.clone(),
         NoiseRng::new(17, 0),
-    )
-    .unwrap();
+    );
     let reports = (0..3).flat_map(|_| {
         let report = block_on(trainer.step()).unwrap();
         [report.loss, report.grad_norm]
@@ -259,7 +259,13 @@ fn training_is_the_same() {
         ("plain", Objective::Plain),
         ("addift", Objective::Addift(&recipe)),
         ("copier", Objective::Copy),
-        ("difference", Objective::Difference { copier: &copier }),
+        (
+            "difference",
+            Objective::Difference {
+                copier: &copier,
+                strength: 1.0,
+            },
+        ),
     ] {
         let [half, single] = unets.each_ref().map(|unet| train(unet, objective));
         let label = |part: &str| format!("{part} of {name}");

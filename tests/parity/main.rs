@@ -32,6 +32,7 @@ mod prompt;
 mod resume;
 mod samplers;
 mod schedule;
+mod sets;
 mod support;
 mod tokenizer;
 mod train;

@@ -84,6 +84,7 @@ fn three_steps_of_plain_match_the_reference() {
         let student = Student {
             below: &below,
             lora,
+            level: 1.0,
         };
         let (latent, prompt) = (&scene.pair.target, &scene.pair.conditioning);
         let weights = scene.weights(&masked_with_prior());
@@ -95,7 +96,8 @@ fn three_steps_of_plain_match_the_reference() {
 #[test]
 fn three_steps_of_the_copier_s_first_pass_match_the_reference() {
     assert_steps("train_micro_copier_1.safetensors", |scene, lora| {
-        copy_loss(micro().model(), &scene.pair, &scene.draw, lora, Some(GAMMA))
+        let (model, weights) = (micro().model(), scene.weights(&masked_with_prior()));
+        copy_loss(model, &scene.pair, &scene.draw, lora, &weights, Some(GAMMA))
     });
 }
 
@@ -105,7 +107,13 @@ fn three_steps_of_the_copier_s_second_pass_match_the_reference() {
         let (model, copier) = (micro().model(), scene.copier(micro().unet.targets()));
         let weights = scene.weights(&masked_with_prior());
         let Scene { pair, draw, .. } = scene;
-        difference_loss(model, pair, draw, &copier, lora, &weights, Some(GAMMA))
+        let below = LoraStack::none().with(&copier, 1.0);
+        let student = Student {
+            below: &below,
+            lora,
+            level: 1.0,
+        };
+        difference_loss(model, pair, draw, student, &weights, Some(GAMMA))
     });
 }
 
@@ -116,6 +124,7 @@ fn three_steps_of_addift_match_the_reference() {
         let student = Student {
             below: &below,
             lora,
+            level: 1.0,
         };
         let Scene { pair, draw, .. } = scene;
         addift::loss(

@@ -6,8 +6,8 @@ use mimeo_engine::{
     Artifact, Control, Directive, Emit, EngineError, Event, GivenUp, Kept, PassStep, Phase,
     PreparedExample, PreparedJob, Stoppable, TrainingState, run,
 };
-use mimeo_image::{decode, decode_mask};
-use mimeo_protocol::{Method, ModelSize, Recipe, Share, Steps};
+use mimeo_image::{Rgb, decode, decode_mask};
+use mimeo_protocol::{BlobId, Example, Level, Method, ModelSize, Recipe, Share, Steps, Weight};
 use pollster::block_on;
 
 use crate::support::models::base;
@@ -128,46 +128,93 @@ fn state(bytes: Vec<u8>) -> TrainingState {
 #[test]
 fn a_job_that_goes_on_makes_the_same_file() {
     for method in Method::ALL {
-        let job = job(method);
-        let whole = live(&job, None, usize::MAX);
-        let files = bytes(&whole.artifact.expect("never given up"));
-        assert_eq!(whole.resumed, None, "{method}: nothing to go on from");
-
-        // Given up after every single step, in every pass.
-        let mut saved = None;
-        let mut places = Vec::new();
-        let artifact = loop {
-            assert!(places.len() < 30, "{method}: the job never ends");
-            // Two states: the one it began with, saved again, and that after one more step.
-            let life = live(&job, saved.take(), 2);
-            places.extend(life.resumed);
-            match life.artifact {
-                Some(artifact) => break artifact,
-                None => saved = Some(state(life.state)),
-            }
-        };
-        let expected = |phase| (1..4).map(move |step| (phase, step));
-        let mut all: Vec<_> = expected(Phase::Training).collect();
-        if method == Method::Copier {
-            let copier = expected(Phase::Copier).chain([(Phase::Training, 0)]);
-            all = copier.chain(all).collect();
-        }
-        assert_eq!(places, all, "{method}: interrupted everywhere");
-        assert!(bytes(&artifact) == files, "{method}: another file");
-
-        // And from the state that is left where training ends and measuring begins.
-        let measured_again = live(&job, Some(state(whole.state)), usize::MAX);
-        assert_eq!(
-            measured_again.resumed,
-            Some((Phase::Training, 4)),
-            "{method}"
-        );
-        let artifact = measured_again.artifact.expect("never given up");
-        assert!(
-            bytes(&artifact) == files,
-            "{method}: another file at the end"
-        );
+        assert_goes_on(&job(method));
     }
+}
+
+/// Three pairs, of two sizes and levels, with captions that are dropped at times.
+fn set(method: Method) -> PreparedJob {
+    let mut job = job(method);
+    job.recipe.caption_dropout = Share::constant(0.3);
+    job.recipe.trigger = "mimeo".to_owned();
+    job.examples = (0..3)
+        .map(|index| {
+            let pair = &mimeo_base::pairs()[index];
+            let read = |png: &[u8]| {
+                let whole = decode(png).expect("a picture").picture;
+                let rows = if index == 1 {
+                    whole.height() / 2
+                } else {
+                    whole.height()
+                };
+                let pixels = (whole.width() * rows * 3) as usize;
+                let pixels = whole.pixels()[..pixels].to_vec();
+                Rgb::new(whole.width(), rows, pixels).expect("its upper part")
+            };
+            let (original, target) = (read(pair.original_png), read(pair.target_png));
+            let [a, b] = [1, 2].map(|byte| BlobId::from_sha256([byte; 32]));
+            PreparedExample {
+                pictures: fit(base(), None, &original, &target, None).expect("a pair"),
+                named: Some(Example {
+                    caption: format!("person {index}"),
+                    weight: Weight::constant(1.0 + index as f64),
+                    level: Level::constant(if index == 2 { -1.0 } else { 1.0 }),
+                    ..Example::new(a, b)
+                }),
+            }
+        })
+        .collect();
+    job
+}
+
+#[test]
+fn a_set_that_goes_on_makes_the_same_file() {
+    for method in Method::ALL {
+        assert_goes_on(&set(method));
+    }
+}
+
+/// Interrupts a job everywhere.
+fn assert_goes_on(job: &PreparedJob) {
+    let method = job.recipe.method;
+    let whole = live(job, None, usize::MAX);
+    let files = bytes(&whole.artifact.expect("never given up"));
+    assert_eq!(whole.resumed, None, "{method}: nothing to go on from");
+
+    // Given up after every single step, in every pass.
+    let mut saved = None;
+    let mut places = Vec::new();
+    let artifact = loop {
+        assert!(places.len() < 30, "{method}: the job never ends");
+        // Two states: the one it began with, saved again, and that after one more step.
+        let life = live(job, saved.take(), 2);
+        places.extend(life.resumed);
+        match life.artifact {
+            Some(artifact) => break artifact,
+            None => saved = Some(state(life.state)),
+        }
+    };
+    let expected = |phase| (1..4).map(move |step| (phase, step));
+    let mut all: Vec<_> = expected(Phase::Training).collect();
+    if method == Method::Copier {
+        let copier = expected(Phase::Copier).chain([(Phase::Training, 0)]);
+        all = copier.chain(all).collect();
+    }
+    assert_eq!(places, all, "{method}: interrupted everywhere");
+    assert!(bytes(&artifact) == files, "{method}: another file");
+
+    // And from the state that is left where training ends and measuring begins.
+    let measured_again = live(job, Some(state(whole.state)), usize::MAX);
+    assert_eq!(
+        measured_again.resumed,
+        Some((Phase::Training, 4)),
+        "{method}"
+    );
+    let artifact = measured_again.artifact.expect("never given up");
+    assert!(
+        bytes(&artifact) == files,
+        "{method}: another file at the end"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
 use mimeo_train::loss::{MaskWeights, batch_mean};
 use mimeo_train::optimizer::{AdamW, clip};
-use mimeo_train::{Draw, NoiseRng, Objective, Student, Trainer, plain};
+use mimeo_train::{Dataset, Draw, NoiseRng, Objective, Student, Trainer, plain};
 use pollster::block_on;
 
 use crate::support::close::{Tolerance, assert_close, assert_values_close, values};
@@ -117,13 +117,12 @@ fn assert_trainer_composes(
     let rng = NoiseRng::new(DRAWS.0, DRAWS.1);
     let mut trainer = Trainer::new(
         base().model(),
-        &examples,
+        Dataset::new(&examples, 0, 0.0).unwrap(),
         objective,
         &pass,
         start.clone(),
         rng.clone(),
-    )
-    .unwrap();
+    );
 
     let weights = scene.weights(&mask);
     let (mut rng, mut optimizer) = (rng, AdamW::new(WEIGHT_DECAY));
@@ -167,15 +166,24 @@ fn the_trainer_takes_these_steps_for_every_objective() {
     let (pair, model, recipe) = (scene.pair_of_one_prompt(), base().model(), addift());
     let (gamma, nothing) = (Some(GAMMA), LoraStack::none());
 
-    let copy = |draw: &Draw, lora: &LoraNetwork, _: &MaskWeights| {
-        copy_loss(model, &pair, draw, lora, gamma)
+    let copy = |draw: &Draw, lora: &LoraNetwork, weights: &MaskWeights| {
+        copy_loss(model, &pair, draw, lora, weights, gamma)
     };
     assert_trainer_composes("copier", Objective::Copy, &[&copy, &copy], false);
 
     let difference = |draw: &Draw, lora: &LoraNetwork, weights: &MaskWeights| {
-        difference_loss(model, &pair, draw, &copier, lora, weights, gamma)
+        let below = LoraStack::none().with(&copier, 1.0);
+        let student = Student {
+            below: &below,
+            lora,
+            level: 1.0,
+        };
+        difference_loss(model, &pair, draw, student, weights, gamma)
     };
-    let objective = Objective::Difference { copier: &copier };
+    let objective = Objective::Difference {
+        copier: &copier,
+        strength: 1.0,
+    };
     assert_trainer_composes("difference", objective, &[&difference], false);
 
     let plain = |draw: &Draw, lora: &LoraNetwork, weights: &MaskWeights| {
@@ -183,6 +191,7 @@ fn the_trainer_takes_these_steps_for_every_objective() {
         let student = Student {
             below: &nothing,
             lora,
+            level: 1.0,
         };
         plain::loss(model, latent, prompt, draw, student, weights, gamma)
     };
@@ -194,6 +203,7 @@ fn the_trainer_takes_these_steps_for_every_objective() {
             let student = Student {
                 below: nothing,
                 lora,
+                level: 1.0,
             };
             addift::loss(model, pair, draw, direction, student, weights, recipe)
         }
@@ -222,13 +232,12 @@ fn two_accumulated_passes_are_one_batch_of_two() {
     let [whole, parts] = [&one_batch, &accumulated].map(|pass| {
         let mut trainer = Trainer::new(
             base().model(),
-            &examples,
+            Dataset::new(&examples, 0, 0.0).unwrap(),
             Objective::Plain,
             pass,
             scene.difference(base().unet.targets()),
             NoiseRng::new(DRAWS.0, DRAWS.1),
-        )
-        .unwrap();
+        );
         let report = block_on(trainer.step()).unwrap();
         [report.loss, report.grad_norm]
     });

@@ -27,7 +27,7 @@ from parity.registry import FIXTURES, OUT, read_header, write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULES = [
-    "tokenizer", "clip", "prompt", "vae", "unet", "sd1x", "schedule", "lora", "lora_writers", "optimizer", "train", "micro",
+    "tokenizer", "clip", "prompt", "vae", "unet", "sd1x", "schedule", "lora", "lora_writers", "optimizer", "train", "sets", "micro",
     "pictures", "config", "families", "applied", "single_file",
 ]  # fmt: skip
 PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "peft", "compel", "safetensors", "numpy", "pillow"]

@@ -36,6 +36,8 @@ pub struct RecipeFlags {
 /// One flag sets both ends, and is that of the first.
 const WINDOW: &str = "/pass/timesteps/0";
 const WINDOW_END: &str = "/pass/timesteps/1";
+/// Of any copier, also one that was trained before.
+const STRENGTH: &str = "/copier/strength";
 
 impl RecipeFlags {
     /// The recipe file, if one is read.
@@ -84,9 +86,9 @@ impl RecipeFlags {
     }
 
     /// A flag that says how a copier is trained, if one is given.
-    pub fn copier_flag(&self) -> Option<String> {
+    pub fn copier_training_flag(&self) -> Option<String> {
         let mut given = self.fields.given.iter().map(|(field, _)| *field);
-        let field = given.find(|field| field.group == Group::Copier);
+        let field = given.find(|field| field.group == Group::Copier && field.path != STRENGTH);
         field.and_then(flag_of)
     }
 }

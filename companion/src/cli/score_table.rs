@@ -60,6 +60,15 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
         let words = format!("the copier drew the original to {}", percent(fidelity));
         rows.push(("Copy fidelity", percent(fidelity), words));
     }
+    if let Some(graded) = &scores.graded
+        && let [lowest, .., highest] = graded.levels[..]
+    {
+        let deviation = percent(graded.deviation);
+        let words = format!(
+            "from level {lowest} to {highest} the change is at most so far from being in proportion"
+        );
+        rows.push(("Grading", deviation, words));
+    }
     if scores.calibrated_strength != 1.0 {
         rows.push((
             "Calibration",
@@ -87,7 +96,7 @@ pub fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use mimeo_engine::{HeldOut, Linearity};
-    use mimeo_protocol::{Method, ModelSize};
+    use mimeo_protocol::{Graded, Method, ModelSize};
 
     use super::*;
 
@@ -109,6 +118,7 @@ mod tests {
             },
             copy_fidelity: None,
             calibrated_strength: 1.0,
+            graded: None,
         }
     }
 
@@ -132,6 +142,23 @@ mod tests {
         let text = table(&scores(), &recipe);
         let words = "6 of 8 pictures of the given prompts gained it";
         assert!(text.contains(words), "whose prompts they were:\n{text}");
+    }
+
+    #[test]
+    fn a_graded_slider_tells_how_far_from_proportion_it_is() {
+        let graded = Graded {
+            levels: vec![-2.0, 1.0, 2.0],
+            progress: vec![0.8, 1.0, 1.2],
+            deviation: 0.2,
+        };
+        let scores = Scores {
+            graded: Some(graded),
+            ..scores()
+        };
+        let text = table(&scores, &Recipe::preset(Method::Addift, ModelSize::Small));
+        let line = text.lines().find(|line| line.starts_with("Grading"));
+        let line = line.expect("a line of its own");
+        assert!(line.contains("20 %   from level -2 to 2"), "{line}");
     }
 
     #[test]

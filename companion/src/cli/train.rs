@@ -238,7 +238,11 @@ impl Train {
         if recipe.method != Method::Copier {
             return Err(belongs_to(flag, Method::Copier, recipe.method));
         }
-        match self.recipe.copier_flag().filter(|_| self.copier.is_some()) {
+        match self
+            .recipe
+            .copier_training_flag()
+            .filter(|_| self.copier.is_some())
+        {
             Some(idle) => Err(BadInput(format!(
                 "{idle} is about training a copier, and --copier brings one; leave one of them out."
             ))),
@@ -270,8 +274,11 @@ impl Places {
             true => place.or_beside(BROKEN_DOWN),
             false => place,
         };
+        let made_only_copier = is_finished && trained.lora.is_none();
         let copier = match self.copier {
             Some(place) => Some(settled(place)),
+            // It is what was asked for.
+            None if made_only_copier => Some(self.lora.clone()),
             // Nobody asked for it, but without it an interrupted run starts from nothing.
             None if !is_finished => Some(self.lora.beside("_copy")),
             None => None,
@@ -321,8 +328,11 @@ fn tell(
     secs: f64,
     report: &mut Report,
 ) -> Exit {
+    let is_finished = trained.outcome == Outcome::Finished;
+    let only_copier = written.copier.as_deref();
+    let only_copier = only_copier.filter(|_| is_finished && trained.lora.is_none());
     let mut result = TrainResult {
-        out: written.lora.as_deref(),
+        out: written.lora.as_deref().or(only_copier),
         copier: written.copier.as_deref(),
         outcome: "finished",
         reason: None,

@@ -30,4 +30,5 @@ mod order;
 mod previews;
 mod reveal;
 mod said;
+mod sets;
 mod stored;

@@ -73,6 +73,12 @@ pub enum Verdict {
     Problem(Problem),
 }
 
+impl Verdict {
+    const fn is_problem(&self) -> bool {
+        matches!(self, Self::Problem(_))
+    }
+}
+
 /// Something that keeps the pair from being trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
@@ -334,13 +340,23 @@ pub fn job_name(typed: &str) -> Result<JobName, Problem> {
         })
 }
 
-/// Whether the recipe can be trained: one that an older version kept may not be.
+/// Whether the recipe can be trained, and on what is said of the pairs: one that an older version kept
+/// may not be.
 fn recipe(bench: &Workbench) -> Result<(), Problem> {
-    bench.settings().recipe.check().map_err(|error| Problem {
+    let problem = |sentence: String| Problem {
         check: Check::Model,
-        sentence: error.to_string(),
+        sentence,
         fix: None,
-    })
+    };
+    let recipe = &bench.settings().recipe;
+    recipe.check().map_err(|error| problem(error.to_string()))?;
+    if pictures(bench).is_problem() {
+        // Told already, and better.
+        return Ok(());
+    }
+    let examples: Vec<_> = bench.set().pairs().iter().map(without_pictures).collect();
+    let checked = recipe.check_examples(&examples);
+    checked.map_err(|error| problem(error.to_string()))
 }
 
 fn model(bench: &Workbench, facts: PreflightFacts<'_>) -> Verdict {

@@ -173,6 +173,14 @@ pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
     if let Some(fidelity) = measured.copy_fidelity {
         sentences.push(format!("The copier copies A: {}", percent(fidelity)));
     }
+    if let Some(graded) = &measured.graded
+        && let [lowest, .., highest] = graded.levels[..]
+    {
+        let deviation = percent(graded.deviation);
+        sentences.push(format!(
+            "From level {lowest} to {highest} the change is in proportion within {deviation}"
+        ));
+    }
     let strength = measured.calibrated_strength;
     if strength.is_finite() && (strength - 1.0).abs() > 0.005 {
         sentences.push(format!(
@@ -260,6 +268,7 @@ mod tests {
             },
             copy_fidelity: Some(0.93),
             calibrated_strength: 0.8,
+            graded: None,
         }
     }
 

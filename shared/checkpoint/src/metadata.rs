@@ -15,6 +15,9 @@ pub const SCORES: &str = "mimeo.scores";
 /// The pictures it was trained on, by the SHA-256 of their files, as JSON: `original`, `target`,
 /// `mask`.
 pub const PAIR: &str = "mimeo.pair";
+/// The same of several pairs: a list, each with what is said of it beside (`caption`, `weight`,
+/// `level`).
+pub const EXAMPLES: &str = "mimeo.examples";
 /// A small picture of what it does, as the `data:` address of a JPEG.
 pub const THUMBNAIL: &str = "modelspec.thumbnail";
 /// What identifies the base: see [`crate::Checkpoint::hash`].
@@ -75,6 +78,10 @@ pub struct TrainingMetadata {
     pub scores: Option<String>,
     /// The pictures it was trained on, as JSON; see [`PAIR`].
     pub pair: Option<String>,
+    /// Those of several pairs, as JSON; see [`EXAMPLES`].
+    pub examples: Option<String>,
+    /// The word that calls what was learnt, if prompts need one.
+    pub trigger: Option<String>,
     /// A small picture of what it does, as a `data:` address; see [`THUMBNAIL`].
     pub thumbnail: Option<String>,
     /// What identifies the base: see [`crate::Checkpoint::hash`].
@@ -147,6 +154,8 @@ impl TrainingMetadata {
             ("ss_new_vae_hash", vae(|vae| &vae.sha256)),
             (SCORES, self.scores.clone()),
             (PAIR, self.pair.clone()),
+            (EXAMPLES, self.examples.clone()),
+            ("modelspec.trigger_phrase", self.trigger.clone()),
             (THUMBNAIL, self.thumbnail.clone()),
             ("modelspec.date", self.date.clone()),
             (
@@ -241,6 +250,8 @@ mod tests {
             recipe: "{\"method\":\"copier\"}".into(),
             scores: None,
             pair: None,
+            examples: None,
+            trigger: None,
             thumbnail: None,
             base_hash: "ab".repeat(32),
             version: "0.1.0".into(),
@@ -347,6 +358,8 @@ mod tests {
             "ss_training_finished_at",
             SCORES,
             PAIR,
+            EXAMPLES,
+            "modelspec.trigger_phrase",
             THUMBNAIL,
         ] {
             assert!(!map.contains_key(key), "nothing is known for {key}");

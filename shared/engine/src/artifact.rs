@@ -268,8 +268,8 @@ pub(crate) struct Provenance<'a> {
     pub steps: u32,
     pub size: (u32, u32),
     pub scores: Option<&'a Scores>,
-    /// What it was trained on, if it is to say so.
-    pub example: Option<&'a Example>,
+    /// What it was trained on; nothing if it is not to say so.
+    pub examples: &'a [&'a Example],
     /// What it makes the model draw.
     pub shows: &'a Rgb,
 }
@@ -284,6 +284,11 @@ pub(crate) fn describe(
     what: &Provenance<'_>,
 ) -> Result<(), EngineError> {
     let range = what.pass.timesteps;
+    let (pair, examples) = match what.examples {
+        [] => (None, None),
+        [example] => (Some(json(example)), None),
+        examples => (None, Some(json(&examples))),
+    };
     file.metadata = TrainingMetadata {
         output_name: what.name.to_owned(),
         architecture: base.family.architecture,
@@ -302,7 +307,9 @@ pub(crate) fn describe(
         timestep_range: (range.min(), range.max()),
         recipe: json(what.recipe),
         scores: what.scores.map(json),
-        pair: what.example.map(json),
+        pair,
+        examples,
+        trigger: Some(what.recipe.trigger.clone()).filter(|trigger| !trigger.is_empty()),
         thumbnail: Some(thumbnail::data_address(what.shows)?),
         base_hash: base.hash.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -14,6 +14,8 @@ pub(crate) struct Wanted {
     pub calibration: bool,
     /// Held-out prompts to measure with; none without scores.
     pub prompts: usize,
+    /// Examples to measure on, at least one.
+    pub examples: usize,
 }
 
 /// What is drawn after training: none of what nobody wants, or what there are too few calls for.
@@ -21,22 +23,30 @@ pub(crate) struct Wanted {
 pub(crate) struct Plan {
     pub calibration: Option<calibrate::Effort>,
     pub scores: Option<score::Effort>,
+    /// Examples that are measured on.
+    pub examples: usize,
 }
 
 impl Plan {
     const NOTHING: Self = Self {
         calibration: None,
         scores: None,
+        examples: 1,
     };
 
-    /// The most that is within the recipe's budget.
+    /// The most that is within the recipe's budget; first as many examples as are wanted, because they
+    /// differ more from each other than what is drawn roughly does from what is drawn well.
     pub fn new(recipe: &Recipe, wanted: Wanted) -> Self {
         let calls = recipe.score_calls().unwrap_or(u64::MAX);
-        let steps = calibrate::Effort::ALL.iter().zip(score::Effort::ALL);
-        let plans = steps.map(|(calibration, scores)| Self {
-            calibration: wanted.calibration.then_some(*calibration),
-            scores: (wanted.prompts > 0).then_some(scores),
-        });
+        let steps = |examples| {
+            let steps = calibrate::Effort::ALL.into_iter().zip(score::Effort::ALL);
+            steps.map(move |(calibration, scores)| Self {
+                calibration: wanted.calibration.then_some(calibration),
+                scores: (wanted.prompts > 0).then_some(scores),
+                examples,
+            })
+        };
+        let plans = (1..=wanted.examples).rev().flat_map(steps);
         let mut within = plans.filter(|plan| plan.calls(wanted.prompts) <= calls);
         within.next().unwrap_or(Self::NOTHING)
     }
@@ -44,7 +54,9 @@ impl Plan {
     /// What it takes.
     pub fn calls(&self, prompts: usize) -> u64 {
         let calibration = self.calibration.map_or(0, calibrate::Effort::calls);
-        let scores = self.scores.map_or(0, |effort| effort.calls(prompts));
+        let scores = self
+            .scores
+            .map_or(0, |effort| effort.calls(prompts, self.examples));
         calibration + scores
     }
 
@@ -58,6 +70,7 @@ impl Plan {
         let least = Self {
             calibration: wanted.calibration.then_some(calibrate::Effort::LEAST),
             scores: (wanted.prompts > 0).then_some(score::Effort::LEAST),
+            examples: 1,
         };
         let needs = least.calls(wanted.prompts);
         let share = needs as f64 / recipe.training_calls() as f64;
@@ -77,6 +90,7 @@ mod tests {
     const BOTH: Wanted = Wanted {
         calibration: true,
         prompts: 8,
+        examples: 1,
     };
 
     fn recipe(method: Method, budget: Option<f64>) -> Recipe {
@@ -142,6 +156,7 @@ mod tests {
                 Wanted {
                     calibration,
                     prompts,
+                    examples: 1,
                 },
             )
         };
@@ -151,6 +166,24 @@ mod tests {
             only(true, 0).calls(0) >= Plan::new(&recipe, BOTH).calls(8) / 2,
             "with more of it"
         );
+    }
+
+    #[test]
+    fn of_a_set_as_many_examples_are_measured_as_the_budget_has_room_for() {
+        let wanted = Wanted {
+            examples: 4,
+            ..BOTH
+        };
+        let mut last = 1;
+        for share in [0.15, 0.3, 0.5, 5.0] {
+            let recipe = recipe(Method::Addift, Some(share));
+            let plan = Plan::new(&recipe, wanted);
+            let budget = recipe.score_calls().expect("a limit");
+            assert!(plan.calls(8) <= budget, "{plan:?} of {budget}");
+            assert!(plan.examples >= last, "{plan:?} after {last}");
+            last = plan.examples;
+        }
+        assert_eq!(last, 4, "all that are wanted");
     }
 
     #[test]

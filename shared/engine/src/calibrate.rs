@@ -73,7 +73,20 @@ impl Effort {
         (self.denoising_steps() as usize * self.pictures) as u64
     }
 
-    /// Denoising steps in all.
+    /// Among how many of so many examples the pictures are shared.
+    pub fn parts(self, examples: usize) -> usize {
+        examples.min(self.pictures)
+    }
+
+    /// What falls to one of several examples, and how many of its pictures begin as A.
+    fn share(self, (index, count): (usize, usize)) -> (Self, usize) {
+        let of = |pictures: usize| (pictures + count - 1 - index) / count;
+        let drowned = of(self.pictures.div_ceil(ONE_DROWNED_IN));
+        let pictures = of(self.pictures);
+        (Self { pictures, ..self }, drowned)
+    }
+
+    /// Denoising steps of each example's drawings in all.
     pub const fn denoising_steps(self) -> u32 {
         let strengths = match self.search {
             Search::Every => STRENGTHS.len(),
@@ -108,8 +121,17 @@ const STREAM: u64 = 5;
 
 /// Pictures to calibrate on, and what each would be with B's change.
 pub(crate) struct Calibration<'a> {
+    search: Search,
+    /// Those of each example.
+    parts: Vec<Part<'a>>,
+}
+
+/// The pictures of one example.
+struct Part<'a> {
     drawing: Drawing<'a>,
     without: Without,
+    /// The strength at which its change is to come.
+    level: f64,
 }
 
 /// How the pictures are drawn, with the LoRA and without.
@@ -176,53 +198,23 @@ struct Latents {
 }
 
 impl<'a> Calibration<'a> {
-    /// - `prompt`: of the pair, and how it is read
+    /// - `scenes`: the examples that share the pictures, at least one
+    /// - `syntax`: how their prompts are read
     pub async fn new(
         base: &'a Base,
         effort: Effort,
-        scene: &Scene,
-        prompt: (&'a str, PromptSyntax),
+        scenes: &[&'a Scene],
+        syntax: PromptSyntax,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
-        let pictures = effort.pictures;
-        let (pair, size) = (&scene.pair, scene.size());
-        let guidance = guidance(base, effort, prompt, size, &LoraStack::none())?;
-        let [_, channels, height, width] = pair.original.dims();
-        let noise =
-            NoiseRng::new(SEED, STREAM).normal([COUNT, channels, height, width], base.device());
-        let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[0];
-        let drowned = pictures.div_ceil(ONE_DROWNED_IN);
-        let noise_of_drowned = noise.clone().narrow(0, 0, drowned);
-        let timesteps = vec![timestep; drowned];
-        let seen = base
-            .schedule
-            .add_noise(&pair.original, &noise_of_drowned, &timesteps);
-        let fresh = noise.narrow(0, COUNT / ONE_DROWNED_IN, pictures - drowned);
-        let drawing = Drawing {
-            base,
-            effort,
-            prompt,
-            size,
-            guidance,
-            noisy: Tensor::cat(vec![seen, fresh], 0),
-        };
-        let latents = drawing.latents(&LoraStack::none(), rest).await?;
-        let without = match effort.search {
-            Search::Every => {
-                let without = base.decode(latents, rest).await?;
-                let goals = without
-                    .iter()
-                    .map(|picture| moved(picture, &scene.original, &scene.target));
-                Without::Pictures {
-                    goals: goals.collect::<Result<_, _>>()?,
-                    without,
-                    inside: scene.mask.inside_weights(),
-                    outside: scene.mask.outside_weights(),
-                }
-            }
-            Search::Bracket(_) => Without::Latents(Box::new(Latents::new(latents, pair))),
-        };
-        Ok(Self { drawing, without })
+        let count = effort.parts(scenes.len());
+        let mut parts = Vec::with_capacity(count);
+        for (index, scene) in scenes.iter().take(count).enumerate() {
+            let share = effort.share((index, count));
+            parts.push(Part::new(base, share, (index as u64, scene), syntax, rest).await?);
+        }
+        let search = effort.search;
+        Ok(Self { search, parts })
     }
 
     /// The multiplier at which the LoRA is worth most; 1 where no picture takes to the change at any
@@ -233,7 +225,7 @@ impl<'a> Calibration<'a> {
         rest: &mut impl Rest,
     ) -> Result<f64, EngineError> {
         let mut tried = Tried::default();
-        match self.drawing.effort.search {
+        match self.search {
             Search::Every => {
                 for strength in STRENGTHS {
                     tried.add(strength, self.made(network, strength, rest).await?);
@@ -256,7 +248,80 @@ impl<'a> Calibration<'a> {
         strength: f64,
         rest: &mut impl Rest,
     ) -> Result<Vec<Made>, EngineError> {
-        let stack = LoraStack::none().with(network, strength);
+        let mut made = Vec::new();
+        for part in &self.parts {
+            made.extend(part.made(network, strength * part.level, rest).await?);
+        }
+        Ok(made)
+    }
+}
+
+impl<'a> Part<'a> {
+    /// - `effort`, `drowned`: its share of the pictures, and how many of them begin as A
+    async fn new(
+        base: &'a Base,
+        (effort, drowned): (Effort, usize),
+        (index, scene): (u64, &'a Scene),
+        syntax: PromptSyntax,
+        rest: &mut impl Rest,
+    ) -> Result<Self, EngineError> {
+        let pictures = effort.pictures;
+        let (pair, size, prompt) = (&scene.pair, scene.size(), (&*scene.prompt, syntax));
+        let guidance = guidance(base, effort, prompt, size, &LoraStack::none())?;
+        let [_, channels, height, width] = pair.original.dims();
+        let noise = NoiseRng::new(SEED + index, STREAM)
+            .normal([COUNT, channels, height, width], base.device());
+        let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[0];
+        let mut noisy = Vec::new();
+        if drowned > 0 {
+            let noise_of_drowned = noise.clone().narrow(0, 0, drowned);
+            let timesteps = vec![timestep; drowned];
+            let schedule = &base.schedule;
+            noisy.push(schedule.add_noise(&pair.original, &noise_of_drowned, &timesteps));
+        }
+        if pictures > drowned {
+            noisy.push(noise.narrow(0, COUNT / ONE_DROWNED_IN, pictures - drowned));
+        }
+        let drawing = Drawing {
+            base,
+            effort,
+            prompt,
+            size,
+            guidance,
+            noisy: Tensor::cat(noisy, 0),
+        };
+        let latents = drawing.latents(&LoraStack::none(), rest).await?;
+        let without = match effort.search {
+            Search::Every => {
+                let without = base.decode(latents, rest).await?;
+                let goals = without
+                    .iter()
+                    .map(|picture| moved(picture, &scene.original, &scene.target));
+                Without::Pictures {
+                    goals: goals.collect::<Result<_, _>>()?,
+                    without,
+                    inside: scene.mask.inside_weights(),
+                    outside: scene.mask.outside_weights(),
+                }
+            }
+            Search::Bracket(_) => Without::Latents(Box::new(Latents::new(latents, pair))),
+        };
+        let level = scene.level;
+        Ok(Self {
+            drawing,
+            without,
+            level,
+        })
+    }
+
+    /// What a LoRA made of each picture, at a multiplier.
+    async fn made(
+        &self,
+        network: &LoraNetwork,
+        multiplier: f64,
+        rest: &mut impl Rest,
+    ) -> Result<Vec<Made>, EngineError> {
+        let stack = LoraStack::none().with(network, multiplier);
         let latents = self.drawing.latents(&stack, rest).await?;
         match &self.without {
             Without::Pictures {
@@ -505,6 +570,30 @@ mod tests {
     #[test]
     fn where_no_strength_is_worth_more_the_weakest_is_taken() {
         assert_eq!(bracketed(4, |_| 0.3), 0.5, "of 1, 2, 2√2 and 0.5");
+    }
+
+    #[test]
+    fn examples_share_the_pictures() {
+        for effort in Effort::ALL {
+            for count in 1..=effort.pictures {
+                let shares = (0..count).map(|index| effort.share((index, count)));
+                let shares: Vec<(usize, usize)> = shares
+                    .map(|(share, drowned)| (share.pictures, drowned))
+                    .collect();
+                let pictures: usize = shares.iter().map(|share| share.0).sum();
+                let drowned: usize = shares.iter().map(|share| share.1).sum();
+                assert_eq!(pictures, effort.pictures, "no more for {count}: {shares:?}");
+                assert_eq!(
+                    drowned,
+                    effort.pictures.div_ceil(ONE_DROWNED_IN),
+                    "of {count}: {shares:?}"
+                );
+                assert!(
+                    shares.iter().all(|(pictures, drowned)| drowned <= pictures),
+                    "{shares:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use mimeo_checkpoint::{CheckpointError, ConfigError, LoraFileError, TRAINABLE, U
 use mimeo_diffusion::LoadError;
 use mimeo_diffusion::tokenizer::TokenizerError;
 use mimeo_image::ImageError;
-use mimeo_protocol::{InvalidRecipe, NotOneExample};
-use mimeo_train::TrainError;
+use mimeo_protocol::{InvalidExamples, InvalidRecipe};
+use mimeo_train::{NoExample, TrainError};
 
 use crate::rest::GivenUp;
 use crate::runtime::DeviceError;
@@ -83,9 +83,20 @@ pub enum EngineError {
     /// The recipe cannot be trained.
     #[error(transparent)]
     Recipe(#[from] InvalidRecipe),
-    /// There are more examples than can be trained on, or none.
+    /// The examples cannot be trained on.
     #[error(transparent)]
-    Examples(#[from] NotOneExample),
+    Examples(#[from] InvalidExamples),
+    /// One among several cannot be used.
+    #[error("example {number}: {error}")]
+    InExample {
+        /// Which, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        error: ImageError,
+    },
+    /// There are none.
+    #[error(transparent)]
+    NoExample(#[from] NoExample),
     /// Training cannot go on.
     #[error(transparent)]
     Train(#[from] TrainError),

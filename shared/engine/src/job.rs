@@ -1,7 +1,9 @@
 //! What is to be trained.
 
+use std::borrow::Cow;
+
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
-use mimeo_protocol::{Example, PreviewPlan, Recipe, Resolution};
+use mimeo_protocol::{BlobId, Example, Method, PreviewPlan, Recipe, Resolution};
 
 use crate::base::Base;
 use crate::control::FinishedCopier;
@@ -36,13 +38,34 @@ pub struct PreparedExample {
     pub named: Option<Example>,
 }
 
-impl PreparedExample {
-    /// The prompt that it is trained under: its own, or that of the recipe.
+impl PreparedJob {
+    /// Whether it makes a copier and nothing else: there is none yet to build upon, and no pair to
+    /// learn a difference from.
     #[must_use]
-    pub fn prompt<'a>(&'a self, recipe: &'a Recipe) -> &'a str {
-        let caption = self.named.iter().map(|example| &*example.caption);
-        let mut caption = caption.filter(|caption| !caption.is_empty());
-        caption.next().unwrap_or(&recipe.prompt)
+    pub fn makes_copier(&self) -> bool {
+        let mut examples = self.examples.iter();
+        let is_alone = examples.all(|example| example.example().is_alone());
+        self.recipe.method == Method::Copier && self.copier.is_none() && is_alone
+    }
+}
+
+impl PreparedExample {
+    /// What is said of it; where nothing is, it is a pair like any other.
+    #[must_use]
+    pub fn example(&self) -> Cow<'_, Example> {
+        match &self.named {
+            Some(example) => Cow::Borrowed(example),
+            None => {
+                let [original, target] = [0, 1].map(|byte| BlobId::from_sha256([byte; 32]));
+                Cow::Owned(Example::new(original, target))
+            }
+        }
+    }
+
+    /// The prompt that it is trained under.
+    #[must_use]
+    pub fn prompt(&self, recipe: &Recipe) -> String {
+        recipe.prompt_of(&self.example())
     }
 }
 

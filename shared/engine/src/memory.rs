@@ -161,12 +161,12 @@ impl BaseShape {
 
     /// Estimates what a job takes.
     ///
-    /// - `size`: width and height of the pictures as they are, where they are known
+    /// - `sizes`: width and height of the pictures of each example as they are, where they are known
     #[must_use]
     pub fn memory_need(
         &self,
         recipe: &Recipe,
-        size: Option<(u32, u32)>,
+        sizes: &[(u32, u32)],
         device: &Device,
     ) -> MemoryNeed {
         let (unet, vae) = (&self.unet, &self.vae);
@@ -176,7 +176,12 @@ impl BaseShape {
             Method::Addift | Method::Plain => &[pass],
         };
         let rank: u64 = passes.iter().map(|pass| u64::from(pass.rank.get())).sum();
-        let (width, height) = self.trained_size(recipe, size);
+        let trained = sizes
+            .iter()
+            .map(|size| self.trained_size(recipe, Some(*size)));
+        // A step takes those of one size, and most the largest.
+        let largest = trained.max_by_key(|(width, height)| width * height);
+        let (width, height) = largest.unwrap_or_else(|| self.trained_size(recipe, None));
         let downscale = vae.downscale() as u64;
         let (rows, columns) = (height / downscale, width / downscale);
         let batch = passes.iter().map(|pass| pass.batch_size.get() as usize);
@@ -185,6 +190,11 @@ impl BaseShape {
         let beyond = ((chunks - 1) * MAX_TOKENS) as u64;
         let kept = kept_per_row(unet, (rows, columns), beyond) * in_flight;
         let in_training = kept * HALVES_WITH_BACKWARD / 2;
+        // All of a set wait on the device for their turn; one pair is hardly anything.
+        let waiting = sizes.len().saturating_sub(1) as u64;
+        let latents = (2 * unet.in_channels as u64 + 1) * rows * columns;
+        let prompt = (MAX_TOKENS * chunks) as u64 * unet.cross_attention_dim() as u64;
+        let held = waiting * (latents + prompt);
         let widest = vae.block_out_channels.first().copied().unwrap_or_default() as u64;
         let decoder_tensor = widest * 2 * width * height;
         let decoded = decoder_tensor * PER_DECODER;
@@ -193,7 +203,7 @@ impl BaseShape {
         let largest = self.largest_weight.max(decoder_tensor).max(unet_tensor);
         MemoryNeed {
             weights_bytes: self.weights_bytes(WeightFormat::of_unet(device)),
-            activations_bytes: in_training.max(decoded) * BYTES,
+            activations_bytes: (in_training.max(decoded) + held) * BYTES,
             optimizer_bytes: self.per_rank * rank * LORA_VECTORS * BYTES,
             largest_bytes: largest * BYTES,
         }
@@ -306,10 +316,25 @@ mod tests {
     fn a_photo_needs_no_more_than_the_size_at_which_it_is_trained() {
         let (base, device) = (shape(), Device::flex());
         let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
-        let need = |size| base.memory_need(&recipe, size, &device);
-        assert_eq!(need(Some((4096, 4096))), need(None), "it is made smaller");
-        let wide = need(Some((4096, 2048))).activations_bytes;
-        assert!(wide < need(None).activations_bytes, "half as high: {wide}");
+        let need = |sizes: &[(u32, u32)]| base.memory_need(&recipe, sizes, &device);
+        assert_eq!(need(&[(4096, 4096)]), need(&[]), "it is made smaller");
+        let wide = need(&[(4096, 2048)]).activations_bytes;
+        assert!(wide < need(&[]).activations_bytes, "half as high: {wide}");
+    }
+
+    #[test]
+    fn a_set_needs_little_more_than_its_largest_pictures() {
+        let (base, device) = (shape(), Device::flex());
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        let need = |sizes: &[(u32, u32)]| base.memory_need(&recipe, sizes, &device).total_bytes();
+        let (wide, square) = ((256, 128), (128, 128));
+        let one = need(&[square]);
+        assert_eq!(need(&[square, wide]), need(&[wide, square]), "in any order");
+        let hundred = need(&[square; 100]);
+        assert!(
+            one < hundred && hundred < one + one / 2,
+            "{hundred} against {one}"
+        );
     }
 
     #[test]
@@ -320,7 +345,7 @@ mod tests {
                 resolution,
                 ..Recipe::preset(Method::Addift, ModelSize::Small)
             };
-            base.memory_need(&recipe, Some(size), &device)
+            base.memory_need(&recipe, &[size], &device)
         };
         let at = |side| Some(Resolution::constant(side));
         let square = (512, 512);
@@ -342,7 +367,7 @@ mod tests {
                 prompt: prompt.to_owned(),
                 ..Recipe::preset(Method::Addift, ModelSize::Small)
             };
-            base.memory_need(&recipe, None, &device).activations_bytes
+            base.memory_need(&recipe, &[], &device).activations_bytes
         };
         assert_eq!(need("glasses"), need(""), "of one chunk");
         let needs = [1, 2, 5, 20].map(|count| need(&vec!["hat"; count].join(" BREAK ")));

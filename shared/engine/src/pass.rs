@@ -1,7 +1,8 @@
 //! The training passes of a job: the copier, then the LoRA that is kept.
 
+use mimeo_image::Rgb;
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{Pass, PreviewPlan, Share};
+use mimeo_protocol::{CopierKind, Pass, PreviewPlan, Share};
 use mimeo_train::{NoiseRng, Objective, TrainError, Trainer};
 
 use crate::artifact::Outcome;
@@ -83,13 +84,14 @@ impl Session<'_> {
                 break;
             }
             let step = running.trainer.steps_done();
-            if step.is_multiple_of(recipe.copier.check_every.get()) || step == steps {
+            let is_due = step.is_multiple_of(recipe.copier.check_every.get()) || step == steps;
+            // A style is no picture that it could be compared with.
+            if is_due && recipe.copier.kind != CopierKind::Style {
                 let mut rest = Within::uncounted(control);
                 let measure = match &mut measure {
                     Some(measure) => measure,
                     none => {
-                        let (original, request) = (&self.scene.original, self.fidelity_request());
-                        let made = CopyFidelity::new(self.base, original, request, &mut rest);
+                        let made = CopyFidelity::new(self.base, self.copied(), &mut rest);
                         none.insert(made.await?)
                     }
                 };
@@ -166,21 +168,53 @@ impl Session<'_> {
     ) -> Result<Trainer<'a>, EngineError> {
         let network = self.fresh_network(pass, streams);
         let noise = NoiseRng::new(self.job.recipe.seed, streams.noise);
-        let (model, examples) = (self.base.model(), &self.examples);
-        let trainer = Trainer::new(model, examples, objective, pass, network, noise);
-        Ok(trainer?)
+        let (model, dataset) = (self.base.model(), self.dataset()?);
+        Ok(Trainer::new(
+            model, dataset, objective, pass, network, noise,
+        ))
     }
 
-    fn fidelity_request(&self) -> SampleRequest {
-        let pictures = UNRELATED_PROMPTS.iter().zip(SCORE_SEED..);
-        let pictures = pictures.map(|(prompt, seed)| ((*prompt).to_owned(), seed));
-        SampleRequest {
-            size: self.scene.size(),
-            // The copier is trained without guidance, which would exaggerate what prompts still
-            // change.
-            guidance: 1.0,
-            ..SampleRequest::new(self.base, pictures.collect())
+    /// What a copier is asked for, and what it should draw. One of framings is asked for the caption
+    /// among what is unrelated to it, and is to draw that caption's picture all the same.
+    fn copied(&self) -> Vec<(SampleRequest, Vec<&Rgb>)> {
+        let recipe = &self.job.recipe;
+        let examples = &self.job.examples;
+        let least = UNRELATED_PROMPTS.len();
+        let count = examples.len().clamp(least, 2 * least);
+        let mut asked: Vec<(SampleRequest, Vec<&Rgb>)> = Vec::new();
+        for (index, seed) in (0..count).zip(SCORE_SEED..) {
+            // Of few examples each in turn, of many some.
+            let example = &examples[match examples.len() {
+                few if few <= count => index % few,
+                many => index * (many - 1) / (count - 1),
+            }];
+            let unrelated = UNRELATED_PROMPTS[index % least];
+            let prompt = match (recipe.copier.kind, example.prompt(recipe)) {
+                (CopierKind::Framing, caption) if !caption.is_empty() => {
+                    format!("{unrelated}, {caption}")
+                }
+                _ => unrelated.to_owned(),
+            };
+            let original = &example.pictures.original;
+            let size = (original.width(), original.height());
+            match asked.iter_mut().find(|(request, _)| request.size == size) {
+                Some((request, originals)) => {
+                    request.pictures.push((prompt, seed));
+                    originals.push(original);
+                }
+                None => {
+                    let request = SampleRequest {
+                        size,
+                        // The copier is trained without guidance, which would exaggerate what prompts
+                        // still change.
+                        guidance: 1.0,
+                        ..SampleRequest::new(self.base, vec![(prompt, seed)])
+                    };
+                    asked.push((request, vec![original]));
+                }
+            }
         }
+        asked
     }
 
     /// Draws with a LoRA at the plan's strengths.
@@ -233,6 +267,15 @@ impl Running<'_> {
             phase: self.phase,
             total: Some(self.pass.steps.get()),
         });
+        let rows = self.trainer.rows();
+        let examples = session.examples.len() as u64;
+        if rows < examples {
+            let text = format!(
+                "This pass takes {rows} examples in all, so it never comes to {} of the {examples}. Give it more steps, or a larger batch.",
+                examples - rows
+            );
+            emit.emit(Event::Note { text });
+        }
         let (warmup, steps) = (self.pass.warmup.get(), self.pass.steps.get());
         if warmup >= steps {
             let text = format!(

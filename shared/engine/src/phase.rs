@@ -14,8 +14,8 @@ use crate::event::{Event, Phase};
 use crate::job::PreparedJob;
 use crate::pass::{Drawing, TrainedCopier};
 use crate::sample::SampleRequest;
-use crate::score::{Effort, RoundTrip, SCORE_SEED, held_out};
-use crate::session::{Session, Streams};
+use crate::score::{Effort, RoundTrip, SCORE_SEED, TripMade, graded, held_out};
+use crate::session::{Scene, Session, Streams};
 use crate::state::TrainingState;
 
 /// Trains one job on a loaded base.
@@ -36,12 +36,30 @@ pub async fn run(
     let mut session = Session::new(base, job, control)?;
     let recipe = &job.recipe;
     let measured = job.held_out_prompts.iter().map(String::as_str);
-    for prompt in [session.shown.prompt(recipe)].into_iter().chain(measured) {
+    let mut captions: Vec<String> = Vec::new();
+    for example in &job.examples {
+        let prompt = example.prompt(recipe);
+        // Each once: a set has few captions that many share.
+        if !captions.contains(&prompt) {
+            captions.push(prompt);
+        }
+    }
+    for prompt in captions.iter().map(String::as_str).chain(measured) {
         for text in base.prompt_notes(prompt, recipe.prompt_syntax)? {
             control.emit(Event::Note { text });
         }
     }
 
+    if job.makes_copier() {
+        let training = session.train_copier(saved.take(), control);
+        let (copier, outcome) = Box::pin(training).await?;
+        control.emit(Event::Phase {
+            phase: Phase::Saving,
+            total: None,
+        });
+        let outcome = outcome.unwrap_or(Outcome::Finished);
+        return session.save_copier_only(copier, outcome).await;
+    }
     let mut copier = None;
     if recipe.method == Method::Copier {
         let finished = saved.as_ref().and_then(|saved| session.saved_copier(saved));
@@ -67,6 +85,7 @@ pub async fn run(
     let objective = match (recipe.method, &copier) {
         (Method::Copier, Some(copier)) => Objective::Difference {
             copier: &copier.network,
+            strength: recipe.copier.strength.get(),
         },
         (Method::Addift, _) => Objective::Addift(&recipe.addift),
         _ => Objective::Plain,
@@ -77,10 +96,7 @@ pub async fn run(
     // What changes nothing is no result, however it came about.
     if is_untrained(&file_from_network(base, &network).await?) {
         if ended.outcome == Outcome::Finished {
-            let reason = format!(
-                "after {} steps the LoRA still changes nothing, so it is not kept. Raise the learning rate, or shorten the warm-up.",
-                ended.step
-            );
+            let reason = untrained(ended.step);
             ended.outcome = Outcome::Diverged { reason };
         }
         if let Some(copier) = copier.filter(|copier| copier.trained) {
@@ -125,6 +141,13 @@ pub async fn run(
     })
 }
 
+/// What is wrong with a pass that came to its end.
+fn untrained(steps: u32) -> String {
+    format!(
+        "after {steps} steps the LoRA still changes nothing, so it is not kept. Raise the learning rate, or shorten the warm-up."
+    )
+}
+
 /// Why a job ends without a result.
 fn nothing_to_keep(outcome: Outcome) -> EngineError {
     match outcome {
@@ -145,7 +168,13 @@ pub async fn score_file(
     control: &mut impl Control,
 ) -> Result<Option<Scores>, EngineError> {
     let session = Session::new(base, job, control)?;
-    session.score(network, Effort::FULL, control).await
+    if session.scene.is_alone {
+        return Ok(None);
+    }
+    let examples = session.measurable();
+    session
+        .score(network, (Effort::FULL, examples), control)
+        .await
 }
 
 /// Calibrates and measures a LoRA as its recipe says, as a job does after training; none when the
@@ -173,9 +202,17 @@ impl Session<'_> {
         control: &mut impl Control,
     ) -> Result<(LoraNetwork, Option<Scores>), EngineError> {
         let recipe = &self.job.recipe;
+        if self.scene.is_alone {
+            let text = "Nothing was measured and the strength stays as it was trained, because pictures alone show no change.";
+            control.emit(Event::Note {
+                text: text.to_owned(),
+            });
+            return Ok((network, None));
+        }
         let wanted = Wanted {
             calibration: recipe.calibrate,
             prompts: self.job.held_out_prompts.len(),
+            examples: self.measurable(),
         };
         let plan = Plan::new(recipe, wanted);
         if let Some(text) = plan.told_of_small(recipe, wanted) {
@@ -183,21 +220,24 @@ impl Session<'_> {
         }
         let mut calibrated_strength = 1.0;
         if let Some(effort) = plan.calibration {
-            let total = Some(effort.denoising_steps());
+            let scenes = self.scenes(plan.examples);
+            let parts = effort.parts(scenes.len()) as u32;
+            let total = Some(effort.denoising_steps() * parts);
             control.emit(Event::Phase {
                 phase: Phase::Calibrating,
                 total,
             });
             let mut rest = Within::counted(control);
-            let prompt = (self.shown.prompt(recipe), recipe.prompt_syntax);
+            let syntax = recipe.prompt_syntax;
             let calibration =
-                Calibration::new(self.base, effort, &self.scene, prompt, &mut rest).await?;
+                Calibration::new(self.base, effort, &scenes, syntax, &mut rest).await?;
             calibrated_strength = calibration.best_strength(&network, &mut rest).await?;
             network = network.scaled(calibrated_strength);
         }
         let Some(effort) = plan.scores else {
             return Ok((network, None));
         };
+        let effort = (effort, plan.examples);
         let scores = self.score(&network, effort, control).await?;
         let scores = scores.map(|scores| Scores {
             copy_fidelity,
@@ -213,7 +253,7 @@ impl Session<'_> {
     async fn score(
         &self,
         network: &LoraNetwork,
-        effort: Effort,
+        (effort, examples): (Effort, usize),
         control: &mut impl Control,
     ) -> Result<Option<Scores>, EngineError> {
         if control.at_rest(None).await? == Directive::Stop {
@@ -227,7 +267,10 @@ impl Session<'_> {
             ..SampleRequest::new(base, prompts.collect())
         };
         let request = effort.held_out(request);
-        let total = effort.round_trip_steps() + effort.held_out_steps(base, &request)?;
+        let others = self.scenes(examples).split_off(1);
+        let total = effort.round_trip_steps()
+            + effort.further_trip_steps() * others.len() as u32
+            + effort.held_out_steps(base, &request)?;
         control.emit(Event::Phase {
             phase: Phase::Scoring,
             total: Some(total),
@@ -241,14 +284,31 @@ impl Session<'_> {
         if rest.stop_requested {
             return Ok(None);
         }
-        let at_one = trip.at(1.0);
+        let mut made = vec![trip.made(&redrawn[trip.at(1.0)])?];
+        for scene in others {
+            let trip = RoundTrip::new(base, scene, effort, &mut rest).await?;
+            if rest.stop_requested {
+                return Ok(None);
+            }
+            let redrawn = trip.redraw_level(network, &mut rest).await?;
+            if rest.stop_requested {
+                return Ok(None);
+            }
+            made.push(trip.made(&redrawn)?);
+        }
+        let mean = |of: fn(&TripMade) -> f64| made.iter().map(of).sum::<f64>() / made.len() as f64;
         Ok(Some(Scores {
-            edit_gain: trip.edit_gain(&redrawn[at_one])?,
-            spill: trip.spill(&redrawn[at_one])?,
+            edit_gain: mean(|made| made.edit_gain),
+            spill: mean(|made| made.spill),
             held_out: held_out(base, &request, effort, network, scene, &mut rest).await?,
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,
+            graded: graded(
+                made.iter()
+                    .map(|made| (made.level, made.progress))
+                    .collect(),
+            ),
         }))
     }
 
@@ -264,13 +324,29 @@ impl Session<'_> {
         })
     }
 
+    /// Examples that can be measured on.
+    fn measurable(&self) -> usize {
+        1 + self.other_scenes.len()
+    }
+
+    /// So many of them, the one that is shown first.
+    fn scenes(&self, count: usize) -> Vec<&Scene> {
+        let all = std::iter::once(&self.scene).chain(&self.other_scenes);
+        all.take(count).collect()
+    }
+
     async fn save_copier_only(
         &self,
         copier: TrainedCopier,
         outcome: Outcome,
     ) -> Result<Artifact, EngineError> {
+        let steps = copier.steps;
         let copier = self.copier_file(&copier.network, copier.steps).await?;
         if is_untrained(&copier) {
+            if outcome == Outcome::Finished {
+                let reason = untrained(steps);
+                return Err(EngineError::NothingTrained { reason });
+            }
             return Err(nothing_to_keep(outcome));
         }
         Ok(Artifact {

@@ -41,7 +41,10 @@ pub async fn rehearse(
     let copier = session.fresh_network(&recipe.copier.pass, Streams::COPIER);
     let objective = match recipe.method {
         // Its other pass does less.
-        Method::Copier => Objective::Difference { copier: &copier },
+        Method::Copier => Objective::Difference {
+            copier: &copier,
+            strength: 1.0,
+        },
         Method::Addift => Objective::Addift(&recipe.addift),
         Method::Plain => Objective::Plain,
     };

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use mimeo_diffusion::{Conditioning, Guidance};
 use mimeo_image::{Rgb, mae, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{HeldOut, Linearity, PromptSyntax};
+use mimeo_protocol::{Graded, HeldOut, Linearity, PromptSyntax};
 
 use crate::base::Base;
 use crate::error::EngineError;
@@ -107,14 +107,17 @@ impl Effort {
     pub const LEAST: Self = Self::within((6, 6), &THREE_STRENGTHS, (2, 4));
 
     /// Calls of the UNet, of one picture each.
-    pub fn calls(self, prompts: usize) -> u64 {
+    ///
+    /// - `examples`: that are measured on, at least one
+    pub fn calls(self, prompts: usize, examples: usize) -> u64 {
         let HeldOutEffort {
             pictures,
             calls,
             guided,
             ..
         } = self.held_out;
-        let round_trip = self.steps + self.calls * self.strengths.len();
+        let further = self.further_trip_steps() as usize * (examples - 1);
+        let round_trip = self.steps + self.calls * self.strengths.len() + further;
         let answers = if guided { 2 } else { 1 };
         (round_trip + 2 * pictures.min(prompts) * calls * answers) as u64
     }
@@ -123,6 +126,12 @@ impl Effort {
     pub fn round_trip_steps(self) -> u32 {
         let batches = (self.strengths.len() - 1).div_ceil(self.rows);
         (self.steps + self.calls * (1 + batches)) as u32
+    }
+
+    /// Denoising steps of the round trip of a further example, which is redrawn without the LoRA and at
+    /// one strength.
+    pub const fn further_trip_steps(self) -> u32 {
+        (self.steps + 2 * self.calls) as u32
     }
 
     /// Denoising steps of the held-out pictures, with and without the LoRA.
@@ -149,6 +158,14 @@ impl Effort {
             ..request
         }
     }
+}
+
+/// What a LoRA made of an original, at the strength at which its change is to come.
+pub(crate) struct TripMade {
+    pub edit_gain: f64,
+    pub spill: f64,
+    pub progress: f64,
+    pub level: f64,
 }
 
 /// The round trip of one pair, ready to be redrawn at any strength.
@@ -252,6 +269,19 @@ impl<'a> RoundTrip<'a> {
         Ok(spilt / meant)
     }
 
+    /// What a LoRA made of the original.
+    ///
+    /// # Errors
+    /// [`EngineError::Image`] when the mask has no inside.
+    pub fn made(&self, redrawn: &Rgb) -> Result<TripMade, EngineError> {
+        Ok(TripMade {
+            edit_gain: self.edit_gain(redrawn)?,
+            spill: self.spill(redrawn)?,
+            progress: self.progress(redrawn),
+            level: self.scene.level,
+        })
+    }
+
     /// How far `redrawn` went from the redrawn A (0) to B (1) inside the mask.
     #[must_use]
     pub fn progress(&self, redrawn: &Rgb) -> f64 {
@@ -269,7 +299,20 @@ impl<'a> RoundTrip<'a> {
         at(self.effort.strengths, strength)
     }
 
-    /// The original, redrawn at each strength.
+    /// The original, redrawn at the strength at which its change is to come.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the device fails.
+    pub async fn redraw_level(
+        &self,
+        network: &LoraNetwork,
+        rest: &mut impl Rest,
+    ) -> Result<Rgb, EngineError> {
+        let stack = LoraStack::none().with(network, self.scene.level);
+        Ok(self.redraw(1, &stack, rest).await?.swap_remove(0))
+    }
+
+    /// The original, redrawn at each strength, in units of that at which its change is to come.
     ///
     /// # Errors
     /// [`EngineError`] when the device fails.
@@ -283,6 +326,7 @@ impl<'a> RoundTrip<'a> {
         } = self.effort;
         let (negative, positive) = strengths.split_at(at(strengths, 0.0));
         let with_lora = [negative, &positive[1..]].concat();
+        let with_lora: Vec<f64> = with_lora.iter().map(|at| at * self.scene.level).collect();
         let mut pictures = Vec::with_capacity(strengths.len());
         for strengths in with_lora.chunks(rows) {
             let stack = LoraStack::none().with_each(network, strengths.to_vec());
@@ -341,7 +385,7 @@ pub(crate) async fn held_out(
         mask,
         ..
     } = scene;
-    let with = LoraStack::none().with(network, 1.0);
+    let with = LoraStack::none().with(network, scene.level);
     let (calls, own) = (effort.held_out.calls, LoraStack::none());
     let before = sample_foreseen(base, request, calls, &own, rest).await?;
     let after = sample_foreseen(base, request, calls, &with, rest).await?;
@@ -368,41 +412,91 @@ pub(crate) async fn held_out(
 /// pictures of prompts that have nothing to do with A.
 pub(crate) struct CopyFidelity<'a> {
     base: &'a Base,
-    original: &'a Rgb,
+    asked: Vec<Asked<'a>>,
+}
+
+/// Pictures of one size.
+struct Asked<'a> {
     request: SampleRequest,
-    /// MAE of every picture without a copier.
+    /// What a copier draws for each.
+    originals: Vec<&'a Rgb>,
+    /// MAE of each without a copier.
     without: Vec<f64>,
 }
 
 impl<'a> CopyFidelity<'a> {
+    /// - `asked`: pictures of a size, and what a copier draws for each
     pub async fn new(
         base: &'a Base,
-        original: &'a Rgb,
-        request: SampleRequest,
+        asked: Vec<(SampleRequest, Vec<&'a Rgb>)>,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
-        let pictures = sample(base, &request, &LoraStack::none(), rest).await?;
-        let without = pictures
-            .iter()
-            .map(|picture| mae(picture.pixels(), original.pixels()))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            base,
-            original,
-            request,
-            without,
-        })
+        let mut measured = Vec::with_capacity(asked.len());
+        for (request, originals) in asked {
+            let pictures = sample(base, &request, &LoraStack::none(), rest).await?;
+            let without = pictures
+                .iter()
+                .zip(&originals)
+                .map(|(picture, original)| mae(picture.pixels(), original.pixels()))
+                .collect::<Result<_, _>>()?;
+            measured.push(Asked {
+                request,
+                originals,
+                without,
+            });
+        }
+        let asked = measured;
+        Ok(Self { base, asked })
     }
 
     pub async fn of(&self, copier: &LoraNetwork, rest: &mut impl Rest) -> Result<f64, EngineError> {
         let stack = LoraStack::none().with(copier, 1.0);
-        let pictures = sample(self.base, &self.request, &stack, rest).await?;
-        let mut sum = 0.0;
-        for (picture, without) in pictures.iter().zip(&self.without) {
-            sum += 1.0 - mae(picture.pixels(), self.original.pixels())? / without;
+        let (mut sum, mut count) = (0.0, 0);
+        for asked in &self.asked {
+            let pictures = sample(self.base, &asked.request, &stack, rest).await?;
+            count += pictures.len();
+            let compared = asked.originals.iter().zip(&asked.without);
+            for (picture, (original, without)) in pictures.iter().zip(compared) {
+                sum += 1.0 - mae(picture.pixels(), original.pixels())? / without;
+            }
         }
-        Ok(sum / pictures.len() as f64)
+        Ok(sum / count as f64)
     }
+}
+
+/// How the change grows with the level; nothing where there is one level.
+///
+/// - `progress`: of each example that was measured, with its level
+pub(crate) fn graded(mut progress: Vec<(f64, f64)>) -> Option<Graded> {
+    progress.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let of_level = progress.chunk_by(|(a, _), (b, _)| a == b);
+    let mean = |values: &mut dyn ExactSizeIterator<Item = f64>| {
+        let count = values.len() as f64;
+        values.sum::<f64>() / count
+    };
+    let (levels, progress): (Vec<f64>, Vec<f64>) = of_level
+        .map(|same| {
+            (
+                same[0].0,
+                mean(&mut same.iter().map(|(_, progress)| *progress)),
+            )
+        })
+        .unzip();
+    if levels.len() < 2 {
+        return None;
+    }
+    let mean = mean(&mut progress.iter().copied());
+    // Where nothing is done at any level, nothing is in proportion either.
+    let unit = mean.abs().max(STANDSTILL);
+    let away = progress
+        .iter()
+        .map(|progress| (progress - mean).abs() / unit);
+    let deviation = away.fold(0.0, f64::max);
+    Some(Graded {
+        levels,
+        progress,
+        deviation,
+    })
 }
 
 /// `⟨now - before, goal - start⟩ / ‖goal - start‖²` over weighted pixels: the part of the change

@@ -1,15 +1,18 @@
 //! A job on its base, with its pictures encoded.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Tensor, TensorData};
 use mimeo_checkpoint::LoraFile;
+use mimeo_diffusion::Conditioning;
 use mimeo_image::{
     Difference, FittedPair, ImageError, LatentMask, Mask, MaskRemedy, MaskView, MaskWarning,
     PairWarning, Rgb, composite,
 };
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{MaskRecipe, Pass, Recipe, Scores, only_example};
+use mimeo_protocol::{MaskRecipe, Pass, Recipe, Scores};
 use mimeo_train::loss::MaskWeights;
-use mimeo_train::{Example, NoiseRng, Pair};
+use mimeo_train::{Dataset, Example, NoExample, NoiseRng, Pair};
 
 use crate::artifact::{Provenance, describe, file_from_network};
 use crate::base::Base;
@@ -43,9 +46,10 @@ pub(crate) struct Session<'a> {
     pub job: &'a PreparedJob,
     /// What is trained on.
     pub examples: Vec<Example>,
-    /// The example that is measured on and shown.
-    pub shown: &'a PreparedExample,
+    /// The example that is shown, and measured on before all others.
     pub scene: Scene,
+    /// Those that are measured on as well.
+    pub other_scenes: Vec<Scene>,
 }
 
 /// The pictures of an example, ready for measuring.
@@ -56,6 +60,12 @@ pub(crate) struct Scene {
     pub mask: Mask,
     /// The same as latents.
     pub pair: Pair,
+    /// That it is trained under.
+    pub prompt: String,
+    /// The strength at which its change is to come.
+    pub level: f64,
+    /// Whether it is one picture, which shows no change.
+    pub is_alone: bool,
 }
 
 impl Scene {
@@ -71,35 +81,67 @@ impl<'a> Session<'a> {
         emit: &mut impl Emit,
     ) -> Result<Self, EngineError> {
         job.recipe.check()?;
-        let shown = only_example(&job.examples)?;
+        let said: Vec<_> = job.examples.iter().map(PreparedExample::example).collect();
+        job.recipe.check_examples(said.iter().map(|said| &**said))?;
         for prompt in &job.held_out_prompts {
             // Not after the training, which would be lost.
             base.check_prompt(prompt, job.recipe.prompt_syntax)?;
         }
+        let count = job.examples.len();
+        let is_set = count > 1;
         emit.emit(Event::Phase {
             phase: Phase::Encoding,
-            total: None,
+            total: is_set.then_some(count as u32),
         });
-        let (example, scene) = encode(base, shown, &job.recipe, emit)?;
+        let measured = measured(&said);
+        let mut examples = Vec::with_capacity(count);
+        let mut scenes: Vec<Option<Scene>> = measured.iter().map(|_| None).collect();
+        for (index, prepared) in job.examples.iter().enumerate() {
+            let number = index + 1;
+            let mut emit = |event: Event| emit.emit(if is_set { of(number, event) } else { event });
+            let encoded = encode(base, prepared, &job.recipe, &mut emit);
+            let (example, scene) = encoded.map_err(|error| match error {
+                EngineError::Image(error) if is_set => EngineError::InExample { number, error },
+                other => other,
+            })?;
+            examples.push(example);
+            if let Some(place) = measured.iter().position(|measured| *measured == index) {
+                scenes[place] = Some(scene);
+            }
+            if is_set {
+                let done = number as u32;
+                emit(Event::Progress { done });
+            }
+        }
+        let mut scenes = scenes.into_iter().flatten();
+        let scene = scenes.next().ok_or(NoExample)?;
         Ok(Self {
             base,
             job,
-            examples: vec![example],
-            shown,
+            examples,
             scene,
+            other_scenes: scenes.collect(),
         })
     }
 
-    /// Says the prompt as under a copier, below which the LoRA is trained. One of Mimeo's changes nothing
-    /// of it; another program's may.
+    /// What is trained on, and in which order.
+    pub(crate) fn dataset(&self) -> Result<Dataset<'_>, EngineError> {
+        let recipe = &self.job.recipe;
+        let dropout = recipe.caption_dropout.get();
+        Ok(Dataset::new(&self.examples, recipe.seed, dropout)?)
+    }
+
+    /// Says the prompts as under a copier, below which the LoRA is trained. One of Mimeo's changes nothing
+    /// of them; another program's may.
     pub(crate) fn prompt_under(&mut self, copier: &LoraNetwork) -> Result<(), EngineError> {
-        let stack = LoraStack::none().with(copier, 1.0);
+        let recipe = &self.job.recipe;
+        let stack = LoraStack::none().with(copier, recipe.copier.strength.get());
         if stack.changes_text() {
-            let (recipe, size) = (&self.job.recipe, self.scene.size());
-            let (prompt, syntax) = (self.shown.prompt(recipe), recipe.prompt_syntax);
-            let said = self.base.encode_prompt(prompt, syntax, size, &stack)?;
-            for example in &mut self.examples {
-                example.pair.conditioning = said.clone();
+            for (prepared, example) in self.job.examples.iter().zip(&mut self.examples) {
+                let original = &prepared.pictures.original;
+                let size = (original.width(), original.height());
+                let said = say(self.base, prepared, recipe, size, &stack)?;
+                (example.pair.conditioning, example.uncaptioned) = said;
             }
         }
         Ok(())
@@ -111,6 +153,13 @@ impl<'a> Session<'a> {
         let (rank, alpha) = (pass.rank.get() as usize, pass.alpha.get());
         let device = self.base.device();
         LoraNetwork::new(self.base.unet.targets(), rank, alpha, rng.rng(), device)
+    }
+
+    /// The examples, if the LoRA is to say what it was trained on.
+    fn named(&self) -> Vec<&mimeo_protocol::Example> {
+        let examples = self.job.examples.iter();
+        let named: Option<Vec<_>> = examples.map(|example| example.named.as_ref()).collect();
+        named.unwrap_or_default()
     }
 
     /// The LoRA as a file with its provenance.
@@ -155,12 +204,60 @@ impl<'a> Session<'a> {
             steps,
             size: self.scene.size(),
             scores,
-            example: self.shown.named.as_ref(),
+            examples: &self.named(),
             shows,
         };
         describe(&mut file, self.base, &provenance)?;
         Ok(file)
     }
+}
+
+/// Examples that are measured on beside the one that is shown.
+const MAX_OTHERS: usize = 3;
+
+/// Which examples are measured on, the one that is shown first: the first of those whose level is
+/// that of the user's dial, or nearest to it. The others are spread over the levels, and among equal
+/// ones over the set.
+fn measured(examples: &[Cow<'_, mimeo_protocol::Example>]) -> Vec<usize> {
+    let level = |index: &usize| examples[*index].level.get();
+    let pairs = (0..examples.len()).filter(|index| !examples[*index].is_alone());
+    let mut pairs: Vec<usize> = pairs.collect();
+    let away = |index: &usize| (level(index) - 1.0).abs();
+    let nearest = |a: &usize, b: &usize| away(a).total_cmp(&away(b));
+    // Of equal ones the first.
+    let Some(shown) = pairs.iter().copied().min_by(nearest) else {
+        return vec![0];
+    };
+    pairs.retain(|index| *index != shown);
+    pairs.sort_by(|a, b| level(a).total_cmp(&level(b)));
+    let count = pairs.len().min(MAX_OTHERS);
+    let last = pairs.len().saturating_sub(1);
+    let others = (0..count).map(|other| pairs[other * last / count.saturating_sub(1).max(1)]);
+    std::iter::once(shown).chain(others).collect()
+}
+
+/// An event that tells of one example among several.
+fn of(number: usize, event: Event) -> Event {
+    match event {
+        Event::Note { text } => Event::Note {
+            text: format!("Example {number}: {text}"),
+        },
+        other => other,
+    }
+}
+
+/// The prompt of an example, and what stands in for it where its caption is dropped.
+fn say(
+    base: &Base,
+    example: &PreparedExample,
+    recipe: &Recipe,
+    size: (u32, u32),
+    stack: &LoraStack<'_>,
+) -> Result<(Conditioning, Option<Conditioning>), EngineError> {
+    let say = |prompt: &str| base.encode_prompt(prompt, recipe.prompt_syntax, size, stack);
+    let drops = recipe.caption_dropout.get() > 0.0;
+    let uncaptioned = drops.then(|| say("")).transpose()?;
+    Ok((say(&example.prompt(recipe))?, uncaptioned))
 }
 
 fn encode(
@@ -169,11 +266,71 @@ fn encode(
     recipe: &Recipe,
     emit: &mut impl Emit,
 ) -> Result<(Example, Scene), EngineError> {
+    let said = example.example();
+    let FittedPair {
+        original, target, ..
+    } = &example.pictures;
+    let (target, mask) = if said.is_alone() {
+        let everywhere = || Mask::full(original.width(), original.height());
+        let mask = example.pictures.mask.clone();
+        let mask = mask.filter(|mask| !mask.is_empty());
+        (target.clone(), mask.unwrap_or_else(everywhere))
+    } else {
+        meant(&example.pictures, recipe, emit)?
+    };
+
+    let latent_mask = LatentMask::new(&mask)?;
+    let shape = [
+        1,
+        1,
+        latent_mask.height as usize,
+        latent_mask.width as usize,
+    ];
+    // Σ (1 - mask) over the latent.
+    let outside = latent_mask
+        .weights
+        .iter()
+        .map(|weight| 1.0 - f64::from(*weight))
+        .sum();
+    let size = (original.width(), original.height());
+    let (conditioning, uncaptioned) = say(base, example, recipe, size, &LoraStack::none())?;
+    let pair = Pair {
+        original: base.encode_picture(original),
+        target: base.encode_picture(&target),
+        mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
+        conditioning,
+    };
+    let [_, channels, ..] = pair.original.dims();
+    let weights = MaskWeights::new(&pair.mask, channels, outside, &recipe.mask);
+    let scene = Scene {
+        original: original.clone(),
+        target,
+        mask,
+        pair: pair.clone(),
+        prompt: example.prompt(recipe),
+        level: said.level.get(),
+        is_alone: said.is_alone(),
+    };
+    let example = Example {
+        pair,
+        weights: weights.weighing(said.weight.get()),
+        level: said.level.get(),
+        uncaptioned,
+    };
+    Ok((example, scene))
+}
+
+/// B as it is trained, and where; tells what is to be known of them.
+fn meant(
+    pictures: &FittedPair,
+    recipe: &Recipe,
+    emit: &mut impl Emit,
+) -> Result<(Rgb, Mask), EngineError> {
     let FittedPair {
         original,
         target,
         mask,
-    } = &example.pictures;
+    } = pictures;
     let difference = Difference::between(original, target)?;
     if let Some(warning) = PairWarning::of(original, target, mask.as_ref())? {
         emit.emit(Event::Note {
@@ -207,40 +364,7 @@ fn encode(
         ImageError::Identical => ImageError::SameInsideMask,
         other => other,
     })?;
-
-    let latent_mask = LatentMask::new(&mask)?;
-    let shape = [
-        1,
-        1,
-        latent_mask.height as usize,
-        latent_mask.width as usize,
-    ];
-    // Σ (1 - mask) over the latent.
-    let outside = latent_mask
-        .weights
-        .iter()
-        .map(|weight| 1.0 - f64::from(*weight))
-        .sum();
-    let pair = Pair {
-        original: base.encode_picture(original),
-        target: base.encode_picture(&target),
-        mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
-        conditioning: base.encode_prompt(
-            example.prompt(recipe),
-            recipe.prompt_syntax,
-            (original.width(), original.height()),
-            &LoraStack::none(),
-        )?,
-    };
-    let [_, channels, ..] = pair.original.dims();
-    let weights = MaskWeights::new(&pair.mask, channels, outside, &recipe.mask);
-    let scene = Scene {
-        original: original.clone(),
-        target,
-        mask,
-        pair: pair.clone(),
-    };
-    Ok((Example { pair, weights }, scene))
+    Ok((target, mask))
 }
 
 /// What is to be known of a mask before it is trained with; nothing of one that holds the change.

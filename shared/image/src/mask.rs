@@ -112,7 +112,10 @@ impl Mask {
     }
 
     /// Fails unless the mask lies on `picture` pixel for pixel.
-    pub(crate) fn check_on(&self, picture: &Rgb) -> Result<(), ImageError> {
+    ///
+    /// # Errors
+    /// [`ImageError::MaskSizeDiffers`].
+    pub fn check_on(&self, picture: &Rgb) -> Result<(), ImageError> {
         self.check_size(picture.width(), picture.height())
     }
 

@@ -3,7 +3,8 @@
 
 use crate::number::{
     Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, LearningRate, Multiplier,
-    Range, Rank, Resolution, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+    Range, Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight,
+    WeightDecay,
 };
 use crate::recipe::Method;
 
@@ -226,6 +227,8 @@ pub const FIELDS: &[Field] = &[
     field(Lora, "/pass/min_snr_gamma", OptionalNumber(Gamma::RANGE, OFF), flag("min-snr", "GAMMA|off"), "min-SNR gamma", "Evens out the timesteps"),
     field(Lora, "/pass/timesteps/0", Number(TimestepRange::FIRST), flag("timesteps", "FROM-TO"), "First timestep", "0 is the finished picture, 1000 pure noise"),
     field(Lora, "/pass/timesteps/1", Number(TimestepRange::LAST), flag("timesteps", "FROM-TO"), "Last timestep", "High timesteps decide shapes, low ones texture"),
+    field(Copier, "/copier/kind", Choice(&["identical", "framing", "style"]), flag("copier-kind", "KIND"), "Kind of copier", "identical draws one picture, framing that of the caption, style anything in one style"),
+    field(Copier, "/copier/strength", Number(Strength::RANGE), flag("copier-strength", "STRENGTH"), "Copier strength", "How strongly it acts below the LoRA; 0.8 to 1 for a style"),
     field(Copier, "/copier/pass/steps", Number(Steps::RANGE), flag("copier-steps", "STEPS"), "Copier steps", "A copier that copies badly makes the LoRA spill"),
     field(Copier, "/copier/pass/rank", Number(Rank::RANGE), flag("copier-rank", "RANK"), "Copier rank", "It has to hold the whole picture"),
     field(Copier, "/copier/pass/alpha", Number(Alpha::RANGE), None, "Copier alpha", "The effect is alpha ÷ rank"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::{Format, Kind};
 use crate::id::{BaseId, BlobId, CopierId, JobName, VaeId};
 use crate::number::{Level, Steps, Strength, Weight};
-use crate::recipe::Recipe;
+use crate::recipe::{Method, Recipe};
 
 /// Of stored jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,8 +32,7 @@ pub struct TrainJob {
     /// The VAE that encodes its pictures; none: the base's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vae: Option<VaeId>,
-    /// What it learns from, at least one; how many a method takes, see
-    /// [`only_example`](crate::recipe::only_example).
+    /// What it learns from; which ones, see [`Recipe::check_examples`].
     #[serde(flatten, with = "examples")]
     pub examples: Vec<Example>,
     /// The method and its numbers.
@@ -195,6 +194,16 @@ impl TrainJob {
             previews: None,
             scores: yes(),
         }
+    }
+
+    /// Whether it makes a copier and nothing else: there is none to build upon, and no pair to learn a
+    /// difference from.
+    #[must_use]
+    pub fn makes_copier(&self) -> bool {
+        let builds_upon_one = matches!(self.copier, CopierChoice::Given(_));
+        self.recipe.method == Method::Copier
+            && !builds_upon_one
+            && self.examples.iter().all(Example::is_alone)
     }
 
     /// The pictures of all its examples.

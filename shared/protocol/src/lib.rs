@@ -59,11 +59,11 @@ pub use number::{
     parse_seed,
 };
 pub use recipe::{
-    AddiftRecipe, CopierRecipe, InvalidRecipe, LrSchedule, MaskRecipe, Method, ModelSize,
-    NotOneExample, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, only_example, prompts_in,
+    AddiftRecipe, CopierKind, CopierRecipe, InvalidExamples, InvalidRecipe, LrSchedule, MaskRecipe,
+    Method, ModelSize, Pass, Precision, PromptSyntax, Recipe, RecipeFormat, prompts_in,
 };
 pub use said::{Prediction, Said};
-pub use score::{HeldOut, Linearity, Scores};
+pub use score::{Graded, HeldOut, Linearity, Scores};
 pub use server::{
     BaseInfo, CopierInfo, DeviceInfo, JobProgress, JobSummary, MemoryPlan, Pace, Rejection,
     ServerMessage, Snapshot, UnreadableJob, VaeInfo,

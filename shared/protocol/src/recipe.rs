@@ -5,9 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::format::{Format, Kind};
+use crate::job::Example;
 use crate::number::{
     Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, LearningRate, Multiplier,
-    Rank, Resolution, ScoreBudget, Share, Steps, TimestepRange, Warmup, Weight, WeightDecay,
+    Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight,
+    WeightDecay,
 };
 use crate::said::{Prediction, Said};
 
@@ -204,10 +206,37 @@ pub struct Pass {
     pub timesteps: TimestepRange,
 }
 
+/// What a copier draws, and what it leaves to the prompt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CopierKind {
+    /// One picture whatever the prompt.
+    #[default]
+    Identical,
+    /// The picture of the caption that the prompt holds, such as a framing, whatever else it asks for.
+    Framing,
+    /// Anything in one style.
+    Style,
+}
+
+impl CopierKind {
+    /// For recipes, where saying nothing is what they said before there was a choice.
+    #[must_use]
+    fn is_identical(&self) -> bool {
+        *self == Self::Identical
+    }
+}
+
 /// The first pass of [`Method::Copier`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CopierRecipe {
+    /// What it draws.
+    #[serde(default, skip_serializing_if = "CopierKind::is_identical")]
+    pub kind: CopierKind,
+    /// How strongly it acts below the LoRA that is trained on top of it.
+    #[serde(default = "whole", skip_serializing_if = "is_whole")]
+    pub strength: Strength,
     /// How the copier is trained.
     pub pass: Pass,
     /// The pass ends early once copy fidelity stays above this.
@@ -350,29 +379,55 @@ impl InvalidRecipe {
     }
 }
 
-/// A number of examples on which no method trains so far.
+/// Examples that a job cannot be trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("one pair of pictures is trained at a time, not {found}. Make a job of each.")]
-pub struct NotOneExample {
-    /// How many there are.
-    pub found: usize,
-}
-
-/// The one example that there is. Whatever can train on several does not ask for it.
-///
-/// # Errors
-/// [`NotOneExample`].
-pub const fn only_example<T>(examples: &[T]) -> Result<&T, NotOneExample> {
-    match examples {
-        [example] => Ok(example),
-        _ => Err(NotOneExample {
-            found: examples.len(),
-        }),
-    }
+pub enum InvalidExamples {
+    /// There are none.
+    #[error("there are no pictures to train on. Add at least one pair.")]
+    Nothing,
+    /// More than anybody waits for.
+    #[error(
+        "{found} examples are too many, {limit} can be trained on. Take some away.",
+        limit = Recipe::MAX_EXAMPLES
+    )]
+    TooMany {
+        /// How many there are.
+        found: usize,
+    },
+    /// The LoRA has no part in the answers that it would be trained by.
+    #[error("example {number} has level 0, at which a LoRA does nothing. Choose another level.")]
+    AtLevelZero {
+        /// Which, counted from 1.
+        number: usize,
+    },
+    /// It would be looked at for nothing.
+    #[error(
+        "example {number} has weight 0, so it counts for nothing. Take it away, or give it a weight."
+    )]
+    Weightless {
+        /// Which, counted from 1.
+        number: usize,
+    },
+    /// A teacher and its student would see the same.
+    #[error(
+        "example {number} is one picture, and method addift learns from pairs. Add what it is to become, or choose method copier or plain."
+    )]
+    Alone {
+        /// Which, counted from 1.
+        number: usize,
+    },
 }
 
 const fn no_dropout() -> Share {
     Share::constant(0.0)
+}
+
+const fn whole() -> Strength {
+    Strength::constant(1.0)
+}
+
+fn is_whole(strength: &Strength) -> bool {
+    *strength == whole()
 }
 
 fn is_no_dropout(share: &Share) -> bool {
@@ -398,6 +453,8 @@ pub fn prompts_in(text: &str) -> Vec<String> {
 impl Recipe {
     /// More held-out prompts are refused.
     pub const MAX_HELD_OUT: usize = 32;
+    /// More examples are refused.
+    pub const MAX_EXAMPLES: usize = 1000;
 
     /// Whether it can be trained. Asked before a job is taken rather than when a recipe is read:
     /// older versions took and stored what is refused now, and that has to be readable.
@@ -418,6 +475,49 @@ impl Recipe {
             return Err(InvalidRecipe::HeldOut { found });
         }
         Ok(())
+    }
+
+    /// Whether it can be trained on these examples.
+    ///
+    /// # Errors
+    /// [`InvalidExamples`].
+    pub fn check_examples<'a>(
+        &self,
+        examples: impl IntoIterator<Item = &'a Example>,
+    ) -> Result<(), InvalidExamples> {
+        let mut found = 0;
+        for (example, number) in examples.into_iter().zip(1..) {
+            found = number;
+            if example.level.get() == 0.0 {
+                return Err(InvalidExamples::AtLevelZero { number });
+            }
+            if example.weight.get() == 0.0 {
+                return Err(InvalidExamples::Weightless { number });
+            }
+            if self.method == Method::Addift && example.is_alone() {
+                return Err(InvalidExamples::Alone { number });
+            }
+        }
+        match found {
+            0 => Err(InvalidExamples::Nothing),
+            found if found > Self::MAX_EXAMPLES => Err(InvalidExamples::TooMany { found }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The prompt that an example is trained under: the trigger word and its caption, or the recipe's
+    /// prompt where it has none.
+    #[must_use]
+    pub fn prompt_of(&self, example: &Example) -> String {
+        let caption = match &*example.caption {
+            "" => &*self.prompt,
+            caption => caption,
+        };
+        match (&*self.trigger, caption) {
+            ("", caption) => caption.to_owned(),
+            (trigger, "") => trigger.to_owned(),
+            (trigger, caption) => format!("{trigger}, {caption}"),
+        }
     }
 
     /// What it says of the base.
@@ -485,6 +585,8 @@ impl Recipe {
             resolution: size.resolution(),
             pass,
             copier: CopierRecipe {
+                kind: CopierKind::Identical,
+                strength: whole(),
                 pass: copier,
                 // A copier that was stopped at 0.9 spills three times as much as the same one
                 // trained to the end of its schedule.

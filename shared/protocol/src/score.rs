@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that is measured after training.
+/// Everything that is measured after training; of several examples the mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// How much of the change the round trip makes: 1 all of it, 0 nothing, < 0 damage.
@@ -21,6 +21,21 @@ pub struct Scores {
     pub copy_fidelity: Option<f64>,
     /// The multiplier that calibration folded into the weights.
     pub calibrated_strength: f64,
+    /// How the change grows with the level, where the examples have several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graded: Option<Graded>,
+}
+
+/// Levels of a graded slider, each with what the LoRA does at that strength.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Graded {
+    /// The levels, the lowest first.
+    pub levels: Vec<f64>,
+    /// How far the LoRA goes, at the strength of each level, from A (0) to the picture of that level
+    /// (1): the same everywhere, where the change is in proportion to the strength.
+    pub progress: Vec<f64>,
+    /// The largest difference from the mean of `progress`, as a share of it.
+    pub deviation: f64,
 }
 
 /// Pictures never trained on, the same noise with and without the LoRA: 8, or fewer within a small
@@ -38,7 +53,7 @@ pub struct HeldOut {
     pub elsewhere: f64,
 }
 
-/// The round trip over several strengths, the lowest first: -2, -1, -0.5, 0, 0.5, 1 and 2; within
+/// The round trip of the first example over several strengths, the lowest first: -2, -1, -0.5, 0, 0.5, 1 and 2; within
 /// a smaller budget those of them that are whole, or -1, 0 and 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Linearity {

@@ -847,8 +847,16 @@ where
         ..sound.clone()
     };
     let lost = on(vec![Example::new(original, PICTURE)]);
-    let alike = on(vec![Example::new(original, original)]);
-    let two = on([&sound.examples[..], &sound.examples].concat());
+    let mut alike = on(vec![Example::new(original, original)]);
+    alike.recipe.method = Method::Addift;
+    let mut missing_second = sound.examples.clone();
+    missing_second.push(Example::new(original, PICTURE));
+    let missing_second = on(missing_second);
+    let mut alike_second = sound.examples.clone();
+    alike_second.push(Example::new(original, original));
+    let mut alike_second = on(alike_second);
+    alike_second.recipe.method = Method::Addift;
+    let nothing = on(Vec::new());
     let copier = TrainJob {
         copier: CopierChoice::Given(CopierId(9)),
         ..sound.clone()
@@ -892,6 +900,7 @@ where
     };
     for (name, message) in [
         ("a picture", submit(lost)),
+        ("a picture of the second example", submit(missing_second)),
         ("a copier", submit(copier)),
         ("a VAE", submit(with_vae)),
         ("a VAE to draw with", draw(vae)),
@@ -910,13 +919,16 @@ where
         matches!(reason, Rejection::Failed { .. }),
         "no pair: {reason:?}"
     );
-    let reason = refused(&server, submit(two)).await;
-    assert!(
-        reason
-            .to_string()
-            .contains("one pair of pictures is trained at a time, not 2"),
-        "no method takes two: {reason:?}"
-    );
+    for (job, sentence) in [
+        (
+            alike_second,
+            "example 2 is one picture, and method addift learns from pairs",
+        ),
+        (nothing, "there are no pictures to train on"),
+    ] {
+        let reason = refused(&server, submit(job)).await.to_string();
+        assert!(reason.contains(sentence), "{reason}");
+    }
     // The bundled base's text encoder is not as deep as CLIP's.
     let mut too_deep = sound.clone();
     too_deep.recipe.clip_skip = Some(ClipSkip::constant(12));

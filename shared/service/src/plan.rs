@@ -6,18 +6,18 @@ use mimeo_protocol::{BatchSize, MemoryPlan, Recipe, Rejection, Resolution};
 
 /// What a job takes; quick enough to be asked after every change.
 ///
-/// - `size`: width and height of the pictures as they are, where they are known
+/// - `sizes`: width and height of the pictures of each example as they are, where they are known
 /// - `room`: what the device has for it
 #[must_use]
 pub fn plan(
     base: &BaseShape,
     recipe: &Recipe,
-    size: Option<(u32, u32)>,
+    sizes: &[(u32, u32)],
     compute: &Compute,
     room: Room,
 ) -> MemoryPlan {
     let available_bytes = room.available_bytes;
-    let need = |recipe: &Recipe| base.memory_need(recipe, size, &compute.device);
+    let need = |recipe: &Recipe| base.memory_need(recipe, sizes, &compute.device);
     let MemoryNeed {
         weights_bytes,
         activations_bytes,
@@ -28,7 +28,7 @@ pub fn plan(
         weights_bytes,
         activations_bytes,
         optimizer_bytes,
-        file_bytes: base.file_bytes(recipe, size),
+        file_bytes: base.file_bytes(recipe, sizes.first().copied()),
         available_bytes,
         remedy: None,
     };
@@ -126,7 +126,7 @@ mod tests {
         let base = runtime::block_on(BaseShape::read(&folder)).unwrap();
         let compute = runtime::block_on(Compute::choose(&DeviceChoice::Cpu)).unwrap();
         let recipe = Recipe::preset(Method::Copier, ModelSize::Small);
-        let in_room = |room| plan(&base, &recipe, None, &compute, room);
+        let in_room = |room| plan(&base, &recipe, &[], &compute, room);
         let plan = |available_bytes| {
             let largest_bytes = None;
             in_room(Room {
@@ -151,7 +151,7 @@ mod tests {
                 available_bytes,
                 largest_bytes: None,
             };
-            super::plan(&base, &recipe, None, &compute, room)
+            super::plan(&base, &recipe, &[], &compute, room)
         };
         let half = at(256, 1, None).needed_bytes();
         assert_eq!(

@@ -4,7 +4,7 @@ use mimeo_engine::job::fit;
 use mimeo_engine::{Base, EngineError, PreparedExample, PreparedJob};
 use mimeo_image::{Difference, ImageError, Mask, MaskView, Rgb, decode, decode_mask};
 use mimeo_protocol::{
-    BlobId, Example, PromptSyntax, Recipe, Resolution, TrainJob, codec, only_example,
+    BlobId, CopierRecipe, Example, PromptSyntax, Recipe, Resolution, Strength, TrainJob, codec,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -72,25 +72,41 @@ async fn read_example(
     })
 }
 
-/// What makes two copiers the same: the base and what is said of it, its VAE, the picture as it is trained, and every number that
-/// decides about the pass.
+/// What makes two copiers the same: the base and what is said of it, its VAE, the pictures as they are
+/// trained with their captions, and every number that decides about the pass.
 ///
 /// # Errors
-/// When the prompt cannot be read, or there is not one example.
+/// When a prompt cannot be read.
 pub fn fingerprint(base: &Base, job: &PreparedJob) -> Result<String, EngineError> {
-    let example = only_example(&job.examples)?;
-    let (fitted, recipe) = (&example.pictures.original, &job.recipe);
-    let prompt = example.prompt(recipe);
+    let recipe = &job.recipe;
     let mut hash = Sha256::new();
     hash.update(base.hash.as_bytes());
-    hash.update(fitted.width().to_le_bytes());
-    hash.update(fitted.height().to_le_bytes());
-    hash.update(fitted.pixels());
-    hash.update(codec::encode(&(recipe.seed, prompt, &recipe.copier)));
-    // A prompt that was always read like this finds the copiers from before there was a syntax.
-    let syntax = recipe.prompt_syntax;
-    if !base.reads_alike(prompt, syntax, PromptSyntax::Cut)? {
-        hash.update(codec::encode(&syntax));
+    // How strongly it acts later is no part of it.
+    let copier = CopierRecipe {
+        strength: Strength::constant(1.0),
+        ..recipe.copier.clone()
+    };
+    for example in &job.examples {
+        let fitted = &example.pictures.original;
+        let prompt = example.prompt(recipe);
+        hash.update(fitted.width().to_le_bytes());
+        hash.update(fitted.height().to_le_bytes());
+        hash.update(fitted.pixels());
+        hash.update(codec::encode(&(recipe.seed, &prompt, &copier)));
+        // A prompt that was always read like this finds the copiers from before there was a syntax.
+        let syntax = recipe.prompt_syntax;
+        if !base.reads_alike(&prompt, syntax, PromptSyntax::Cut)? {
+            hash.update(codec::encode(&syntax));
+        }
+        let weight = example.example().weight;
+        // One alone weighs as much as all.
+        if job.examples.len() > 1 {
+            hash.update(codec::encode(&weight));
+        }
+    }
+    let dropout = recipe.caption_dropout;
+    if dropout.get() > 0.0 {
+        hash.update(codec::encode(&dropout));
     }
     // The same for bases that are as they are.
     if !base.said().is_nothing() {
@@ -133,6 +149,18 @@ pub fn check_pair(
         check_mask(&decode_mask(mask)?, &difference)?;
     }
     Ok((original.width(), original.height()))
+}
+
+/// The same for a picture that differs in nothing.
+///
+/// # Errors
+/// When it cannot be read, or its mask has another size.
+pub fn check_alone(picture: &[u8], mask: Option<&[u8]>) -> Result<(u32, u32), ImageError> {
+    let picture = decode(picture)?.picture;
+    if let Some(mask) = mask {
+        decode_mask(mask)?.check_on(&picture)?;
+    }
+    Ok((picture.width(), picture.height()))
 }
 
 /// Whether a mask can be used with a pair.

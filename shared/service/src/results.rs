@@ -4,7 +4,7 @@ use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode;
 use mimeo_engine::{Artifact, FinishedCopier, Kept, PassStep, Phase, TrainingState};
 use mimeo_image::{Rgb, encode_png};
-use mimeo_protocol::{FileKind, JobEventKind, Precision, Strength, only_example};
+use mimeo_protocol::{FileKind, JobEventKind, Precision, Strength};
 
 use crate::archive::{Archive, KeptPicture, NewCopier};
 use crate::recorder::Recorder;
@@ -104,7 +104,7 @@ impl<A: Archive> Recorder<A> {
         let Some(fingerprint) = self.fingerprint.clone() else {
             return;
         };
-        let Ok(example) = only_example(&self.job().examples) else {
+        let Some(example) = self.job().examples.first() else {
             return;
         };
         let original = example.original;

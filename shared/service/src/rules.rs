@@ -2,7 +2,7 @@
 
 use mimeo_protocol::{
     BaseId, BlobId, CopierId, FileId, JobControl, JobId, JobState, Phase, PreviewRequest,
-    Rejection, TrainJob, VaeId, only_example,
+    Rejection, TrainJob, VaeId,
 };
 
 use crate::host::Program;
@@ -158,14 +158,15 @@ pub fn check_prompts(job: &TrainJob) -> Result<(), Rejection> {
     let prompts = job.previews.iter().map(|plan| &plan.prompt);
     let captions = job.examples.iter().map(|example| &example.caption);
     let recipe = &job.recipe;
-    let own = [&recipe.prompt].into_iter().chain(&recipe.held_out_prompts);
+    let own = [&recipe.prompt, &recipe.trigger].into_iter();
+    let own = own.chain(&recipe.held_out_prompts);
     for prompt in prompts.chain(captions).chain(own) {
         check_prompt(prompt)?;
     }
     Ok(())
 }
 
-/// Whether the recipe of a job can be trained, and on that many examples.
+/// Whether the recipe of a job can be trained, and on its examples.
 ///
 /// # Errors
 /// When it cannot, with the name of what is wrong in it.
@@ -173,8 +174,8 @@ pub fn check_recipe(job: &TrainJob) -> Result<(), Rejection> {
     let failed = |message| Rejection::Failed { message };
     let checked = job.recipe.check();
     checked.map_err(|error| failed(error.to_string()))?;
-    let example = only_example(&job.examples);
-    example.map(drop).map_err(|error| failed(error.to_string()))
+    let checked = job.recipe.check_examples(&job.examples);
+    checked.map_err(|error| failed(error.to_string()))
 }
 
 /// Whether a prompt can be used.

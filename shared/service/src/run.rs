@@ -137,6 +137,8 @@ impl<'a, R: Runner> Run<'a, R> {
         let chosen = match self.job.job.copier {
             CopierChoice::New => None,
             CopierChoice::Given(id) => Some(id),
+            // What it is to make is nothing to build upon.
+            CopierChoice::Cached if self.job.job.makes_copier() => None,
             CopierChoice::Cached => self.persist(|archive| archive.copier_of(fingerprint))?,
         };
         if let Some(id) = chosen {

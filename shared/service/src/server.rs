@@ -313,9 +313,16 @@ where
         if let CopierChoice::Given(id) = job.copier {
             self.check_copier(id).await?;
         }
+        let is_set = job.examples.len() > 1;
         let mut sizes = Vec::with_capacity(job.examples.len());
-        for example in &job.examples {
-            sizes.push(self.check_example(example).await?);
+        for (example, number) in job.examples.iter().zip(1..) {
+            let size = self.check_example(example).await;
+            sizes.push(size.map_err(|rejection| match rejection {
+                Rejection::Failed { message } if is_set => Rejection::Failed {
+                    message: format!("example {number}: {message}"),
+                },
+                other => other,
+            })?);
         }
         let shape = self.host.shape(&job.base, job.vae.as_ref()).await?;
         for size in &sizes {
@@ -343,28 +350,34 @@ where
         })
     }
 
-    /// Whether two pictures make an example; their size.
+    /// Whether pictures make an example; their size.
     async fn check_example(&self, example: &Example) -> Answer<(u32, u32)> {
         let original = self.picture(example.original).await?;
-        let target = self.picture(example.target).await?;
+        let target = match example.is_alone() {
+            true => None,
+            false => Some(self.picture(example.target).await?),
+        };
         let mask = match example.mask {
             Some(mask) => Some(self.picture(mask).await?),
             None => None,
         };
-        let check = move || prepare::check_pair(&original, &target, mask.as_deref());
+        let check = move || match target {
+            Some(target) => prepare::check_pair(&original, &target, mask.as_deref()),
+            None => prepare::check_alone(&original, mask.as_deref()),
+        };
         let size = self.host.aside(check).await?;
         size.map_err(|error| Rejection::Failed {
             message: error.to_string(),
         })
     }
 
-    /// What a job would take of the device's memory, for the largest of its pictures.
+    /// What a job would take of the device's memory.
+    ///
+    /// - `sizes`: of the pictures, where they are known
     async fn plan(&self, job: &TrainJob, sizes: &[(u32, u32)]) -> Answer<MemoryPlan> {
         let shape = self.host.shape(&job.base, job.vae.as_ref()).await?;
-        let pixels = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height);
-        let size = sizes.iter().copied().max_by_key(pixels);
         let (compute, room) = (self.host.compute(), self.host.room());
-        Ok(plan::plan(&shape, &job.recipe, size, compute, room))
+        Ok(plan::plan(&shape, &job.recipe, sizes, compute, room))
     }
 
     /// Steers a job.

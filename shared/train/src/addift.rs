@@ -34,7 +34,7 @@ pub fn loss(
     weights: &MaskWeights,
     recipe: &AddiftRecipe,
 ) -> Tensor<1> {
-    let Student { below, lora } = student;
+    let Student { below, lora, level } = student;
     let (from, to, multiplier) = match direction {
         Direction::Forward => (&pair.original, &pair.target, recipe.multiplier.get()),
         Direction::Reverse => (&pair.target, &pair.original, -recipe.multiplier.get()),
@@ -48,7 +48,7 @@ pub fn loss(
         let teacher = predict(model, &seen, timesteps, conditioning, below);
         teacher_target(schedule, teacher, timesteps, to.clone() - from.clone())
     };
-    let with_lora = below.clone().with(lora, multiplier);
+    let with_lora = below.clone().with(lora, multiplier * level);
     let student = || {
         let seen = schedule.add_noise(to, noise, timesteps);
         predict(model, &seen, timesteps, conditioning, &with_lora)
@@ -69,9 +69,7 @@ pub fn loss(
         // "Do nothing where there is nothing of the pair": on pure noise.
         let own = predict(model, noise, timesteps, conditioning, below);
         let student = predict(model, noise, timesteps, conditioning, &with_lora);
-        let [_, channels, ..] = noise.dims();
-        let everywhere = MaskWeights::everywhere(&pair.mask, channels);
-        losses = losses + everywhere.learn(student - own) * preservation;
+        losses = losses + weights.everywhere().learn(student - own) * preservation;
     }
     // No min-SNR weight: it is for losses whose target is noise.
     losses.mean()

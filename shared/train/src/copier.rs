@@ -12,20 +12,20 @@ use crate::loss::MaskWeights;
 use crate::plain::{self, Student};
 use crate::{Draw, Model, Pair};
 
-/// Pass 1: learn all of the original.
+/// Pass 1: learn all of the original, whatever the mask says.
 #[must_use]
 pub fn copy_loss(
     model: Model<'_>,
     pair: &Pair,
     draw: &Draw,
     lora: &LoraNetwork,
+    weights: &MaskWeights,
     gamma: Option<Gamma>,
 ) -> Tensor<1> {
-    let [_, channels, ..] = pair.original.dims();
-    let everywhere = MaskWeights::everywhere(&pair.mask, channels);
     let student = Student {
         below: &LoraStack::none(),
         lora,
+        level: 1.0,
     };
     plain::loss(
         model,
@@ -33,27 +33,23 @@ pub fn copy_loss(
         &pair.conditioning,
         draw,
         student,
-        &everywhere,
+        &weights.everywhere(),
         gamma,
     )
 }
 
 /// Pass 2: learn what the target adds to what the copier draws.
+///
+/// - `student`: a LoRA on top of the copier
 #[must_use]
 pub fn difference_loss(
     model: Model<'_>,
     pair: &Pair,
     draw: &Draw,
-    copier: &LoraNetwork,
-    lora: &LoraNetwork,
+    student: Student<'_>,
     weights: &MaskWeights,
     gamma: Option<Gamma>,
 ) -> Tensor<1> {
-    let below = LoraStack::none().with(copier, 1.0);
-    let student = Student {
-        below: &below,
-        lora,
-    };
     plain::loss(
         model,
         &pair.target,

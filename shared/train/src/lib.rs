@@ -12,6 +12,7 @@
 
 pub mod addift;
 pub mod copier;
+mod dataset;
 pub mod loss;
 pub mod lr;
 pub mod noise;
@@ -22,8 +23,7 @@ mod trainer;
 use burn::tensor::Tensor;
 use mimeo_diffusion::{Conditioning, NoiseSchedule, UNet2DConditionModel};
 
-use crate::loss::MaskWeights;
-
+pub use dataset::{Dataset, Example, NoExample, Row};
 pub use noise::{Draw, NoisePosition, NoiseRng};
 pub use optimizer::Moments;
 pub use plain::Student;
@@ -40,24 +40,17 @@ pub struct Model<'a> {
     pub schedule: &'a NoiseSchedule,
 }
 
-/// The two pictures as the model sees them.
+/// The two pictures as the model sees them: those of one pair for all rows of a batch, or a pair for
+/// each row.
 #[derive(Debug, Clone)]
 pub struct Pair {
-    /// Latent of A: `[1, channels, height, width]`.
+    /// Latent of A: `[1 or batch, channels, height, width]`.
     pub original: Tensor<4>,
     /// Latent of B: like `original`.
     pub target: Tensor<4>,
-    /// Where to learn, 0..=1: `[1, 1, height, width]`; all ones where the user painted nothing.
+    /// Where to learn, 0..=1: `[1 or batch, 1, height, width]`; all ones where the user painted
+    /// nothing.
     pub mask: Tensor<4>,
     /// The prompt of both.
     pub conditioning: Conditioning,
-}
-
-/// What is trained on.
-#[derive(Debug, Clone)]
-pub struct Example {
-    /// The pictures.
-    pub pair: Pair,
-    /// How much each place of them counts.
-    pub weights: MaskWeights,
 }

@@ -13,6 +13,8 @@ pub struct MaskWeights {
     /// The same for `1 - mask`, times the prior's weight; none when there is nothing outside or
     /// the prior is switched off.
     prior: Option<Tensor<4>>,
+    /// The same for a mask of ones: `1 / (channels · height · width)`.
+    whole: Tensor<4>,
     /// What both weigh together, where a term that knows nothing costs 1.
     total: f32,
 }
@@ -37,17 +39,53 @@ impl MaskWeights {
         Self {
             learn: normalised(learn, channels),
             prior,
+            whole: normalised(mask.ones_like(), channels),
             total,
         }
     }
 
-    /// Every pixel counts the same.
+    /// The same, where the example counts `weight` times as much as others.
     #[must_use]
-    pub fn everywhere(like: &Tensor<4>, channels: usize) -> Self {
+    pub fn weighing(self, weight: f64) -> Self {
+        if weight == 1.0 {
+            return self;
+        }
         Self {
-            learn: normalised(like.ones_like(), channels),
+            learn: self.learn * weight,
+            prior: self.prior.map(|prior| prior * weight),
+            whole: self.whole * weight,
+            total: self.total * weight as f32,
+        }
+    }
+
+    /// Every pixel counts the same, and nothing is held to the model's own answer.
+    #[must_use]
+    pub fn everywhere(&self) -> Self {
+        Self {
+            learn: self.whole.clone(),
             prior: None,
-            total: 1.0,
+            ..self.clone()
+        }
+    }
+
+    /// Those of several examples, a row for each: `[rows, 1, height, width]`.
+    ///
+    /// - `rows`: of one size; at least one
+    #[must_use]
+    pub fn cat(rows: &[&Self]) -> Self {
+        let cat = |of: &dyn Fn(&Self) -> Tensor<4>| {
+            Tensor::cat(rows.iter().map(|row| of(row)).collect(), 0)
+        };
+        let has_prior = rows.iter().any(|row| row.prior.is_some());
+        let prior = |row: &Self| match &row.prior {
+            Some(prior) => prior.clone(),
+            None => row.whole.zeros_like(),
+        };
+        Self {
+            learn: cat(&|row| row.learn.clone()),
+            prior: has_prior.then(|| cat(&prior)),
+            whole: cat(&|row| row.whole.clone()),
+            total: mean_total(rows.iter().copied()),
         }
     }
 
@@ -72,6 +110,15 @@ impl MaskWeights {
             .as_ref()
             .map(|weights| weighted(error(), weights))
     }
+}
+
+/// The loss of a model that knows nothing, over rows.
+pub(crate) fn mean_total<'a>(rows: impl Iterator<Item = &'a MaskWeights>) -> f32 {
+    // In double precision, where the mean of equal numbers is that number.
+    let (count, sum) = rows.fold((0_u32, 0.0), |(count, sum), row| {
+        (count + 1, sum + f64::from(row.total))
+    });
+    (sum / f64::from(count.max(1))) as f32
 }
 
 fn normalised(weights: Tensor<4>, channels: usize) -> Tensor<4> {

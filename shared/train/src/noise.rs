@@ -20,21 +20,6 @@ pub struct Draw {
     pub timesteps: Vec<usize>,
 }
 
-impl Draw {
-    /// The same rows in parts of at most `rows`.
-    #[must_use]
-    pub fn split(&self, rows: usize) -> Vec<Self> {
-        let starts = (0..self.timesteps.len()).step_by(rows);
-        let parts = starts.zip(self.timesteps.chunks(rows));
-        parts
-            .map(|(start, timesteps)| Self {
-                noise: self.noise.clone().narrow(0, start, timesteps.len()),
-                timesteps: timesteps.to_vec(),
-            })
-            .collect()
-    }
-}
-
 /// The generator of a run.
 #[derive(Debug, Clone)]
 pub struct NoiseRng {
@@ -80,11 +65,15 @@ impl NoiseRng {
 
     /// Standard normal numbers.
     pub fn normal(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4> {
-        let count = shape.iter().product();
-        let values: Vec<f32> = (0..count)
-            .map(|_| self.rng.sample(StandardNormal))
-            .collect();
+        let values = self.normals(shape.iter().product());
         Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// So many of them, before they are on a device.
+    pub fn normals(&mut self, count: usize) -> Vec<f32> {
+        (0..count)
+            .map(|_| self.rng.sample(StandardNormal))
+            .collect()
     }
 
     /// Timesteps of the window, each uniform, together evenly spread: a run of a few dozen steps

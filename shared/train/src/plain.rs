@@ -16,6 +16,8 @@ pub struct Student<'a> {
     pub below: &'a LoraStack<'a>,
     /// The LoRA that is trained.
     pub lora: &'a LoraNetwork,
+    /// Factor on its multiplier: the level of what it is trained on.
+    pub level: f64,
 }
 
 /// `mean w_t · (‖target - student‖² inside + prior · ‖student - own answer‖² outside)`.
@@ -23,7 +25,8 @@ pub struct Student<'a> {
 /// The own answer is that of the model without the student's LoRA; outside the mask the student is
 /// held to it.
 ///
-/// - `latent`: `[1, channels, height, width]`, `conditioning`: of one picture
+/// - `latent`: `[1 or batch, channels, height, width]`, `conditioning`, `weights`: of one picture or
+///   of each
 #[must_use]
 pub fn loss(
     model: Model<'_>,
@@ -34,7 +37,7 @@ pub fn loss(
     weights: &MaskWeights,
     gamma: Option<Gamma>,
 ) -> Tensor<1> {
-    let Student { below, lora } = student;
+    let Student { below, lora, level } = student;
     let noisy = model
         .schedule
         .add_noise(latent, &draw.noise, &draw.timesteps);
@@ -43,7 +46,7 @@ pub fn loss(
         &noisy,
         &draw.timesteps,
         conditioning,
-        &below.clone().with(lora, 1.0),
+        &below.clone().with(lora, level),
     );
     let target = model.schedule.target(latent, &draw.noise, &draw.timesteps);
     let mut losses = weights.learn(student.clone() - target);
@@ -55,7 +58,7 @@ pub fn loss(
     batch_mean(losses, &draw.timesteps, model.schedule, gamma)
 }
 
-/// The model's answer, the conditioning repeated over the batch.
+/// The model's answer, the conditioning repeated over the batch if it is that of one picture.
 pub(crate) fn predict(
     model: Model<'_>,
     noisy: &Tensor<4>,

@@ -3,14 +3,16 @@
 use burn::tensor::Tensor;
 use mimeo_diffusion::Tuning;
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{AddiftRecipe, NotOneExample, Pass, only_example};
+use mimeo_protocol::{AddiftRecipe, Pass};
 use rayon::prelude::*;
 
 use crate::addift::{self, Direction};
-use crate::noise::{Draw, NoisePosition, NoiseRng};
+use crate::dataset::{Batch, Dataset, Row};
+use crate::loss::mean_total;
+use crate::noise::{NoisePosition, NoiseRng};
 use crate::optimizer::{AdamW, Moments, clip};
 use crate::plain::{self, Student};
-use crate::{Example, Model, copier, lr};
+use crate::{Model, copier, lr};
 
 /// What the trained LoRA is to learn.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +23,8 @@ pub enum Objective<'a> {
     Difference {
         /// The copier, frozen.
         copier: &'a LoraNetwork,
+        /// How strongly it acts.
+        strength: f64,
     },
     /// The target as it is.
     Plain,
@@ -118,7 +122,7 @@ pub struct HealthState {
 /// One pass over one LoRA.
 pub struct Trainer<'a> {
     model: Model<'a>,
-    example: &'a Example,
+    dataset: Dataset<'a>,
     objective: Objective<'a>,
     pass: &'a Pass,
     network: LoraNetwork,
@@ -133,21 +137,19 @@ pub struct Trainer<'a> {
 
 impl<'a> Trainer<'a> {
     /// A pass that starts from `network`.
-    ///
-    /// # Errors
-    /// [`NotOneExample`].
+    #[must_use]
     pub fn new(
         model: Model<'a>,
-        examples: &'a [Example],
+        dataset: Dataset<'a>,
         objective: Objective<'a>,
         pass: &'a Pass,
         network: LoraNetwork,
         rng: NoiseRng,
-    ) -> Result<Self, NotOneExample> {
+    ) -> Self {
         let values = network.frozen().flatten();
-        Ok(Self {
+        Self {
             model,
-            example: only_example(examples)?,
+            dataset,
             objective,
             pass,
             optimizer: AdamW::new(pass.weight_decay.get()),
@@ -157,13 +159,32 @@ impl<'a> Trainer<'a> {
             health: HealthState::new(values.clone()),
             network,
             values,
-        })
+        }
     }
 
     /// The LoRA as trained so far.
     #[must_use]
     pub fn network(&self) -> LoraNetwork {
         self.network.with_values(&self.values)
+    }
+
+    /// Examples that the whole pass takes; both directions of [`Objective::Addift`] take the same.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        let steps = u64::from(self.pass.steps.get());
+        let steps = if self.takes_turns() {
+            steps.div_ceil(2)
+        } else {
+            steps
+        };
+        let per_step =
+            u64::from(self.pass.accumulation.get()) * u64::from(self.pass.batch_size.get());
+        steps * per_step
+    }
+
+    /// Whether every other step trains the reverse direction.
+    const fn takes_turns(&self) -> bool {
+        matches!(self.objective, Objective::Addift(recipe) if recipe.antisymmetric)
     }
 
     /// Steps done.
@@ -220,9 +241,11 @@ impl<'a> Trainer<'a> {
 
         let passes = self.pass.accumulation.get();
         let mut sum: Option<(Tensor<1>, Tensor<1>)> = None;
-        for _ in 0..passes {
-            let (direction, draw) = self.draw();
-            let (loss, gradient) = self.loss_and_gradient(direction, &draw);
+        let mut rows = Vec::new();
+        for index in 0..passes {
+            let (direction, drawn) = self.draw(index);
+            let (loss, gradient) = self.loss_and_gradient(direction, &drawn);
+            rows.extend(drawn);
             sum = Some(match sum {
                 Some((losses, gradients)) => (losses + loss, gradients + gradient),
                 None => (loss, gradient),
@@ -248,7 +271,7 @@ impl<'a> Trainer<'a> {
         };
         if let Some(what) = self.health.check(
             self.step,
-            loss / self.example.weights.total(),
+            loss / mean_total(rows.iter().map(|row| &row.example.weights)),
             grad_norm,
             &self.values,
         ) {
@@ -272,37 +295,57 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    fn draw(&mut self) -> (Direction, Draw) {
+    /// The rows of a forward pass.
+    ///
+    /// - `index`: of the pass among those of the step
+    fn draw(&mut self, index: u32) -> (Direction, Vec<Row<'a>>) {
         let batch = self.pass.batch_size.get() as usize;
-        let original = &self.example.pair.original;
-        let [_, channels, height, width] = original.dims();
-        let shape = [batch, channels, height, width];
-        let noise = self.rng.normal(shape, &original.device());
-        let reverse = self.step.is_multiple_of(2)
-            && matches!(self.objective, Objective::Addift(recipe) if recipe.antisymmetric);
-        if reverse {
-            let timesteps = self.forward_timesteps.clone();
-            return (Direction::Reverse, Draw { noise, timesteps });
+        let takes_turns = self.takes_turns();
+        let reverse = takes_turns && self.step.is_multiple_of(2);
+        // Both directions take the same examples.
+        let steps_before = u64::from(self.step - 1) >> u32::from(takes_turns);
+        let passes_before = steps_before * u64::from(self.pass.accumulation.get());
+        let first = (passes_before + u64::from(index)) * batch as u64;
+        let rows = (first..).take(batch);
+        let mut rows: Vec<Row<'a>> = rows
+            .map(|row| self.dataset.row(row, &mut self.rng))
+            .collect();
+        let direction = if reverse {
+            Direction::Reverse
+        } else {
+            self.forward_timesteps = self.rng.timesteps(self.pass.timesteps, batch);
+            Direction::Forward
+        };
+        for (row, timestep) in rows.iter_mut().zip(&self.forward_timesteps) {
+            row.timestep = *timestep;
         }
-        let timesteps = self.rng.timesteps(self.pass.timesteps, batch);
-        self.forward_timesteps.clone_from(&timesteps);
-        (Direction::Forward, Draw { noise, timesteps })
+        (direction, rows)
     }
 
-    /// Loss and gradient, the mean over the draw, on all cores of a CPU.
-    fn loss_and_gradient(&self, direction: Direction, draw: &Draw) -> (Tensor<1>, Tensor<1>) {
-        let rows = draw.timesteps.len();
-        let parts = draw.split(Tuning::of(&draw.noise.device()).rows_per_task);
-        let part = |part: &Draw| {
+    /// Loss `[1]` and gradient `[values]` of the LoRA as it is, the mean over the rows; on all cores of a
+    /// CPU.
+    ///
+    /// - `rows`: at least one
+    #[must_use]
+    pub fn loss_and_gradient(
+        &self,
+        direction: Direction,
+        rows: &[Row<'_>],
+    ) -> (Tensor<1>, Tensor<1>) {
+        let at_once = Tuning::of(&self.values.device()).rows_per_task;
+        let batches = Batch::of_rows(rows, at_once);
+        let part = |batch: &Batch| {
             let lora = self.network.with_values(&self.values).trainable();
-            let share = part.timesteps.len() as f64 / rows as f64;
-            let loss = self.loss(part, direction, &lora) * share;
+            let share = batch.draw.timesteps.len() as f64 / rows.len() as f64;
+            let loss = self.loss(batch, direction, &lora) * share;
             let gradient = lora.flatten_gradients(&loss.backward());
             (loss.inner(), gradient)
         };
-        let done: Vec<_> = match &parts[..] {
+        let done: Vec<_> = match &batches[..] {
             [whole] => vec![part(whole)],
-            parts => parts.par_iter().map(part).collect(),
+            // On a GPU they would only wait for each other.
+            batches if at_once == usize::MAX => batches.iter().map(part).collect(),
+            batches => batches.par_iter().map(part).collect(),
         };
         let sum = done
             .into_iter()
@@ -310,18 +353,28 @@ impl<'a> Trainer<'a> {
         sum.unwrap_or_else(|| unreachable!("a batch has at least one row"))
     }
 
-    fn loss(&self, draw: &Draw, direction: Direction, lora: &LoraNetwork) -> Tensor<1> {
+    fn loss(&self, batch: &Batch, direction: Direction, lora: &LoraNetwork) -> Tensor<1> {
         let model = self.model;
-        let Example { pair, weights } = self.example;
+        let Batch {
+            pair,
+            weights,
+            level,
+            draw,
+        } = batch;
         let gamma = self.pass.min_snr_gamma;
+        let below = match self.objective {
+            Objective::Difference { copier, strength } => LoraStack::none().with(copier, strength),
+            Objective::Copy | Objective::Plain | Objective::Addift(_) => LoraStack::none(),
+        };
         let student = Student {
-            below: &LoraStack::none(),
+            below: &below,
             lora,
+            level: *level,
         };
         match self.objective {
-            Objective::Copy => copier::copy_loss(model, pair, draw, lora, gamma),
-            Objective::Difference { copier } => {
-                copier::difference_loss(model, pair, draw, copier, lora, weights, gamma)
+            Objective::Copy => copier::copy_loss(model, pair, draw, lora, weights, gamma),
+            Objective::Difference { .. } => {
+                copier::difference_loss(model, pair, draw, student, weights, gamma)
             }
             Objective::Plain => {
                 let (latent, prompt) = (&pair.target, &pair.conditioning);

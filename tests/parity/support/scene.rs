@@ -99,6 +99,8 @@ impl Scene {
         [Example {
             pair: self.pair_of_one_prompt(),
             weights: self.weights(recipe),
+            level: 1.0,
+            uncaptioned: None,
         }]
     }
 }

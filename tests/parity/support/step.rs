@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use mimeo_engine::Base;
-use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_lora::{LoraNetwork, LoraStack, Targets};
 use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
 use mimeo_train::optimizer::{AdamW, clip};
@@ -64,7 +64,21 @@ pub fn assert_step(file: &str, base: &Base, scene: &Scene, step: Step, allowed: 
     let comparisons = compare_gradients(targets, &network, &gradients, &fixture, allowed.gradient);
     assert_all_close(&label("gradients"), &comparisons);
 
-    let (gradient, norm) = clip(network.flatten_gradients(&gradients), Some(CLIP_NORM));
+    let flat = network.flatten_gradients(&gradients);
+    assert_update((file, &fixture), targets, &network, flat, allowed);
+}
+
+/// Updates a LoRA by its gradient and compares the gradient's norm and the LoRA after it with the
+/// fixture.
+pub fn assert_update(
+    (file, fixture): (&str, &Fixture),
+    targets: &Targets,
+    network: &LoraNetwork,
+    gradient: Tensor<1>,
+    allowed: Allowed,
+) {
+    let label = |part: &str| format!("{part} of {file}");
+    let (gradient, norm) = clip(gradient, Some(CLIP_NORM));
     let theirs = fixture.floats("grad_norm");
     assert_values_close(
         &label("grad_norm"),
@@ -107,7 +121,11 @@ fn loss(base: &Base, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1>
     let weights = |recipe| scene.weights(&recipe);
     let addift = |direction, below| {
         let (weights, recipe) = (weights(masked()), addift());
-        let student = Student { below, lora };
+        let student = Student {
+            below,
+            lora,
+            level: 1.0,
+        };
         addift::loss(model, pair, draw, direction, student, &weights, &recipe)
     };
     match step {
@@ -116,14 +134,27 @@ fn loss(base: &Base, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1>
             let student = Student {
                 below: &nothing,
                 lora,
+                level: 1.0,
             };
             let weights = weights(masked_with_prior());
             plain::loss(model, latent, prompt, draw, student, &weights, gamma)
         }
-        Step::Copy => copy_loss(model, pair, draw, lora, gamma),
+        Step::Copy => copy_loss(
+            model,
+            pair,
+            draw,
+            lora,
+            &weights(masked_with_prior()),
+            gamma,
+        ),
         Step::Difference => {
             let weights = weights(masked_with_prior());
-            difference_loss(model, pair, draw, &copier, lora, &weights, gamma)
+            let student = Student {
+                below: &on_copier,
+                lora,
+                level: 1.0,
+            };
+            difference_loss(model, pair, draw, student, &weights, gamma)
         }
         Step::Addift(direction) => addift(direction, &nothing),
         Step::AddiftOnCopier => addift(Direction::Forward, &on_copier),

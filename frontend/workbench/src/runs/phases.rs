@@ -60,7 +60,8 @@ pub struct Left {
 pub(super) fn planned(job: &TrainJob) -> impl Iterator<Item = Phase> {
     let trains_copier =
         job.recipe.method == Method::Copier && !matches!(job.copier, CopierChoice::Given(_));
-    let is_measured = job.recipe.is_measured();
+    let trains_more = !job.makes_copier();
+    let is_measured = job.recipe.is_measured() && trains_more;
     let (calibrates, scores) = (
         job.recipe.calibrate && is_measured,
         job.scores && is_measured,
@@ -69,6 +70,7 @@ pub(super) fn planned(job: &TrainJob) -> impl Iterator<Item = Phase> {
         // Only a browser's GPU takes its time, and only the first time: shown once it does.
         Phase::Compiling => false,
         Phase::Copier => trains_copier,
+        Phase::Training => trains_more,
         Phase::Calibrating => calibrates,
         Phase::Scoring => scores,
         _ => true,

@@ -231,10 +231,13 @@ impl Run {
         &self.summary.files
     }
 
-    /// The LoRA.
+    /// The LoRA, or the copier where the job makes nothing else.
     #[must_use]
     pub fn result(&self) -> Option<&ResultFile> {
-        self.file(FileKind::Lora)
+        self.file(match self.job().makes_copier() {
+            true => FileKind::Copier,
+            false => FileKind::Lora,
+        })
     }
 
     /// The LoRA as it was when these pictures were drawn.

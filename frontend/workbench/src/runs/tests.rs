@@ -121,6 +121,7 @@ fn scores() -> Scores {
         },
         copy_fidelity: None,
         calibrated_strength: 1.0,
+        graded: None,
     }
 }
 

@@ -114,6 +114,13 @@ fn numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
             "How closely the copier copies A. 1 is exact.",
         ));
     }
+    if let Some(graded) = &scores.graded {
+        rows.push((
+            "Grading",
+            plain(graded.deviation),
+            "How far the change at a level is from being in proportion to it, at most. 0 is best.",
+        ));
+    }
     rows.push((
         "Calibrated strength",
         plain(scores.calibrated_strength),

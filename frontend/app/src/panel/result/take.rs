@@ -115,7 +115,7 @@ pub fn OtherFiles(run: Signal<Run>) -> impl IntoView {
     let others = Memo::new(move |_| {
         run.with(|run| {
             let files = run.files().iter();
-            let others = files.filter(|file| file.kind != FileKind::Lora);
+            let others = files.filter(|file| Some(*file) != run.result());
             others.cloned().collect::<Vec<_>>()
         })
     });
