@@ -73,12 +73,6 @@ pub enum Verdict {
     Problem(Problem),
 }
 
-impl Verdict {
-    const fn is_problem(&self) -> bool {
-        matches!(self, Self::Problem(_))
-    }
-}
-
 /// Something that keeps the pair from being trained.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
@@ -281,7 +275,12 @@ pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
     let settings = bench.settings();
     let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
     let examples: Vec<_> = bench.set().pairs().iter().map(without_pictures).collect();
-    let job = TrainJob::new("plan".parse().ok()?, base, examples.first()?.clone(), recipe);
+    let job = TrainJob::new(
+        "plan".parse().ok()?,
+        base,
+        examples.first()?.clone(),
+        recipe,
+    );
     Some(TrainJob {
         vae: settings.vae.clone(),
         examples,
@@ -340,23 +339,13 @@ pub fn job_name(typed: &str) -> Result<JobName, Problem> {
         })
 }
 
-/// Whether the recipe can be trained, and on what is said of the pairs: one that an older version kept
-/// may not be.
+/// Whether the recipe can be trained: one that an older version kept may not be.
 fn recipe(bench: &Workbench) -> Result<(), Problem> {
-    let problem = |sentence: String| Problem {
+    bench.settings().recipe.check().map_err(|error| Problem {
         check: Check::Model,
-        sentence,
+        sentence: error.to_string(),
         fix: None,
-    };
-    let recipe = &bench.settings().recipe;
-    recipe.check().map_err(|error| problem(error.to_string()))?;
-    if pictures(bench).is_problem() {
-        // Told already, and better.
-        return Ok(());
-    }
-    let examples: Vec<_> = bench.set().pairs().iter().map(without_pictures).collect();
-    let checked = recipe.check_examples(&examples);
-    checked.map_err(|error| problem(error.to_string()))
+    })
 }
 
 fn model(bench: &Workbench, facts: PreflightFacts<'_>) -> Verdict {
@@ -458,7 +447,15 @@ fn pictures(bench: &Workbench) -> Verdict {
     });
     let mut wrong: Vec<_> = wrong.collect();
     if wrong.is_empty() {
-        return Verdict::Good(size_of(set.pairs()));
+        let examples: Vec<_> = set.pairs().iter().map(without_pictures).collect();
+        return match bench.settings().recipe.check_examples(&examples) {
+            Ok(()) => Verdict::Good(size_of(set.pairs())),
+            Err(error) => Verdict::Problem(Problem {
+                check: Check::Pictures,
+                sentence: error.to_string(),
+                fix: None,
+            }),
+        };
     }
     // The one on the stage is the one that is being mended.
     let first = wrong.iter().position(|(at, ..)| is_on_stage(*at));
