@@ -18,10 +18,11 @@ import { deflateSync } from "node:zlib";
  *
  * @param {string} pair the folder's name, such as "glasses"
  * @param {"A" | "B" | "mask"} role
+ * @param {"00" | "01"} [number] of the pair in its folder
  * @returns {Promise<File>}
  */
-export async function bundled(pair, role) {
-  const path = new URL(`../../shared/base/pairs/${pair}/00_${role}.png`, import.meta.url);
+export async function bundled(pair, role, number = "00") {
+  const path = new URL(`../../shared/base/pairs/${pair}/${number}_${role}.png`, import.meta.url);
   return png(`${pair}-${role}.png`, await readFile(fileURLToPath(path)));
 }
 

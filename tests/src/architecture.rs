@@ -142,7 +142,7 @@ fn invariant_2_the_page_reaches_no_tensors_and_no_engine() {
 }
 
 #[test]
-fn invariant_2_the_workbench_stands_on_protocol_prompt_image_and_checkpoint() {
+fn invariant_2_the_workbench_stands_on_protocol_prompt_set_image_and_checkpoint() {
     let graph = graph();
     let ours: Vec<_> = graph
         .dependencies("mimeo-workbench", Purpose::Build)
@@ -155,7 +155,8 @@ fn invariant_2_the_workbench_stands_on_protocol_prompt_image_and_checkpoint() {
             "mimeo-checkpoint",
             "mimeo-image",
             "mimeo-prompt",
-            "mimeo-protocol"
+            "mimeo-protocol",
+            "mimeo-set"
         ],
         "what a page needs to know of training"
     );

@@ -21,6 +21,7 @@ use crate::panel::pair::PairPanel;
 use crate::panel::playground;
 use crate::panel::preflight::{Preflight, Training};
 use crate::panel::recipe::RecipePanel;
+use crate::panel::set::SetPanel;
 use crate::stage::{Stage, StagePanel};
 
 /// The page, with the work as it was when it was closed.
@@ -50,7 +51,10 @@ pub fn App(restored: Restored) -> impl IntoView {
         <main>
             <div class="work">
                 <PairPanel />
-                <StagePanel stage />
+                <div class="middle">
+                    <StagePanel stage />
+                    <SetPanel />
+                </div>
                 <div class="side">
                     <RecipePanel />
                     <Preflight />

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use leptos::prelude::*;
 use mimeo_protocol::{MemoryPlan, PromptSyntax};
 use mimeo_workbench::preflight::{self, PreflightFacts, Problem, Submission, Verdict};
-use mimeo_workbench::saved::{self, Keeping, Restored};
+use mimeo_workbench::saved::{self, Keeping, Part, Restored};
 use mimeo_workbench::workbench::Where;
 use mimeo_workbench::{Change, Check, Command, Refusal, Toolbox, Workbench};
 
@@ -38,6 +38,7 @@ pub struct Bench {
 struct Triggers {
     pictures: Trigger,
     mask: Trigger,
+    set: Trigger,
     settings: Trigger,
 }
 
@@ -53,6 +54,7 @@ impl Bench {
             triggers: Triggers {
                 pictures: Trigger::new(),
                 mask: Trigger::new(),
+                set: Trigger::new(),
                 settings: Trigger::new(),
             },
             toolbox: RwSignal::new(Toolbox::default()),
@@ -121,6 +123,9 @@ impl Bench {
         if change.mask.is_some() || change.whole_mask {
             self.triggers.mask.notify();
         }
+        if change.set {
+            self.triggers.set.notify();
+        }
         if change.settings {
             self.triggers.settings.notify();
         }
@@ -131,17 +136,26 @@ impl Bench {
     }
 
     fn keep_soon(self) {
-        storage::keep_soon(move |kept| {
-            let parts = self.keeping.try_update_value(|keeping| keeping.take(kept));
+        storage::keep_soon(move |there| {
+            let (settings, set) = (there.settings.as_deref(), there.set.as_deref());
+            let parts = self
+                .keeping
+                .try_update_value(|keeping| keeping.take(settings, set))
+                .unwrap_or_default();
             let unkept = self
                 .keeping
                 .with_value(|keeping| keeping.newer().map(str::to_owned));
             if unkept != self.unkept.get_untracked() {
                 self.unkept.set(unkept);
             }
-            let parts = parts.unwrap_or_default().into_iter();
-            let bytes = |part| self.with(|workbench| saved::part(workbench, part));
-            parts.map(|part| (part, bytes(part))).collect()
+            self.with(|workbench| {
+                let part = |part: &Part| (part.key().to_owned(), saved::part(workbench, *part));
+                let mut written: Vec<_> = parts.iter().map(part).collect();
+                if parts.contains(&Part::Set) {
+                    written.extend(saved::files(workbench, &there.keys));
+                }
+                written
+            })
         });
     }
 
@@ -176,6 +190,12 @@ impl Bench {
         self.with(look)
     }
 
+    /// Looks at the workbench, and again when pairs come, go or change.
+    pub fn with_set<T>(self, look: impl FnOnce(&Workbench) -> T) -> T {
+        self.triggers.set.track();
+        self.with_pictures(look)
+    }
+
     /// Looks at the workbench, and again when recipe, name or base change.
     pub fn with_settings<T>(self, look: impl FnOnce(&Workbench) -> T) -> T {
         self.triggers.settings.track();
@@ -185,6 +205,7 @@ impl Bench {
     /// Looks at the workbench, and again when anything changes.
     pub fn with_all<T>(self, look: impl FnOnce(&Workbench) -> T) -> T {
         self.triggers.settings.track();
+        self.triggers.set.track();
         self.with_mask(look)
     }
 

@@ -7,8 +7,9 @@ use leptos::prelude::*;
 use mimeo_checkpoint::{AsyncReadAt, BoxFuture, CheckpointError, check_range};
 use mimeo_image::decode_mask_file;
 use mimeo_workbench::dropped::{Kind, Weights};
-use mimeo_workbench::workbench::{MaskCommand, Where};
-use mimeo_workbench::{Command, Picture, Refusal, Slot, dropped};
+use mimeo_workbench::gathered::{Gathered, Gathering};
+use mimeo_workbench::workbench::{MaskCommand, PairsCommand, Where};
+use mimeo_workbench::{Command, Picture, Refusal, Slot, dropped, from_disk, gathered};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -16,10 +17,10 @@ use web_sys::{
 };
 
 use crate::bench::Bench;
-use crate::handles;
+use crate::handles::{self, Choice};
 use crate::link::{Link, Picked};
 use crate::page::Page;
-use crate::panel::recipe::from_disk;
+use crate::panel::recipe::from_disk as base_from_disk;
 
 /// A file with its bytes.
 pub struct Read {
@@ -35,14 +36,47 @@ const MAX_BYTES: f64 = 600.0 * 1024.0 * 1024.0;
 /// A file that was dropped, pasted or picked.
 pub struct Taken {
     file: File,
+    /// Where it lies in the folder that it came with; its name where it came by itself.
+    path: String,
     /// What leads to it after a reload, if the browser gives that.
     handle: Option<Promise>,
 }
 
 impl From<File> for Taken {
     fn from(file: File) -> Self {
-        Self { file, handle: None }
+        let path = file.name();
+        Self {
+            file,
+            path,
+            handle: None,
+        }
     }
+}
+
+impl Taken {
+    /// Its files, if it is a folder.
+    async fn inside(&self) -> Option<Vec<Self>> {
+        let handle = handles::arrived(self.handle.clone()?).await?;
+        if handles::kind(&handle) == from_disk::Kind::Folder {
+            Some(files_of_folder(&handle).await)
+        } else {
+            None
+        }
+    }
+}
+
+/// The files of a folder and of the folders in it.
+async fn files_of_folder(folder: &JsValue) -> Vec<Taken> {
+    let mut files = Vec::new();
+    for (path, handle) in handles::files_in(folder).await.unwrap_or_default() {
+        if let Some(file) = handles::file(&handle).await {
+            files.push(Taken {
+                path,
+                ..Taken::from(file)
+            });
+        }
+    }
+    files
 }
 
 /// Files of a drop or a paste.
@@ -53,9 +87,13 @@ pub fn files_of(transfer: &DataTransfer) -> Vec<File> {
 /// The same with their handles, which the browser gives only while they are dropped.
 pub fn taken_of(transfer: &DataTransfer) -> Vec<Taken> {
     let taken = items_of(transfer).map(|(file, item)| {
-        let is_weights = Kind::of(&file.name()) == Kind::Weights;
-        let handle = is_weights.then(|| handles::dropped(&item)).flatten();
-        Taken { file, handle }
+        // Weights have no type, and neither have folders.
+        let is_asked = file.type_().is_empty();
+        let handle = is_asked.then(|| handles::dropped(&item)).flatten();
+        Taken {
+            handle,
+            ..Taken::from(file)
+        }
     });
     taken.collect()
 }
@@ -66,12 +104,28 @@ fn items_of(transfer: &DataTransfer) -> impl Iterator<Item = (File, DataTransfer
     items.filter_map(|item| Some((item.get_as_file().ok().flatten()?, item)))
 }
 
-/// Takes in what was dropped, pasted or picked: pictures go into wells, a recipe or a LoRA of Mimeo's
-/// brings its settings back, and a checkpoint is trained upon.
+/// Takes in what was dropped, pasted or picked: pictures go into wells, or become pairs where they are
+/// many; a recipe or a LoRA of Mimeo's brings its settings back, and a checkpoint is trained upon.
 pub fn take(bench: Bench, link: Link, page: Page, slot: Option<Slot>, files: Vec<Taken>) {
     leptos::task::spawn_local(async move {
         let mut slot = slot;
+        let mut single = Vec::new();
         for taken in files {
+            match taken.inside().await {
+                Some(files) => single.extend(files),
+                None => single.push(taken),
+            }
+        }
+        let has_several = bench.with(|bench| bench.set().has_several());
+        let paths: Vec<_> = single.iter().map(|taken| taken.path.as_str()).collect();
+        if slot.is_none() && gathered::is_set(&paths, has_several) {
+            let (files, others) = single
+                .into_iter()
+                .partition(|taken| gathered::is_of_set(&taken.path));
+            gather(bench, page, files).await;
+            single = others;
+        }
+        for taken in single {
             match Kind::of(&taken.file.name()) {
                 Kind::Picture => match read(&taken.file).await {
                     Ok(file) => take_picture(bench, slot, file),
@@ -84,6 +138,42 @@ pub fn take(bench: Bench, link: Link, page: Page, slot: Option<Slot>, files: Vec
             slot = None;
         }
     });
+}
+
+/// Takes in files as pairs, however few they are.
+pub fn take_set(bench: Bench, page: Page, files: Vec<Taken>) {
+    leptos::task::spawn_local(gather(bench, page, files));
+}
+
+/// Lets the user pick a folder, and takes in its files as pairs.
+pub fn pick_set(bench: Bench, page: Page) {
+    leptos::task::spawn_local(async move {
+        let files = match handles::pick(from_disk::Kind::Folder).await {
+            Some(Choice::Handle(folder)) => files_of_folder(&folder).await,
+            Some(Choice::Files(files)) => files.into_iter().map(Taken::from).collect(),
+            None => return,
+        };
+        gather(bench, page, files).await;
+    });
+}
+
+/// Reads files one by one, so that the page goes on in between, and puts what they become behind the
+/// pairs that are there.
+async fn gather(bench: Bench, page: Page, files: Vec<Taken>) {
+    let paths: Vec<_> = files.iter().map(|taken| taken.path.as_str()).collect();
+    let mut gathering = Gathering::of(&paths);
+    let wanted = gathering.wanted();
+    for (at, &file) in wanted.iter().enumerate() {
+        page.say(format!("Reading file {} of {}…", at + 1, wanted.len()));
+        let content = read(&files[file].file).await;
+        gathering.put(file, content.map(|read| read.bytes));
+    }
+    let Gathered { pairs, left, said } = gathering.finish();
+    page.left_files.set(left);
+    page.say(said);
+    if !pairs.is_empty() {
+        bench.apply(Command::Pairs(PairsCommand::Add(pairs)));
+    }
 }
 
 /// A LoRA brings its settings, everything else may be a base.
@@ -100,7 +190,7 @@ async fn take_weights(bench: Bench, link: Link, page: Page, taken: Taken) {
             refuse(dropped::for_the_companion(&taken.file.name()));
         }
         Ok(Weights::Base) => {
-            let Taken { file, handle } = taken;
+            let Taken { file, handle, .. } = taken;
             let picked = async move {
                 let handle = match handle {
                     Some(handle) => handles::arrived(handle).await,
@@ -108,7 +198,7 @@ async fn take_weights(bench: Bench, link: Link, page: Page, taken: Taken) {
                 };
                 Ok(Picked::file(file, handle))
             };
-            from_disk::take(bench, link, Box::pin(picked));
+            base_from_disk::take(bench, link, Box::pin(picked));
         }
     }
 }
@@ -220,6 +310,27 @@ impl AsyncReadAt for PartsOf {
             Ok(Uint8Array::new(&bytes.map_err(changed)?).to_vec())
         })
     }
+}
+
+/// The address of a picture that may become another one; the one before is given up then.
+pub fn address_of(
+    picture: impl Fn() -> Option<Arc<Picture>> + Copy + Send + Sync + 'static,
+) -> Memo<Option<String>> {
+    let id = Memo::new(move |_| picture().map(|picture| picture.id));
+    let give_up = |address: &str| _ = Url::revoke_object_url(address);
+    let address = Memo::new(move |old: Option<&Option<String>>| {
+        id.get();
+        if let Some(Some(old)) = old {
+            give_up(old);
+        }
+        blob_address("", &untrack(picture)?.file)
+    });
+    on_cleanup(move || {
+        if let Some(Some(address)) = address.try_get_untracked() {
+            give_up(&address);
+        }
+    });
+    address
 }
 
 /// Offers bytes as a download.

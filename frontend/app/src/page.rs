@@ -88,6 +88,8 @@ pub struct Page {
     pub shows_keys: RwSignal<bool>,
     /// A LoRA or recipe that was dropped, to say what came back with it.
     pub brought_back: RwSignal<Option<Dropped>>,
+    /// Files that were dropped with others and are no part of a pair, a sentence each.
+    pub left_files: RwSignal<Vec<String>>,
     /// Something that has no place of its own: said, and then gone.
     pub said: RwSignal<Option<String>>,
 }
@@ -109,6 +111,7 @@ impl Page {
             single_keys: RwSignal::new(true),
             shows_keys: RwSignal::new(false),
             brought_back: RwSignal::new(None),
+            left_files: RwSignal::new(Vec::new()),
             said: RwSignal::new(None),
         }
     }

@@ -17,4 +17,5 @@ pub mod recipe;
 pub mod result;
 pub mod run_bar;
 pub mod runs_list;
+pub mod set;
 pub mod vae_choice;

@@ -3,6 +3,8 @@
 
 pub mod bases;
 
+use std::collections::BTreeMap;
+
 use idb::{
     Database, DatabaseEvent as _, Factory, ObjectStore, ObjectStoreParams, Query, TransactionMode,
 };
@@ -16,8 +18,18 @@ const STORE: &str = "bench";
 /// Changes are kept once nothing changed for so long, ms.
 const QUIET_MILLIS: u64 = 300;
 
-/// Parts to write, with their bytes; none for a part that is not there any more.
-pub type Parts = Vec<(Part, Option<Vec<u8>>)>;
+/// What to write under which key; none for what is not there any more.
+pub type Parts = Vec<(String, Option<Vec<u8>>)>;
+
+/// What is kept at the moment that something takes its place.
+pub struct There {
+    /// The settings.
+    pub settings: Option<Vec<u8>>,
+    /// The list of pairs.
+    pub set: Option<Vec<u8>>,
+    /// Every key.
+    pub keys: Vec<String>,
+}
 
 thread_local! {
     /// Until it is quiet.
@@ -26,8 +38,8 @@ thread_local! {
 
 /// Keeps what changed, once it is quiet.
 ///
-/// - `parts`: what to write in the place of what is kept, given the settings that lie there
-pub fn keep_soon(parts: impl FnOnce(Option<&[u8]>) -> Parts + 'static) {
+/// - `parts`: what to write in the place of what is there
+pub fn keep_soon(parts: impl FnOnce(&There) -> Parts + 'static) {
     let quiet = std::time::Duration::from_millis(QUIET_MILLIS);
     let keep_now = move || {
         TIMER.take();
@@ -43,14 +55,18 @@ pub fn keep_soon(parts: impl FnOnce(Option<&[u8]>) -> Parts + 'static) {
     }
 }
 
-async fn keep(parts: impl FnOnce(Option<&[u8]>) -> Parts) -> Result<(), idb::Error> {
+async fn keep(parts: impl FnOnce(&There) -> Parts) -> Result<(), idb::Error> {
     let database = open().await?;
     let transaction = database.transaction(&[STORE], TransactionMode::ReadWrite)?;
     let store = transaction.object_store(STORE)?;
     // In the same transaction: no other tab writes between the look and the deed.
-    let settings = kept(&store, Part::Settings).await?;
-    for (part, bytes) in parts(settings.as_deref()) {
-        let key = JsValue::from_str(part.key());
+    let there = There {
+        settings: kept(&store, Part::Settings.key()).await?,
+        set: kept(&store, Part::Set.key()).await?,
+        keys: keys(&store).await?,
+    };
+    for (key, bytes) in parts(&there) {
+        let key = JsValue::from_str(&key);
         match bytes {
             Some(bytes) => {
                 let value = Uint8Array::from(&bytes[..]);
@@ -66,29 +82,31 @@ async fn keep(parts: impl FnOnce(Option<&[u8]>) -> Parts) -> Result<(), idb::Err
 
 /// The workbench as it was kept, and what of it is lost; an empty one where nothing can be read.
 pub async fn restore() -> Restored {
-    let mut parts = read().await.unwrap_or_default();
-    saved::restore(|part| {
-        let at = parts.iter().position(|(kept, _)| *kept == part)?;
-        Some(parts.swap_remove(at).1)
-    })
+    let kept = read().await.unwrap_or_default();
+    saved::restore(|key| kept.get(key).cloned())
 }
 
-async fn read() -> Result<Vec<(Part, Vec<u8>)>, idb::Error> {
+async fn read() -> Result<BTreeMap<String, Vec<u8>>, idb::Error> {
     let database = open().await?;
     let transaction = database.transaction(&[STORE], TransactionMode::ReadOnly)?;
     let store = transaction.object_store(STORE)?;
-    let mut parts = Vec::new();
-    for part in Part::ALL {
-        if let Some(bytes) = kept(&store, part).await? {
-            parts.push((part, bytes));
+    let mut parts = BTreeMap::new();
+    for key in keys(&store).await? {
+        if let Some(bytes) = kept(&store, &key).await? {
+            parts.insert(key, bytes);
         }
     }
     database.close();
     Ok(parts)
 }
 
-async fn kept(store: &ObjectStore, part: Part) -> Result<Option<Vec<u8>>, idb::Error> {
-    let key = Query::Key(JsValue::from_str(part.key()));
+async fn keys(store: &ObjectStore) -> Result<Vec<String>, idb::Error> {
+    let keys = store.get_all_keys(None, None)?.await?;
+    Ok(keys.iter().filter_map(JsValue::as_string).collect())
+}
+
+async fn kept(store: &ObjectStore, key: &str) -> Result<Option<Vec<u8>>, idb::Error> {
+    let key = Query::Key(JsValue::from_str(key));
     let value = store.get(key)?.await?;
     let bytes = value.and_then(|value| value.dyn_into::<Uint8Array>().ok());
     Ok(bytes.map(|bytes| bytes.to_vec()))

@@ -97,11 +97,13 @@ impl FieldInRecipe for Field {
 /// What a field is that a recipe does not write.
 fn unwritten(field: &Field) -> Value {
     match (field.kind, field.path) {
+        (Choice(words), "/copier/kind") => words[0].into(),
         (Choice(_), _) => PromptSyntax::default().name().into(),
         (Switch, _) => false.into(),
         (Text, _) => "".into(),
         (_, "/slider/guidance") => SliderRecipe::default().guidance.get().into(),
         (_, "/caption_dropout") => 0.0.into(),
+        (_, "/copier/strength") => 1.0.into(),
         _ => Value::Null,
     }
 }

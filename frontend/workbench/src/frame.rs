@@ -163,6 +163,12 @@ impl Frame {
         })
     }
 
+    /// The same as far as somebody asked already.
+    #[must_use]
+    pub fn known_warnings(&self) -> Option<&[PairWarning]> {
+        self.warnings.get().map(Vec::as_slice)
+    }
+
     /// Memory it takes, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {

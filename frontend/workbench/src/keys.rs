@@ -131,6 +131,17 @@ pub const BINDINGS: &[Binding] = &[
     on("?", Nothing, A::Help, "?", ""),
 ];
 
+/// What keys do in the table of pairs, where a picture has the focus; for the `?` sheet.
+pub const IN_TABLE: &[(&str, &str)] = &[
+    (
+        "Arrows",
+        "Lead from picture to picture, in the table of pairs",
+    ),
+    ("Alt+↑, Alt+↓", "Move the picture to another pair"),
+    ("Alt+←, Alt+→", "Swap A and B of the pair"),
+    ("Enter", "Bring the pair onto the stage"),
+];
+
 /// What pointers do, for the `?` sheet.
 pub const POINTERS: &[(&str, &str)] = &[
     ("Right button", "Erases"),

@@ -2,6 +2,7 @@
 //! plain values and functions, tested without a browser.
 //!
 //! - [`workbench`]: the state, every [`Command`] that changes it, undo and redo.
+//! - [`gathered`]: files that are dropped together become pairs.
 //! - [`picture`], [`frame`]: what was dropped, and how A and B lie on each other as trained.
 //! - [`fields`], [`plain`]: the recipe as the protocol's table of fields, and as three plain choices.
 //! - [`prompts`]: what is said about a prompt.
@@ -12,6 +13,7 @@
 //! - [`link`]: when to connect, to wait, to start again, and to turn to another place.
 //! - [`playground`], [`lora`]: what is drawn with, and what its files are before they are sent.
 //! - [`runs`]: what the server reports becomes what the page shows.
+//! - [`captions`]: tags that captions share, and captions as files.
 //! - [`saved`]: the state as bytes, so that a reload loses nothing.
 //!
 //! The page (`mimeo-app`) draws these values and sends these commands, and decides nothing.
@@ -29,6 +31,7 @@ pub mod as_trained;
 pub mod backend;
 pub mod base_folder;
 pub mod base_picker;
+pub mod captions;
 pub mod chart;
 pub mod cost;
 pub mod dial;
@@ -36,6 +39,7 @@ pub mod dropped;
 pub mod fields;
 pub mod frame;
 pub mod from_disk;
+pub mod gathered;
 pub mod grid;
 pub mod keys;
 pub mod link;

@@ -1,16 +1,16 @@
 //! What keeps a pair from being trained, and the job that it becomes.
 
-use mimeo_image::{MaskRemedy, MaskView, encode_mask_png, encode_png};
+use mimeo_image::{ImageError, MaskRemedy, encode_mask_png, encode_png};
 use mimeo_protocol::{
-    BaseInfo, BlobId, Example, InvalidRecipe, JobName, MemoryPlan, PreviewPlan, Steps, TrainJob,
-    VaeInfo,
+    BaseInfo, BlobId, Example, InvalidRecipe, JobName, MemoryPlan, Method, PreviewPlan, Steps,
+    TrainJob, VaeInfo,
 };
 
 use crate::frame::Frame;
 use crate::from_disk::Way;
 use crate::picture::{Slot, hash};
 use crate::words;
-use crate::workbench::Workbench;
+use crate::workbench::{Pair, Settings, Workbench};
 
 /// The four lines of the preflight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,10 @@ pub struct Problem {
 pub enum Fix {
     /// Choose a file for a well.
     Pick(Slot),
+    /// Bring a pair onto the stage.
+    Show(usize),
+    /// Suggest a mask wherever nothing is painted.
+    SuggestAll,
     /// Put in the example.
     Example,
     /// Suggest a mask.
@@ -124,7 +128,9 @@ impl Fix {
             Self::Pick(Slot::Original) => "Choose A…",
             Self::Pick(Slot::Target) => "Choose B…",
             Self::Example => "Example",
+            Self::Show(_) => "Show it",
             Self::Suggest => "Suggest",
+            Self::SuggestAll => "Suggest all",
             Self::MendMask(MaskRemedy::Stretch) => "Stretch to white",
             Self::MendMask(MaskRemedy::Invert) => "Invert the mask",
             Self::MendMask(MaskRemedy::Grow) => "Grow the mask",
@@ -215,60 +221,76 @@ pub fn to_job(bench: &Workbench, facts: PreflightFacts<'_>) -> Result<Submission
     if !found.is_empty() {
         return Err(found);
     }
-    let failed = |error: mimeo_image::ImageError| {
-        vec![Problem {
-            check: Check::Pictures,
-            sentence: error.to_string(),
-            fix: None,
-        }]
-    };
-    let (frame, settings) = (bench.frame(), bench.settings());
-    let name = job_name(&settings.name).map_err(|problem| vec![problem])?;
-    if !settings.recipe.method.takes_pictures() {
-        let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
-        let job = TrainJob {
-            vae: settings.vae.clone(),
-            previews: preview_plan(bench, facts.base),
-            ..TrainJob::of_prompts(name, base, recipe)
-        };
-        let pictures = Vec::new();
-        return Ok(Submission { job, pictures });
-    }
-    let Some((original, target)) = frame.and_then(Frame::pair) else {
-        return Err(problems(bench, PreflightFacts::default()));
-    };
+    let settings = bench.settings();
     let mut pictures = Vec::new();
-    let mut add = |png: Vec<u8>| {
-        let id = hash(&png);
-        pictures.push((id, png));
-        id
-    };
-    let original = add(encode_png(original).map_err(failed)?);
-    let target = add(encode_png(target).map_err(failed)?);
-    let painted = bench.mask().filter(|mask| !mask.is_empty());
-    let mask = painted.map(encode_mask_png).transpose().map_err(failed)?;
-    let mask = mask.map(&mut add);
-    let example = Example {
-        mask,
-        ..Example::new(original, target)
-    };
+    let mut examples = Vec::new();
+    if settings.recipe.method.takes_pictures() {
+        for pair in bench.set().pairs() {
+            let example = example(pair, &mut pictures);
+            examples.extend(example.map_err(|error| {
+                vec![Problem {
+                    check: Check::Pictures,
+                    sentence: error.to_string(),
+                    fix: None,
+                }]
+            })?);
+        }
+        if examples.is_empty() {
+            return Err(problems(bench, PreflightFacts::default()));
+        }
+    }
+    let name = job_name(&settings.name).map_err(|problem| vec![problem])?;
     let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
     let job = TrainJob {
         vae: settings.vae.clone(),
         previews: preview_plan(bench, facts.base),
-        ..TrainJob::new(name, base, example, recipe)
+        examples,
+        ..TrainJob::of_prompts(name, base, recipe)
     };
     Ok(Submission { job, pictures })
+}
+
+/// What a pair is to the job, with its pictures as they will be trained; none for a pair that no
+/// check let pass.
+fn example(
+    pair: &Pair,
+    pictures: &mut Vec<(BlobId, Vec<u8>)>,
+) -> Result<Option<Example>, ImageError> {
+    let Some(frame) = pair.frame() else {
+        return Ok(None);
+    };
+    let mut add = |png: Vec<u8>| {
+        let id = hash(&png);
+        if pictures.iter().all(|(there, _)| *there != id) {
+            pictures.push((id, png));
+        }
+        id
+    };
+    let (original, target) = match (&frame.original, &frame.target) {
+        (Some(original), Some(target)) => (add(encode_png(original)?), add(encode_png(target)?)),
+        (Some(alone), None) | (None, Some(alone)) => {
+            let alone = add(encode_png(alone)?);
+            (alone, alone)
+        }
+        (None, None) => return Ok(None),
+    };
+    let mask = pair.painted().map(encode_mask_png).transpose()?;
+    Ok(Some(Example {
+        mask: mask.map(add),
+        caption: pair.caption.clone(),
+        weight: pair.weight,
+        level: pair.level,
+        ..Example::new(original, target)
+    }))
 }
 
 /// The job as far as its memory goes, without pictures.
 #[must_use]
 pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
-    let nothing = BlobId::from_sha256([0; 32]);
     let settings = bench.settings();
     let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
-    let examples = match recipe.method.takes_pictures() {
-        true => vec![Example::new(nothing, nothing)],
+    let examples: Vec<_> = match recipe.method.takes_pictures() {
+        true => bench.set().pairs().iter().map(without_pictures).collect(),
         false => Vec::new(),
     };
     Some(TrainJob {
@@ -276,6 +298,17 @@ pub fn job_to_plan(bench: &Workbench) -> Option<TrainJob> {
         examples,
         ..TrainJob::of_prompts("plan".parse().ok()?, base, recipe)
     })
+}
+
+/// What a pair is to the job, whatever its pictures show.
+fn without_pictures(pair: &Pair) -> Example {
+    let [original, target] = [0, 1].map(|byte| BlobId::from_sha256([byte; 32]));
+    let is_alone = pair.only_picture().is_some();
+    Example {
+        weight: pair.weight,
+        level: pair.level,
+        ..Example::new(original, if is_alone { original } else { target })
+    }
 }
 
 fn preview_plan(bench: &Workbench, base: Option<&BaseInfo>) -> Option<PreviewPlan> {
@@ -437,47 +470,170 @@ fn prompts(bench: &Workbench) -> Verdict {
 }
 
 fn pictures(bench: &Workbench) -> Verdict {
-    let problem = |sentence: &str, fix| {
-        Verdict::Problem(Problem {
-            check: Check::Pictures,
-            sentence: sentence.to_owned(),
-            fix,
-        })
+    let set = bench.set();
+    let takes_alone = takes_single_pictures(bench);
+    let is_on_stage = |at| at == set.chosen();
+    let wrong = set.pairs().iter().enumerate().filter_map(|(at, pair)| {
+        let (sentence, fix) = wrong_with(pair, takes_alone)?;
+        let fix = if is_on_stage(at) {
+            fix
+        } else {
+            Some(Fix::Show(at))
+        };
+        Some((at, sentence, fix))
+    });
+    let mut wrong: Vec<_> = wrong.collect();
+    if wrong.is_empty() {
+        let examples: Vec<_> = set.pairs().iter().map(without_pictures).collect();
+        return match bench.settings().recipe.check_examples(&examples) {
+            Ok(()) => Verdict::Good(size_of(set.pairs())),
+            Err(error) => Verdict::Problem(Problem {
+                check: Check::Pictures,
+                sentence: error.to_string(),
+                fix: None,
+            }),
+        };
+    }
+    // The one on the stage is the one that is being mended.
+    let first = wrong.iter().position(|(at, ..)| is_on_stage(*at));
+    let others = wrong.len() - 1;
+    let (at, sentence, fix) = wrong.swap_remove(first.unwrap_or(0));
+    let sentence = match (set.has_several(), others) {
+        (false, _) => sentence,
+        (true, 0) => format!("Pair {}: {sentence}", at + 1),
+        (true, 1) => format!("Pair {}: {sentence} One more is not ready.", at + 1),
+        (true, _) => format!("Pair {}: {sentence} {others} more are not ready.", at + 1),
     };
-    match Slot::ALL.map(|slot| bench.picture(slot).is_some()) {
+    Verdict::Problem(Problem {
+        check: Check::Pictures,
+        sentence,
+        fix,
+    })
+}
+
+/// What keeps one pair from being trained, and what a click does about it where it is on the stage.
+///
+/// - `takes_alone`: whether one picture is enough
+fn wrong_with(pair: &Pair, takes_alone: bool) -> Option<(String, Option<Fix>)> {
+    let say = |sentence: &str, fix| Some((sentence.to_owned(), fix));
+    match Slot::ALL.map(|slot| pair.picture(slot).is_some()) {
         [false, false] => {
-            return problem("Add two pictures, or take the example.", Some(Fix::Example));
+            return say("Add two pictures, or take the example.", Some(Fix::Example));
         }
-        [false, true] => return problem("A is missing.", Some(Fix::Pick(Slot::Original))),
-        [true, false] => return problem("B is missing.", Some(Fix::Pick(Slot::Target))),
+        [true, false] | [false, true] if takes_alone => return None,
+        [false, true] => return say("A is missing.", Some(Fix::Pick(Slot::Original))),
+        [true, false] => return say("B is missing.", Some(Fix::Pick(Slot::Target))),
         [true, true] => {}
     }
-    match bench.frame().map(|frame| (frame, &frame.difference)) {
-        Some((_, Some(Err(error)))) => problem(&error.to_string(), Some(Fix::Pick(Slot::Target))),
-        Some((frame, Some(Ok(_)))) => {
-            Verdict::Good(format!("{} × {} px", frame.width(), frame.height()))
-        }
-        _ => problem("A and B do not lie on each other. Choose B again.", None),
+    match pair.frame().map(|frame| &frame.difference) {
+        Some(Some(Err(error))) => Some((error.to_string(), Some(Fix::Pick(Slot::Target)))),
+        Some(Some(Ok(_))) => None,
+        _ => say("A and B do not lie on each other. Choose B again.", None),
+    }
+}
+
+/// Whether these are single pictures, from which an ordinary LoRA and copiers learn. Among pairs, one that
+/// is alone lacks its other half.
+fn takes_single_pictures(bench: &Workbench) -> bool {
+    let set = bench.set();
+    bench.settings().recipe.method != Method::Addift
+        && set.has_several()
+        && set.pairs().iter().all(|pair| pair.only_picture().is_some())
+}
+
+/// "128 × 128 px"; "12 pairs, 128 × 128 px"; "12 pairs in 3 sizes".
+fn size_of(pairs: &[Pair]) -> String {
+    let mut sizes: Vec<_> = pairs
+        .iter()
+        .filter_map(|pair| pair.frame().map(|frame| (frame.width(), frame.height())))
+        .collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let size = match &sizes[..] {
+        [(width, height)] => format!("{width} × {height} px"),
+        sizes => format!("in {} sizes", sizes.len()),
+    };
+    let is_pair = pairs.iter().any(|pair| pair.only_picture().is_none());
+    let what = if is_pair { "pairs" } else { "pictures" };
+    match (pairs.len(), sizes.len()) {
+        (1, _) => size,
+        (count, 1) => format!("{count} {what}, {size}"),
+        (count, _) => format!("{count} {what} {size}"),
     }
 }
 
 fn mask(bench: &Workbench) -> Verdict {
-    let has_pair = bench.frame().and_then(Frame::difference).is_some();
-    let mask = match bench.mask().filter(|mask| !mask.is_empty()) {
-        Some(mask) => mask,
-        None if has_pair => {
-            return Verdict::Note(
+    if bench.set().has_several() {
+        return masks(bench);
+    }
+    let pair = bench.pair();
+    let has_pair = pair.frame().and_then(Frame::difference).is_some();
+    if pair.masked_share().is_none() {
+        return if has_pair {
+            Verdict::Note(
                 "Nothing is painted: it learns wherever A and B differ".to_owned(),
                 Some(Fix::Suggest),
-            );
+            )
+        } else {
+            Verdict::Note("No mask yet".to_owned(), None)
+        };
+    }
+    mask_of(pair)
+}
+
+/// The masks of several pairs: the first that is wrong, else how many there are.
+fn masks(bench: &Workbench) -> Verdict {
+    let set = bench.set();
+    let pairs = || set.pairs().iter().enumerate();
+    let on_stage_first = pairs().skip(set.chosen()).take(1).chain(pairs());
+    let mut noted = None;
+    for (at, pair) in on_stage_first.filter(|(_, pair)| pair.masked_share().is_some()) {
+        let named = |sentence| format!("Pair {}: {sentence}", at + 1);
+        let mend = |fix| {
+            if at == set.chosen() {
+                fix
+            } else {
+                Some(Fix::Show(at))
+            }
+        };
+        match mask_of(pair) {
+            Verdict::Problem(problem) => {
+                return Verdict::Problem(Problem {
+                    sentence: named(problem.sentence),
+                    fix: mend(problem.fix),
+                    ..problem
+                });
+            }
+            Verdict::Note(sentence, fix) if noted.is_none() => {
+                noted = Some(Verdict::Note(named(sentence), mend(fix)));
+            }
+            _ => {}
         }
-        None => return Verdict::Note("No mask yet".to_owned(), None),
-    };
-    let masked = format!("{} masked", words::percent(mask.coverage()));
-    let standing_out = bench.frame().and_then(Frame::standing_out);
+    }
+    // Measured once for each mask, and not after every stroke on one of them.
+    let masked = set
+        .pairs()
+        .iter()
+        .filter(|pair| pair.masked_share().is_some());
+    noted.unwrap_or_else(|| match (masked.count(), set.pairs().len()) {
+        (0, _) => Verdict::Note(
+            "Nothing is painted: it learns wherever A and B differ".to_owned(),
+            Some(Fix::SuggestAll),
+        ),
+        (masked, all) if masked == all => Verdict::Good(format!("All {all} pairs are masked")),
+        (masked, all) => Verdict::Note(
+            format!("{masked} of {all} pairs are masked; the others learn wherever A and B differ"),
+            Some(Fix::SuggestAll),
+        ),
+    })
+}
+
+/// What the mask of a pair leaves out, where something is painted.
+fn mask_of(pair: &Pair) -> Verdict {
+    let share = pair.masked_share().unwrap_or_default();
+    let masked = format!("{} masked", words::percent(share));
     // A mask lies on its frame, so without a view there is no pair yet.
-    let view = standing_out.and_then(|difference| MaskView::new(difference, mask).ok());
-    let Some(view) = view else {
+    let Some(view) = pair.mask_view() else {
         return Verdict::Good(masked);
     };
     match (view.refusal(), view.warning()) {
@@ -531,11 +687,11 @@ fn memory(bench: &Workbench, facts: PreflightFacts<'_>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use mimeo_image::{Mask, Rect};
-    use mimeo_protocol::{Method, Multiplier, Recipe};
+    use mimeo_protocol::{Level, Multiplier, Recipe, Weight};
 
     use super::*;
-    use crate::workbench::examples::{SIDE, base, pair, square};
-    use crate::workbench::{Command, MaskCommand, Setting};
+    use crate::workbench::examples::{SIDE, base, pair, picture, square};
+    use crate::workbench::{Command, MaskCommand, NewPair, PairsCommand, Setting};
 
     fn facts(base: &BaseInfo) -> PreflightFacts<'_> {
         PreflightFacts {
@@ -752,6 +908,92 @@ mod tests {
             "it learns where they differ"
         );
         assert_eq!(submission.pictures.len(), 2, "A and B");
+    }
+
+    fn add(bench: &mut Workbench, target: Option<[u8; 3]>) {
+        let new = NewPair {
+            original: Some(picture("2a.png", None)),
+            target: target.map(|colour| picture("2b.png", Some(colour))),
+            caption: "a hat".to_owned(),
+            numbers: Some((Weight::constant(0.5), Level::constant(-1.0))),
+            ..NewPair::default()
+        };
+        let add = PairsCommand::Add(vec![new]);
+        bench.apply(Command::Pairs(add)).unwrap();
+    }
+
+    #[test]
+    fn several_pairs_become_examples_with_all_that_is_said_of_them() {
+        let (mut bench, base) = (pair(), base());
+        bench.apply(Command::Mask(MaskCommand::Suggest)).unwrap();
+        add(&mut bench, Some([9, 250, 9]));
+        let submission = to_job(&bench, facts(&base)).unwrap();
+        let [first, second] = &submission.job.examples[..] else {
+            panic!("two: {:?}", submission.job.examples);
+        };
+        assert!(first.mask.is_some() && second.mask.is_none(), "a mask each");
+        assert_eq!(second.caption, "a hat", "a caption each");
+        let numbers = (second.weight.get(), second.level.get());
+        assert_eq!(numbers, (0.5, -1.0), "weight and level");
+        assert_eq!(first.original, second.original, "A is the same");
+        assert_eq!(submission.pictures.len(), 4, "and is sent once");
+        let planned = job_to_plan(&bench).unwrap();
+        assert_eq!(planned.examples.len(), 2, "so is the plan");
+        let verdict = pictures(&bench);
+        let Verdict::Good(says) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(says, "2 pairs, 128 × 128 px", "what there is");
+        let Verdict::Note(says, fix) = super::mask(&bench) else {
+            panic!("one is missing");
+        };
+        assert!(says.starts_with("1 of 2 pairs are masked"), "{says}");
+        assert_eq!(fix, Some(Fix::SuggestAll), "a click");
+    }
+
+    #[test]
+    fn what_a_pair_lacks_is_said_with_its_number_and_a_click_leads_there() {
+        let (mut bench, base) = (pair(), base());
+        add(&mut bench, None);
+        let problem = |bench: &Workbench| problems(bench, facts(&base)).swap_remove(0);
+        let found = problem(&bench);
+        assert_eq!(found.sentence, "Pair 2: B is missing.", "which");
+        assert_eq!(found.fix, Some(Fix::Pick(Slot::Target)), "on the stage");
+        let choose = |at| Command::Pairs(PairsCommand::Choose(at));
+        bench.apply(choose(0)).unwrap();
+        assert_eq!(problem(&bench).fix, Some(Fix::Show(1)), "it leads there");
+        add(&mut bench, None);
+        bench.apply(choose(0)).unwrap();
+        let found = problem(&bench).sentence;
+        assert_eq!(
+            found, "Pair 2: B is missing. One more is not ready.",
+            "how many"
+        );
+        assert!(to_job(&bench, facts(&base)).is_err(), "nothing is sent");
+        let plain = Command::Set(Setting::Method(Method::Plain));
+        bench.apply(plain).unwrap();
+        let job = to_job(&bench, facts(&base)).unwrap().job;
+        assert!(
+            job.examples[1].is_alone(),
+            "an ordinary LoRA learns one picture"
+        );
+    }
+
+    #[test]
+    fn a_mask_that_is_wrong_is_said_with_the_number_of_its_pair() {
+        let mut bench = pair();
+        add(&mut bench, Some([9, 250, 9]));
+        bench
+            .apply(Command::Mask(MaskCommand::Import(meant().inverted())))
+            .unwrap();
+        let choose = Command::Pairs(PairsCommand::Choose(0));
+        bench.apply(choose).unwrap();
+        let verdict = super::mask(&bench);
+        let Verdict::Problem(found) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert!(found.sentence.starts_with("Pair 2: "), "{found:?}");
+        assert_eq!(found.fix, Some(Fix::Show(1)), "{found:?}");
     }
 
     /// What the check of the mask says of a bench with this mask.

@@ -8,14 +8,19 @@ mod command;
 pub(crate) mod examples;
 mod history;
 mod mask;
+mod pairs;
+mod set;
 mod state;
 
 use std::sync::Arc;
 
 use mimeo_image::{ImageError, Mask, Rect, StrokeUnderWay};
 
-pub use command::{Change, Command, MaskCommand, Refusal, Remedy, Setting, Where};
+pub use command::{
+    Change, Command, MaskCommand, NewPair, PairsCommand, Refusal, Remedy, Setting, Where,
+};
 pub use history::History;
+pub use set::{Pair, Set};
 pub use state::{Pictures, PreviewSettings, Settings, State};
 
 use crate::frame::Frame;
@@ -46,22 +51,34 @@ impl Workbench {
         &self.state
     }
 
-    /// A and B in one frame, if there is a picture.
+    /// The pairs.
+    #[must_use]
+    pub const fn set(&self) -> &Set {
+        &self.state.set
+    }
+
+    /// The pair on the stage.
+    #[must_use]
+    pub fn pair(&self) -> &Pair {
+        self.state.set.pair()
+    }
+
+    /// A and B of the pair on the stage in one frame, if there is a picture.
     #[must_use]
     pub fn frame(&self) -> Option<&Frame> {
-        self.state.pictures.frame.as_deref()
+        self.pair().frame()
     }
 
-    /// The mask, at the frame's size; there is one as soon as there is a frame.
+    /// Its mask, at the frame's size; there is one as soon as there is a frame.
     #[must_use]
-    pub const fn mask(&self) -> Option<&Mask> {
-        self.state.mask.as_ref()
+    pub fn mask(&self) -> Option<&Mask> {
+        self.pair().mask()
     }
 
-    /// The picture in a well.
+    /// Its picture in a well.
     #[must_use]
-    pub const fn picture(&self, slot: Slot) -> Option<&Arc<Picture>> {
-        self.state.pictures.get(slot)
+    pub fn picture(&self, slot: Slot) -> Option<&Arc<Picture>> {
+        self.pair().picture(slot)
     }
 
     /// Recipe, name and base.
@@ -117,9 +134,10 @@ impl Workbench {
             Command::MoveCrop { x, y } => self.move_crop((x, y)),
             Command::Remedy(remedy) => self.remedy(remedy),
             Command::MakeTarget { edit, inside_mask } => self.make_target(edit, inside_mask),
-            Command::NewPair => self.new_pair(),
+            Command::NewPair => Ok(self.start_over()),
             Command::Mask(command) => self.apply_mask(command),
-            Command::Set(setting) => self.set(setting),
+            Command::Pairs(command) => self.apply_pairs(command),
+            Command::Set(setting) => self.change_setting(setting),
             Command::Undo => Ok(self.history.undo(&mut self.state).unwrap_or_default()),
             Command::Redo => Ok(self.history.redo(&mut self.state).unwrap_or_default()),
             Command::BeginStroke { .. }
@@ -130,11 +148,11 @@ impl Workbench {
     }
 
     fn place(&mut self, slot: Option<Slot>, picture: Arc<Picture>) -> Result<Change, Refusal> {
-        let pictures = &self.state.pictures;
+        let pair = self.pair();
         // Without a place: the first empty well, or B, which is what one tries again.
         let empty = Slot::ALL
             .into_iter()
-            .find(|slot| pictures.get(*slot).is_none());
+            .find(|slot| pair.picture(*slot).is_none());
         let slot = slot.or(empty).unwrap_or(Slot::Target);
         let label = match slot {
             Slot::Original => "Set A",
@@ -159,34 +177,32 @@ impl Workbench {
             return Ok(change);
         };
         let mask = mask.resized(frame.width(), frame.height());
+        let pair = self.pair();
+        let masked = pair.with(pair.pictures.clone(), Some(&mask));
         // Joins the step above: whoever undoes an example wants neither its pair nor its mask.
-        let before = self.state.mask.replace(mask);
-        self.history.extend_last(Restore::Mask(before));
+        let before = self.replace_pair(masked);
+        self.history.extend_last(before);
         Ok(change.and(Change::whole_mask()))
     }
 
     fn move_crop(&mut self, offset: (f64, f64)) -> Result<Change, Refusal> {
         let clamped = (offset.0.clamp(0.0, 1.0), offset.1.clamp(0.0, 1.0));
-        if clamped == self.state.pictures.offset {
+        let pair = self.pair();
+        if clamped == pair.pictures.offset {
             return Ok(Change::default());
         }
-        let before = self.state.pictures.crop();
-        let mut pictures = self.state.pictures.clone();
+        let before = pair.pictures.crop();
+        let mut pictures = pair.pictures.clone();
         pictures.offset = clamped;
         pictures.refit()?;
         let after = pictures.crop();
         let moved = before.zip(after).zip(pictures.frame.as_deref());
-        let mask = moved.zip(self.state.mask.as_ref());
+        let mask = moved.zip(pair.mask());
         let mask = mask.map(|(((before, after), frame), mask)| {
             mask::moved_with_crop(mask, before, after, frame.width())
         });
-        let restores = vec![
-            Restore::Pictures(Box::new(std::mem::replace(
-                &mut self.state.pictures,
-                pictures,
-            ))),
-            Restore::Mask(std::mem::replace(&mut self.state.mask, mask)),
-        ];
+        let moved = pair.with(pictures, mask.as_ref());
+        let restores = vec![self.replace_pair(moved)];
         self.history.push_or_join(Step::new("Move crop", restores));
         Ok(Change::pictures().and(Change::whole_mask()))
     }
@@ -197,27 +213,23 @@ impl Workbench {
         label: &'static str,
         change: impl FnOnce(&mut Pictures),
     ) -> Result<Change, Refusal> {
-        let mut pictures = self.state.pictures.clone();
+        let mut pictures = self.pair().pictures.clone();
         change(&mut pictures);
-        if pictures.same_files(&self.state.pictures) {
+        if pictures.same_files(&self.pair().pictures) {
             return Ok(Change::default());
         }
         pictures.refit()?;
-        let restores = self.replace_pictures(pictures);
+        let pair = self.pair().with_pictures(pictures);
+        let restores = vec![self.replace_pair(pair)];
         self.history.push(Step::new(label, restores));
         Ok(Change::pictures().and(Change::whole_mask()))
     }
 
-    /// Puts in pictures that are fitted, and brings the mask to their frame.
-    fn replace_pictures(&mut self, pictures: Pictures) -> Vec<Restore> {
-        let mask = state::for_frame(self.state.mask.as_ref(), pictures.frame.as_deref());
-        vec![
-            Restore::Pictures(Box::new(std::mem::replace(
-                &mut self.state.pictures,
-                pictures,
-            ))),
-            Restore::Mask(std::mem::replace(&mut self.state.mask, mask)),
-        ]
+    /// Puts another pair in the place of the one on the stage.
+    fn replace_pair(&mut self, pair: Pair) -> Restore {
+        let at = self.state.set.chosen();
+        let before = std::mem::replace(self.state.set.pair_mut(), pair);
+        Restore::Pair(at, Box::new(before))
     }
 
     fn remedy(&mut self, remedy: Remedy) -> Result<Change, Refusal> {
@@ -279,21 +291,13 @@ impl Workbench {
         })
     }
 
-    fn new_pair(&mut self) -> Result<Change, Refusal> {
-        self.set_pictures("Start over", |pictures| {
-            pictures.original = None;
-            pictures.target = None;
-            pictures.offset = Pictures::MIDDLE;
-        })
-    }
-
     fn fitted_pair(&self) -> Result<(&mimeo_image::Rgb, &mimeo_image::Rgb), Refusal> {
         self.frame()
             .and_then(Frame::pair)
             .ok_or_else(Refusal::no_pair)
     }
 
-    fn set(&mut self, setting: Setting) -> Result<Change, Refusal> {
+    fn change_setting(&mut self, setting: Setting) -> Result<Change, Refusal> {
         let (label, is_dragged) = (setting.label(), setting.is_dragged());
         let place = match &setting {
             Setting::Field(field, _) | Setting::Reset(field) => Where::Field(field),
@@ -307,13 +311,9 @@ impl Workbench {
         }
         let mut change = Change::settings();
         let mut restores = Vec::new();
-        if settings.sizing() != self.state.pictures.sizing {
-            let mut pictures = self.state.pictures.clone();
-            pictures.sizing = settings.sizing();
-            let fitted = pictures.refit();
-            fitted.map_err(|error| Refusal::from(error).at(place))?;
-            restores = self.replace_pictures(pictures);
-            change = change.and(Change::pictures()).and(Change::whole_mask());
+        if settings.sizing() != self.settings().sizing() {
+            restores = self.refit(settings.sizing(), place)?;
+            change = change.and(Change::another_pair());
         }
         let before = std::mem::replace(&mut self.state.settings, settings);
         restores.push(Restore::Settings(Box::new(before)));
@@ -331,26 +331,36 @@ impl Workbench {
     /// # Errors
     /// What is not.
     pub fn check(&self) -> Result<(), String> {
-        let frame = self.frame().map(|frame| (frame.width(), frame.height()));
-        let mask = self.mask().map(|mask| (mask.width(), mask.height()));
+        let mut pairs = self.set().pairs().iter().enumerate();
+        if self.set().chosen() >= self.set().pairs().len() {
+            return Err("the pair on the stage is none of the set".to_owned());
+        }
+        pairs.try_for_each(|(at, pair)| {
+            let checked = self.check_pair(pair);
+            checked.map_err(|broken| format!("pair {}: {broken}", at + 1))
+        })
+    }
+
+    fn check_pair(&self, pair: &Pair) -> Result<(), String> {
+        let frame = pair.frame().map(|frame| (frame.width(), frame.height()));
+        let mask = pair.mask().map(|mask| (mask.width(), mask.height()));
         if frame != mask {
             return Err(format!(
                 "the mask {mask:?} does not lie on the frame {frame:?}"
             ));
         }
-        let has_picture = Slot::ALL.iter().any(|slot| self.picture(*slot).is_some());
-        if has_picture != frame.is_some() {
+        if pair.is_empty() == frame.is_some() {
             return Err("there is a frame exactly when there is a picture".to_owned());
         }
-        if self.state.pictures.sizing != self.settings().sizing() {
+        if pair.pictures.sizing != self.settings().sizing() {
             return Err("the pictures are fitted to another size".to_owned());
         }
         for slot in Slot::ALL {
-            let fitted = self.frame().and_then(|frame| match slot {
+            let fitted = pair.frame().and_then(|frame| match slot {
                 Slot::Original => frame.original.as_ref(),
                 Slot::Target => frame.target.as_ref(),
             });
-            if fitted.is_some() != self.picture(slot).is_some() {
+            if fitted.is_some() != pair.picture(slot).is_some() {
                 return Err(format!("{} is not what the frame shows", slot.letter()));
             }
             let size = fitted.map(|picture| (picture.width(), picture.height()));

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use mimeo_image::decode_mask;
+use mimeo_image::{Mask, decode_mask};
 use mimeo_protocol::{Example, JobId, TrainJob};
-use mimeo_workbench::workbench::{Setting, Where};
+use mimeo_workbench::workbench::{NewPair, PairsCommand, Setting, Where};
 use mimeo_workbench::{Command, Picture, Refusal};
 
 use crate::bench::Bench;
@@ -23,18 +23,42 @@ pub fn load(bench: Bench, link: Link, job: JobId) {
         return bench.apply_all(settings(job));
     }
     leptos::task::spawn_local(async move {
-        // The bench holds one pair.
-        let [example] = &job.examples[..] else {
-            return;
+        let loaded = async {
+            match &job.examples[..] {
+                [example] => Ok(vec![pair(link, example).await?]),
+                examples => set(link, examples).await,
+            }
         };
-        match pair(link, example).await {
-            Ok(pair) => {
-                bench.apply(pair);
+        match loaded.await {
+            Ok(pictures) => {
+                bench.apply_all(pictures);
                 bench.apply_all(settings(job));
             }
             Err(why) => bench.refusal.set(Some(Refusal::new(Where::Pair, why))),
         }
     });
+}
+
+/// The commands that put several pairs in the place of whatever is on the bench.
+async fn set(link: Link, examples: &[Example]) -> Result<Vec<Command>, String> {
+    let mut pairs = Vec::with_capacity(examples.len());
+    for (at, example) in examples.iter().enumerate() {
+        let Parts {
+            original,
+            target,
+            mask,
+        } = parts(link, example, &format!("{} ", at + 1)).await?;
+        pairs.push(NewPair {
+            original: Some(original),
+            target: (!example.is_alone()).then_some(target),
+            mask,
+            caption: example.caption.clone(),
+            numbers: Some((example.weight, example.level)),
+            note: None,
+        });
+    }
+    let add = Command::Pairs(PairsCommand::Add(pairs));
+    Ok(vec![Command::NewPair, add])
 }
 
 fn settings(job: TrainJob) -> Vec<Command> {
@@ -55,9 +79,31 @@ fn settings(job: TrainJob) -> Vec<Command> {
 /// # Errors
 /// A sentence when it does not, any more.
 pub async fn pair(link: Link, example: &Example) -> Result<Command, String> {
-    let picture = async |name: &str, id| {
+    let Parts {
+        original,
+        target,
+        mask,
+    } = parts(link, example, "").await?;
+    Ok(Command::PlacePair {
+        original,
+        target,
+        mask,
+    })
+}
+
+/// What a pair is made of.
+struct Parts {
+    original: Arc<Picture>,
+    target: Arc<Picture>,
+    mask: Option<Mask>,
+}
+
+/// - `number`: before the letters that the pictures are called by
+async fn parts(link: Link, example: &Example, number: &str) -> Result<Parts, String> {
+    let picture = async |letter: &str, id| {
         let file = link.fetch_blob(id).await?;
-        let picture = Picture::read(name, file).map_err(|error| error.to_string())?;
+        let name = format!("{number}{letter}.png");
+        let picture = Picture::read(&name, file).map_err(|error| error.to_string())?;
         Ok::<_, String>(Arc::new(picture))
     };
     let mask = match example.mask {
@@ -65,9 +111,9 @@ pub async fn pair(link: Link, example: &Example) -> Result<Command, String> {
         None => None,
     };
     let mask = mask.map(|mask| decode_mask(&mask)).transpose();
-    Ok(Command::PlacePair {
-        original: picture("A.png", example.original).await?,
-        target: picture("B.png", example.target).await?,
+    Ok(Parts {
+        original: picture("A", example.original).await?,
+        target: picture("B", example.target).await?,
         mask: mask.map_err(|error| error.to_string())?,
     })
 }

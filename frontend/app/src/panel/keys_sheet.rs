@@ -1,7 +1,7 @@
 //! The list of keys, from the very table that they are looked up in.
 
 use leptos::prelude::*;
-use mimeo_workbench::keys::{BINDINGS, POINTERS};
+use mimeo_workbench::keys::{BINDINGS, IN_TABLE, POINTERS};
 use wasm_bindgen::JsCast as _;
 use web_sys::HtmlElement;
 
@@ -30,7 +30,7 @@ pub fn KeysSheet() -> impl IntoView {
     let rows = || {
         let keys = BINDINGS.iter().filter(|binding| !binding.says.is_empty());
         let keys = keys.map(|binding| (binding.keys, binding.says));
-        keys.chain(POINTERS.iter().copied())
+        keys.chain(IN_TABLE.iter().chain(POINTERS).copied())
             .map(|(keys, says)| {
                 view! {
                     <div>

@@ -5,7 +5,7 @@ mod warnings;
 mod well;
 
 use leptos::prelude::*;
-use mimeo_workbench::workbench::Where;
+use mimeo_workbench::workbench::{PairsCommand, Where};
 use mimeo_workbench::{Command, Slot, words};
 
 use crate::bench::Bench;
@@ -27,9 +27,22 @@ pub fn PairPanel() -> impl IntoView {
             }
         })
     };
+    let of_set = move || {
+        bench.with_set(|bench| {
+            let set = bench.set();
+            let (number, all) = (set.chosen() + 1, set.pairs().len());
+            set.has_several().then(|| format!("{number} of {all}"))
+        })
+    };
+    let can_add = Memo::new(move |_| {
+        bench.with_set(|bench| bench.frame().is_some() && !bench.set().has_several())
+    });
     view! {
         <section class="pair" aria-labelledby="pair-heading">
-            <h2 id="pair-heading">"Pair"</h2>
+            <div class="row">
+                <h2 id="pair-heading">"Pair"</h2>
+                <span class="soft">{of_set}</span>
+            </div>
             <well::Well which=Slot::Original />
             <div class="row between">
                 <button
@@ -42,6 +55,15 @@ pub fn PairPanel() -> impl IntoView {
                 <button class="quiet" on:click=move |_| _ = bench.apply(Command::NewPair)>
                     "Start over"
                 </button>
+                <Show when=move || can_add.get()>
+                    <button
+                        class="quiet"
+                        title="Or drop a folder of pairs"
+                        on:click=move |_| _ = bench.apply(Command::Pairs(PairsCommand::AddEmpty))
+                    >
+                        "Add a pair"
+                    </button>
+                </Show>
             </div>
             <well::Well which=Slot::Target />
             <Crop />
@@ -64,7 +86,7 @@ fn Crop() -> impl IntoView {
     // Which way the crop can move: it is as large as the picture the other way.
     let spare = Memo::new(move |_| {
         bench.with_pictures(|bench| {
-            let pictures = &bench.state().pictures;
+            let pictures = &bench.pair().pictures;
             let ways = Slot::ALL.map(|slot| {
                 let (crop, picture) = (pictures.crop_of(slot)?, pictures.get(slot)?);
                 let (width, height) = (picture.pixels.width(), picture.pixels.height());
@@ -74,7 +96,7 @@ fn Crop() -> impl IntoView {
             ways.fold((false, false), |all, way| (all.0 || way.0, all.1 || way.1))
         })
     });
-    let offset = move || bench.with_pictures(|bench| bench.state().pictures.offset);
+    let offset = move || bench.with_pictures(|bench| bench.pair().pictures.offset);
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     view! {
         <Show when=move || spare.get().0>

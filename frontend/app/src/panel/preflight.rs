@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use mimeo_protocol::fields::Field;
 use mimeo_protocol::{ClientMessage, ServerMessage};
 use mimeo_workbench::preflight::{Fix, job_name, job_to_plan};
-use mimeo_workbench::workbench::{MaskCommand, Setting};
+use mimeo_workbench::workbench::{MaskCommand, PairsCommand, Setting};
 use mimeo_workbench::{Check, Command, Slot, Verdict};
 use wasm_bindgen::JsCast as _;
 
@@ -193,6 +193,8 @@ fn FixButton(fix: Fix) -> impl IntoView {
         Fix::Prompts => focus("field-slider-target"),
         Fix::Name => focus("lora-name"),
         Fix::HalveBatch => halve_batch(bench),
+        Fix::Show(at) => _ = bench.apply(Command::Pairs(PairsCommand::Choose(at))),
+        Fix::SuggestAll => _ = bench.apply(Command::Pairs(PairsCommand::Suggest)),
         Fix::Suggest => _ = bench.apply(Command::Mask(MaskCommand::Suggest)),
         Fix::MendMask(remedy) => _ = bench.apply(Command::Mask(MaskCommand::Mend(remedy))),
     };

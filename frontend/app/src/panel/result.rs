@@ -41,12 +41,14 @@ fn Whole(run: Signal<Run>, file: ResultFile) -> impl IntoView {
         let example = run.job().examples.first();
         example.map(|example| (example.original, example.target))
     });
+    let pairs = run.with_untracked(Run::pairs);
     view! {
         <div class="result-look">
             {pair.map(|pair| view! { <compare::Compare desk pair /> })}
             <dial::StrengthDial desk />
         </div>
         <div class="result-side">
+            {pairs.map(|pairs| view! { <p class="soft">{format!("Trained on {pairs}")}</p> })}
             <scores::ScorePanel desk run />
             <take::Take run file />
         </div>

@@ -66,6 +66,7 @@ fn Facts(run: Signal<Run>) -> impl IntoView {
             format!("{elapsed} so far")
         })
     });
+    let pairs = Memo::new(move |_| run.with(Run::pairs));
     let fidelity = Memo::new(move |_| {
         run.with(|run| {
             let is_copying = run.current_phase() == Some(Phase::Copier);
@@ -74,6 +75,7 @@ fn Facts(run: Signal<Run>) -> impl IntoView {
     });
     view! {
         <p class="run-facts">
+            {move || pairs.get().map(|pairs| view! { <span>{pairs}</span> })}
             {move || elapsed.get().map(|elapsed| view! { <span>{elapsed}</span> })}
             {move || {
                 fidelity

@@ -64,6 +64,7 @@ fn is_waiting(run: &Run) -> bool {
 #[derive(Debug, Clone, PartialEq)]
 struct RunFacts {
     name: String,
+    pairs: Option<String>,
     state: &'static str,
     scores: Option<String>,
     thumbnail: Option<BlobId>,
@@ -76,6 +77,7 @@ impl From<&Run> for RunFacts {
     fn from(run: &Run) -> Self {
         Self {
             name: run.job().name.to_string(),
+            pairs: run.pairs(),
             state: words::state(run.state()),
             scores: run.scores().map(words::scores),
             thumbnail: run.thumbnail(),
@@ -97,6 +99,7 @@ fn RunRow(id: JobId) -> impl IntoView {
         }
     });
     let name = move || facts.with(|facts| facts.as_ref().map(|facts| facts.name.clone()));
+    let pairs = move || facts.with(|facts| facts.as_ref()?.pairs.clone());
     let state = move || facts.with(|facts| facts.as_ref().map(|facts| facts.state));
     let scores = move || facts.with(|facts| facts.as_ref().and_then(|facts| facts.scores.clone()));
     let thumbnail = Memo::new(move |_| facts.with(|facts| facts.as_ref()?.thumbnail));
@@ -121,6 +124,7 @@ fn RunRow(id: JobId) -> impl IntoView {
                 <p class="run-title">
                     <span class="run-name">{name}</span>
                     <span class="run-state">{state}</span>
+                    <span class="soft">{pairs}</span>
                     <span class="soft">{age}</span>
                 </p>
                 <p>{scores}</p>

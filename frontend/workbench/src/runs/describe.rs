@@ -33,6 +33,13 @@ impl Run {
         parts.join(" · ")
     }
 
+    /// What it learns from, where that is more than one pair: "12 pairs".
+    #[must_use]
+    pub fn pairs(&self) -> Option<String> {
+        let count = self.job().examples.len();
+        (count > 1).then(|| format!("{count} pairs"))
+    }
+
     fn pace_text(&self, phase: Phase) -> Option<String> {
         let unit = words::unit(phase)?;
         self.secs_per_unit().map(|secs| words::pace(secs, unit))
@@ -116,6 +123,7 @@ impl Run {
             format!("Run {} ({}) on {}", self.id(), job.name, job.base),
             self.headline(),
         ];
+        lines.extend(self.pairs());
         lines.extend(self.reason().map(str::to_owned));
         for curve in self.curves() {
             let (phase, step) = (words::phase(curve.phase), curve.last_step());

@@ -1,7 +1,7 @@
 //! What waits to be kept, and whether it may take the place of what is kept already: a newer Mimeo
 //! may have kept it, before this page was opened or in another tab since.
 
-use super::{Part, Unreadable, read_rest};
+use super::{Part, Unreadable, read_rest, set};
 use crate::words;
 use crate::workbench::Change;
 
@@ -42,9 +42,10 @@ impl Keeping {
     /// The parts to write now, in the place of what is kept; none where that must stay.
     ///
     /// - `kept`: the settings that lie there at this moment
-    pub fn take(&mut self, kept: Option<&[u8]>) -> Vec<Part> {
+    /// - `set`: so the list of pairs
+    pub fn take(&mut self, kept: Option<&[u8]>, set: Option<&[u8]>) -> Vec<Part> {
         if !self.is_given_up {
-            self.newer = kept.and_then(newer);
+            self.newer = kept.and_then(newer).or_else(|| newer_set(set));
             if self.newer.is_some() {
                 return Vec::new();
             }
@@ -53,7 +54,9 @@ impl Keeping {
         let change = std::mem::take(&mut self.waiting);
         let is_changed = |part: &Part| match part {
             Part::Original | Part::Target => change.pictures,
-            Part::Mask => change.whole_mask || change.mask.is_some() || change.pictures,
+            Part::Mask | Part::Set if change.pictures || change.set => true,
+            // Where a mask is kept under its hash, the list names it.
+            Part::Mask | Part::Set => change.whole_mask || change.mask.is_some(),
             Part::Settings => change.settings || change.pictures,
         };
         Part::ALL.into_iter().filter(is_changed).collect()
@@ -71,6 +74,14 @@ impl Keeping {
 /// Why these settings stay where they are; none for settings that this Mimeo may write over.
 fn newer(settings: &[u8]) -> Option<String> {
     match read_rest(settings) {
+        Err(Unreadable::Newer(format)) => Some(told(&words::newer(&format))),
+        Err(Unreadable::Damaged) | Ok(_) => None,
+    }
+}
+
+/// The same of the list of pairs.
+fn newer_set(list: Option<&[u8]>) -> Option<String> {
+    match set::read(list) {
         Err(Unreadable::Newer(format)) => Some(told(&words::newer(&format))),
         Err(Unreadable::Damaged) | Ok(_) => None,
     }
@@ -100,12 +111,12 @@ mod tests {
     #[test]
     fn what_a_newer_mimeo_kept_is_not_written_over() {
         let kept = of_newer();
-        let restored = restore(|part| (part == Part::Settings).then(|| kept.clone()));
+        let restored = restore(|key| (key == Part::Settings.key()).then(|| kept.clone()));
         let mut keeping = Keeping::new(restored.newer.clone());
         for change in [Change::settings(), Change::pictures(), Change::whole_mask()] {
             assert!(!keeping.add(change), "{change:?} is not kept");
             assert_eq!(
-                keeping.take(Some(&kept)),
+                keeping.take(Some(&kept), None),
                 [],
                 "nor by who asks all the same"
             );
@@ -122,13 +133,13 @@ mod tests {
         keeping.give_up();
         assert_eq!(keeping.newer(), None, "nothing more to say");
         assert_eq!(
-            keeping.take(Some(&kept)),
+            keeping.take(Some(&kept), None),
             Part::ALL,
             "though nothing changed"
         );
         assert!(keeping.add(Change::settings()), "from here on it is kept");
         assert_eq!(
-            keeping.take(Some(&kept)),
+            keeping.take(Some(&kept), None),
             [],
             "the word was for that time only"
         );
@@ -139,32 +150,38 @@ mod tests {
         let mut keeping = Keeping::new(None);
         assert!(keeping.add(Change::settings()), "nothing is known of it");
         assert_eq!(
-            keeping.take(Some(&of_newer())),
+            keeping.take(Some(&of_newer()), None),
             [],
             "until it is seen there"
         );
         assert!(keeping.newer().is_some(), "and said");
         assert!(!keeping.add(Change::settings()), "from then on");
+        let mut keeping = Keeping::new(None);
+        assert!(keeping.add(Change::set()), "nor of a list of pairs");
+        let newer = br#"{"format": 2}"#;
+        assert_eq!(keeping.take(None, Some(newer)), [], "that is newer");
+        assert!(keeping.newer().is_some(), "and said");
     }
 
     #[test]
     fn only_what_changed_is_written() {
-        use Part::{Mask, Original, Settings, Target};
+        use Part::{Mask, Original, Set, Settings, Target};
         let settings = part(&pair(), Part::Settings);
         for (change, parts) in [
             (Change::settings(), &[Settings][..]),
-            (Change::whole_mask(), &[Mask]),
-            (Change::pictures(), &[Original, Target, Mask, Settings]),
+            (Change::whole_mask(), &[Mask, Set]),
+            (Change::set(), &[Mask, Set]),
+            (Change::pictures(), &[Original, Target, Mask, Settings, Set]),
             (
                 Change::settings().and(Change::whole_mask()),
-                &[Mask, Settings],
+                &[Mask, Settings, Set],
             ),
             (Change::default(), &[]),
         ] {
             let mut keeping = Keeping::default();
             assert!(keeping.add(change), "{change:?}");
-            assert_eq!(keeping.take(settings.as_deref()), parts, "{change:?}");
-            assert_eq!(keeping.take(None), [], "{change:?}: once");
+            assert_eq!(keeping.take(settings.as_deref(), None), parts, "{change:?}");
+            assert_eq!(keeping.take(None, None), [], "{change:?}: once");
         }
     }
 
@@ -172,6 +189,10 @@ mod tests {
     fn damaged_settings_keep_nothing_from_being_kept() {
         let mut keeping = Keeping::default();
         assert!(keeping.add(Change::settings()), "it is told elsewhere");
-        assert_eq!(keeping.take(Some(b"broken")), [Part::Settings], "mended");
+        assert_eq!(
+            keeping.take(Some(b"broken"), None),
+            [Part::Settings],
+            "mended"
+        );
     }
 }

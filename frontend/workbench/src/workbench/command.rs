@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mimeo_image::{Alignment, Brush, Edit, Mask, MaskRemedy, Paint, Rect, StrokePoint};
 use mimeo_protocol::fields::Field;
-use mimeo_protocol::{BaseId, Method, ModelSize, Recipe, VaeId};
+use mimeo_protocol::{BaseId, Level, Method, ModelSize, Recipe, VaeId, Weight};
 use serde_json::Value;
 
 use crate::frame::Sides;
@@ -54,6 +54,8 @@ pub enum Command {
     NewPair,
     /// Change the mask.
     Mask(MaskCommand),
+    /// Change the set of pairs.
+    Pairs(PairsCommand),
     /// Begin to paint.
     BeginStroke {
         /// With what.
@@ -124,6 +126,53 @@ pub enum MaskCommand {
     Import(Mask),
     /// What helps against a warning.
     Mend(MaskRemedy),
+}
+
+/// One change of the set of pairs. Pairs are named by their place, from 0.
+#[derive(Debug, Clone)]
+pub enum PairsCommand {
+    /// Put pairs behind those that are there.
+    Add(Vec<NewPair>),
+    /// Put in an empty one behind them.
+    AddEmpty,
+    /// Bring one onto the stage.
+    Choose(usize),
+    /// Take one out.
+    Remove(usize),
+    /// Two pictures change places; what is put into an empty place leaves its own.
+    Move {
+        /// Pair and well.
+        from: (usize, Slot),
+        /// Pair and well; behind the last pair a new one is made.
+        to: (usize, Slot),
+    },
+    /// Say what two pictures show.
+    Caption(usize, String),
+    /// Say how much a pair counts, as typed.
+    WeightTyped(usize, String),
+    /// Say at which strength its change is to come, as typed.
+    LevelTyped(usize, String),
+    /// Give every caption a tag that not all of them have; take one away that all have.
+    Tag(String),
+    /// Suggest a mask wherever nothing is painted.
+    Suggest,
+}
+
+/// A pair that is put in.
+#[derive(Debug, Clone, Default)]
+pub struct NewPair {
+    /// A.
+    pub original: Option<Arc<Picture>>,
+    /// B.
+    pub target: Option<Arc<Picture>>,
+    /// Where they differ, if that is known.
+    pub mask: Option<Mask>,
+    /// Prompt of these two pictures.
+    pub caption: String,
+    /// How much it counts, and at which strength its change is to come; none as usual.
+    pub numbers: Option<(Weight, Level)>,
+    /// Why a picture is alone.
+    pub note: Option<String>,
 }
 
 /// One change of recipe, name or base.
@@ -212,6 +261,8 @@ pub struct Change {
     pub mask: Option<Rect>,
     /// All of the mask: it may have another size.
     pub whole_mask: bool,
+    /// Which pairs there are, which one is on the stage, and what is said of them.
+    pub set: bool,
     /// Recipe, name or base.
     pub settings: bool,
 }
@@ -231,6 +282,18 @@ impl Change {
         }
     }
 
+    pub(crate) fn set() -> Self {
+        Self {
+            set: true,
+            ..Self::default()
+        }
+    }
+
+    /// Another pair is on the stage, or the same one with other pictures.
+    pub(crate) fn another_pair() -> Self {
+        Self::pictures().and(Self::whole_mask()).and(Self::set())
+    }
+
     pub(crate) fn settings() -> Self {
         Self {
             settings: true,
@@ -239,9 +302,7 @@ impl Change {
     }
 
     pub(crate) fn everything() -> Self {
-        Self::pictures()
-            .and(Self::whole_mask())
-            .and(Self::settings())
+        Self::another_pair().and(Self::settings())
     }
 
     pub(crate) fn mask(dirty: Rect) -> Self {
@@ -262,6 +323,7 @@ impl Change {
             pictures: self.pictures || other.pictures,
             mask,
             whole_mask: self.whole_mask || other.whole_mask,
+            set: self.set || other.set,
             settings: self.settings || other.settings,
         }
     }
@@ -280,6 +342,8 @@ pub enum Where {
     Well(Slot),
     /// At the pair.
     Pair,
+    /// At the table of the pairs.
+    Set,
     /// At the mask.
     Mask,
     /// At a field of the recipe.

@@ -2,44 +2,65 @@
 
 use std::collections::VecDeque;
 
-use mimeo_image::{Mask, MaskPatch};
+use mimeo_image::MaskPatch;
 
 use super::command::Change;
-use super::state::{Pictures, Settings, State};
+use super::set::Pair;
+use super::state::{Settings, State};
 
 /// Memory for undo, in bytes; the oldest steps are forgotten beyond it.
 const CAP: usize = 128 << 20;
 
-/// Something that a command replaced, to be put back.
+/// Something that a command replaced, to be put back. Pairs are named by their place, which is theirs
+/// again once what came after is undone.
 #[derive(Debug, Clone)]
 pub enum Restore {
-    /// A part of the mask.
-    Patch(MaskPatch),
-    /// All of the mask, or that there was none.
-    Mask(Option<Mask>),
-    /// The pair, its crop and its frame.
-    Pictures(Box<Pictures>),
+    /// A part of a pair's mask.
+    Patch(usize, MaskPatch),
+    /// A pair.
+    Pair(usize, Box<Pair>),
+    /// A pair that was taken out.
+    Insert(usize, Box<Pair>),
+    /// That there was no such pair.
+    Remove(usize),
     /// Recipe, name and base.
     Settings(Box<Settings>),
 }
 
 impl Restore {
-    /// Puts it back and keeps what it replaced: swapping twice changes nothing.
+    /// Puts it back and keeps what it replaced: swapping twice changes nothing. The pair that it
+    /// concerns comes onto the stage, so that one sees what happens.
     fn swap(&mut self, state: &mut State) -> Change {
+        let set = &mut state.set;
         match self {
-            Self::Patch(patch) => {
-                let Some(mask) = &mut state.mask else {
+            Self::Patch(at, patch) => {
+                let is_other = set.choose(*at);
+                let Some(mask) = set.pair_mut().mask_mut() else {
                     return Change::default();
                 };
-                Change::mask(patch.swap(mask))
+                let dirty = patch.swap(mask);
+                if is_other {
+                    return Change::another_pair();
+                }
+                Change::mask(dirty)
             }
-            Self::Mask(mask) => {
-                std::mem::swap(mask, &mut state.mask);
-                Change::whole_mask()
+            Self::Pair(at, pair) => {
+                set.choose(*at);
+                if let Some(there) = set.get_mut(*at) {
+                    std::mem::swap(there, pair);
+                }
+                Change::another_pair()
             }
-            Self::Pictures(pictures) => {
-                std::mem::swap(&mut **pictures, &mut state.pictures);
-                Change::pictures()
+            Self::Insert(at, pair) => {
+                set.insert(*at, (**pair).clone());
+                *self = Self::Remove(*at);
+                Change::another_pair()
+            }
+            Self::Remove(at) => {
+                if let Some(pair) = set.remove(*at) {
+                    *self = Self::Insert(*at, Box::new(pair));
+                }
+                Change::another_pair()
             }
             Self::Settings(settings) => {
                 std::mem::swap(&mut **settings, &mut state.settings);
@@ -48,11 +69,20 @@ impl Restore {
         }
     }
 
+    fn is_of(&self, pair: usize) -> bool {
+        matches!(self, Self::Patch(at, _) | Self::Pair(at, _) if *at == pair)
+    }
+
+    /// Whether other pairs have other places afterwards.
+    const fn moves_others(&self) -> bool {
+        matches!(self, Self::Insert(..) | Self::Remove(_))
+    }
+
     fn bytes(&self) -> usize {
         match self {
-            Self::Patch(patch) => patch.bytes(),
-            Self::Mask(mask) => mask.as_ref().map_or(0, |mask| mask.values().len()),
-            Self::Pictures(pictures) => pictures.bytes(),
+            Self::Patch(_, patch) => patch.bytes(),
+            Self::Pair(_, pair) | Self::Insert(_, pair) => pair.own_bytes(),
+            Self::Remove(_) => 0,
             Self::Settings(_) => size_of::<Settings>(),
         }
     }
@@ -80,11 +110,19 @@ impl Step {
 
     fn swap(&mut self, state: &mut State) -> Change {
         let mut change = Change::default();
+        let before = state.set.chosen();
+        // Of many pairs none is more to be seen than the one on the stage.
+        let is_seen =
+            self.restores.len() > 2 || self.restores.iter().any(|restore| restore.is_of(before));
+        let stays = is_seen && !self.restores.iter().any(Restore::moves_others);
         // Backwards, and then the other way round for redo.
         for restore in self.restores.iter_mut().rev() {
             change = change.and(restore.swap(state));
         }
         self.restores.reverse();
+        if stays {
+            state.set.choose(before);
+        }
         change
     }
 }

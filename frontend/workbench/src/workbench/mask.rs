@@ -1,7 +1,7 @@
 //! Painting, and every other change of the mask.
 
 use mimeo_image::{
-    Brush, ImageError, MAX_SIDE, Mask, MaskPatch, MaskRemedy, Paint, Rect, StrokePoint,
+    Brush, Difference, ImageError, MAX_SIDE, Mask, MaskPatch, MaskRemedy, Paint, Rect, StrokePoint,
     StrokeUnderWay,
 };
 use mimeo_protocol::Range;
@@ -13,7 +13,7 @@ use crate::frame::Frame;
 impl Workbench {
     pub(super) fn begin_stroke(&mut self, brush: Brush, paint: Paint, at: StrokePoint) -> Change {
         let ended = self.end_stroke();
-        let Some(mask) = &mut self.state.mask else {
+        let Some(mask) = self.state.set.pair_mut().mask_mut() else {
             return ended;
         };
         let mut stroke = StrokeUnderWay::begin(mask, brush, paint);
@@ -23,7 +23,7 @@ impl Workbench {
     }
 
     pub(super) fn extend_stroke(&mut self, point: StrokePoint) -> Change {
-        match (&mut self.stroke, &mut self.state.mask) {
+        match (&mut self.stroke, self.state.set.pair_mut().mask_mut()) {
             (Some(stroke), Some(mask)) => Change::mask(stroke.extend(mask, point)),
             _ => Change::default(),
         }
@@ -31,27 +31,28 @@ impl Workbench {
 
     /// Ends the stroke under way, if there is one: what it painted counts from now on.
     pub(super) fn end_stroke(&mut self) -> Change {
-        let (Some(stroke), Some(mask)) = (self.stroke.take(), &self.state.mask) else {
+        let set = &self.state.set;
+        let (Some(stroke), Some(mask)) = (self.stroke.take(), set.pair().mask()) else {
             return Change::default();
         };
         let Some(patch) = stroke.finish(mask) else {
             return Change::default();
         };
         let painted = patch.rect();
-        let restores = vec![Restore::Patch(patch)];
+        let restores = vec![Restore::Patch(set.chosen(), patch)];
         self.history.push(Step::new("Paint", restores));
         Change::mask(painted)
     }
 
     pub(super) fn cancel_stroke(&mut self) -> Change {
-        match (self.stroke.take(), &mut self.state.mask) {
+        match (self.stroke.take(), self.state.set.pair_mut().mask_mut()) {
             (Some(stroke), Some(mask)) => Change::mask(stroke.abort(mask)),
             _ => Change::default(),
         }
     }
 
     pub(super) fn apply_mask(&mut self, command: MaskCommand) -> Result<Change, Refusal> {
-        let Some(mask) = &self.state.mask else {
+        let Some(mask) = self.mask() else {
             let sentence = "There is no picture to paint on. Add A and B first.";
             return Err(Refusal::new(Where::Mask, sentence.to_owned()));
         };
@@ -95,29 +96,33 @@ impl Workbench {
 
     fn suggested(&self) -> Result<Mask, Refusal> {
         let difference = self.frame().and_then(Frame::difference);
-        let mask = difference.ok_or_else(no_difference)?.suggested_mask();
-        // A soft edge of the margin that the suggestion leaves around the change.
-        let margin = mask.width().max(mask.height()) / 64;
-        Ok(mask.feathered((margin / 2).max(1)))
+        Ok(suggested(difference.ok_or_else(no_difference)?))
     }
 
     fn replace_mask(&mut self, label: &'static str, mask: Mask) -> Change {
-        let Some(before) = self.state.mask.replace(mask) else {
+        let set = &mut self.state.set;
+        let at = set.chosen();
+        let Some(before) = set.pair_mut().mask_mut().replace(mask) else {
             return Change::default();
         };
-        let patch = self
-            .state
-            .mask
-            .as_ref()
-            .and_then(|after| MaskPatch::between(&before, after));
+        let patch = set.pair().mask();
+        let patch = patch.and_then(|after| MaskPatch::between(&before, after));
         let Some(patch) = patch else {
             return Change::default();
         };
         let dirty = patch.rect();
         self.history
-            .push(Step::new(label, vec![Restore::Patch(patch)]));
+            .push(Step::new(label, vec![Restore::Patch(at, patch)]));
         Change::mask(dirty)
     }
+}
+
+/// The changed region, grown and with soft edges.
+pub(super) fn suggested(difference: &Difference) -> Mask {
+    let mask = difference.suggested_mask();
+    // A soft edge of the margin that the suggestion leaves around the change.
+    let margin = mask.width().max(mask.height()) / 64;
+    mask.feathered((margin / 2).max(1))
 }
 
 fn with_box(mask: &Mask, rect: Rect, paint: Paint) -> Mask {

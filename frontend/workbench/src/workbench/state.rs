@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::{Refusal, Setting, Where};
+use super::set::Set;
 use crate::fields::{FieldInRecipe as _, edited};
 use crate::frame::{Frame, Sides};
 use crate::picture::{Picture, Slot};
@@ -21,25 +22,10 @@ use crate::prompts::with_syntax;
 /// Everything a user changes.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    /// The pair.
-    pub pictures: Pictures,
-    /// Where to learn, at the frame's size; there is one as soon as there is a frame.
-    pub mask: Option<Mask>,
+    /// The pairs.
+    pub set: Set,
     /// Recipe, name and base.
     pub settings: Settings,
-}
-
-impl State {
-    /// A state whose mask lies on its frame, whatever size it was kept at.
-    #[must_use]
-    pub fn assembled(pictures: Pictures, mask: Option<&Mask>, settings: Settings) -> Self {
-        let mask = for_frame(mask, pictures.frame.as_deref());
-        Self {
-            pictures,
-            mask,
-            settings,
-        }
-    }
 }
 
 /// The pair, its crop, and the frame that they make.
@@ -135,6 +121,16 @@ impl Pictures {
         let pictures = [&self.original, &self.target].into_iter().flatten();
         let pictures: usize = pictures.map(|picture| picture.bytes()).sum();
         pictures + self.frame.as_ref().map_or(0, |frame| frame.bytes())
+    }
+
+    /// As [`Self::bytes`], but of what others hold as well its part only: so a move from pair to pair
+    /// counts for nothing, and a picture that nobody else holds for all of it.
+    pub(super) fn own_bytes(&self) -> usize {
+        let pictures = [&self.original, &self.target].into_iter().flatten();
+        let parts = pictures.map(|picture| picture.bytes() / Arc::strong_count(picture));
+        let frame = self.frame.as_ref();
+        let frame = frame.map_or(0, |frame| frame.bytes() / Arc::strong_count(frame));
+        parts.sum::<usize>() + frame
     }
 }
 

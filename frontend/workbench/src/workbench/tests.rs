@@ -1,5 +1,7 @@
 //! Every command, with a sweep of what must be true after each.
 
+mod pairs;
+
 use mimeo_image::{Brush, Edit, Paint, StrokePoint};
 use mimeo_protocol::fields::Field;
 use mimeo_protocol::{BaseId, Method, ModelSize};
@@ -278,7 +280,7 @@ fn the_mask_stays_on_what_it_was_painted_on_while_the_crop_moves() {
     }
     apply(&mut bench, Command::Undo);
     assert_eq!(
-        bench.state().pictures.offset,
+        bench.pair().pictures.offset,
         Pictures::MIDDLE,
         "moving it on and on is one step"
     );
@@ -507,6 +509,10 @@ enum Any {
     Remove(bool),
     Place(bool, u8),
     Crop(f64),
+    Add(u8),
+    Choose(usize),
+    RemovePair(usize),
+    Move(usize, bool, usize),
     Method(u8),
     Undo,
     Redo,
@@ -521,6 +527,11 @@ fn any_command() -> impl Strategy<Value = Any> {
         any::<bool>().prop_map(Any::Remove),
         (any::<bool>(), 0_u8..3).prop_map(|(target, which)| Any::Place(target, which)),
         (0.0_f64..=1.0).prop_map(Any::Crop),
+        (0_u8..3).prop_map(Any::Add),
+        (0_usize..4).prop_map(Any::Choose),
+        (0_usize..4).prop_map(Any::RemovePair),
+        (0_usize..4, any::<bool>(), 0_usize..5)
+            .prop_map(|(from, target, to)| Any::Move(from, target, to)),
         (0_u8..3).prop_map(Any::Method),
         Just(Any::Undo),
         Just(Any::Undo),
@@ -553,6 +564,21 @@ fn perform(bench: &mut Workbench, any: &Any) {
             },
         }],
         Any::Crop(x) => vec![Command::MoveCrop { x: *x, y: 1.0 - x }],
+        Any::Add(0) => vec![Command::Pairs(PairsCommand::AddEmpty)],
+        Any::Add(which) => {
+            let new = NewPair {
+                original: Some(picture("plain", None)),
+                target: (*which > 1).then(|| picture("red", Some([200, 9, 9]))),
+                ..NewPair::default()
+            };
+            vec![Command::Pairs(PairsCommand::Add(vec![new]))]
+        }
+        Any::Choose(at) => vec![Command::Pairs(PairsCommand::Choose(*at))],
+        Any::RemovePair(at) => vec![Command::Pairs(PairsCommand::Remove(*at))],
+        Any::Move(from, target, to) => vec![Command::Pairs(PairsCommand::Move {
+            from: (*from, slot(*target)),
+            to: (*to, slot(*target)),
+        })],
         Any::Method(which) => {
             let method = Method::ALL[usize::from(*which)];
             vec![Command::Set(Setting::Method(method))]
@@ -571,11 +597,17 @@ fn perform(bench: &mut Workbench, any: &Any) {
 
 /// What undo promises to bring back.
 fn essence(bench: &Workbench) -> impl PartialEq + std::fmt::Debug + use<> {
+    let pair = |pair: &Pair| {
+        (
+            Slot::ALL.map(|slot| pair.picture(slot).map(|picture| picture.id)),
+            pair.mask().cloned(),
+            pair.pictures.offset,
+        )
+    };
+    let pairs = bench.set().pairs().iter();
     (
-        Slot::ALL.map(|slot| bench.picture(slot).map(|picture| picture.id)),
-        bench.mask().cloned(),
+        pairs.map(pair).collect::<Vec<_>>(),
         bench.settings().clone(),
-        bench.state().pictures.offset,
     )
 }
 

@@ -17,7 +17,7 @@ pub fn Warnings() -> impl IntoView {
     let bench = expect_context::<Bench>();
     let warnings = RwSignal::new(Vec::<PairWarning>::new());
     Effect::new(move |_| {
-        let frame = bench.with_pictures(|bench| bench.state().pictures.frame.clone());
+        let frame = bench.with_pictures(|bench| bench.pair().pictures.frame.clone());
         warnings.set(Vec::new());
         let Some(frame) = frame else {
             return;
@@ -25,7 +25,7 @@ pub fn Warnings() -> impl IntoView {
         set_timeout(
             move || {
                 let is_current = bench.with(|bench| {
-                    let current = bench.state().pictures.frame.as_ref();
+                    let current = bench.pair().pictures.frame.as_ref();
                     current.is_some_and(|current| std::sync::Arc::ptr_eq(current, &frame))
                 });
                 if is_current {

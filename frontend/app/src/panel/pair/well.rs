@@ -137,26 +137,12 @@ fn Notes(which: Slot) -> impl IntoView {
 fn Thumbnail(which: Slot) -> impl IntoView {
     let slot = which;
     let bench = expect_context::<Bench>();
-    let id = Memo::new(move |_| bench.with_pictures(|bench| bench.picture(slot).map(|it| it.id)));
-    let address = Memo::new(move |old: Option<&Option<String>>| {
-        id.get();
-        if let Some(Some(old)) = old {
-            _ = web_sys::Url::revoke_object_url(old);
-        }
-        bench.with(|bench| {
-            let picture = bench.picture(slot)?;
-            files::blob_address("", &picture.file)
-        })
-    });
-    on_cleanup(move || {
-        if let Some(Some(address)) = address.try_get_untracked() {
-            _ = web_sys::Url::revoke_object_url(&address);
-        }
-    });
+    let address =
+        files::address_of(move || bench.with_pictures(|bench| bench.picture(slot).cloned()));
     // Left, top, width and height of what is kept, in % of the picture.
     let crop = Memo::new(move |_| {
         bench.with_pictures(|bench| {
-            let pictures = &bench.state().pictures;
+            let pictures = &bench.pair().pictures;
             let (picture, crop) = (pictures.get(slot)?, pictures.crop_of(slot)?);
             let share = |part: u32, whole: u32| f64::from(part) * 100.0 / f64::from(whole.max(1));
             let (width, height) = (picture.pixels.width(), picture.pixels.height());
@@ -206,7 +192,7 @@ fn move_crop(bench: Bench, slot: Slot, event: &web_sys::PointerEvent) {
     };
     let bounds = thumbnail.get_bounding_client_rect();
     let offset = bench.with(|bench| {
-        let pictures = &bench.state().pictures;
+        let pictures = &bench.pair().pictures;
         let (picture, crop) = (pictures.get(slot)?, pictures.crop_of(slot)?);
         let along = |moved: i32, shown: f64, whole: u32, kept: u32, now: f64| {
             let spare = f64::from(whole - kept) * shown / f64::from(whole.max(1));
