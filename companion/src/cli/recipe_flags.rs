@@ -231,6 +231,7 @@ impl FromArgMatches for SaidFlags {
 fn given(field: &'static Field, matches: &ArgMatches) -> Option<(&'static Field, Value)> {
     let value = match field.flag.filter(|_| field.path != WINDOW_END)? {
         Flag::Value { name, .. } => matches.get_one::<Value>(name)?.clone(),
+        Flag::On { name, .. } => matches.get_flag(name).then_some(Value::Bool(true))?,
         Flag::Off { name, .. } => matches.get_flag(name).then_some(Value::Bool(false))?,
     };
     Some((field, value))
@@ -289,7 +290,7 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
 
 fn help(field: &Field, flag: Flag) -> String {
     let hint = match (field.path, flag) {
-        (_, Flag::Off { hint, .. }) => hint.to_owned(),
+        (_, Flag::On { hint, .. } | Flag::Off { hint, .. }) => hint.to_owned(),
         (WINDOW, _) => "Timesteps trained, such as 500-1000".to_owned(),
         ("/pass/alpha", _) => {
             format!(

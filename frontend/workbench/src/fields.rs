@@ -31,17 +31,20 @@ pub trait FieldInRecipe {
 impl FieldInRecipe for Field {
     fn value(&self, recipe: &Recipe) -> Value {
         let json = serde_json::to_value(recipe).unwrap_or_default();
-        let value = json.pointer(self.path).cloned().unwrap_or_default();
-        match (self.kind, &value) {
-            // The only word that is not written: what recipes meant before there was a choice.
-            (Choice(_), Value::Null) => PromptSyntax::default().name().into(),
-            _ => value,
-        }
+        let value = json.pointer(self.path).cloned();
+        value.unwrap_or_else(|| unwritten(self))
     }
 
     fn with(&self, recipe: &Recipe, value: Value) -> Result<Recipe, String> {
         let mut json = serde_json::to_value(recipe).unwrap_or_default();
         let (parent, key) = self.path.rsplit_once('/').unwrap_or(("", self.path));
+        if let Some(table) = parent
+            .strip_prefix('/')
+            .filter(|table| !table.contains('/'))
+            && json.get(table).is_none()
+        {
+            json[table] = Value::Object(serde_json::Map::new());
+        }
         match json.pointer_mut(parent) {
             Some(Value::Object(fields)) if value.is_null() => {
                 fields.remove(key);
@@ -87,6 +90,18 @@ impl FieldInRecipe for Field {
     }
 }
 
+/// What a recipe means that does not write a field: what was done before there was a choice.
+fn unwritten(field: &Field) -> Value {
+    match field.path {
+        "/prompt_syntax" => PromptSyntax::default().name().into(),
+        "/copier/kind" => "identical".into(),
+        "/copier/strength" => 1.0.into(),
+        "/augment/mirror" => false.into(),
+        "/caption_dropout" | "/augment/crop" | "/augment/hue" => 0.0.into(),
+        _ => Value::Null,
+    }
+}
+
 /// A value as it stands in its box.
 #[must_use]
 pub fn text_of(value: &Value) -> String {
@@ -122,7 +137,7 @@ pub fn edited(recipe: &Recipe, defaults: &Recipe) -> Vec<&'static Field> {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::{Method, ModelSize};
+    use mimeo_protocol::{CopierKind, Method, ModelSize};
 
     use super::*;
 
@@ -179,6 +194,31 @@ mod tests {
                 "{} as {text:?}",
                 field.path
             );
+        }
+    }
+
+    #[test]
+    fn what_a_recipe_does_not_write_is_shown_as_what_it_means_and_can_be_changed() {
+        for (path, shown, typed) in [
+            ("/copier/kind", "identical", "framing"),
+            ("/copier/strength", "1", "0.9"),
+            ("/caption_dropout", "0", "0.1"),
+            ("/trigger", "", "anna"),
+            ("/augment/mirror", "false", "true"),
+            ("/augment/crop", "0", "0.2"),
+            ("/augment/hue", "0", "0.1"),
+        ] {
+            let field = Field::at(path).unwrap();
+            let mut recipe = recipe();
+            recipe.copier.kind = CopierKind::Style;
+            if path == "/copier/kind" {
+                recipe.copier.kind = CopierKind::Identical;
+            }
+            assert_eq!(text_of(&field.value(&recipe)), shown, "{path}");
+            let with = field.with(&recipe, field.parse(typed)).unwrap();
+            assert_eq!(text_of(&field.value(&with)), typed, "{path}");
+            let again = field.with(&with, field.parse(shown));
+            assert_eq!(again, Ok(recipe), "{path}, back");
         }
     }
 
