@@ -164,6 +164,7 @@ impl Archive for JobArchive {
                 fingerprint: copier.fingerprint.to_owned(),
                 name: job.job.name.clone(),
                 original: copier.original,
+                kind: job.job.recipe.copier.kind,
                 base: job.job.base.clone(),
                 fidelity: copier.fidelity,
                 steps: copier.steps,

@@ -114,6 +114,7 @@ async fn pictures_alone_make_a_copier_and_what_is_trained_upon_it() {
     };
     assert_eq!(copier.original, job.examples[0].original, "of its first");
     assert!(copier.fidelity.is_some(), "measured");
+    assert_eq!(copier.kind, CopierKind::Framing, "told in the library");
 
     // A job upon it, though there is no pair.
     let upon = TrainJob {

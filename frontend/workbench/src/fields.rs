@@ -31,12 +31,8 @@ pub trait FieldInRecipe {
 impl FieldInRecipe for Field {
     fn value(&self, recipe: &Recipe) -> Value {
         let json = serde_json::to_value(recipe).unwrap_or_default();
-        let value = json.pointer(self.path).cloned().unwrap_or_default();
-        match (self.kind, &value) {
-            // What is not written is as it was before there was a choice.
-            (_, Value::Null) => unwritten(self),
-            _ => value,
-        }
+        let value = json.pointer(self.path).cloned();
+        value.unwrap_or_else(|| unwritten(self))
     }
 
     fn with(&self, recipe: &Recipe, value: Value) -> Result<Recipe, String> {
@@ -94,16 +90,16 @@ impl FieldInRecipe for Field {
     }
 }
 
-/// What a field is that a recipe does not write.
+/// What a recipe means that does not write a field: what was done before there was a choice.
 fn unwritten(field: &Field) -> Value {
     match (field.kind, field.path) {
-        (Choice(words), "/copier/kind") => words[0].into(),
+        (Choice(_), "/copier/kind") => "identical".into(),
         (Choice(_), _) => PromptSyntax::default().name().into(),
         (Switch, _) => false.into(),
         (Text, _) => "".into(),
         (_, "/slider/guidance") => SliderRecipe::default().guidance.get().into(),
-        (_, "/caption_dropout") => 0.0.into(),
         (_, "/copier/strength") => 1.0.into(),
+        (_, "/caption_dropout" | "/augment/crop" | "/augment/hue") => 0.0.into(),
         _ => Value::Null,
     }
 }
@@ -143,7 +139,7 @@ pub fn edited(recipe: &Recipe, defaults: &Recipe) -> Vec<&'static Field> {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::{Method, ModelSize};
+    use mimeo_protocol::{CopierKind, Method, ModelSize};
 
     use super::*;
 
@@ -222,6 +218,31 @@ mod tests {
         assert_eq!(edited(&with, &recipe()), [every], "what its method uses");
         let off = every.with(&with, every.parse("")).unwrap();
         assert_eq!(off.leak.every, None, "off again");
+    }
+
+    #[test]
+    fn what_a_recipe_does_not_write_is_shown_as_what_it_means_and_can_be_changed() {
+        for (path, shown, typed) in [
+            ("/copier/kind", "identical", "framing"),
+            ("/copier/strength", "1", "0.9"),
+            ("/caption_dropout", "0", "0.1"),
+            ("/trigger", "", "anna"),
+            ("/augment/mirror", "false", "true"),
+            ("/augment/crop", "0", "0.2"),
+            ("/augment/hue", "0", "0.1"),
+        ] {
+            let field = Field::at(path).unwrap();
+            let mut recipe = recipe();
+            recipe.copier.kind = CopierKind::Style;
+            if path == "/copier/kind" {
+                recipe.copier.kind = CopierKind::Identical;
+            }
+            assert_eq!(text_of(&field.value(&recipe)), shown, "{path}");
+            let with = field.with(&recipe, field.parse(typed)).unwrap();
+            assert_eq!(text_of(&field.value(&with)), typed, "{path}");
+            let again = field.with(&with, field.parse(shown));
+            assert_eq!(again, Ok(recipe), "{path}, back");
+        }
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Archive for JobArchive {
             id: ledger.new_copier(),
             name: job.name,
             original: copier.original,
+            kind: job.recipe.copier.kind,
             base: job.base,
             fidelity: copier.fidelity,
             steps: copier.steps,

@@ -599,8 +599,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use mimeo_protocol::{
-        Example, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize, PauseReason, Phase,
-        Recipe, Strength,
+        CopierKind, Example, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize,
+        PauseReason, Phase, Recipe, Strength,
     };
 
     use mimeo_service::rules::MAX_DEATHS;
@@ -760,6 +760,7 @@ mod tests {
             id: ledger.new_copier(),
             name: "finished".parse().unwrap(),
             original: picture(1),
+            kind: CopierKind::Identical,
             base: BaseId::bundled(),
             fidelity: Some(0.9),
             steps: 300,

@@ -130,6 +130,7 @@ impl Rig for Browser {
             id,
             name: "copier".parse().unwrap(),
             original: BlobId::from_sha256([1; 32]),
+            kind: mimeo_protocol::CopierKind::Identical,
             base: BaseId::bundled(),
             fidelity: None,
             steps: 300,

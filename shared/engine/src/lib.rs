@@ -14,6 +14,7 @@
 )]
 
 pub mod artifact;
+mod augment;
 pub mod base;
 mod budget;
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl BaseShape {
         let kept = kept_per_row(unet, (rows, columns), beyond) * in_flight;
         let in_training = kept * HALVES_WITH_BACKWARD / 2;
         // All of a set wait on the device for their turn; one pair is hardly anything.
-        let waiting = sizes.len().saturating_sub(1) as u64;
+        let waiting = (sizes.len() * recipe.augment.versions()).saturating_sub(1) as u64;
         let latents = (2 * unet.in_channels as u64 + 1) * rows * columns;
         let prompt = (MAX_TOKENS * chunks) as u64 * unet.cross_attention_dim() as u64;
         let held = waiting * (latents + prompt) + self.states(recipe, rows * columns);

@@ -282,7 +282,7 @@ impl Running<'_> {
             total: Some(self.pass.steps.get()),
         });
         let rows = self.trainer.rows();
-        let examples = session.examples.len() as u64;
+        let examples = session.job.examples.len() as u64;
         if rows < examples {
             let text = format!(
                 "This pass takes {rows} examples in all, so it never comes to {} of the {examples}. Give it more steps, or a larger batch.",

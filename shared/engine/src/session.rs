@@ -15,6 +15,7 @@ use mimeo_train::loss::MaskWeights;
 use mimeo_train::{Dataset, Example, NoExample, NoiseRng, Pair};
 
 use crate::artifact::{Provenance, describe, file_from_network};
+use crate::augment::versions;
 use crate::base::Base;
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
@@ -44,8 +45,10 @@ impl Streams {
 pub(crate) struct Session<'a> {
     pub base: &'a Base,
     pub job: &'a PreparedJob,
-    /// What is trained on, but for a slider.
+    /// What is trained on, but for a slider: each example of the job in all its versions.
     pub examples: Vec<Example>,
+    /// Which example of the job each of them is.
+    numbers: Vec<usize>,
     /// The example that is shown, and measured on before all others.
     pub scene: Scene,
     /// Those that are measured on as well.
@@ -94,17 +97,18 @@ impl<'a> Session<'a> {
             total: is_set.then_some(count as u32),
         });
         let measured = measured(&said);
-        let mut examples = Vec::with_capacity(count);
+        let (mut examples, mut numbers) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut scenes: Vec<Option<Scene>> = measured.iter().map(|_| None).collect();
         for (index, prepared) in job.examples.iter().enumerate() {
             let number = index + 1;
             let mut emit = |event: Event| emit.emit(if is_set { of(number, event) } else { event });
-            let encoded = encode(base, prepared, &job.recipe, &mut emit);
-            let (example, scene) = encoded.map_err(|error| match error {
+            let encoded = encode(base, (index, prepared), &job.recipe, &mut emit);
+            let (versions, scene) = encoded.map_err(|error| match error {
                 EngineError::Image(error) if is_set => EngineError::InExample { number, error },
                 other => other,
             })?;
-            examples.push(example);
+            numbers.extend(versions.iter().map(|_| index));
+            examples.extend(versions);
             if let Some(place) = measured.iter().position(|measured| *measured == index) {
                 scenes[place] = Some(scene);
             }
@@ -119,6 +123,7 @@ impl<'a> Session<'a> {
             base,
             job,
             examples,
+            numbers,
             scene,
             other_scenes: scenes.collect(),
         })
@@ -137,7 +142,8 @@ impl<'a> Session<'a> {
         let recipe = &self.job.recipe;
         let stack = LoraStack::none().with(copier, recipe.copier.strength.get());
         if stack.changes_text() {
-            for (prepared, example) in self.job.examples.iter().zip(&mut self.examples) {
+            for (number, example) in self.numbers.iter().zip(&mut self.examples) {
+                let prepared = &self.job.examples[*number];
                 let original = &prepared.pictures.original;
                 let size = (original.width(), original.height());
                 let said = say(self.base, prepared, recipe, size, &stack)?;
@@ -260,12 +266,13 @@ fn say(
     Ok((say(&example.prompt(recipe))?, uncaptioned))
 }
 
+/// An example in all its versions, itself first.
 fn encode(
     base: &Base,
-    example: &PreparedExample,
+    (index, example): (usize, &PreparedExample),
     recipe: &Recipe,
     emit: &mut impl Emit,
-) -> Result<(Example, Scene), EngineError> {
+) -> Result<(Vec<Example>, Scene), EngineError> {
     let said = example.example();
     let FittedPair {
         original, target, ..
@@ -279,45 +286,54 @@ fn encode(
         meant(&example.pictures, recipe, emit)?
     };
 
-    let latent_mask = LatentMask::new(&mask)?;
-    let shape = [
-        1,
-        1,
-        latent_mask.height as usize,
-        latent_mask.width as usize,
-    ];
-    // Σ (1 - mask) over the latent.
-    let outside = latent_mask
-        .weights
-        .iter()
-        .map(|weight| 1.0 - f64::from(*weight))
-        .sum();
     let size = (original.width(), original.height());
     let (conditioning, uncaptioned) = say(base, example, recipe, size, &LoraStack::none())?;
-    let pair = Pair {
-        original: base.encode_picture(original),
-        target: base.encode_picture(&target),
-        mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
-        conditioning,
-    };
-    let [_, channels, ..] = pair.original.dims();
-    let weights = MaskWeights::new(&pair.mask, channels, outside, &recipe.mask);
+    let mut encoded = Vec::new();
+    for version in versions(&recipe.augment, index) {
+        let mask = version.mask(&mask)?;
+        let latent_mask = LatentMask::new(&mask)?;
+        // What was to be learnt was cut off.
+        if !encoded.is_empty() && latent_mask.weights.iter().all(|weight| *weight == 0.0) {
+            continue;
+        }
+        let shape = [
+            1,
+            1,
+            latent_mask.height as usize,
+            latent_mask.width as usize,
+        ];
+        // Σ (1 - mask) over the latent.
+        let outside = latent_mask
+            .weights
+            .iter()
+            .map(|weight| 1.0 - f64::from(*weight))
+            .sum();
+        let pair = Pair {
+            original: base.encode_picture(&version.picture(original)?),
+            target: base.encode_picture(&version.picture(&target)?),
+            mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
+            conditioning: conditioning.clone(),
+        };
+        let [_, channels, ..] = pair.original.dims();
+        let weights = MaskWeights::new(&pair.mask, channels, outside, &recipe.mask);
+        encoded.push(Example {
+            pair,
+            weights: weights.weighing(said.weight.get()),
+            level: said.level.get(),
+            uncaptioned: uncaptioned.clone(),
+        });
+    }
+    let own = encoded.first().ok_or(NoExample)?;
     let scene = Scene {
         original: original.clone(),
         target,
         mask,
-        pair: pair.clone(),
+        pair: own.pair.clone(),
         prompt: example.prompt(recipe),
         level: said.level.get(),
         is_alone: said.is_alone(),
     };
-    let example = Example {
-        pair,
-        weights: weights.weighing(said.weight.get()),
-        level: said.level.get(),
-        uncaptioned,
-    };
-    Ok((example, scene))
+    Ok((encoded, scene))
 }
 
 /// B as it is trained, and where; tells what is to be known of them.

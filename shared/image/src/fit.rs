@@ -169,6 +169,26 @@ impl Fit {
         })
     }
 
+    /// A part of a picture of `width` x `height` px at the picture's own size, from the middle.
+    ///
+    /// - `kept`: share of each side
+    pub(crate) fn part(width: u32, height: u32, kept: f64) -> Self {
+        let source = (width.max(1), height.max(1));
+        let side = |side: u32| ((f64::from(side) * kept).round() as u32).clamp(1, side);
+        let (width, height) = (side(source.0), side(source.1));
+        let crop = Rect {
+            x: (source.0 - width) / 2,
+            y: (source.1 - height) / 2,
+            width,
+            height,
+        };
+        Self {
+            source,
+            crop,
+            target: source,
+        }
+    }
+
     /// The same crop moved: 0 is left or top, 0.5 in the middle (as it is made), 1 right or
     /// bottom. In a direction in which nothing is cropped, nothing moves.
     pub fn with_offset(mut self, x: f64, y: f64) -> Self {

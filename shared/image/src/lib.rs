@@ -23,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod align;
+mod augment;
 pub mod colour;
 pub mod composite;
 pub mod decode;
@@ -50,6 +51,7 @@ mod text;
 mod window;
 
 pub use align::Alignment;
+pub use augment::Augmentation;
 pub use colour::match_colour;
 pub use composite::composite;
 pub use decode::{Decoded, MAX_SIDE, MaskFile, Note, decode, decode_mask, decode_mask_file};

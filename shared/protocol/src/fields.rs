@@ -2,7 +2,7 @@
 //! line and the page ask for it. Whatever lets a person change a recipe reads this one table.
 
 use crate::number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, Guidance, LearningRate,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Crop, Feather, Gamma, Guidance, LearningRate,
     Multiplier, Range, Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange,
     Warmup, Weight, WeightDecay,
 };
@@ -140,7 +140,7 @@ pub enum Group {
     Slider,
     /// What the mask does.
     Mask,
-    /// Captions, and what else only several examples need.
+    /// Captions, and other versions of the examples.
     Set,
     /// What is said of the base.
     Base,
@@ -170,7 +170,7 @@ impl Group {
             Self::Addift => "Direct difference",
             Self::Slider => "Two prompts",
             Self::Mask => "Mask",
-            Self::Set => "Captions",
+            Self::Set => "Captions and versions",
             Self::Base => "The base",
             Self::Run => "Run",
         }
@@ -271,6 +271,9 @@ pub const FIELDS: &[Field] = &[
     field(Mask, "/mask/prior_weight", Number(Weight::RANGE), flag("prior-weight", "WEIGHT"), "Hold outside", "Weight of “draw outside as the base does”"),
     field(Set, "/trigger", Text, flag("trigger", "WORD"), "Trigger word", "Stands before each caption, so that prompts can call what was learnt"),
     field(Set, "/caption_dropout", Number(Share::RANGE), flag("caption-dropout", "SHARE"), "Caption dropout", "How often an example is trained without its caption"),
+    field(Set, "/augment/mirror", Switch, on("mirror", "Train on the mirror image of each example as well"), "Mirror", "The mirror image of each example is trained on as well"),
+    field(Set, "/augment/crop", Number(Crop::RANGE), flag("crop", "SHARE"), "Crop", "How much of each side other versions of an example lack at most"),
+    field(Set, "/augment/hue", Number(Share::RANGE), flag("hue", "SHARE"), "Hue", "How far the colours of other versions are turned at most; 1 is half the circle"),
     field(Base, "/prediction_type", ChoiceOrBase(&["epsilon", "v_prediction"]), flag("prediction-type", "TYPE"), "Prediction type", "What the base predicts, noise or velocity, where its files do not say it or say it wrongly"),
     field(Base, "/zero_terminal_snr", SwitchOrBase, flag("zero-terminal-snr", "true|false"), "Zero terminal SNR", "Whether the base's schedule ends in pure noise, likewise"),
     field(Base, "/clip_skip", OptionalNumber(ClipSkip::RANGE, BASE), flag("clip-skip", "LAYER"), "Clip skip", "Layer of the text encoder that says the prompt: 1 is the last, 2 the one before, which XL takes by itself"),

@@ -99,6 +99,7 @@ fn copier() -> CopierInfo {
         id: CopierId(3),
         name: name("anna"),
         original: blob(0xa),
+        kind: CopierKind::Identical,
         base: BaseId::bundled(),
         fidelity: Some(0.93),
         steps: 250,

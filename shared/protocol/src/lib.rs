@@ -55,15 +55,15 @@ pub use format::{Format, NewerFormat};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId, VaeId};
 pub use job::{CopierChoice, Example, JobFormat, PreviewPlan, TrainJob};
 pub use number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, Guidance, GuidanceRescale,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Crop, Feather, Gamma, Guidance, GuidanceRescale,
     InvalidNumber, InvalidSeed, LearningRate, Level, Multiplier, OutOfRange, Range, Rank,
     Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay,
     parse_seed,
 };
 pub use recipe::{
-    AddiftRecipe, CopierKind, CopierRecipe, InvalidExamples, InvalidRecipe, LeakRecipe, LrSchedule,
-    MaskRecipe, Method, ModelSize, Pass, Precision, PromptSyntax, Recipe, RecipeFormat,
-    SliderRecipe, prompts_in,
+    AddiftRecipe, AugmentRecipe, CopierKind, CopierRecipe, InvalidExamples, InvalidRecipe,
+    LeakRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass, Precision, PromptSyntax, Recipe,
+    RecipeFormat, SliderRecipe, prompts_in,
 };
 pub use said::{Prediction, Said};
 pub use score::{Graded, HeldOut, Linearity, Scores};

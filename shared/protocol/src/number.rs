@@ -276,6 +276,8 @@ checked_numbers! {
     WeightDecay(f64) "Weight decay" 0.0 ..= 1.0;
     /// A share of a whole.
     Share(f64) "Share" 0.0 ..= 1.0;
+    /// How much of a picture's sides is cut off.
+    Crop(f64) "Crop" 0.0 ..= 0.5;
     /// Relative weight of a term of the loss.
     Weight(f64) "Loss weight" 0.0 ..= 100.0;
     /// Signed factor on a LoRA while training.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::format::{Format, Kind};
 use crate::job::Example;
 use crate::number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Feather, Gamma, LearningRate, Multiplier,
-    Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight,
-    WeightDecay,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Crop, Feather, Gamma, LearningRate,
+    Multiplier, Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup,
+    Weight, WeightDecay,
 };
 use crate::said::{Prediction, Said};
 
@@ -237,9 +237,9 @@ pub enum CopierKind {
 }
 
 impl CopierKind {
-    /// For recipes, where saying nothing is what they said before there was a choice.
+    /// Saying nothing is what was said before there was a choice.
     #[must_use]
-    fn is_identical(&self) -> bool {
+    pub(crate) fn is_identical(&self) -> bool {
         *self == Self::Identical
     }
 }
@@ -273,6 +273,49 @@ pub struct AddiftRecipe {
     pub antisymmetric: bool,
     /// Weight of "do nothing on pure noise".
     pub preservation: Weight,
+}
+
+/// Versions of each example that are trained on beside it: its pictures and mask, changed alike. None
+/// of it is done unless it is asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentRecipe {
+    /// Every other version is mirrored.
+    pub mirror: bool,
+    /// How much of each side is cut off at most; what is left is brought to the whole size again.
+    pub crop: Crop,
+    /// How far hues are turned at most, either way; 1 is half the circle.
+    pub hue: Share,
+}
+
+impl AugmentRecipe {
+    /// The examples as they are.
+    pub const NONE: Self = Self {
+        mirror: false,
+        crop: Crop::constant(0.0),
+        hue: Share::constant(0.0),
+    };
+
+    /// Versions of each example, itself included.
+    #[must_use]
+    pub fn versions(&self) -> usize {
+        match (self.crop.get() > 0.0 || self.hue.get() > 0.0, self.mirror) {
+            (true, _) => 4,
+            (false, true) => 2,
+            (false, false) => 1,
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
+
+/// For recipes from before there was a choice, and those that say only a part.
+impl Default for AugmentRecipe {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 /// What the mask does. Each part can be switched off.
@@ -318,6 +361,9 @@ pub struct Recipe {
     /// How often an example is trained under the empty prompt instead of its caption.
     #[serde(default = "no_dropout", skip_serializing_if = "is_no_dropout")]
     pub caption_dropout: Share,
+    /// Versions of the examples that are trained on beside them.
+    #[serde(default, skip_serializing_if = "AugmentRecipe::is_none")]
+    pub augment: AugmentRecipe,
     /// The pair is trained at about as many pixels as a square of this side has, in its own
     /// proportions (kohya's `resolution`). None: its longer side is the base's own, which is what was
     /// done before there was a choice.
@@ -413,6 +459,11 @@ pub enum InvalidRecipe {
     /// Where prompts decide, there is no pair to ask the base about.
     #[error("method slider has no pair by which to find its timesteps. Leave one of the two out.")]
     AutoWithoutPair,
+    /// What lies below would draw one version, and what is trained upon it learn to make another.
+    #[error(
+        "a copier draws its pictures as they are, so they cannot be mirrored, cropped or turned in hue. Switch that off, make it a copier of a style, or choose another method."
+    )]
+    AugmentedCopier,
 }
 
 impl InvalidRecipe {
@@ -427,6 +478,7 @@ impl InvalidRecipe {
             Self::Keep { .. } => "/slider/keep",
             Self::StopUnmeasured => "/leak/stop_at_best",
             Self::AutoWithoutPair => "/auto_timesteps",
+            Self::AugmentedCopier => "/augment/mirror",
         }
     }
 }
@@ -512,7 +564,7 @@ impl Recipe {
     /// More held-out prompts are refused.
     pub const MAX_HELD_OUT: usize = 32;
     /// More examples are refused.
-    pub const MAX_EXAMPLES: usize = 1000;
+    pub const MAX_EXAMPLES: usize = 500;
 
     /// Whether it can be trained. Asked before a job is taken rather than when a recipe is read:
     /// older versions took and stored what is refused now, and that has to be readable.
@@ -527,6 +579,10 @@ impl Recipe {
         let predicts_noise = self.prediction_type == Some(Prediction::Epsilon);
         if predicts_noise && self.zero_terminal_snr == Some(true) {
             return Err(InvalidRecipe::NoiseFromNoise);
+        }
+        let copies = self.method == Method::Copier && self.copier.kind != CopierKind::Style;
+        if copies && !self.augment.is_none() {
+            return Err(InvalidRecipe::AugmentedCopier);
         }
         let found = self.held_out_prompts.len();
         if found > Self::MAX_HELD_OUT {
@@ -655,6 +711,7 @@ impl Recipe {
             prompt_syntax: PromptSyntax::USUAL,
             trigger: String::new(),
             caption_dropout: no_dropout(),
+            augment: AugmentRecipe::NONE,
             resolution: size.resolution(),
             pass,
             copier: CopierRecipe {
@@ -872,6 +929,89 @@ mod tests {
         let refusal = serde_json::from_value::<Recipe>(said).expect_err("no encoder is so deep");
         let words = "Clip skip must be between 1 and 12, not 13";
         assert!(refusal.to_string().contains(words), "{refusal}");
+    }
+
+    #[test]
+    fn what_only_sets_need_is_written_only_if_it_is_said() {
+        let preset = Recipe::preset(Method::Copier, ModelSize::Small);
+        let plain = serde_json::to_value(&preset).expect("a recipe is plain data");
+        for path in [
+            "/trigger",
+            "/caption_dropout",
+            "/augment",
+            "/copier/kind",
+            "/copier/strength",
+        ] {
+            assert_eq!(plain.pointer(path), None, "as before there was {path}");
+        }
+        let mut said = plain;
+        said["trigger"] = "anna".into();
+        said["augment"] = serde_json::json!({ "mirror": true });
+        said["copier"]["kind"] = "style".into();
+        said["copier"]["strength"] = 0.9.into();
+        let read: Recipe = serde_json::from_value(said.clone()).expect("all of it");
+        assert_eq!(read.augment.versions(), 2, "it and its mirror image");
+        assert_eq!(read.check(), Ok(()), "a style has no place");
+        said["augment"] = serde_json::json!({ "mirror": true, "crop": 0.0, "hue": 0.0 });
+        let again = serde_json::to_value(&read).expect("a recipe is plain data");
+        assert_eq!(again, said, "there and back");
+        said["copier"]["kind"] = "framing".into();
+        let read: Recipe = serde_json::from_value(said).expect("all of it");
+        let refusal = read.check().expect_err("framings have one");
+        assert_eq!(refusal, InvalidRecipe::AugmentedCopier);
+    }
+
+    #[test]
+    fn the_trigger_word_stands_before_the_caption() {
+        let [original, target] = [1, 2].map(|byte| crate::BlobId::from_sha256([byte; 32]));
+        let mut recipe = Recipe::preset(Method::Plain, ModelSize::Small);
+        let mut example = Example::new(original, target);
+        assert_eq!(recipe.prompt_of(&example), "", "nothing is said");
+        recipe.prompt = "a girl".to_owned();
+        assert_eq!(recipe.prompt_of(&example), "a girl", "that of all");
+        example.caption = "from side".to_owned();
+        assert_eq!(recipe.prompt_of(&example), "from side", "its own");
+        recipe.trigger = "anna".to_owned();
+        assert_eq!(recipe.prompt_of(&example), "anna, from side", "both");
+        example.caption = String::new();
+        recipe.prompt = String::new();
+        assert_eq!(recipe.prompt_of(&example), "anna", "no comma");
+    }
+
+    #[test]
+    fn examples_that_teach_nothing_are_refused_by_their_number() {
+        let [original, target] = [1, 2].map(|byte| crate::BlobId::from_sha256([byte; 32]));
+        let pair = Example::new(original, target);
+        let check = |method, second: Example| {
+            let recipe = Recipe::preset(method, ModelSize::Small);
+            recipe.check_examples(&[pair.clone(), second])
+        };
+        let alone = Example::new(original, original);
+        for method in [Method::Copier, Method::Plain] {
+            assert_eq!(check(method, alone.clone()), Ok(()), "{method}");
+        }
+        let number = 2;
+        let refused = check(Method::Addift, alone);
+        assert_eq!(refused, Err(InvalidExamples::Alone { number }));
+        let level = Example {
+            level: crate::Level::constant(0.0),
+            ..pair.clone()
+        };
+        let refused = check(Method::Addift, level);
+        assert_eq!(refused, Err(InvalidExamples::AtLevelZero { number }));
+        let weight = Example {
+            weight: Weight::constant(0.0),
+            ..pair.clone()
+        };
+        let refused = check(Method::Plain, weight);
+        assert_eq!(refused, Err(InvalidExamples::Weightless { number }));
+        let recipe = Recipe::preset(Method::Plain, ModelSize::Small);
+        let nothing: [Example; 0] = [];
+        let refused = recipe.check_examples(&nothing);
+        assert_eq!(refused, Err(InvalidExamples::Nothing));
+        let found = Recipe::MAX_EXAMPLES + 1;
+        let refused = recipe.check_examples(&vec![pair; found]);
+        assert_eq!(refused, Err(InvalidExamples::TooMany { found }));
     }
 
     #[test]

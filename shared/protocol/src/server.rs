@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::{JobEvent, ResultFile};
 use crate::id::{BaseId, BlobId, CopierId, JobId, JobName, RequestId, VaeId};
 use crate::job::TrainJob;
-use crate::recipe::{Method, ModelSize};
+use crate::recipe::{CopierKind, Method, ModelSize};
 use crate::score::Scores;
 use crate::state::{JobState, Phase};
 
@@ -255,8 +255,11 @@ pub struct CopierInfo {
     pub id: CopierId,
     /// What the user calls it.
     pub name: JobName,
-    /// The picture that it copies.
+    /// The picture that it copies; of several the first.
     pub original: BlobId,
+    /// What it draws.
+    #[serde(default, skip_serializing_if = "CopierKind::is_identical")]
+    pub kind: CopierKind,
     /// The base that it is for.
     pub base: BaseId,
     /// How well it copies, if that was measured.

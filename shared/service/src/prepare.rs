@@ -4,7 +4,8 @@ use mimeo_engine::job::fit;
 use mimeo_engine::{Base, EngineError, PreparedExample, PreparedJob};
 use mimeo_image::{Difference, ImageError, Mask, MaskView, Rgb, decode, decode_mask};
 use mimeo_protocol::{
-    BlobId, CopierRecipe, Example, PromptSyntax, Recipe, Resolution, Strength, TrainJob, codec,
+    AugmentRecipe, BlobId, CopierRecipe, Example, PromptSyntax, Recipe, Resolution, Strength,
+    TrainJob, codec,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -107,6 +108,9 @@ pub fn fingerprint(base: &Base, job: &PreparedJob) -> Result<String, EngineError
     let dropout = recipe.caption_dropout;
     if dropout.get() > 0.0 {
         hash.update(codec::encode(&dropout));
+    }
+    if recipe.augment != AugmentRecipe::NONE {
+        hash.update(codec::encode(&recipe.augment));
     }
     // The same for bases that are as they are.
     if !base.said().is_nothing() {

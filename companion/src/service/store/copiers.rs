@@ -1,7 +1,7 @@
 //! Finished copiers, which other jobs on the same picture build upon.
 
 use mimeo_protocol::{
-    BaseId, BlobId, CopierChoice, CopierId, CopierInfo, JobId, JobName, TrainJob,
+    BaseId, BlobId, CopierChoice, CopierId, CopierInfo, CopierKind, JobId, JobName, TrainJob, codec,
 };
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -20,6 +20,8 @@ pub struct NewCopier {
     pub name: JobName,
     /// The picture that it copies.
     pub original: BlobId,
+    /// What it draws.
+    pub kind: CopierKind,
     /// The base that it is for.
     pub base: BaseId,
     /// How well it copies, if that was measured.
@@ -45,8 +47,8 @@ impl SqliteStore {
         let file = insert_file(&mut transaction, None, &copier.file).await?;
         let id = sqlx::query_scalar(
             "INSERT INTO copiers
-             (fingerprint, name, original, base, fidelity, steps, file, finished_millis)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+             (fingerprint, name, original, base, fidelity, steps, file, finished_millis, copier_kind)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
         )
         .bind(&copier.fingerprint)
         .bind(copier.name.as_str())
@@ -56,6 +58,7 @@ impl SqliteStore {
         .bind(copier.steps)
         .bind(file.id.0 as i64)
         .bind(now_millis() as i64)
+        .bind(codec::encode(&copier.kind))
         .fetch_one(&mut *transaction)
         .await?;
         transaction.commit().await?;
@@ -76,7 +79,7 @@ impl SqliteStore {
     pub(super) async fn read_copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
         let rows = sqlx::query(
             "SELECT copiers.id AS copier_id, copiers.name AS copier_name, original, base, fidelity,
-                    steps, finished_millis, files.*
+                    steps, finished_millis, copier_kind, files.*
              FROM copiers JOIN files ON files.id = copiers.file ORDER BY copiers.id DESC",
         )
         .fetch_all(&self.pool)
@@ -150,6 +153,10 @@ fn copier_from_row(row: &SqliteRow) -> Result<CopierInfo, StoreError> {
         id: id_from_row(row.try_get("copier_id")?, CopierId),
         name: from_text(row, "copier_name")?,
         original: from_text(row, "original")?,
+        kind: match row.try_get("copier_kind")? {
+            Some(bytes) => from_bytes(bytes)?,
+            None => CopierKind::Identical,
+        },
         base: from_text(row, "base")?,
         fidelity: row.try_get("fidelity")?,
         steps: row.try_get("steps")?,

@@ -74,6 +74,7 @@ impl Rig for Data {
             fingerprint: "0".repeat(64),
             name: "copier".parse().unwrap(),
             original: BlobId::from_sha256([1; 32]),
+            kind: mimeo_protocol::CopierKind::Style,
             base: BaseId::bundled(),
             fidelity: None,
             steps: 300,

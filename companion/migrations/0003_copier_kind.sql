@@ -1,0 +1,2 @@
+-- What a copier draws.
+ALTER TABLE copiers ADD COLUMN copier_kind BLOB; -- MessagePack; none: identical
