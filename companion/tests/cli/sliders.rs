@@ -69,13 +69,13 @@ fn what_is_no_slider_is_refused_in_one_sentence() {
 fn a_run_that_is_only_watched_makes_the_lora_that_it_makes_alone() {
     let desk = Desk::new();
     let train = |more: &str| {
-        let steps = "--method addift --steps 40 --no-score --no-calibrate --device cpu --json";
+        let steps = "--method addift --steps 80 --no-score --no-calibrate --device cpu --json";
         let pair = "--original a.png --target b.png --mask mask.png";
         let ran = desk.run(&format!("train {pair} {steps} {more}")).done();
         (ran.events(), ran)
     };
     train("--out alone.safetensors");
-    let (told, _) = train("--out watched.safetensors --leak-every 20");
+    let (told, _) = train("--out watched.safetensors --leak-every 40");
     let weights = |name: &str| read_lora(&desk.path(name)).modules;
     assert_eq!(
         weights("alone.safetensors"),
@@ -84,7 +84,7 @@ fn a_run_that_is_only_watched_makes_the_lora_that_it_makes_alone() {
     );
     let leaks = events(&told, "leak");
     let steps: Vec<_> = leaks.iter().map(|leak| leak["step"].as_u64()).collect();
-    assert_eq!(steps, [Some(20), Some(40)], "every so many steps");
+    assert_eq!(steps, [Some(40), Some(80)], "every so many steps");
     let [first, last] = [leaks[0], leaks[1]].map(|leak| leak["intended"].as_f64());
     assert!(last > first, "the change grows: {leaks:?}");
 }

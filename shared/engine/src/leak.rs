@@ -27,7 +27,7 @@ pub(crate) const STREAM: u64 = 0x6c;
 /// Where pictures are asked about, of 1000: one where shapes are still open, one where they are not.
 const TIMESTEPS: [usize; 2] = [750, 450];
 /// How many of so many steps of drawing a picture are done; of the rest is foreseen what they lead to.
-const DRAWING: (usize, usize) = (6, 10);
+pub(crate) const DRAWING: (usize, usize) = (6, 10);
 /// Pictures, the most first.
 const PICTURES: [usize; 5] = [8, 6, 4, 3, 2];
 /// The latent's pixels around the mask in which a change is neither meant nor damage: other pictures

@@ -143,11 +143,17 @@ impl Prompted {
     ) -> Result<Option<Meter>, EngineError> {
         let (recipe, prompts) = (&self.job.recipe, &self.prompts);
         let asked = leak::timesteps(base);
-        let kept = usize::from(!prompts.keep.is_empty());
+        let (steps, _) = leak::DRAWING;
+        // Guidance asks for the empty prompt as well.
+        let drawn = |said: &Said| steps * if said.is_empty { 1 } else { 2 };
+        let taught = 2 + usize::from(prompts.original.is_some());
+        // Of the prompts to keep the first stands for all.
+        let kept = prompts.keep.first();
         let cost = Cost {
-            // With guidance, and with both prompts.
-            made: (1 + kept) * 2 * SliderRecipe::DRAWING_STEPS + (3 + kept) * asked.len(),
-            read: (1 + kept) * asked.len(),
+            made: drawn(&prompts.neutral)
+                + taught * asked.len()
+                + kept.map_or(0, |said| drawn(said) + asked.len()),
+            read: (1 + usize::from(kept.is_some())) * asked.len(),
         };
         let Some(plan) = Meter::plan(recipe, cost, control) else {
             return Ok(None);
@@ -157,12 +163,11 @@ impl Prompted {
         let [_, channels, height, width] = base.latent_shape(self.size().0, self.size().1);
         let mut noise = || rng.normal([plan.pictures, channels, height, width], base.device());
         let mut probes = Vec::new();
-        let mut meant = None;
+        // The size of the change at each timestep, for what is kept comes last.
+        let mut meant = Vec::with_capacity(asked.len());
         let neutral = (&prompts.neutral, Change::Taught);
-        // As many of all prompts to keep as of the neutral one.
-        let kept = prompts.keep.iter().map(|said| (said, Change::None)).take(1);
+        let kept = kept.map(|said| (said, Change::None));
         for (said, change) in [neutral].into_iter().chain(kept) {
-            let steps = SliderRecipe::DRAWING_STEPS;
             let drawn = walk(base, noise(), (steps, 0), rest, |noisy, timestep| {
                 let own = ask(
                     base,
@@ -175,7 +180,7 @@ impl Prompted {
                 prompts.guided(base, (said, guidance), own, (noisy, timestep))
             });
             let drawn = drawn.await?;
-            for timestep in asked {
+            for (index, timestep) in asked.into_iter().enumerate() {
                 let rows = vec![timestep; plan.pictures];
                 let noisy = base.schedule.add_noise(&drawn, &noise(), &rows);
                 let own = ask(
@@ -190,14 +195,13 @@ impl Prompted {
                     let taught = own.clone() + prompts.change(base, &own, &noisy, timestep);
                     let taught = base.schedule.pred_original_sample(&noisy, &taught, &rows);
                     let change = taught - clean.clone();
-                    meant = Some(change.clone().abs().sum() / plan.pictures as f64);
+                    meant.push(change.clone().abs().sum() / plan.pictures as f64);
                     let squares = sums(change.clone().square());
                     change / squares.clamp_min(leak::LEAST)
                 });
-                let elsewhere = meant.clone().filter(|_| change == Change::None);
-                let elsewhere = elsewhere.map(|meant| {
-                    let meant = meant.reshape([1, 1, 1, 1]).clamp_min(leak::LEAST);
-                    clean.ones_like() / meant
+                let elsewhere = (change == Change::None).then(|| {
+                    let meant = meant[index].clone().reshape([1, 1, 1, 1]);
+                    clean.ones_like() / meant.clamp_min(leak::LEAST)
                 });
                 probes.push(Probe {
                     noisy,

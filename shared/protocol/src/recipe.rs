@@ -378,7 +378,8 @@ pub struct Recipe {
     /// Settings of [`Method::Slider`]; the other methods ignore it.
     #[serde(default, skip_serializing_if = "SliderRecipe::is_unset")]
     pub slider: SliderRecipe,
-    /// Find the timesteps of the LoRA that is kept by asking the base, instead of those of its pass.
+    /// Find the timesteps of the LoRA that is kept by asking the base, instead of those of its pass. A
+    /// LoRA's own recipe has in its pass what was found.
     #[serde(default, skip_serializing_if = "is_false")]
     pub auto_timesteps: bool,
     /// What is watched while the LoRA is trained that is kept.
