@@ -133,14 +133,6 @@ impl PairPaths {
     pub fn read(&self, note: &mut dyn FnMut(String)) -> Result<(Pair, PairFiles), BadInput> {
         let original_file = read_file(&self.original)?;
         let target_file = self.target.as_deref().map(read_file).transpose()?;
-        if let (Some(path), Some(file)) = (&self.target, &target_file)
-            && *file == original_file
-        {
-            // To those who train, one picture twice is one that differs in nothing.
-            let why =
-                "this is A once more, and from A to A there is nothing to learn; choose another B";
-            return Err(BadInput::file(why, path));
-        }
         let original = decoded(&original_file, &self.original, note)?;
         let mut files = PairFiles {
             original: original_file,

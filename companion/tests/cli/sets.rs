@@ -290,12 +290,9 @@ fn pictures_alone_are_trained_each_for_itself() {
     let examples = found["examples"].as_array().expect("a list");
     assert_eq!(examples.len(), 4, "each picture: {found}");
     assert_eq!(examples[0]["original"], examples[0]["target"], "{found}");
-    let sentence = desk.refused(
-        &train
-            .replace("x.saf", "y.saf")
-            .replace("train", "train --method addift"),
-        2,
-    );
+    let refused = desk.run(&format!("{train} --method addift --overwrite"));
+    assert_eq!(refused.exit, Some(2), "{}", refused.stderr);
+    let sentence = refused.error();
     assert!(
         sentence.contains("method addift learns from pairs"),
         "{sentence}"
