@@ -112,7 +112,14 @@ pub fn take(bench: Bench, link: Link, page: Page, slot: Option<Slot>, files: Vec
         let mut single = Vec::new();
         for taken in files {
             match taken.inside().await {
-                Some(files) => single.extend(files),
+                Some(files) => {
+                    let paths: Vec<_> = files.iter().map(|taken| taken.path.as_str()).collect();
+                    if gathered::is_set(&paths, false) {
+                        single.extend(files);
+                    } else {
+                        refuse(bench, slot, gathered::without_pictures(&taken.path));
+                    }
+                }
                 None => single.push(taken),
             }
         }
@@ -163,8 +170,8 @@ async fn gather(bench: Bench, page: Page, files: Vec<Taken>) {
     let paths: Vec<_> = files.iter().map(|taken| taken.path.as_str()).collect();
     let mut gathering = Gathering::of(&paths);
     let wanted = gathering.wanted();
-    for (at, &file) in wanted.iter().enumerate() {
-        page.say(format!("Reading file {} of {}…", at + 1, wanted.len()));
+    page.say(format!("Reading {} files…", wanted.len()));
+    for file in wanted {
         let content = read(&files[file].file).await;
         gathering.put(file, content.map(|read| read.bytes));
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mimeo_checkpoint::printable;
 use mimeo_image::decode_mask_file;
 use mimeo_protocol::Level;
 use mimeo_set::{
@@ -14,11 +15,13 @@ use crate::dropped::Kind;
 use crate::picture::Picture;
 use crate::workbench::{NewPair, Pair};
 
+/// Longest quote of a folder's name.
+const QUOTE: usize = 200;
 /// Endings of captions.
 const CAPTIONS: [&str; 2] = [".txt", ".caption"];
 
-/// Whether files are a set rather than one pair: more than two pictures, a folder, or captions beside
-/// pictures.
+/// Whether files are a set rather than one pair: more than two pictures, a folder with a picture, or
+/// captions beside two.
 ///
 /// - `paths`: names, with `/` where they came in a folder
 /// - `has_several`: whether there are several pairs already, to which two pictures are one more
@@ -30,13 +33,22 @@ pub fn is_set(paths: &[&str], has_several: bool) -> bool {
     let has_captions = of_set().any(|path| is_caption(path));
     let has_folder = of_set().any(|path| path.contains('/'));
     let enough = if has_several { 2 } else { 3 };
-    pictures >= enough || pictures > 0 && (has_folder || has_captions)
+    pictures >= enough || pictures > 1 && has_captions || pictures > 0 && has_folder
 }
 
 /// Whether a file may belong to a set: every one of a folder does, and else no recipe and no weights.
 #[must_use]
 pub fn is_of_set(path: &str) -> bool {
     path.contains('/') || Kind::of(path) == Kind::Picture
+}
+
+/// Why a folder without pictures is not taken.
+#[must_use]
+pub fn without_pictures(folder: &str) -> String {
+    let folder = printable(folder, QUOTE);
+    format!(
+        "{folder} holds no pictures. Drop a folder of pairs; a base in diffusers' layout is chosen as the base."
+    )
 }
 
 fn is_caption(path: &str) -> bool {
@@ -288,6 +300,8 @@ mod tests {
             (&["a.png", "b.png", "a.txt"], false, true),
             (&["set/a.png", "set/b.png"], false, true),
             (&["notes.txt"], false, false),
+            (&["a.png", "notes.txt"], false, false),
+            (&["set/a.png"], false, true),
             (&["mine.json", "x.safetensors"], true, false),
             (
                 &["base/unet/config.json", "base/unet/model.safetensors"],

@@ -10,7 +10,7 @@ use crate::frame::Frame;
 use crate::from_disk::Way;
 use crate::picture::{Slot, hash};
 use crate::words;
-use crate::workbench::{Pair, Settings, Workbench};
+use crate::workbench::{Pair, Workbench};
 
 /// The four lines of the preflight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

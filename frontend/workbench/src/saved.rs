@@ -340,6 +340,42 @@ mod tests {
     }
 
     #[test]
+    fn the_set_of_format_1_opens_whole() {
+        let folder = stored().with_file_name("page-set");
+        if std::env::var_os("MIMEO_WRITE_STORED").is_some() {
+            assert!(
+                !folder.exists(),
+                "what was stored once is not written again"
+            );
+            fs::create_dir_all(&folder).unwrap();
+            for (key, bytes) in all_kept(&bench_of_three()) {
+                fs::write(folder.join(key), bytes).unwrap();
+            }
+        }
+        let Restored { state, lost, newer } = restore(|key| fs::read(folder.join(key)).ok());
+        assert_eq!((lost, newer), (None, None), "nothing to tell");
+        let restored = Workbench::with_state(state);
+        restored.check().unwrap();
+        let pairs = restored.set().pairs();
+        let told: Vec<_> = pairs
+            .iter()
+            .map(|pair| {
+                let names = Slot::ALL.map(|slot| Some(&*pair.picture(slot)?.name));
+                (names, &*pair.caption, pair.weight.get(), pair.level.get())
+            })
+            .collect();
+        let expected = [
+            ([Some("a.png"), Some("b.png")], "first", 1.0, 1.0),
+            ([Some("2a.png"), Some("2b.png")], "a hat", 1.0, -2.0),
+            ([Some("3a.png"), None], "a hat", 1.0, 1.0),
+        ];
+        assert_eq!(told, expected, "names, captions, weights and levels");
+        let painted: Vec<_> = pairs.iter().map(|pair| pair.painted().is_some()).collect();
+        assert_eq!(painted, [true, true, false], "masks");
+        assert_eq!(restored.set().chosen(), 1, "what was on the stage");
+    }
+
+    #[test]
     fn a_set_comes_back_as_it_was() {
         let bench = bench_of_three();
         let kept = all_kept(&bench);

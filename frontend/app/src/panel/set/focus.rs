@@ -1,5 +1,5 @@
-//! Which picture of the table has the focus: the pictures are one stop of the Tab key, and arrow keys
-//! lead from one to the next.
+//! Which picture of the table has the focus: the Tab key stops at those of the pair on the stage, and
+//! arrow keys lead from one picture to the next.
 
 use leptos::prelude::*;
 use mimeo_workbench::Slot;
