@@ -2,9 +2,9 @@
 //! line and the page ask for it. Whatever lets a person change a recipe reads this one table.
 
 use crate::number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Crop, Feather, Gamma, Guidance, LearningRate,
-    Multiplier, Range, Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange,
-    Warmup, Weight, WeightDecay,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Crop, Feather, Gamma, Guidance,
+    LearningRate, Multiplier, Range, Rank, Resolution, ScoreBudget, Share, Steps, Strength,
+    TimestepRange, Warmup, Weight, WeightDecay,
 };
 use crate::recipe::Method;
 

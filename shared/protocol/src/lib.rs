@@ -55,10 +55,10 @@ pub use format::{Format, NewerFormat};
 pub use id::{BaseId, BlobId, CopierId, FileId, InvalidId, JobId, JobName, RequestId, VaeId};
 pub use job::{CopierChoice, Example, JobFormat, PreviewPlan, TrainJob};
 pub use number::{
-    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Crop, Feather, Gamma, Guidance, GuidanceRescale,
-    InvalidNumber, InvalidSeed, LearningRate, Level, Multiplier, OutOfRange, Range, Rank,
-    Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight, WeightDecay,
-    parse_seed,
+    Accumulation, Alpha, BatchSize, ClipNorm, ClipSkip, Crop, Feather, Gamma, Guidance,
+    GuidanceRescale, InvalidNumber, InvalidSeed, LearningRate, Level, Multiplier, OutOfRange,
+    Range, Rank, Resolution, ScoreBudget, Share, Steps, Strength, TimestepRange, Warmup, Weight,
+    WeightDecay, parse_seed,
 };
 pub use recipe::{
     AddiftRecipe, AugmentRecipe, CopierKind, CopierRecipe, InvalidExamples, InvalidRecipe,
