@@ -242,8 +242,8 @@ fn the_trainer_takes_a_slider_s_states_in_both_directions_and_those_to_keep_in_t
     let rng = NoiseRng::new(DRAWS.0, DRAWS.1);
     let objective = Objective::Slider(&slider);
     let (model, network) = (base().model(), start.clone());
-    let trainer = Trainer::new(model, &examples, objective, &pass, network, rng.clone());
-    let mut trainer = trainer.unwrap();
+    let dataset = Dataset::new(&examples, 0, 0.0).unwrap();
+    let mut trainer = Trainer::new(model, dataset, objective, &pass, network, rng.clone());
 
     let (mut rng, mut optimizer) = (rng, AdamW::new(WEIGHT_DECAY));
     let mut parameters = start.flatten();

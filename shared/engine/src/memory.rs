@@ -402,7 +402,7 @@ mod tests {
                 ..Recipe::preset(method, ModelSize::Small)
             };
             recipe.slider.keep = vec!["a hat".to_owned(); keep];
-            base.memory_need(&recipe, None, &device).activations_bytes
+            base.memory_need(&recipe, &[], &device).activations_bytes
         };
         let states = 16 * 10 * 4 * 16 * 16 * BYTES;
         let plain = need(Method::Plain, 0);

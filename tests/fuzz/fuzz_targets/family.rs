@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use libfuzzer_sys::fuzz_target;
 use mimeo_checkpoint::{
-    Checkpoint, Component, EmbeddedFolder, Family, MemoryFile, SchedulerConfig, SingleFile,
-    TextEncoderConfig, UNetConfig, VaeConfig, WithVae,
+    Checkpoint, Component, EmbeddedFolder, Family, MemoryFile, SchedulerConfig,
+    SingleFile, TextEncoderConfig, UNetConfig, VaeConfig, WithVae,
 };
 
 /// Of a file that is made of a list.
@@ -47,9 +47,7 @@ fn made_of(list: &str) -> Option<Vec<u8>> {
         };
         let sides = shape.split(',').filter(|side| !side.is_empty());
         let sides: Vec<usize> = sides.map(|side| side.parse().ok()).collect::<Option<_>>()?;
-        let count = sides
-            .iter()
-            .try_fold(1_usize, |count, side| count.checked_mul(*side))?;
+        let count = sides.iter().try_fold(1_usize, |count, side| count.checked_mul(*side))?;
         let end = length.checked_add(count.checked_mul(bits)? / 8)?;
         if end > MAX_BYTES || name.contains(['"', '\\']) || name.chars().any(char::is_control) {
             return None;
@@ -110,9 +108,7 @@ fn check_config(component: Component, json: &str) {
     let refused = match component {
         Component::Unet => UNetConfig::from_json(json).err(),
         Component::Vae => VaeConfig::from_json(json).err(),
-        Component::TextEncoder | Component::TextEncoder2 => {
-            TextEncoderConfig::from_json(json).err()
-        }
+        Component::TextEncoder | Component::TextEncoder2 => TextEncoderConfig::from_json(json).err(),
         Component::Scheduler => SchedulerConfig::from_json(json).err(),
     };
     if let Some(error) = refused {

@@ -5,9 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use mimeo_checkpoint::lora_file::{put_together, survey};
-use mimeo_checkpoint::{
-    AdapterConfig, LoraFile, LoraFileError, MemoryFile, SafetensorsFile, printable,
-};
+use mimeo_checkpoint::{AdapterConfig, LoraFile, LoraFileError, MemoryFile, SafetensorsFile, printable};
 
 /// A line that no JSON contains, between a LoRA's settings and its numbers.
 const BETWEEN: &[u8] = b"\n--\n";
@@ -89,11 +87,7 @@ fn check(lora: &LoraFile) {
         assert!(module.check().is_ok(), "no module that is not sound");
     }
     let modules = lora.reading.alphas.values().sum::<usize>();
-    assert_eq!(
-        modules,
-        lora.modules.len(),
-        "every alpha comes from somewhere"
-    );
+    assert_eq!(modules, lora.modules.len(), "every alpha comes from somewhere");
     for setting in &lora.reading.unknown_settings {
         assert!(!setting.chars().any(char::is_control));
     }

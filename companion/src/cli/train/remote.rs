@@ -3,8 +3,8 @@
 use mimeo_engine::{Emit as _, Event, Outcome, Phase};
 use mimeo_protocol::{
     BaseId, ClientMessage, CopierChoice, FileId, FileKind, JobControl, JobEvent, JobEventKind,
-    JobFormat, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
-    ServerMessage, TrainJob, VaeId, VaeInfo,
+    JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe, ServerMessage, TrainJob,
+    VaeId, VaeInfo,
 };
 
 use super::Trained;

@@ -309,6 +309,7 @@ impl Drawn {
                 progress: ways[at_one],
                 elsewhere,
             },
+            graded: None,
             linearity: Linearity {
                 monotone: ways.windows(2).all(|pair| pair[1] > pair[0] - STANDSTILL),
                 correlation: score::correlation(strengths, &ways),
