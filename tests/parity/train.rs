@@ -73,18 +73,25 @@ fn a_step_of_addift_on_top_of_a_copier_matches_the_reference() {
     assert_step(file, base(), &scene, Step::AddiftOnCopier, ALLOWED);
 }
 
+/// Nobody's loss is as small as that of two prompts, nor are their gradients, so the share of rounding in
+/// the sign that Adam takes is larger: 4.9e-6 measured.
+const ALLOWED_OF_PROMPTS: Allowed = Allowed {
+    after: Tolerance::abs(2e-5),
+    ..ALLOWED
+};
+
 #[test]
 fn a_forward_step_of_the_slider_matches_the_reference() {
     let (file, scene) = ("train_slider_forward.safetensors", Scene::new(&cpu()));
     let step = Step::Slider(Direction::Forward);
-    assert_step(file, base(), &scene, step, ALLOWED);
+    assert_step(file, base(), &scene, step, ALLOWED_OF_PROMPTS);
 }
 
 #[test]
 fn a_reverse_step_of_the_slider_matches_the_reference() {
     let (file, scene) = ("train_slider_reverse.safetensors", Scene::new(&cpu()));
     let step = Step::Slider(Direction::Reverse);
-    assert_step(file, base(), &scene, step, ALLOWED);
+    assert_step(file, base(), &scene, step, ALLOWED_OF_PROMPTS);
 }
 
 /// Only the min-SNR weights differ, which torch derives from f32 alphas: 2.6e-6 measured.
