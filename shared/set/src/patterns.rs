@@ -297,6 +297,28 @@ fn pictures_are_taken_for_themselves_whatever_their_names_say() {
 }
 
 #[test]
+fn thousands_of_files_are_paired() {
+    let pair = |i: usize| ["a.png", "b.png", "mask.png", "a.txt"].map(|what| format!("{i}_{what}"));
+    let paths: Vec<_> = (0..2000).flat_map(pair).collect();
+    let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+    let pairing = pair_by_name(&paths);
+    let whole = |(i, pair): (usize, &Paired)| {
+        let beside = (pair.mask, pair.caption);
+        (pair.original, pair.target, beside)
+            == (4 * i, 4 * i + 1, (Some(4 * i + 2), Some(4 * i + 3)))
+    };
+    assert!(
+        pairing.pairs.iter().enumerate().all(whole),
+        "each as it is called"
+    );
+    assert_eq!(
+        (pairing.pairs.len(), pairing.left.len()),
+        (2000, 0),
+        "all of them"
+    );
+}
+
+#[test]
 fn pairs_made_by_hand_have_what_lies_beside() {
     let paths = ["oak.png", "elm.png", "elm_mask.png", "oak.txt", "fir.png"];
     let pairing = arrange(&paths, &[Link::new(0, 1)]);
