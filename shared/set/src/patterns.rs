@@ -122,6 +122,8 @@ patterns! {
     in_wide_letters: ["絵＿Ａ.png", "絵＿Ｂ.png"] => ["絵＿Ａ.png > 絵＿Ｂ.png"];
     case_and_separators_mixed: ["Girl 01-A.PNG", "girl_01_b.png"] => ["Girl 01-A.PNG > girl_01_b.png"];
     leading_zeros_in_one_of_them: ["girl_1_a.png", "girl_01_b.png"] => ["girl_1_a.png > girl_01_b.png"];
+    words_within_words_say_nothing: ["masked_1.png", "masked_2.png", "resource_a.png", "resource_b.png"]
+        => ["masked_1.png > masked_2.png", "resource_a.png > resource_b.png"];
     another_extension: ["x_before.jpeg", "x_after.webp"] => ["x_before.jpeg > x_after.webp"];
     words_count_before_letters: ["a_before.png", "a_after.png", "b_before.png", "b_after.png"]
         => ["a_before.png > a_after.png", "b_before.png > b_after.png"];
