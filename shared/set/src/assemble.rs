@@ -1,22 +1,41 @@
 //! Masks and captions beside the pictures, and what remains.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{Kind, Name, Token};
 use crate::rules::Links;
 use crate::why::Why;
 use crate::{Alone, Left, Link, Paired, Pairing, word};
 
-/// A mask or caption that would do for a picture or pair.
-#[derive(Debug, Clone, Copy)]
+/// Whom a mask or caption would do for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
-    file: usize,
+    /// How well it fits; 0 is best.
+    rank: u8,
     /// The picture, or the original of the pairs.
     owner: usize,
     /// The only target that it is for.
     target: Option<usize>,
-    /// How well it fits; 0 is best.
-    rank: u8,
+}
+
+/// How a name has to be to belong to a picture or pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As A is called, or as a picture alone.
+    Original,
+    /// As both are.
+    Both,
+    /// As B is.
+    Target,
+}
+
+/// What names masks and captions are to have.
+#[derive(Default)]
+struct Owners {
+    /// By the name without its extension.
+    by_stem: BTreeMap<String, Vec<(Way, Candidate)>>,
+    /// By what a name says.
+    by_key: BTreeMap<String, Vec<(Way, Candidate)>>,
 }
 
 /// Puts together what the rules found, and what lies beside.
@@ -30,56 +49,35 @@ pub fn assemble(names: &[Name], mut links: Links) -> Pairing {
     links
         .pairs
         .sort_by_key(|link| (place[link.original], place[link.target]));
-    let in_pair = |file| {
-        let mut pairs = links.pairs.iter();
-        pairs.any(|link| link.original == file || link.target == file)
-    };
+    let halves = links
+        .pairs
+        .iter()
+        .flat_map(|link| [link.original, link.target]);
+    let halves: BTreeSet<_> = halves.collect();
     let of_kind = |is: fn(Kind) -> bool| {
         let files = files.iter().copied();
-        files
-            .filter(move |&file| is(names[file].kind))
-            .collect::<Vec<_>>()
+        let files = files.filter(|file| is(names[*file].kind) && !halves.contains(file));
+        files.collect::<Vec<_>>()
     };
-    let mut masks = of_kind(|kind| kind == Kind::Mask);
-    masks.retain(|&file| !in_pair(file));
+    let masks = of_kind(|kind| kind == Kind::Mask);
     let captions = of_kind(|kind| matches!(kind, Kind::Caption { .. }));
-    let mut singles = of_kind(|kind| kind == Kind::Picture);
-    singles.retain(|&file| !in_pair(file));
+    let singles = of_kind(|kind| kind == Kind::Picture);
 
-    let beside = |file, stripped: &[&str]| best(candidates(names, file, &links.pairs, stripped));
-    let mut for_masks: Vec<_> = masks
-        .iter()
-        .flat_map(|&file| beside(file, &word::MASK))
-        .collect();
-    // A mask of both is meant for both; the other half's may be another.
-    for_masks.sort_by_key(|found| (found.rank, place[found.file]));
-    let mut for_captions = Vec::new();
-    let mut of_left = BTreeMap::new();
-    for &file in &captions {
-        let mut found = candidates(names, file, &links.pairs, &word::CAPTION);
-        found.extend(singles.iter().filter_map(|&owner| {
-            Some(Candidate {
-                file,
-                owner,
-                target: None,
-                rank: fit(&names[file], &names[owner], &word::CAPTION)?,
-            })
-        }));
-        for found in best(found) {
-            match links.whys.contains_key(&found.owner) {
-                true => _ = of_left.insert(file, Why::CaptionOfUnused),
-                false => for_captions.push(found),
-            }
-        }
-    }
-    for_captions
-        .sort_by_key(|found| (found.rank, names[found.file].kind.rank(), place[found.file]));
-    let choose = |found: &[Candidate], owner: usize, target: Option<usize>| {
-        let fits = |found: &&Candidate| {
-            found.owner == owner && (found.target.is_none() || found.target == target)
-        };
-        found.iter().find(fits).map(|found| found.file)
-    };
+    let mut owners = Owners::default();
+    owners.add_pairs(names, &links.pairs);
+    let for_masks = Beside::find(&masks, |file| {
+        let found = owners.candidates(&names[file], &word::MASK);
+        (place[file], found)
+    });
+    owners.add_singles(names, &singles);
+    let for_captions = Beside::find(&captions, |file| {
+        let found = owners.candidates(&names[file], &word::CAPTION);
+        // Of several kinds of caption one counts; that is more than how they are ordered.
+        (
+            usize::from(names[file].kind.rank()) * names.len() + place[file],
+            found,
+        )
+    });
 
     let pairs: Vec<_> = links
         .pairs
@@ -87,8 +85,8 @@ pub fn assemble(names: &[Name], mut links: Links) -> Pairing {
         .map(|link| Paired {
             original: link.original,
             target: link.target,
-            mask: choose(&for_masks, link.original, Some(link.target)),
-            caption: choose(&for_captions, link.original, Some(link.target)),
+            mask: for_masks.choose(link.original, Some(link.target)),
+            caption: for_captions.choose(link.original, Some(link.target)),
             level: link.level,
             evidence: link.evidence,
         })
@@ -98,34 +96,27 @@ pub fn assemble(names: &[Name], mut links: Links) -> Pairing {
         .filter(|file| !links.whys.contains_key(file))
         .map(|&picture| Alone {
             picture,
-            caption: choose(&for_captions, picture, None),
+            caption: for_captions.choose(picture, None),
         })
         .collect();
 
-    let used_mask = |file| pairs.iter().any(|pair| pair.mask == Some(file));
-    let used_caption = |file| {
-        let of_pairs = pairs.iter().map(|pair| pair.caption);
-        let mut all = of_pairs.chain(alone.iter().map(|alone| alone.caption));
-        all.any(|caption| caption == Some(file))
-    };
-    let instead = |found: &[Candidate], file: usize| {
-        let own = found.iter().find(|found| found.file == file)?;
-        let used = choose(found, own.owner, own.target)?;
-        Some(names[used].path.clone())
-    };
+    let of_alone = alone.iter().map(|alone| alone.caption);
+    let used = pairs.iter().flat_map(|pair| [pair.mask, pair.caption]);
+    let used: BTreeSet<_> = used.chain(of_alone).flatten().collect();
+    let path = |file: usize| names[file].path.clone();
     let mut whys = links.whys;
-    whys.append(&mut of_left);
-    for file in masks.into_iter().filter(|&file| !used_mask(file)) {
-        let used = instead(&for_masks, file);
-        whys.insert(
-            file,
-            used.map_or(Why::MaskOfNone, |used| Why::SecondMask { used }),
-        );
+    for file in masks.into_iter().filter(|file| !used.contains(file)) {
+        let used = for_masks.instead(file).map(path);
+        let why = used.map_or(Why::MaskOfNone, |used| Why::SecondMask { used });
+        whys.insert(file, why);
     }
-    for file in captions.into_iter().filter(|&file| !used_caption(file)) {
-        let used = instead(&for_captions, file);
-        let why = used.map_or(Why::CaptionOfNone, |used| Why::SecondCaption { used });
-        whys.entry(file).or_insert(why);
+    for file in captions.into_iter().filter(|file| !used.contains(file)) {
+        let why = match for_captions.instead(file) {
+            Some(used) if used != file => Why::SecondCaption { used: path(used) },
+            Some(_) => Why::CaptionOfUnused,
+            None => Why::CaptionOfNone,
+        };
+        whys.insert(file, why);
     }
     for &file in &files {
         let why = match names[file].kind {
@@ -136,64 +127,130 @@ pub fn assemble(names: &[Name], mut links: Links) -> Pairing {
         };
         whys.insert(file, why);
     }
-    let mut left: Vec<_> = whys
-        .into_iter()
-        .map(|(file, why)| Left { file, why })
-        .collect();
+    let left = whys.into_iter().map(|(file, why)| Left { file, why });
+    let mut left: Vec<_> = left.collect();
     left.sort_by_key(|left| place[left.file]);
     Pairing { pairs, alone, left }
 }
 
-/// For which pairs a mask or caption would do.
-fn candidates(names: &[Name], file: usize, pairs: &[Link], stripped: &[&str]) -> Vec<Candidate> {
-    let name = &names[file];
-    let mut found = Vec::new();
-    for link in pairs {
-        let (original, target) = (&names[link.original], &names[link.target]);
-        let common = common_key(original, target);
-        let of_both = !common.is_empty();
-        let of_both = of_both && keys(name, stripped).contains(&common);
+impl Owners {
+    fn add_pairs(&mut self, names: &[Name], pairs: &[Link]) {
+        for link in pairs {
+            let (original, target) = (&names[link.original], &names[link.target]);
+            let candidate = |target| Candidate {
+                rank: 0,
+                owner: link.original,
+                target,
+            };
+            self.add(original, Way::Original, candidate(None));
+            self.add(target, Way::Target, candidate(Some(link.target)));
+            let common = common_key(original, target);
+            if !common.is_empty() {
+                let of_both = self.by_key.entry(common).or_default();
+                of_both.push((Way::Both, candidate(None)));
+            }
+        }
+    }
+
+    fn add_singles(&mut self, names: &[Name], singles: &[usize]) {
+        for &owner in singles {
+            let candidate = Candidate {
+                rank: 0,
+                owner,
+                target: None,
+            };
+            self.add(&names[owner], Way::Original, candidate);
+        }
+    }
+
+    fn add(&mut self, name: &Name, way: Way, candidate: Candidate) {
+        let by_stem = self.by_stem.entry(name.stem.clone()).or_default();
+        by_stem.push((way, candidate));
+        let by_key = self.by_key.entry(name.full_key()).or_default();
+        by_key.push((way, candidate));
+    }
+
+    /// Whom a mask or caption fits best: one picture, or pairs of one original. None if it fits several
+    /// alike, since a file is not used for two pictures.
+    fn candidates(&self, name: &Name, stripped: &[&str]) -> Vec<Candidate> {
         // The original's caption says what both have in common; a mask's name mostly says no half.
-        let ranks = match name.kind {
-            Kind::Mask => [3, 0, 6],
-            _ => [0, 3, 6],
+        let first = match name.kind {
+            Kind::Mask => Way::Both,
+            _ => Way::Original,
         };
-        let ways = [
-            fit(name, original, stripped).map(|rank| (ranks[0] + rank, None)),
-            of_both.then_some((ranks[1], None)),
-            fit(name, target, stripped).map(|rank| (ranks[2] + rank, Some(link.target))),
-        ];
-        found.extend(ways.into_iter().flatten().map(|(rank, target)| Candidate {
-            file,
-            owner: link.original,
-            target,
-            rank,
-        }));
+        let rank = |way| match way {
+            _ if way == first => 0,
+            Way::Original | Way::Both => 3,
+            Way::Target => 6,
+        };
+        let of_stem = self.by_stem.get(&name.stem).map(|found| (0, found));
+        let of_key = keys(name, stripped).into_iter().zip(1..);
+        let of_key = of_key.filter_map(|(key, fit)| Some((fit, self.by_key.get(&key)?)));
+        let found = of_stem.into_iter().chain(of_key).flat_map(|(fit, found)| {
+            found.iter().map(move |&(way, candidate)| Candidate {
+                rank: rank(way) + fit,
+                ..candidate
+            })
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort_unstable();
+        found.dedup();
+        let Some(&first) = found.first() else {
+            return found;
+        };
+        found.retain(|other| other.rank == first.rank);
+        match found.iter().all(|other| other.owner == first.owner) {
+            true => found,
+            false => Vec::new(),
+        }
     }
-    found
 }
 
-/// Those that fit best, if they are of one owner: a file is not used for two pictures.
-fn best(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let Some(rank) = candidates.iter().map(|found| found.rank).min() else {
-        return candidates;
-    };
-    candidates.retain(|found| found.rank == rank);
-    let owner = candidates[0].owner;
-    match candidates.iter().all(|found| found.owner == owner) {
-        true => candidates,
-        false => Vec::new(),
-    }
+/// Masks or captions by whom they would do for, those that fit best first.
+struct Beside {
+    by_owner: BTreeMap<usize, Vec<(Candidate, usize)>>,
+    own: BTreeMap<usize, Candidate>,
 }
 
-/// How well the name of a file fits that of a picture: 0 is the same, and the more the less.
-fn fit(name: &Name, picture: &Name, stripped: &[&str]) -> Option<u8> {
-    if name.stem == picture.stem {
-        return Some(0);
+impl Beside {
+    /// - `candidates`: of a file, with what decides among those that fit alike
+    fn find(files: &[usize], candidates: impl Fn(usize) -> (usize, Vec<Candidate>)) -> Self {
+        let mut found = Vec::new();
+        for &file in files {
+            let (order, candidates) = candidates(file);
+            found.extend(
+                candidates
+                    .into_iter()
+                    .map(|candidate| (candidate, order, file)),
+            );
+        }
+        found.sort_by_key(|(candidate, order, _)| (candidate.rank, *order));
+        let mut beside = Self {
+            by_owner: BTreeMap::new(),
+            own: BTreeMap::new(),
+        };
+        for (candidate, _, file) in found {
+            let of_owner = beside.by_owner.entry(candidate.owner).or_default();
+            of_owner.push((candidate, file));
+            beside.own.entry(file).or_insert(candidate);
+        }
+        beside
     }
-    let key = picture.full_key();
-    let place = keys(name, stripped).iter().position(|own| *own == key);
-    place.map(|place| place as u8 + 1)
+
+    /// The one for a picture, or for a pair of an original.
+    fn choose(&self, owner: usize, target: Option<usize>) -> Option<usize> {
+        let fits = |(candidate, _): &&(Candidate, usize)| {
+            candidate.target.is_none() || candidate.target == target
+        };
+        let found = self.by_owner.get(&owner)?.iter().find(fits);
+        found.map(|(_, file)| *file)
+    }
+
+    /// Which is used where this one would be.
+    fn instead(&self, file: usize) -> Option<usize> {
+        let own = self.own.get(&file)?;
+        self.choose(own.owner, own.target)
+    }
 }
 
 /// What a name says, and what it says but for words of its kind.

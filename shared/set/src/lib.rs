@@ -28,6 +28,10 @@
 //! 6. Names alike but for their last number: of an even run without gaps two each are a pair, in its
 //!    order.
 //!
+//! A mask is called `mask` and otherwise as both halves, as A or as B are, in this order; a caption as A,
+//! as both or as B, and `.txt` counts before `.caption`. Both may lie in folders of their own (`masks/`,
+//! `captions/`).
+//!
 //! A picture that a rule would pair with two others is paired with none: it is [left](Left), with
 //! what to do. The order in which the files come makes no difference.
 

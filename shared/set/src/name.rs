@@ -320,7 +320,7 @@ fn word_length(chars: &[char]) -> usize {
         is_separator(c)
             || c.is_ascii_digit()
             || before.is_lowercase() && c.is_uppercase()
-            || is_spaceless(before) != is_spaceless(c)
+            || word::is_spaceless(before) != word::is_spaceless(c)
     };
     chars
         .windows(2)
@@ -328,19 +328,16 @@ fn word_length(chars: &[char]) -> usize {
         .map_or(chars.len(), |i| i + 1)
 }
 
-/// Whether it belongs to a script that writes no spaces, or is a mark upon one of these.
-fn is_spaceless(c: char) -> bool {
-    matches!(c, '\u{2E80}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7AF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..)
-}
-
 /// The word, or the words that it is made of: `girlbefore`, `写真前`.
 fn push_words(text: &str, tokens: &mut Vec<Token>) {
     let ends = |word: &&str| text.len() > word.len() && text.ends_with(word);
     let starts = |word: &&str| text.len() > word.len() && text.starts_with(word);
-    let is_word = word::separable().any(|word| word == text);
-    let longest = |found: Vec<&'static str>| found.into_iter().max_by_key(|word| word.len());
-    let last = longest(word::separable().filter(ends).collect());
-    let first = longest(word::separable().filter(starts).collect());
+    let is_word = word::JOINED.contains(&text) || word::spaceless().any(|word| word == text);
+    let joined = word::JOINED.into_iter().chain(word::spaceless());
+    let last = joined.filter(ends).max_by_key(|word| word.len());
+    let first = word::spaceless()
+        .filter(starts)
+        .max_by_key(|word| word.len());
     let (one, two) = match (last, first) {
         _ if is_word => (text, ""),
         (Some(last), _) => text.split_at(text.len() - last.len()),

@@ -122,6 +122,8 @@ patterns! {
     in_wide_letters: ["絵＿Ａ.png", "絵＿Ｂ.png"] => ["絵＿Ａ.png > 絵＿Ｂ.png"];
     case_and_separators_mixed: ["Girl 01-A.PNG", "girl_01_b.png"] => ["Girl 01-A.PNG > girl_01_b.png"];
     leading_zeros_in_one_of_them: ["girl_1_a.png", "girl_01_b.png"] => ["girl_1_a.png > girl_01_b.png"];
+    words_within_words_say_nothing: ["masked_1.png", "masked_2.png", "resource_a.png", "resource_b.png"]
+        => ["masked_1.png > masked_2.png", "resource_a.png > resource_b.png"];
     another_extension: ["x_before.jpeg", "x_after.webp"] => ["x_before.jpeg > x_after.webp"];
     words_count_before_letters: ["a_before.png", "a_after.png", "b_before.png", "b_after.png"]
         => ["a_before.png > a_after.png", "b_before.png > b_after.png"];
@@ -293,6 +295,28 @@ fn pictures_are_taken_for_themselves_whatever_their_names_say() {
             "x_mask.png left MaskOfNone"
         ],
         "with their captions"
+    );
+}
+
+#[test]
+fn thousands_of_files_are_paired() {
+    let pair = |i: usize| ["a.png", "b.png", "mask.png", "a.txt"].map(|what| format!("{i}_{what}"));
+    let paths: Vec<_> = (0..2000).flat_map(pair).collect();
+    let paths: Vec<_> = paths.iter().map(String::as_str).collect();
+    let pairing = pair_by_name(&paths);
+    let whole = |(i, pair): (usize, &Paired)| {
+        let beside = (pair.mask, pair.caption);
+        (pair.original, pair.target, beside)
+            == (4 * i, 4 * i + 1, (Some(4 * i + 2), Some(4 * i + 3)))
+    };
+    assert!(
+        pairing.pairs.iter().enumerate().all(whole),
+        "each as it is called"
+    );
+    assert_eq!(
+        (pairing.pairs.len(), pairing.left.len()),
+        (2000, 0),
+        "all of them"
     );
 }
 

@@ -20,12 +20,20 @@ pub struct Links {
 
 /// Pairs pictures by their names.
 pub fn links(names: &[Name]) -> Links {
-    let mut open: Vec<_> = (0..names.len()).collect();
-    open.retain(|&file| names[file].kind == Kind::Picture);
-    open.sort_by(|&a, &b| names[a].order(&names[b]));
+    let mut pictures: Vec<_> = (0..names.len()).collect();
+    pictures.retain(|&file| names[file].kind == Kind::Picture);
+    pictures.sort_by(|&a, &b| names[a].order(&names[b]));
+    let mut is_open = vec![false; names.len()];
+    let mut by_key: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for &file in &pictures {
+        is_open[file] = true;
+        by_key.entry(names[file].full_key()).or_default().push(file);
+    }
     let mut rules = Rules {
         names,
-        open,
+        pictures,
+        is_open,
+        by_key,
         found: Links::default(),
     };
     rules.graded();
@@ -48,8 +56,12 @@ enum Counters {
 
 struct Rules<'a> {
     names: &'a [Name],
-    /// What no rule has settled, in the order of the names.
-    open: Vec<usize>,
+    /// In the order of their names.
+    pictures: Vec<usize>,
+    /// Whether no rule has settled a file.
+    is_open: Vec<bool>,
+    /// Pictures by all that their names say.
+    by_key: BTreeMap<String, Vec<usize>>,
     found: Links,
 }
 
@@ -68,7 +80,7 @@ impl Rules<'_> {
         for (key, group) in self.levels() {
             let mut group: Vec<_> = group
                 .into_iter()
-                .filter(|of| self.is_open(of.file))
+                .filter(|of| self.is_open[of.file])
                 .collect();
             let is_zero = |of: &Graded| of.level == 0.0;
             if !group.iter().any(is_zero) {
@@ -110,7 +122,7 @@ impl Rules<'_> {
         for group in self.levels().into_values() {
             let group: Vec<_> = group
                 .into_iter()
-                .filter(|of| self.is_open(of.file))
+                .filter(|of| self.is_open[of.file])
                 .collect();
             if group.len() > 1 && group.iter().all(|of| of.is_said && of.level != 0.0) {
                 for of in &group {
@@ -126,23 +138,25 @@ impl Rules<'_> {
     fn words(&mut self, counters: Counters) {
         for family in &FAMILIES {
             let mut halves: BTreeMap<String, [Vec<usize>; 2]> = BTreeMap::new();
-            for &file in &self.open {
+            for file in self.open() {
                 for (side, key) in self.sides(file, family, counters) {
                     let halves = halves.entry(key).or_default();
                     halves[side as usize].push(file);
                 }
             }
+            // From a to c they are no halves: somebody counts in letters.
+            let counted = match family.side("a") {
+                Some(_) => self.with_letter("c"),
+                None => BTreeMap::new(),
+            };
             let mut edges = Vec::new();
             for (key, [originals, targets]) in &halves {
                 if originals.is_empty() || targets.is_empty() {
                     continue;
                 }
-                // From a to c they are no halves: somebody counts in letters.
-                if family.side("a").is_some()
-                    && let Some(more) = self.with_letter(key, "c")
-                {
+                if let Some(more) = counted.get(key) {
                     let files = [originals, targets].into_iter().flatten().copied();
-                    self.leave_undecided(&files.chain([more]).collect::<Vec<_>>());
+                    self.leave_undecided(&files.chain([*more]).collect::<Vec<_>>());
                     continue;
                 }
                 let pairs = originals
@@ -157,7 +171,7 @@ impl Rules<'_> {
     /// One half says which it is, the other nothing.
     fn half_silent(&mut self, counters: Counters) {
         let mut edges = Vec::new();
-        let silent = self.open.iter().map(|&file| {
+        let silent = self.open().map(|file| {
             let key = self.names[file].key(|_, token| is_ignored(token, counters));
             (key, file)
         });
@@ -165,7 +179,7 @@ impl Rules<'_> {
         for (key, file) in silent {
             by_key.entry(key).or_default().push(file);
         }
-        for &file in &self.open {
+        for file in self.open() {
             for family in FAMILIES.iter().chain([&ADDED]) {
                 for (side, key) in self.sides(file, family, counters) {
                     let is_a = family.side("a") == Some(side);
@@ -190,7 +204,7 @@ impl Rules<'_> {
     /// The same name in two folders.
     fn equal_names(&mut self) {
         let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-        for &file in &self.open {
+        for file in self.open() {
             let name = &self.names[file];
             let own = name.parts.len() - 1;
             for part in 0..own {
@@ -215,7 +229,7 @@ impl Rules<'_> {
     /// Names that differ in their last number: of an even run two each.
     fn numbered(&mut self) {
         let mut groups: BTreeMap<String, Vec<(u64, usize)>> = BTreeMap::new();
-        for &file in &self.open {
+        for file in self.open() {
             let name = &self.names[file];
             let own = name.parts.len() - 1;
             let numbers = name
@@ -229,7 +243,7 @@ impl Rules<'_> {
             }
         }
         for (key, mut group) in groups {
-            group.retain(|&(_, file)| self.is_open(file));
+            group.retain(|&(_, file)| self.is_open[file]);
             let first = group.iter().map(|(count, _)| *count).min();
             // The first of several is often not counted: `girl`, `girl2`; `image`, `image (1)`.
             if let Some(first @ 1..=2) = first {
@@ -277,7 +291,7 @@ impl Rules<'_> {
         let mut links: BTreeMap<_, Vec<Link>> = BTreeMap::new();
         for link in edges {
             let (a, b) = (link.original, link.target);
-            if !self.is_open(a) || !self.is_open(b) {
+            if !self.is_open[a] || !self.is_open[b] {
                 continue;
             }
             others.entry(a).or_default().insert(b);
@@ -292,7 +306,9 @@ impl Rules<'_> {
                 closed.extend([a, b]);
             }
         }
-        others.retain(|file, _| !closed.contains(file));
+        for file in &closed {
+            others.remove(file);
+        }
         for (file, others) in others {
             let why = self.several(others.into_iter());
             self.found.whys.insert(file, why);
@@ -319,34 +335,36 @@ impl Rules<'_> {
         }
     }
 
-    fn is_open(&self, file: usize) -> bool {
-        self.open.contains(&file)
+    /// What no rule has settled, in the order of the names.
+    fn open(&self) -> impl Iterator<Item = usize> {
+        let pictures = self.pictures.iter().copied();
+        pictures.filter(|&file| self.is_open[file])
     }
 
     fn close(&mut self, files: &[usize]) {
-        self.open.retain(|file| !files.contains(file));
+        for &file in files {
+            self.is_open[file] = false;
+        }
     }
 
     /// The one open picture that says this and nothing else.
     fn bare(&self, key: &str) -> Option<usize> {
-        let mut found = self
-            .open
-            .iter()
-            .filter(|&&file| self.names[file].full_key() == key);
+        let files = self.by_key.get(key).into_iter().flatten().copied();
+        let mut found = files.filter(|&file| self.is_open[file]);
         match (found.next(), found.next()) {
-            (Some(&file), None) if !key.is_empty() => Some(file),
+            (Some(file), None) if !key.is_empty() => Some(file),
             _ => None,
         }
     }
 
-    /// An open picture that says this and a letter.
-    fn with_letter(&self, key: &str, letter: &str) -> Option<usize> {
-        let has = |file: &&usize| {
-            let name = &self.names[**file];
-            let mut places = name.tokens().filter(|(_, token)| token.text == letter);
-            places.any(|(place, _)| name.key(|other, _| other == place) == key)
+    /// Open pictures by what their names say but for a letter.
+    fn with_letter(&self, letter: &str) -> BTreeMap<String, usize> {
+        let of_picture = |file| {
+            let name: &Name = &self.names[file];
+            let places = name.tokens().filter(|(_, token)| token.text == letter);
+            places.map(move |(place, _)| (name.key(|other, _| other == place), file))
         };
-        self.open.iter().find(has).copied()
+        self.open().flat_map(of_picture).collect()
     }
 
     /// As which half a picture may be called in this family, and what its name says besides. A word
@@ -376,7 +394,7 @@ impl Rules<'_> {
     /// Pictures by what their names say but for a level.
     fn levels(&self) -> BTreeMap<String, Vec<Graded>> {
         let mut levels: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for &file in &self.open {
+        for file in self.open() {
             let name = &self.names[file];
             for (part, tokens) in name.parts.iter().enumerate() {
                 let Some(last) = tokens.iter().rposition(|token| token.number.is_some()) else {

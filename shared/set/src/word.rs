@@ -183,21 +183,24 @@ pub const BELOW: [&str; 3] = ["minus", "neg", "negative"];
 /// That the level which follows is above 0.
 pub const ABOVE: [&str; 3] = ["plus", "pos", "positive"];
 
-/// Words that are found also where nothing separates them from what stands before or after them:
-/// they are long, or of scripts that write no spaces.
-pub fn separable() -> impl Iterator<Item = &'static str> {
+/// Words that are found also at the end of another one (`girlbefore`): those that end few others.
+pub const JOINED: [&str; 7] = [
+    "before", "after", "original", "target", "edited", "output", "mask",
+];
+
+/// Words of scripts that write no spaces, which are found at both ends of another one.
+pub fn spaceless() -> impl Iterator<Item = &'static str> {
     let sides = FAMILIES.iter().flat_map(|family| {
         let words = family.original.iter().chain(family.target);
-        words.copied().filter(|word| is_separable(word))
+        words.copied()
     });
     let others = MASK.iter().chain(&CAPTION).chain(&LEVEL).copied();
-    sides.chain(others.filter(|word| is_separable(word)))
+    sides
+        .chain(others)
+        .filter(|word| word.chars().any(is_spaceless))
 }
 
-fn is_separable(word: &str) -> bool {
-    let writes_spaces = |c: char| c.is_ascii() || matches!(c, '\u{80}'..='\u{52F}');
-    match word.chars().all(writes_spaces) {
-        true => word.len() >= 5 || word == "mask",
-        false => true,
-    }
+/// Whether it belongs to a script that writes no spaces.
+pub fn is_spaceless(c: char) -> bool {
+    matches!(c, '\u{2E80}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7AF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..)
 }
