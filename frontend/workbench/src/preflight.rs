@@ -622,7 +622,7 @@ fn masks(bench: &Workbench) -> Verdict {
         ),
         (masked, all) if masked == all => Verdict::Good(format!("All {all} pairs are masked")),
         (masked, all) => Verdict::Note(
-            format!("{masked} of {all} pairs are masked; the others learn wherever A and B differ"),
+            format!("Masked: {masked} of {all} pairs; the others learn wherever A and B differ"),
             Some(Fix::SuggestAll),
         ),
     })
@@ -947,7 +947,7 @@ mod tests {
         let Verdict::Note(says, fix) = super::mask(&bench) else {
             panic!("one is missing");
         };
-        assert!(says.starts_with("1 of 2 pairs are masked"), "{says}");
+        assert!(says.starts_with("Masked: 1 of 2 pairs"), "{says}");
         assert_eq!(fix, Some(Fix::SuggestAll), "a click");
     }
 

@@ -39,7 +39,9 @@ export class PairSet {
 
   /** The cell that says how much is masked. */
   mask(number) {
-    const row = this.region.getByRole("row").filter({ has: this.caption(number) });
+    // `has` looks inside the row only, where there is no region.
+    const has = this.#page.getByLabel(`Caption of pair ${number}`, { exact: true });
+    const row = this.region.getByRole("row").filter({ has });
     return row.getByRole("cell").nth(2);
   }
 

@@ -50,7 +50,7 @@ pub fn Cell(
         if bench.apply(Command::Pairs(PairsCommand::Move { from: place, to })) {
             // A pair that gave its only picture is gone.
             let now = bench.with(|bench| bench.set().chosen());
-            focus::give((now, to.1));
+            focus::give_soon((now, to.1));
         }
     };
     let dropped = move |event: DragEvent| {

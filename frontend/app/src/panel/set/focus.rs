@@ -11,15 +11,18 @@ pub fn id((at, slot): (usize, Slot)) -> String {
     format!("picture-{}-{}", slot.letter(), at + 1)
 }
 
-/// Gives a picture the focus, once it is where it belongs.
+/// Gives a picture the focus.
 pub fn give(place: (usize, Slot)) {
-    request_animation_frame(move || {
-        let button = document().get_element_by_id(&id(place));
-        if let Some(button) = button.and_then(|it| it.dyn_into::<HtmlElement>().ok()) {
-            // It fails for nothing that is on the page.
-            _ = button.focus();
-        }
-    });
+    let button = document().get_element_by_id(&id(place));
+    if let Some(button) = button.and_then(|it| it.dyn_into::<HtmlElement>().ok()) {
+        // It fails for nothing that is on the page.
+        _ = button.focus();
+    }
+}
+
+/// The same once rows that come or go are drawn.
+pub fn give_soon(place: (usize, Slot)) {
+    request_animation_frame(move || give(place));
 }
 
 /// Where an arrow key leads from here; none for every other key.
