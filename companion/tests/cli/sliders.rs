@@ -52,7 +52,10 @@ fn what_is_no_slider_is_refused_in_one_sentence() {
         ("--target glasses --feather 3", "--feather is for pictures"),
         ("--target glasses --timesteps 3-5", "Widen the window"),
     ] {
-        let sentence = desk.refused(&format!("slider {arguments} --out x.safetensors"), 2);
+        let sentence = desk.refused(
+            &format!("slider {arguments} --device cpu --out x.safetensors"),
+            2,
+        );
         assert!(sentence.contains(words), "{arguments}: {sentence}");
     }
     desk.put("slider.toml", "method = \"slider\"");
