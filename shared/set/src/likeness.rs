@@ -144,7 +144,7 @@ mod tests {
     use crate::{Pairing, pair_by_likeness, pair_by_name};
 
     /// Names of which none says anything, in an order that mixes all pairs.
-    fn shuffled(pictures: Vec<Rgb>) -> (Vec<String>, Vec<(usize, Thumbnail)>) {
+    fn shuffled(pictures: &[Rgb]) -> (Vec<String>, Vec<(usize, Thumbnail)>) {
         let count = pictures.len();
         // 5 and the count have no common divisor, so that every place is taken once.
         let places = (0..count).map(|i| i * 5 % count);
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_bundled_pairs_are_found_among_each_other() {
-        let (names, thumbnails) = shuffled(bundled());
+        let (names, thumbnails) = shuffled(&bundled());
         let pairing = pair(&names, &thumbnails);
         assert_eq!(pairing.pairs.len(), 14, "all of them: {pairing:?}");
         for pair in &pairing.pairs {
@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn people_who_have_no_other_half_stay_alone() {
-        let (names, thumbnails) = shuffled(bundled().into_iter().step_by(2).collect());
+        let originals: Vec<_> = bundled().into_iter().step_by(2).collect();
+        let (names, thumbnails) = shuffled(&originals);
         let pairing = pair(&names, &thumbnails);
         assert_eq!(pairing.pairs, [], "they are other people");
         assert_eq!(pairing.alone.len(), 14, "each for itself");
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn of_three_alike_none_is_a_pair() {
         let grey = |level: u8| Rgb::filled(40, 40, [level; 3]);
-        let (names, thumbnails) = shuffled(vec![grey(100), grey(100), grey(100), grey(250)]);
+        let (names, thumbnails) = shuffled(&[grey(100), grey(100), grey(100), grey(250)]);
         let pairing = pair(&names, &thumbnails);
         assert_eq!(
             (pairing.pairs.len(), pairing.alone.len()),
