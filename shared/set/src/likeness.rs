@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn people_who_have_no_other_half_stay_alone() {
-        let (names, thumbnails) = shuffled(&bundled().into_iter().step_by(2).collect::<Vec<_>>());
+        let originals: Vec<_> = bundled().into_iter().step_by(2).collect();
+        let (names, thumbnails) = shuffled(&originals);
         let pairing = pair(&names, &thumbnails);
         assert_eq!(pairing.pairs, [], "they are other people");
         assert_eq!(pairing.alone.len(), 14, "each for itself");
