@@ -31,14 +31,8 @@ pub trait FieldInRecipe {
 impl FieldInRecipe for Field {
     fn value(&self, recipe: &Recipe) -> Value {
         let json = serde_json::to_value(recipe).unwrap_or_default();
-        let value = json.pointer(self.path).cloned().unwrap_or_default();
-        match (self.kind, &value) {
-            // The only word that is not written: what recipes meant before there was a choice.
-            (Choice(_), Value::Null) => PromptSyntax::default().name().into(),
-            // Nor is a share of nothing.
-            (Number(_), Value::Null) => 0.0.into(),
-            _ => value,
-        }
+        let value = json.pointer(self.path).cloned();
+        value.unwrap_or_else(|| unwritten(self))
     }
 
     fn with(&self, recipe: &Recipe, value: Value) -> Result<Recipe, String> {
@@ -86,6 +80,17 @@ impl FieldInRecipe for Field {
                 prompts => Value::from(prompts),
             },
         }
+    }
+}
+
+/// What a recipe means that does not write a field: what was done before there was a choice.
+fn unwritten(field: &Field) -> Value {
+    match field.path {
+        "/prompt_syntax" => PromptSyntax::default().name().into(),
+        "/copier/kind" => "identical".into(),
+        "/copier/strength" => 1.0.into(),
+        "/caption_dropout" => 0.0.into(),
+        _ => Value::Null,
     }
 }
 
