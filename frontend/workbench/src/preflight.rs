@@ -970,13 +970,47 @@ mod tests {
             "how many"
         );
         assert!(to_job(&bench, facts(&base)).is_err(), "nothing is sent");
-        let plain = Command::Set(Setting::Method(Method::Plain));
-        bench.apply(plain).unwrap();
-        let job = to_job(&bench, facts(&base)).unwrap().job;
+    }
+
+    #[test]
+    fn a_level_at_which_a_lora_does_nothing_is_told_before_it_is_sent() {
+        let (mut bench, base) = (pair(), base());
+        add(&mut bench, Some([9, 250, 9]));
+        let level = PairsCommand::LevelTyped(1, "0".to_owned());
+        bench.apply(Command::Pairs(level)).unwrap();
+        let found = problems(&bench, facts(&base));
+        let [problem] = &found[..] else {
+            panic!("one at a time: {found:?}");
+        };
+        let says = &problem.sentence;
+        assert!(says.starts_with("example 2 has level 0"), "{says}");
+    }
+
+    #[test]
+    fn single_pictures_are_enough_for_an_ordinary_lora_where_there_are_no_pairs() {
+        let (mut bench, base) = (Workbench::default(), base());
+        add(&mut bench, None);
         assert!(
-            job.examples[1].is_alone(),
-            "an ordinary LoRA learns one picture"
+            to_job(&bench, facts(&base)).is_err(),
+            "one picture lacks its B"
         );
+        add(&mut bench, None);
+        let method = |bench: &mut Workbench, method| {
+            bench.apply(Command::Set(Setting::Method(method))).unwrap();
+        };
+        method(&mut bench, Method::Addift);
+        assert!(
+            to_job(&bench, facts(&base)).is_err(),
+            "it learns from pairs"
+        );
+        method(&mut bench, Method::Plain);
+        let job = to_job(&bench, facts(&base)).unwrap().job;
+        assert!(job.examples.iter().all(Example::is_alone), "each by itself");
+        let verdict = pictures(&bench);
+        let Verdict::Good(says) = verdict else {
+            panic!("{verdict:?}");
+        };
+        assert_eq!(says, "2 pictures, 128 × 128 px", "what there is");
     }
 
     #[test]
