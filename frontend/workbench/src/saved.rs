@@ -5,7 +5,7 @@
 //! written over ([`Keeping`]).
 //!
 //! The first pair is kept as it was when the bench held one: an older Mimeo opens it, and leaves the
-//! others alone ([`set`]).
+//! others alone (`saved/set.rs`).
 
 mod keeping;
 mod set;
