@@ -47,6 +47,20 @@ impl HeldOutArgs {
         }
         Ok(Some(HeldOut(prompts)))
     }
+
+    /// The same for commands that can leave the scores out.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; when there are prompts for scores that are left out.
+    pub fn read_unless(&self, no_score: bool) -> Result<Option<HeldOut>, BadInput> {
+        let held_out = self.read()?;
+        if held_out.is_some() && no_score {
+            let why =
+                "--held-out is for the scores that --no-score leaves out; leave one of them out.";
+            return Err(BadInput(why.to_owned()));
+        }
+        Ok(held_out)
+    }
 }
 
 /// Prompts that were given.

@@ -4,17 +4,15 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mimeo_engine::artifact::encode;
-use mimeo_engine::{PreparedJob, Stoppable};
-use mimeo_protocol::{InvalidId, JobName, ModelSize, Recipe};
+use mimeo_engine::PreparedJob;
+use mimeo_protocol::{ModelSize, Recipe};
 
 use super::base::ComputeArgs;
 use super::held_out::{HeldOut, HeldOutArgs};
 use super::recipe_flags::RecipeFlags;
-use super::train::remote::{self, Order};
-use super::train::{Places, Trained, tell};
+use super::train::remote::Order;
+use super::train::{Places, job_name, stem, train_here, train_there};
 use crate::exit::{BadInput, Exit};
-use crate::interrupt;
 use crate::output::{Claims, Existing, Format};
 use crate::progress::Report;
 use crate::recipe::RecipeFile;
@@ -73,7 +71,7 @@ impl Slider {
             return self.run_remote(url, report);
         }
         let places = self.claim_places()?;
-        let held_out = self.held_out.read()?;
+        let held_out = self.held_out.read_unless(self.no_score)?;
         let recipe_file = self.recipe.read_file().await?;
 
         let started = Instant::now();
@@ -85,46 +83,24 @@ impl Slider {
             true => Vec::new(),
             false => self.compute.held_out_prompts(&recipe),
         };
-        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
         let job = PreparedJob {
-            name: name.into_owned(),
+            name: stem(&self.out),
             examples: Vec::new(),
             recipe,
             copier: None,
             held_out_prompts,
             previews: None,
         };
-        let mut control = Stoppable {
-            stop: interrupt::listen(),
-            emit: report,
-        };
-        let run = mimeo_engine::run(&base, &job, None, &mut control);
-        let artifact = Box::pin(run).await?;
-        let precision = job.recipe.precision;
-        let lora = artifact.lora.as_ref();
-        let lora = lora.map(|file| encode(file, precision, |note| report.note(note)));
-        let result = Trained {
-            lora: lora.transpose()?,
-            copier: None,
-            scores: artifact.scores,
-            outcome: artifact.outcome,
-        };
-        let written = places.save(&result, report)?;
-        let secs = started.elapsed().as_secs_f64();
-        Ok(tell(&result, &job.recipe, &written, secs, report))
+        train_here(&base, &job, places, started, report).await
     }
 
     /// Lets a companion do it, and saves here what it made.
     fn run_remote(&self, url: &str, report: &mut Report) -> anyhow::Result<Exit> {
         let places = self.claim_places()?;
         let (base, vae) = self.compute.remote_base()?;
-        let held_out = self.held_out.read()?;
+        let held_out = self.held_out.read_unless(self.no_score)?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
-        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
-        let name: JobName = name
-            .parse()
-            .map_err(|error: InvalidId| BadInput(error.to_string()))?;
-        let started = Instant::now();
+        let name = job_name(&self.out)?;
         let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
         let order = Order {
             name,
@@ -134,14 +110,8 @@ impl Slider {
             scores: !self.no_score,
             wants_copier: false,
         };
-        let training = remote::train(url, self.token.as_deref(), order, recipe, report);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (result, recipe) = runtime.block_on(training)?;
-        let written = places.save(&result, report)?;
-        let secs = started.elapsed().as_secs_f64();
-        Ok(tell(&result, &recipe, &written, secs, report))
+        let remote = (url, self.token.as_deref());
+        train_there(remote, order, recipe, places, report)
     }
 
     fn claim_places(&self) -> Result<Places, BadInput> {

@@ -1,12 +1,12 @@
 //! `mimeo train`: pictures in, one LoRA out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode as encode_lora;
-use mimeo_engine::{FinishedCopier, Outcome, Phase, PreparedJob, Scores, Stoppable};
+use mimeo_engine::{Base, FinishedCopier, Outcome, Phase, PreparedJob, Scores, Stoppable};
 use mimeo_protocol::{InvalidId, JobName, Method, ModelSize, Recipe};
 use serde::Serialize;
 
@@ -67,7 +67,7 @@ pub(super) struct Places {
 
 /// Files that were written.
 #[derive(Default)]
-pub(super) struct Written {
+struct Written {
     lora: Option<String>,
     copier: Option<String>,
 }
@@ -85,7 +85,7 @@ impl Train {
         let found = self.examples.find()?;
         let places = self.claim_places(&found)?;
         let examples = found.read("set", report)?;
-        let held_out = self.read_held_out()?;
+        let held_out = self.held_out.read_unless(self.no_score)?;
         let recipe_file = self.recipe.read_file().await?;
         self.tell_idle(recipe_file.as_ref(), report);
         let copier = match &self.copier {
@@ -116,38 +116,14 @@ impl Train {
             .map(|example| example.prepare(&base, recipe.resolution));
         let prepared = prepared.collect::<anyhow::Result<_>>()?;
         let job = PreparedJob {
-            name: self
-                .out
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            name: stem(&self.out),
             examples: prepared,
             recipe,
             copier,
             held_out_prompts,
             previews: None,
         };
-        let mut control = Stoppable {
-            stop: interrupt::listen(),
-            emit: report,
-        };
-        let run = mimeo_engine::run(&base, &job, None, &mut control);
-        let artifact = Box::pin(run).await?;
-        let precision = job.recipe.precision;
-        let mut encode = |file: &Option<LoraFile>| match file {
-            Some(file) => encode_lora(file, precision, |note| report.note(note)).map(Some),
-            None => Ok(None),
-        };
-        let result = Trained {
-            lora: encode(&artifact.lora)?,
-            copier: encode(&artifact.copier)?,
-            scores: artifact.scores,
-            outcome: artifact.outcome,
-        };
-        let written = places.save(&result, report)?;
-        let secs = started.elapsed().as_secs_f64();
-        Ok(tell(&result, &job.recipe, &written, secs, report))
+        train_here(&base, &job, places, started, report).await
     }
 
     /// Lets a companion do it, and saves here what it made.
@@ -156,14 +132,10 @@ impl Train {
         let places = self.claim_places(&found)?;
         let examples = found.read("set", report)?;
         let (base, vae) = self.compute.remote_base()?;
-        let held_out = self.read_held_out()?;
+        let held_out = self.held_out.read_unless(self.no_score)?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
         self.tell_idle(recipe_file.as_ref(), report);
-        let name = self.out.file_stem().unwrap_or_default().to_string_lossy();
-        let name: JobName = name
-            .parse()
-            .map_err(|error: InvalidId| BadInput(error.to_string()))?;
-        let started = Instant::now();
+        let name = job_name(&self.out)?;
         let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
         let order = Order {
             name,
@@ -173,14 +145,8 @@ impl Train {
             scores: !self.no_score,
             wants_copier: self.save_copier.is_some(),
         };
-        let training = remote::train(url, self.token.as_deref(), order, recipe, report);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (result, recipe) = runtime.block_on(training)?;
-        let written = places.save(&result, report)?;
-        let secs = started.elapsed().as_secs_f64();
-        Ok(tell(&result, &recipe, &written, secs, report))
+        let remote = (url, self.token.as_deref());
+        train_there(remote, order, recipe, places, report)
     }
 
     fn claim_places(&self, found: &Found) -> Result<Places, BadInput> {
@@ -200,17 +166,6 @@ impl Train {
             lora,
             copier: copier.transpose()?,
         })
-    }
-
-    /// The prompts that were given for the scores.
-    fn read_held_out(&self) -> Result<Option<HeldOut>, BadInput> {
-        let held_out = self.held_out.read()?;
-        if held_out.is_some() && self.no_score {
-            let why =
-                "--held-out is for the scores that --no-score leaves out; leave one of them out.";
-            return Err(BadInput(why.to_owned()));
-        }
-        Ok(held_out)
     }
 
     /// The recipe of file and flags on a base.
@@ -258,6 +213,71 @@ impl Train {
     }
 }
 
+/// Trains here, saves what came of it, and tells.
+///
+/// - `started`: when the work began
+pub(super) async fn train_here(
+    base: &Base,
+    job: &PreparedJob,
+    places: Places,
+    started: Instant,
+    report: &mut Report,
+) -> anyhow::Result<Exit> {
+    let mut control = Stoppable {
+        stop: interrupt::listen(),
+        emit: report,
+    };
+    let run = mimeo_engine::run(base, job, None, &mut control);
+    let artifact = Box::pin(run).await?;
+    let precision = job.recipe.precision;
+    let mut encode = |file: &Option<LoraFile>| match file {
+        Some(file) => encode_lora(file, precision, |note| report.note(note)).map(Some),
+        None => Ok(None),
+    };
+    let result = Trained {
+        lora: encode(&artifact.lora)?,
+        copier: encode(&artifact.copier)?,
+        scores: artifact.scores,
+        outcome: artifact.outcome,
+    };
+    let written = places.save(&result, report)?;
+    let secs = started.elapsed().as_secs_f64();
+    Ok(tell(&result, &job.recipe, &written, secs, report))
+}
+
+/// Lets a companion train, saves here what came of it, and tells.
+///
+/// - `recipe`: on a base of its size
+pub(super) fn train_there(
+    (url, token): (&str, Option<&str>),
+    order: Order,
+    recipe: impl FnOnce(ModelSize) -> Result<Recipe, BadInput>,
+    places: Places,
+    report: &mut Report,
+) -> anyhow::Result<Exit> {
+    let started = Instant::now();
+    let training = remote::train(url, token, order, recipe, report);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (result, recipe) = runtime.block_on(training)?;
+    let written = places.save(&result, report)?;
+    let secs = started.elapsed().as_secs_f64();
+    Ok(tell(&result, &recipe, &written, secs, report))
+}
+
+/// What a LoRA is called: as its file.
+pub(super) fn stem(out: &Path) -> String {
+    let stem = out.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// The same as a companion takes it.
+pub(super) fn job_name(out: &Path) -> Result<JobName, BadInput> {
+    let name = stem(out).parse();
+    name.map_err(|error: InvalidId| BadInput(error.to_string()))
+}
+
 /// What training came to, here or at a companion.
 pub struct Trained {
     /// The LoRA's bytes; none if it ended before its first step.
@@ -273,7 +293,7 @@ pub struct Trained {
 impl Places {
     /// Both files are put somewhere before either is told of, so that trouble with one does not lose
     /// the other.
-    pub fn save(self, trained: &Trained, report: &mut Report) -> anyhow::Result<Written> {
+    fn save(self, trained: &Trained, report: &mut Report) -> anyhow::Result<Written> {
         let is_finished = trained.outcome == Outcome::Finished;
         let broke_down = matches!(trained.outcome, Outcome::Diverged { .. });
         // What was stopped was wanted so. What broke down is kept, but replaces nothing.
@@ -329,7 +349,7 @@ struct TrainResult<'a> {
 }
 
 /// Tells what a run came to.
-pub(super) fn tell(
+fn tell(
     trained: &Trained,
     recipe: &Recipe,
     written: &Written,

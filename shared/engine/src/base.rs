@@ -11,10 +11,11 @@ use mimeo_checkpoint::{
     VaeFile, printable,
 };
 use mimeo_diffusion::{
-    AutoencoderKl, NoiseSchedule, OutputLayer, UNet2DConditionModel, WeightFormat, WeightMap,
+    AutoencoderKl, Conditioning, NoiseSchedule, OutputLayer, UNet2DConditionModel, WeightFormat,
+    WeightMap,
 };
 use mimeo_image::{Rgb, Sizing};
-use mimeo_lora::Targets;
+use mimeo_lora::{LoraStack, Targets};
 use mimeo_protocol::{ModelSize, Resolution, Said};
 
 use crate::error::EngineError;
@@ -242,6 +243,24 @@ impl Base {
             rest.rest().await?;
         }
         Ok(pictures)
+    }
+
+    /// What it takes for the clean latents behind noisy ones of one timestep.
+    ///
+    /// - `noisy`: `[rows, 4, height, width]`, `conditioning`: of every row
+    pub(crate) fn pred_original_sample(
+        &self,
+        noisy: &Tensor<4>,
+        timestep: usize,
+        conditioning: &Conditioning,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<4> {
+        let [rows, ..] = noisy.dims();
+        let pred = self
+            .unet
+            .forward_in_tasks(noisy, timestep, conditioning, lora);
+        let timesteps = vec![timestep; rows];
+        self.schedule.pred_original_sample(noisy, &pred, &timesteps)
     }
 
     /// The sizes that condition a picture of `size` (width and height, px), where the model takes any:

@@ -15,6 +15,7 @@ use mimeo_protocol::PromptSyntax;
 use mimeo_train::{NoiseRng, Pair};
 
 use crate::base::{Base, read_back};
+use crate::change::{LEAST, Meant, row_sums};
 use crate::error::EngineError;
 use crate::rest::Rest;
 use crate::sample::foresee;
@@ -359,27 +360,15 @@ impl<'a> Part<'a> {
 
 impl Latents {
     fn new(without: Tensor<4>, pair: &Pair) -> Self {
-        /// What is divided by is no less, so that a change that the latents do not show is no
-        /// progress, and not all of it.
-        const LEAST: f64 = 1e-9;
-        let sum = |of: Tensor<4>| of.sum().reshape([1, 1, 1, 1]);
-        let (mask, outside) = (pair.mask.clone(), pair.mask.clone().neg() + 1.0);
-        let change = pair.target.clone() - pair.original.clone();
-        let meant = sum(change.clone().abs() * mask.clone()) / sum(mask.clone());
-        let squares = sum(change.clone().square() * mask.clone());
-        let area = sum(outside.clone());
+        let outside = pair.mask.clone().neg() + 1.0;
+        let area = outside.clone().sum().reshape([1, 1, 1, 1]);
+        let Meant { along, size } = Meant::of(pair);
         Self {
             without,
-            along: change * mask / squares.clamp_min(LEAST),
-            elsewhere: outside / (area.clamp_min(1.0) * meant.clamp_min(LEAST)),
+            along,
+            elsewhere: outside / (area.clamp_min(1.0) * size.clamp_min(LEAST)),
         }
     }
-}
-
-/// `[rows, 1]`
-fn row_sums(values: Tensor<4>) -> Tensor<2> {
-    let [rows, channels, height, width] = values.dims();
-    values.reshape([rows, channels * height * width]).sum_dim(1)
 }
 
 /// What a LoRA made of one picture.

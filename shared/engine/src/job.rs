@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
-use mimeo_protocol::{BlobId, Example, Method, PreviewPlan, Recipe, Resolution, TimestepRange};
+use mimeo_protocol::{BlobId, Example, Method, PreviewPlan, Recipe, Resolution};
 
 use crate::base::Base;
 use crate::control::FinishedCopier;
@@ -39,13 +39,6 @@ pub struct PreparedExample {
 }
 
 impl PreparedJob {
-    /// The job, trained at these timesteps.
-    pub(crate) fn with_timesteps(&self, timesteps: TimestepRange) -> Self {
-        let mut job = self.clone();
-        job.recipe.pass.timesteps = timesteps;
-        job
-    }
-
     /// Width and height of the pictures that it trains on, of each; of the one that the base draws for a
     /// job without any.
     ///

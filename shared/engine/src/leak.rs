@@ -15,6 +15,7 @@ use mimeo_protocol::{LeakPoint, Recipe};
 use mimeo_train::NoiseRng;
 
 use crate::base::{Base, read_back};
+use crate::change::{LEAST, Meant};
 use crate::control::{Control, Within};
 use crate::error::EngineError;
 use crate::event::{Emit, Event};
@@ -33,9 +34,6 @@ const PICTURES: [usize; 5] = [8, 6, 4, 3, 2];
 /// The latent's pixels around the mask in which a change is neither meant nor damage: other pictures
 /// have theirs in other places.
 const AROUND: usize = 1;
-
-/// What a change is measured in is no less.
-pub(crate) const LEAST: f64 = 1e-9;
 
 /// After this share of the steps, ...
 const EARLY: f64 = 0.25;
@@ -216,7 +214,7 @@ impl Meter {
         if session.scene.is_alone {
             return Ok(None);
         }
-        let recipe = &session.job.recipe;
+        let recipe = &session.recipe;
         let Some(plan) = Self::plan(recipe, Cost::OF_PAIR, control) else {
             return Ok(None);
         };
@@ -273,11 +271,7 @@ impl Meter {
                 noisy, timestep, ..
             } = probe;
             let [pictures, ..] = noisy.dims();
-            let pred = base
-                .unet
-                .forward_in_tasks(noisy, *timestep, &probe.conditioning, &stack);
-            let rows = vec![*timestep; pictures];
-            let clean = base.schedule.pred_original_sample(noisy, &pred, &rows);
+            let clean = base.pred_original_sample(noisy, *timestep, &probe.conditioning, &stack);
             let changed = clean - probe.clean.clone();
             let mean = |sum: Tensor<1>| sum / pictures as f64;
             if let Some(along) = &probe.along {
@@ -321,11 +315,11 @@ async fn probes_of_pair(
 ) -> Result<Vec<Probe>, EngineError> {
     let (base, pair) = (session.base, &session.scene.pair);
     let [_, channels, height, width] = pair.original.dims();
-    let mut rng = NoiseRng::new(session.job.recipe.seed, STREAM);
+    let mut rng = NoiseRng::new(session.recipe.seed, STREAM);
     let shape = [pictures, channels, height, width];
     let prompt = session.base.encode_prompt(
         &session.scene.prompt,
-        session.job.recipe.prompt_syntax,
+        session.recipe.prompt_syntax,
         session.scene.size(),
         &LoraStack::none(),
     )?;
@@ -341,11 +335,8 @@ async fn probes_of_pair(
         let rows = vec![timestep; pictures];
         let noisy = base.schedule.add_noise(&drawn, &noise, &rows);
         let own = LoraStack::none();
-        let pred = base
-            .unet
-            .forward_in_tasks(&noisy, timestep, &conditioning, &own);
         probes.push(Probe {
-            clean: base.schedule.pred_original_sample(&noisy, &pred, &rows),
+            clean: base.pred_original_sample(&noisy, timestep, &conditioning, &own),
             noisy,
             timestep,
             conditioning: conditioning.clone(),
@@ -368,11 +359,7 @@ async fn weights(
     pair: &mimeo_train::Pair,
     [height, width]: [usize; 2],
 ) -> Result<(Tensor<4>, Option<Tensor<4>>), EngineError> {
-    let sum = |of: Tensor<4>| of.sum().reshape([1, 1, 1, 1]);
-    let change = pair.target.clone() - pair.original.clone();
-    let squares = sum(change.clone().square() * pair.mask.clone());
-    let along = change.clone() * pair.mask.clone() / squares.clamp_min(LEAST);
-
+    let Meant { along, size } = Meant::of(pair);
     let mask = read_back(pair.mask.clone()).await?;
     let outside = outside(&mask, [height, width]);
     let area: f32 = outside.iter().sum();
@@ -381,12 +368,8 @@ async fn weights(
     }
     let outside = TensorData::new(outside, [1, 1, height, width]);
     let outside = Tensor::from_data(outside, &pair.mask.device());
-    let meant = sum(change.abs() * pair.mask.clone()) / sum(pair.mask.clone());
-    // Both are means over pixels of sums over channels.
-    Ok((
-        along,
-        Some(outside / (meant.clamp_min(LEAST) * f64::from(area))),
-    ))
+    let elsewhere = outside / (size.clamp_min(LEAST) * f64::from(area));
+    Ok((along, Some(elsewhere)))
 }
 
 /// `1 - mask`, the mask grown by [`AROUND`] pixels.

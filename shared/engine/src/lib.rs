@@ -20,6 +20,7 @@ mod budget;
 #[cfg(test)]
 mod bundled;
 mod calibrate;
+mod change;
 pub mod control;
 pub mod error;
 pub mod event;

@@ -64,7 +64,7 @@ impl Session<'_> {
         saved: Option<TrainingState>,
         control: &mut impl Control,
     ) -> Result<(TrainedCopier, Option<Outcome>), EngineError> {
-        let recipe = &self.job.recipe;
+        let recipe = &self.recipe;
         let (phase, pass) = (Phase::Copier, &recipe.copier.pass);
         let mut running = Running {
             phase,
@@ -136,7 +136,7 @@ impl Session<'_> {
         saved: Option<TrainingState>,
         control: &mut impl Control,
     ) -> Result<Ended, EngineError> {
-        let (phase, pass) = (Phase::Training, &self.job.recipe.pass);
+        let (phase, pass) = (Phase::Training, &self.recipe.pass);
         let mut running = Running {
             phase,
             pass,
@@ -181,7 +181,7 @@ impl Session<'_> {
         streams: Streams,
     ) -> Result<Trainer<'a>, EngineError> {
         let network = self.fresh_network(pass, streams);
-        let noise = NoiseRng::new(self.job.recipe.seed, streams.noise);
+        let noise = NoiseRng::new(self.recipe.seed, streams.noise);
         let (model, dataset) = (self.base.model(), self.dataset()?);
         Ok(Trainer::new(
             model, dataset, objective, pass, network, noise,
@@ -191,7 +191,7 @@ impl Session<'_> {
     /// What a copier is asked for, and what it should draw. One of framings is asked for the caption
     /// among what is unrelated to it, and is to draw that caption's picture all the same.
     fn copied(&self) -> Vec<(SampleRequest, Vec<&Rgb>)> {
-        let recipe = &self.job.recipe;
+        let recipe = &self.recipe;
         let examples = &self.job.examples;
         let least = UNRELATED_PROMPTS.len();
         let count = examples.len().clamp(least, 2 * least);
@@ -243,7 +243,7 @@ impl Session<'_> {
         let (prompt, seed) = (&plan.prompt, plan.seed);
         let mut request = SampleRequest {
             size: self.scene.size(),
-            syntax: self.job.recipe.prompt_syntax,
+            syntax: self.recipe.prompt_syntax,
             ..SampleRequest::new(self.base, vec![(prompt.clone(), seed)])
         };
         if drawing == Drawing::Quick {

@@ -36,7 +36,6 @@ pub async fn run(
     control: &mut impl Control,
 ) -> Result<Artifact, EngineError> {
     let prompted = prompted(base, job, Extent::WHOLE, control).await?;
-    let with_timesteps;
     let mut session = match &prompted {
         // What the base drew is no news.
         Some(prompted) => Session::new(base, &prompted.job, &mut |_| ())?,
@@ -99,8 +98,7 @@ pub async fn run(
                 session.respond(&below.unwrap_or_default(), control).await?
             }
         };
-        with_timesteps = job.with_timesteps(window);
-        session.job = &with_timesteps;
+        session.recipe.pass.timesteps = window;
     }
 
     let objective = match (recipe.method, &copier, &prompted) {
@@ -146,7 +144,7 @@ pub async fn run(
         phase: Phase::Saving,
         total: None,
     });
-    let pass = (&session.job.recipe.pass, ended.step);
+    let pass = (&session.recipe.pass, ended.step);
     let lora = session.lora_file(&network, pass, scores.as_ref()).await?;
     let copier = match copier.filter(|copier| copier.trained) {
         Some(copier) => Some(session.copier_file(&copier.network, copier.steps).await?),
@@ -251,7 +249,7 @@ impl Session<'_> {
         copy_fidelity: Option<f64>,
         control: &mut impl Control,
     ) -> Result<(LoraNetwork, Option<Scores>), EngineError> {
-        let recipe = &self.job.recipe;
+        let recipe = &self.recipe;
         if self.scene.is_alone {
             let text = "Nothing was measured and the strength stays as it was trained, because pictures alone show no change.";
             control.emit(Event::Note {
@@ -313,7 +311,7 @@ impl Session<'_> {
         let prompts = self.job.held_out_prompts.iter().cloned().zip(SCORE_SEED..);
         let request = SampleRequest {
             size: scene.size(),
-            syntax: self.job.recipe.prompt_syntax,
+            syntax: self.recipe.prompt_syntax,
             ..SampleRequest::new(base, prompts.collect())
         };
         let request = effort.held_out(request);
@@ -364,7 +362,7 @@ impl Session<'_> {
 
     /// The copier that the job had finished before it was interrupted.
     fn saved_copier(&self, saved: &TrainingState) -> Option<TrainedCopier> {
-        let fresh = self.fresh_network(&self.job.recipe.copier.pass, Streams::COPIER);
+        let fresh = self.fresh_network(&self.recipe.copier.pass, Streams::COPIER);
         let (network, steps) = saved.copier(&fresh, self.base.device())?;
         Some(TrainedCopier {
             network,

@@ -46,7 +46,7 @@ impl Session<'_> {
     ) -> Result<TimestepRange, EngineError> {
         let (base, pair) = (self.base, &self.scene.pair);
         let [_, channels, height, width] = pair.original.dims();
-        let mut rng = NoiseRng::new(self.job.recipe.seed, STREAM);
+        let mut rng = NoiseRng::new(self.recipe.seed, STREAM);
         let noise = rng.normal([NOISES, channels, height, width], base.device());
         let noise = noise.repeat_dim(0, 2);
         let pictures =
@@ -64,10 +64,7 @@ impl Session<'_> {
         for timestep in &timesteps {
             let rows = vec![*timestep; 2 * NOISES];
             let noisy = base.schedule.add_noise(&pictures, &noise, &rows);
-            let pred = base
-                .unet
-                .forward_in_tasks(&noisy, *timestep, &conditioning, below);
-            let clean = base.schedule.pred_original_sample(&noisy, &pred, &rows);
+            let clean = base.pred_original_sample(&noisy, *timestep, &conditioning, below);
             let left = clean.clone().narrow(0, NOISES, NOISES) - clean.narrow(0, 0, NOISES);
             let along = (left * meant.clone()).sum() / (squares.clone() * NOISES as f64);
             responses.push(along);

@@ -45,6 +45,8 @@ impl Streams {
 pub(crate) struct Session<'a> {
     pub base: &'a Base,
     pub job: &'a PreparedJob,
+    /// The job's, with the timesteps that were found where they are to be.
+    pub recipe: Recipe,
     /// What is trained on, but for a slider: each example of the job in all its versions.
     pub examples: Vec<Example>,
     /// Which example of the job each of them is.
@@ -122,6 +124,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             base,
             job,
+            recipe: job.recipe.clone(),
             examples,
             numbers,
             scene,
@@ -131,7 +134,7 @@ impl<'a> Session<'a> {
 
     /// What is trained on, and in which order.
     pub(crate) fn dataset(&self) -> Result<Dataset<'_>, EngineError> {
-        let recipe = &self.job.recipe;
+        let recipe = &self.recipe;
         let dropout = recipe.caption_dropout.get();
         Ok(Dataset::new(&self.examples, recipe.seed, dropout)?)
     }
@@ -139,7 +142,7 @@ impl<'a> Session<'a> {
     /// Says the prompts as under a copier, below which the LoRA is trained. One of Mimeo's changes nothing
     /// of them; another program's may.
     pub(crate) fn prompt_under(&mut self, copier: &LoraNetwork) -> Result<(), EngineError> {
-        let recipe = &self.job.recipe;
+        let recipe = &self.recipe;
         let stack = LoraStack::none().with(copier, recipe.copier.strength.get());
         if stack.changes_text() {
             for (number, example) in self.numbers.iter().zip(&mut self.examples) {
@@ -155,7 +158,7 @@ impl<'a> Session<'a> {
 
     /// A LoRA that changes nothing yet.
     pub(crate) fn fresh_network(&self, pass: &Pass, streams: Streams) -> LoraNetwork {
-        let mut rng = NoiseRng::new(self.job.recipe.seed, streams.weights);
+        let mut rng = NoiseRng::new(self.recipe.seed, streams.weights);
         let (rank, alpha) = (pass.rank.get() as usize, pass.alpha.get());
         let device = self.base.device();
         LoraNetwork::new(self.base.unet.targets(), rank, alpha, rng.rng(), device)
@@ -189,7 +192,7 @@ impl<'a> Session<'a> {
         steps: u32,
     ) -> Result<LoraFile, EngineError> {
         let name = format!("{}_copy", self.job.name);
-        let pass = (&self.job.recipe.copier.pass, steps);
+        let pass = (&self.recipe.copier.pass, steps);
         let shows = &self.scene.original;
         self.file(network, &name, pass, None, shows).await
     }
@@ -205,7 +208,7 @@ impl<'a> Session<'a> {
         let mut file = file_from_network(self.base, network).await?;
         let provenance = Provenance {
             name,
-            recipe: &self.job.recipe,
+            recipe: &self.recipe,
             pass,
             steps,
             size: self.scene.size(),

@@ -16,6 +16,7 @@ use mimeo_train::NoiseRng;
 use mimeo_train::slider::{Slider, States};
 
 use crate::base::Base;
+use crate::change::{LEAST, row_sums};
 use crate::control::{Control, Within};
 use crate::error::EngineError;
 use crate::event::{Event, Phase};
@@ -169,13 +170,7 @@ impl Prompted {
         let kept = kept.map(|said| (said, Change::None));
         for (said, change) in [neutral].into_iter().chain(kept) {
             let drawn = walk(base, noise(), (steps, 0), rest, |noisy, timestep| {
-                let own = ask(
-                    base,
-                    &said.conditioning,
-                    noisy,
-                    timestep,
-                    &LoraStack::none(),
-                );
+                let own = ask(base, &said.conditioning, noisy, timestep);
                 let guidance = base.model_size().guidance();
                 prompts.guided(base, (said, guidance), own, (noisy, timestep))
             });
@@ -183,25 +178,20 @@ impl Prompted {
             for (index, timestep) in asked.into_iter().enumerate() {
                 let rows = vec![timestep; plan.pictures];
                 let noisy = base.schedule.add_noise(&drawn, &noise(), &rows);
-                let own = ask(
-                    base,
-                    &said.conditioning,
-                    &noisy,
-                    timestep,
-                    &LoraStack::none(),
-                );
+                let own = ask(base, &said.conditioning, &noisy, timestep);
                 let clean = base.schedule.pred_original_sample(&noisy, &own, &rows);
                 let along = (change == Change::Taught).then(|| {
                     let taught = own.clone() + prompts.change(base, &own, &noisy, timestep);
                     let taught = base.schedule.pred_original_sample(&noisy, &taught, &rows);
                     let change = taught - clean.clone();
                     meant.push(change.clone().abs().sum() / plan.pictures as f64);
-                    let squares = sums(change.clone().square());
-                    change / squares.clamp_min(leak::LEAST)
+                    let squares = row_sums(change.clone().square());
+                    let squares = squares.reshape([plan.pictures, 1, 1, 1]);
+                    change / squares.clamp_min(LEAST)
                 });
                 let elsewhere = (change == Change::None).then(|| {
                     let meant = meant[index].clone().reshape([1, 1, 1, 1]);
-                    clean.ones_like() / meant.clamp_min(leak::LEAST)
+                    clean.ones_like() / meant.clamp_min(LEAST)
                 });
                 probes.push(Probe {
                     noisy,
@@ -221,15 +211,6 @@ impl Prompted {
         let drawn = &self.job.examples[0].pictures.original;
         (drawn.width(), drawn.height())
     }
-}
-
-/// Of each picture: `[pictures, 1, 1, 1]`.
-fn sums(values: Tensor<4>) -> Tensor<4> {
-    let [pictures, channels, height, width] = values.dims();
-    let sums = values
-        .reshape([pictures, channels * height * width])
-        .sum_dim(1);
-    sums.reshape([pictures, 1, 1, 1])
 }
 
 /// The job with a pair in place of the pictures that it has not. There is no mask: the change may
@@ -319,9 +300,9 @@ impl Prompts {
         noisy: &Tensor<4>,
         timestep: usize,
     ) -> Tensor<4> {
-        let target = ask(base, &self.target, noisy, timestep, &LoraStack::none());
+        let target = ask(base, &self.target, noisy, timestep);
         let original = match &self.original {
-            Some(original) => ask(base, original, noisy, timestep, &LoraStack::none()),
+            Some(original) => ask(base, original, noisy, timestep),
             None => own.clone(),
         };
         (target - original) * self.eta
@@ -346,7 +327,7 @@ impl Prompts {
             scale,
             rescale: base.guidance_rescale(),
         };
-        let empty = ask(base, &self.empty, noisy, timestep, &LoraStack::none());
+        let empty = ask(base, &self.empty, noisy, timestep);
         guidance.guided(&own, empty)
     }
 
@@ -361,13 +342,7 @@ impl Prompts {
     ) -> Result<Tensor<4>, GivenUp> {
         let said = &self.neutral;
         walk(base, noise.clone(), (steps, 0), rest, |noisy, timestep| {
-            let own = ask(
-                base,
-                &said.conditioning,
-                noisy,
-                timestep,
-                &LoraStack::none(),
-            );
+            let own = ask(base, &said.conditioning, noisy, timestep);
             let guided = self.guided(base, (said, guidance), own.clone(), (noisy, timestep));
             if strength == 0.0 {
                 return guided;
@@ -399,7 +374,7 @@ impl Prompts {
             let noise = pictures.clone().narrow(0, start, rows);
             let lowest = window.min() as usize;
             let walked = walk(base, noise, (steps, lowest), rest, |x, timestep| {
-                let own = ask(base, &said.conditioning, x, timestep, &LoraStack::none());
+                let own = ask(base, &said.conditioning, x, timestep);
                 if is_trained(timestep) {
                     noisy.push(x.clone());
                     answers.push(own.clone());
@@ -431,18 +406,12 @@ impl Prompts {
     }
 }
 
-/// A prompt's answer for every row.
-fn ask(
-    base: &Base,
-    conditioning: &Conditioning,
-    noisy: &Tensor<4>,
-    timestep: usize,
-    lora: &LoraStack<'_>,
-) -> Tensor<4> {
+/// What the base answers under a prompt, for every row.
+fn ask(base: &Base, conditioning: &Conditioning, noisy: &Tensor<4>, timestep: usize) -> Tensor<4> {
     let [rows, ..] = noisy.dims();
-    let conditioning = conditioning.repeat(rows);
+    let (conditioning, own) = (conditioning.repeat(rows), LoraStack::none());
     base.unet
-        .forward_in_tasks(noisy, timestep, &conditioning, lora)
+        .forward_in_tasks(noisy, timestep, &conditioning, &own)
 }
 
 /// DDIM from noise towards pictures, with another answer than the base's own. A unit is a step.
