@@ -232,6 +232,8 @@ fn a_job_that_is_watched_goes_on_with_its_best_weights() {
     // Enough that a tenth of it is worth a meter.
     job.recipe.pass.batch_size = mimeo_protocol::BatchSize::constant(32);
     job.recipe.auto_timesteps = true;
+    // What it is held to is drawn again, and is the same.
+    job.recipe.hold.weight = Weight::constant(1.0);
     job.recipe.leak = LeakRecipe {
         every: Some(Steps::constant(2)),
         stop_at_best: true,

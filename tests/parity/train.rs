@@ -6,9 +6,11 @@ use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{Accumulation, BatchSize, Pass};
 use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
+use mimeo_train::hold::{self, Hold};
 use mimeo_train::loss::{MaskWeights, batch_mean};
 use mimeo_train::optimizer::{AdamW, clip};
-use mimeo_train::slider::{self, Rows};
+use mimeo_train::slider;
+use mimeo_train::states::Rows;
 use mimeo_train::{Dataset, Draw, NoiseRng, Objective, Student, Trainer, plain};
 use pollster::block_on;
 
@@ -18,7 +20,7 @@ use crate::support::models::{base, cpu};
 use crate::support::scene::{
     GAMMA, LEARNING_RATE, Scene, WEIGHT_DECAY, addift, masked_with_prior, pass,
 };
-use crate::support::step::{Allowed, Step, assert_step, slider};
+use crate::support::step::{Allowed, Step, assert_step, hold_outside, slider};
 use crate::support::test;
 
 /// As measured on the bundled base.
@@ -92,6 +94,12 @@ fn a_reverse_step_of_the_slider_matches_the_reference() {
     let (file, scene) = ("train_slider_reverse.safetensors", Scene::new(&cpu()));
     let step = Step::Slider(Direction::Reverse);
     assert_step(file, base(), &scene, step, ALLOWED_OF_PROMPTS);
+}
+
+#[test]
+fn a_step_that_is_held_to_the_base_matches_the_reference() {
+    let (file, scene) = ("train_hold.safetensors", Scene::new(&cpu()));
+    assert_step(file, base(), &scene, Step::Hold, ALLOWED);
 }
 
 /// Only the min-SNR weights differ, which torch derives from f32 alphas: 2.6e-6 measured.
@@ -278,6 +286,45 @@ fn the_trainer_takes_a_slider_s_states_in_both_directions_and_those_to_keep_in_t
         let gradient = lora.flatten_gradients(&loss.backward());
         let (gradient, _) = clip(gradient, pass.clip_norm);
         parameters = optimizer.step(LEARNING_RATE, parameters, gradient);
+    }
+}
+
+#[test]
+fn the_trainer_holds_each_prompt_in_turn_at_either_strength() {
+    let scene = Scene::new(&cpu());
+    let hold = Hold {
+        kept: slider(base(), &scene).kept,
+        outside: hold_outside(&scene),
+        weight: 2.0,
+    };
+    let (pass, mask) = (pass(BatchSize::constant(2)), masked_with_prior());
+    let examples = scene.examples(&mask);
+    let start = scene.difference(base().unet.targets());
+    let rng = NoiseRng::new(DRAWS.0, DRAWS.1);
+    let dataset = Dataset::new(&examples, 0, 0.0).unwrap();
+    let trainer = |hold| {
+        let (model, network, rng) = (base().model(), start.clone(), rng.clone());
+        Trainer::new(model, dataset, Objective::Plain, &pass, network, rng).held_to(hold)
+    };
+    let (mut held, mut free) = (trainer(Some(&hold)), trainer(None));
+    // Two prompts at two strengths.
+    let turns = [(0, 1.0), (1, -1.0), (0, -1.0), (1, 1.0)];
+    for ((prompt, strength), step) in turns.into_iter().zip(1..) {
+        // The free one goes where the held one is.
+        let state = held.state();
+        free.resume(state.clone()).unwrap();
+        let lora = start.with_values(&state.values);
+        let (rows, at) = hold.rows(step, 2);
+        assert_eq!(at, strength, "strength of step {step}");
+        assert!(
+            std::ptr::eq(rows.states, &raw const hold.kept[prompt]),
+            "prompt of step {step}"
+        );
+        let term = hold::loss(base().model(), &rows, &hold.outside, strength, &lora);
+        let term = values(term)[0] * 2.0;
+        let [with, without] = [&mut held, &mut free].map(|one| block_on(one.step()).unwrap().loss);
+        assert!(term > 0.0, "step {step} is held to something");
+        assert_values_close("loss", &[with], &[without + term], ACCUMULATED);
     }
 }
 

@@ -100,6 +100,31 @@ fn a_run_that_is_only_watched_makes_the_lora_that_it_makes_alone() {
 }
 
 #[test]
+fn a_lora_that_is_held_to_the_base_leaks_less() {
+    let desk = Desk::new();
+    let leak = |name: &str, hold: &str| {
+        let train =
+            "train --method addift --steps 80 --no-score --no-calibrate --device cpu --json";
+        let pair = "--original a.png --target b.png --mask mask.png --leak-every 80";
+        let run = desk.run(&format!("{train} {pair} {hold} --out {name}"));
+        let told = run.done().events();
+        let [leak] = events(&told, "leak")[..] else {
+            panic!("told once: {told:?}");
+        };
+        let share = |of: &str| leak[of].as_f64().expect("a number");
+        share("unintended") / share("intended")
+    };
+    let (free, held) = (
+        leak("free.safetensors", ""),
+        leak("held.safetensors", "--hold 1"),
+    );
+    assert!(held < free * 0.8, "{held} of {free}");
+    let lora = read_lora(&desk.path("held.safetensors"));
+    let recipe: Value = serde_json::from_str(&lora.metadata["mimeo.recipe"]).expect("a recipe");
+    assert_eq!(recipe["hold"]["weight"], 1.0, "as asked");
+}
+
+#[test]
 fn timesteps_that_are_found_are_told_and_trained() {
     let desk = Desk::new();
     let pair = "--original a.png --target b.png --mask mask.png --device cpu --json";

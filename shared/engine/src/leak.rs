@@ -373,7 +373,7 @@ async fn weights(
 }
 
 /// `1 - mask`, the mask grown by [`AROUND`] pixels.
-fn outside(mask: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
+pub(crate) fn outside(mask: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
     let near = |at: usize, side: usize| at.saturating_sub(AROUND)..(at + AROUND + 1).min(side);
     let grown = |row: usize, column: usize| {
         let rows = near(row, height);

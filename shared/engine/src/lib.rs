@@ -24,7 +24,8 @@ mod change;
 pub mod control;
 pub mod error;
 pub mod event;
-pub mod inpaint;
+mod hold;
+mod inpaint;
 pub mod job;
 mod leak;
 pub mod memory;
@@ -41,6 +42,7 @@ pub mod score;
 mod session;
 pub mod slider;
 pub mod state;
+mod states;
 pub mod text;
 mod thumbnail;
 

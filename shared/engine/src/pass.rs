@@ -3,6 +3,7 @@
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{CopierKind, Pass, PreviewPlan, Share};
+use mimeo_train::hold::Hold;
 use mimeo_train::{NoiseRng, Objective, TrainError, Trainer};
 
 use crate::artifact::Outcome;
@@ -130,7 +131,7 @@ impl Session<'_> {
     /// The pass over the LoRA that is kept.
     pub(crate) async fn train(
         &self,
-        objective: Objective<'_>,
+        (objective, hold): (Objective<'_>, Option<&Hold>),
         copier: Option<&TrainedCopier>,
         meter: Option<Meter>,
         saved: Option<TrainingState>,
@@ -140,7 +141,7 @@ impl Session<'_> {
         let mut running = Running {
             phase,
             pass,
-            trainer: self.trainer(objective, pass, Streams::LORA)?,
+            trainer: self.trainer(objective, pass, Streams::LORA)?.held_to(hold),
             watch: CopierWatch {
                 above: 0,
                 fidelity: copier.and_then(|copier| copier.fidelity),

@@ -114,7 +114,13 @@ pub async fn run(
         Some(prompted) => prompted.meter(base, control).await?,
         None => Meter::of_pair(&session, control).await?,
     };
-    let training = session.train(objective, copier.as_ref(), meter, saved, control);
+    let hold = match &prompted {
+        // It keeps what its prompts say.
+        Some(_) => None,
+        None => session.hold(control).await?,
+    };
+    let held = (objective, hold.as_ref());
+    let training = session.train(held, copier.as_ref(), meter, saved, control);
     let mut ended = Box::pin(training).await?;
     let mut network = ended.network;
     // What changes nothing is no result, however it came about.

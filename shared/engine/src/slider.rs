@@ -8,12 +8,12 @@
 mod score;
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::{Conditioning, Ddim, Guidance};
+use mimeo_diffusion::Conditioning;
 use mimeo_image::{Difference, FittedPair, Mask, Rgb};
 use mimeo_lora::LoraStack;
 use mimeo_protocol::{Recipe, Resolution, SliderRecipe, TimestepRange};
 use mimeo_train::NoiseRng;
-use mimeo_train::slider::{Slider, States};
+use mimeo_train::slider::Slider;
 
 use crate::base::Base;
 use crate::change::{LEAST, row_sums};
@@ -23,6 +23,7 @@ use crate::event::{Event, Phase};
 use crate::job::{PreparedExample, PreparedJob};
 use crate::leak::{self, Cost, Meter, Probe};
 use crate::rest::{GivenUp, Rest};
+use crate::states::{Said, Walks, ask, walk};
 
 /// Stream of a seed that what is drawn for a slider starts from.
 const STREAM: u64 = 0x51;
@@ -109,20 +110,27 @@ impl Prompted {
 
         let window = recipe.pass.timesteps;
         let (pictures, steps) = (noise(extent.pictures), extent.steps);
-        let changed = prompts
-            .states(
-                base,
-                &prompts.neutral,
-                Change::Taught,
-                (&pictures, steps),
-                window,
-                rest,
-            )
-            .await?;
+        let empty = &prompts.empty;
+        let taught = |own: &_, noisy: &_, timestep| prompts.change(base, own, noisy, timestep);
+        let neutral = &prompts.neutral;
+        let changed = neutral.states(
+            base,
+            empty,
+            prompts.walks(&pictures, steps, window),
+            Some(&taught),
+            rest,
+        );
+        let changed = changed.await?;
         let mut kept = Vec::with_capacity(prompts.keep.len());
         for said in &prompts.keep {
             let pictures = noise(extent.pictures);
-            let states = prompts.states(base, said, Change::None, (&pictures, steps), window, rest);
+            let states = said.states(
+                base,
+                empty,
+                prompts.walks(&pictures, steps, window),
+                None,
+                rest,
+            );
             kept.push(states.await?);
         }
         Ok(Self {
@@ -171,8 +179,8 @@ impl Prompted {
         for (said, change) in [neutral].into_iter().chain(kept) {
             let drawn = walk(base, noise(), (steps, 0), rest, |noisy, timestep| {
                 let own = ask(base, &said.conditioning, noisy, timestep);
-                let guidance = base.model_size().guidance();
-                prompts.guided(base, (said, guidance), own, (noisy, timestep))
+                let guidance = (&prompts.empty, base.model_size().guidance());
+                said.guided(base, guidance, own, (noisy, timestep))
             });
             let drawn = drawn.await?;
             for (index, timestep) in asked.into_iter().enumerate() {
@@ -237,14 +245,6 @@ enum Change {
     None,
 }
 
-/// A prompt as the base reads it.
-#[derive(Debug, Clone)]
-struct Said {
-    conditioning: Conditioning,
-    /// Guidance would change nothing then.
-    is_empty: bool,
-}
-
 /// The prompts of a slider.
 struct Prompts {
     neutral: Said,
@@ -266,12 +266,7 @@ impl Prompts {
         let conditioning = |prompt: &str| {
             base.encode_prompt(prompt, recipe.prompt_syntax, size, &LoraStack::none())
         };
-        let said = |prompt: &str| -> Result<Said, EngineError> {
-            Ok(Said {
-                conditioning: conditioning(prompt)?,
-                is_empty: prompt.is_empty(),
-            })
-        };
+        let said = |prompt: &str| Said::new(base, recipe, prompt, size);
         let has_own_original = slider.neutral() != slider.original;
         Ok(Self {
             neutral: said(slider.neutral())?,
@@ -288,6 +283,20 @@ impl Prompts {
             eta: slider.guidance.get(),
             batch: recipe.pass.batch_size.get() as usize,
         })
+    }
+
+    const fn walks<'a>(
+        &self,
+        noise: &'a Tensor<4>,
+        steps: usize,
+        window: TimestepRange,
+    ) -> Walks<'a> {
+        Walks {
+            noise,
+            steps,
+            batch: self.batch,
+            window,
+        }
     }
 
     /// `η (ε_θ(x, c₊, t) - ε_θ(x, c₋, t))`.
@@ -308,29 +317,6 @@ impl Prompts {
         (target - original) * self.eta
     }
 
-    /// The base's answer with guidance.
-    ///
-    /// - `scale`: of the guidance; 1 is none
-    fn guided(
-        &self,
-        base: &Base,
-        (said, scale): (&Said, f64),
-        own: Tensor<4>,
-        (noisy, timestep): (&Tensor<4>, usize),
-    ) -> Tensor<4> {
-        if said.is_empty || scale == 1.0 {
-            return own;
-        }
-        let guidance = Guidance {
-            conditional: said.conditioning.clone(),
-            unconditional: self.empty.clone(),
-            scale,
-            rescale: base.guidance_rescale(),
-        };
-        let empty = ask(base, &self.empty, noisy, timestep);
-        guidance.guided(&own, empty)
-    }
-
     /// A picture of the neutral prompt, with the change at a strength.
     async fn draw(
         &self,
@@ -343,7 +329,8 @@ impl Prompts {
         let said = &self.neutral;
         walk(base, noise.clone(), (steps, 0), rest, |noisy, timestep| {
             let own = ask(base, &said.conditioning, noisy, timestep);
-            let guided = self.guided(base, (said, guidance), own.clone(), (noisy, timestep));
+            let of = (&self.empty, guidance);
+            let guided = said.guided(base, of, own.clone(), (noisy, timestep));
             if strength == 0.0 {
                 return guided;
             }
@@ -351,88 +338,4 @@ impl Prompts {
         })
         .await
     }
-
-    /// What the base passes through while it draws a prompt, within the window.
-    ///
-    /// - `pictures`: the noise that each starts from, and the steps of drawing it
-    async fn states(
-        &self,
-        base: &Base,
-        said: &Said,
-        change: Change,
-        (pictures, steps): (&Tensor<4>, usize),
-        window: TimestepRange,
-        rest: &mut impl Rest,
-    ) -> Result<States, EngineError> {
-        let (mut noisy, mut answers, mut changes) = (Vec::new(), Vec::new(), Vec::new());
-        let mut timesteps = Vec::new();
-        let is_trained =
-            |timestep: usize| (window.min() as usize..window.max() as usize).contains(&timestep);
-        let [count, ..] = pictures.dims();
-        for start in (0..count).step_by(self.batch) {
-            let rows = self.batch.min(count - start);
-            let noise = pictures.clone().narrow(0, start, rows);
-            let lowest = window.min() as usize;
-            let walked = walk(base, noise, (steps, lowest), rest, |x, timestep| {
-                let own = ask(base, &said.conditioning, x, timestep);
-                if is_trained(timestep) {
-                    noisy.push(x.clone());
-                    answers.push(own.clone());
-                    if change == Change::Taught {
-                        changes.push(self.change(base, &own, x, timestep));
-                    }
-                    timesteps.extend(vec![timestep; rows]);
-                }
-                self.guided(
-                    base,
-                    (said, base.model_size().guidance()),
-                    own,
-                    (x, timestep),
-                )
-            });
-            walked.await?;
-        }
-        if timesteps.is_empty() {
-            let (min, max) = (window.min(), window.max());
-            return Err(EngineError::NoStates { steps, min, max });
-        }
-        Ok(States {
-            conditioning: said.conditioning.clone(),
-            noisy: Tensor::cat(noisy, 0),
-            timesteps,
-            answer: Tensor::cat(answers, 0),
-            change: (!changes.is_empty()).then(|| Tensor::cat(changes, 0)),
-        })
-    }
-}
-
-/// What the base answers under a prompt, for every row.
-fn ask(base: &Base, conditioning: &Conditioning, noisy: &Tensor<4>, timestep: usize) -> Tensor<4> {
-    let [rows, ..] = noisy.dims();
-    let (conditioning, own) = (conditioning.repeat(rows), LoraStack::none());
-    base.unet
-        .forward_in_tasks(noisy, timestep, &conditioning, &own)
-}
-
-/// DDIM from noise towards pictures, with another answer than the base's own. A unit is a step.
-///
-/// - `lowest`: timesteps below it are left out
-async fn walk(
-    base: &Base,
-    noise: Tensor<4>,
-    (steps, lowest): (usize, usize),
-    rest: &mut impl Rest,
-    mut answer: impl FnMut(&Tensor<4>, usize) -> Tensor<4>,
-) -> Result<Tensor<4>, GivenUp> {
-    let ddim = Ddim::new(&base.schedule, steps);
-    let mut sample = noise;
-    for timestep in ddim.timesteps() {
-        if *timestep >= lowest {
-            let pred = answer(&sample, *timestep);
-            sample = ddim.step(*timestep, pred, sample);
-        }
-        rest.unit_done();
-        rest.rest().await?;
-    }
-    Ok(sample)
 }

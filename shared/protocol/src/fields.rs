@@ -248,6 +248,8 @@ pub const FIELDS: &[Field] = &[
     field(Lora, "/auto_timesteps", Switch, on("auto-timesteps", "Find the timesteps by asking the base, instead of --timesteps"), "Find timesteps", "Ask the base where it decides about the change, and train there"),
     field(Lora, "/leak/every", OptionalNumber(Steps::RANGE, OFF), flag("leak-every", "STEPS|off"), "Leak meter", "Every so many steps: what the LoRA does to pictures that it is not trained on"),
     field(Lora, "/leak/stop_at_best", Switch, on("stop-at-best", "End the training at the best trade-off that the leak meter finds"), "Stop at the best", "Keep the weights with most of the change and least else, as the leak meter finds them"),
+    field(Lora, "/hold/weight", Number(Weight::RANGE), flag("hold", "WEIGHT"), "Hold others", "Weight of “leave pictures that the base draws as they are”, outside the mask; 0 is off"),
+    field(Lora, "/hold/prompts", Lines, None, "Held prompts", "What those pictures show, a prompt a line; empty means whatever the base draws by itself"),
     field(Copier, "/copier/kind", Choice(&["identical", "framing", "style"]), flag("copier-kind", "KIND"), "Kind of copier", "identical draws one picture, framing that of the caption, style anything in one style"),
     field(Copier, "/copier/strength", Number(Strength::RANGE), flag("copier-strength", "STRENGTH"), "Copier strength", "How strongly it acts below the LoRA; 0.8 to 1 for a style"),
     field(Copier, "/copier/pass/steps", Number(Steps::RANGE), flag("copier-steps", "STEPS"), "Copier steps", "A copier that copies badly makes the LoRA spill"),

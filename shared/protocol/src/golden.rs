@@ -253,6 +253,11 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         every: Some(Steps::constant(20)),
         stop_at_best: true,
     };
+    let mut held = with_budget.clone();
+    held.recipe.hold = HoldRecipe {
+        weight: Weight::constant(2.0),
+        prompts: vec!["a girl".to_owned(), String::new()],
+    };
     let mut said = preview(Canvas::Native);
     if let ClientMessage::Preview { preview, .. } = &mut said {
         preview.vae.clone_from(&with_said.vae);
@@ -322,6 +327,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ClientMessage::Submit {
                 request,
                 job: Box::new(watched),
+            },
+        ),
+        (
+            "submit_held",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(held),
             },
         ),
         ("control_pause", control(JobControl::Pause)),

@@ -61,9 +61,9 @@ pub use number::{
     WeightDecay, parse_seed,
 };
 pub use recipe::{
-    AddiftRecipe, AugmentRecipe, CopierKind, CopierRecipe, InvalidExamples, InvalidRecipe,
-    LeakRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass, Precision, PromptSyntax, Recipe,
-    RecipeFormat, SliderRecipe, prompts_in,
+    AddiftRecipe, AugmentRecipe, CopierKind, CopierRecipe, HoldRecipe, InvalidExamples,
+    InvalidRecipe, LeakRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass, Precision,
+    PromptSyntax, Recipe, RecipeFormat, SliderRecipe, prompts_in,
 };
 pub use said::{Prediction, Said};
 pub use score::{Graded, HeldOut, Linearity, Scores};

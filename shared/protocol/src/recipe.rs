@@ -13,9 +13,11 @@ use crate::number::{
 };
 use crate::said::{Prediction, Said};
 
+mod hold;
 mod leak;
 mod slider;
 
+pub use hold::HoldRecipe;
 pub use leak::LeakRecipe;
 pub use slider::SliderRecipe;
 
@@ -385,6 +387,9 @@ pub struct Recipe {
     /// What is watched while the LoRA is trained that is kept.
     #[serde(default, skip_serializing_if = "LeakRecipe::is_off")]
     pub leak: LeakRecipe,
+    /// What keeps it from changing pictures that it is not shown.
+    #[serde(default, skip_serializing_if = "HoldRecipe::is_unset")]
+    pub hold: HoldRecipe,
     /// What the mask does, when there is one.
     pub mask: MaskRecipe,
     /// What the base predicts; none: what its files say.
@@ -452,6 +457,15 @@ pub enum InvalidRecipe {
         /// How many there are.
         found: usize,
     },
+    /// More pictures than are drawn.
+    #[error(
+        "{found} prompts to hold are too many, {limit} can be. Take some away.",
+        limit = HoldRecipe::PICTURES
+    )]
+    Hold {
+        /// How many there are.
+        found: usize,
+    },
     /// The best is only known where it is measured.
     #[error(
         "to stop at the best trade-off it has to be measured. Say every how many steps (--leak-every), or leave one of the two out."
@@ -477,6 +491,7 @@ impl InvalidRecipe {
             Self::NoiseFromNoise => "/zero_terminal_snr",
             Self::SamePrompts => "/slider/target",
             Self::Keep { .. } => "/slider/keep",
+            Self::Hold { .. } => "/hold/prompts",
             Self::StopUnmeasured => "/leak/stop_at_best",
             Self::AutoWithoutPair => "/auto_timesteps",
             Self::AugmentedCopier => "/augment/mirror",
@@ -595,6 +610,7 @@ impl Recipe {
                 return Err(InvalidRecipe::AutoWithoutPair);
             }
         }
+        self.hold.check()?;
         self.leak.check()
     }
 
@@ -662,18 +678,23 @@ impl Recipe {
         // Where the student is held to the model's own answer, that is asked for too.
         let held = u64::from(self.mask.prior_weight.get() > 0.0);
         let kept = rows(&self.pass);
-        match self.method {
-            Method::Plain => kept * (WITH_GRADIENT + held),
-            Method::Copier => {
-                kept * (WITH_GRADIENT + held) + rows(&self.copier.pass) * WITH_GRADIENT
+        let drawn = match self.method {
+            Method::Slider => 0,
+            _ => self.hold.training_calls(kept),
+        };
+        drawn
+            + match self.method {
+                Method::Plain => kept * (WITH_GRADIENT + held),
+                Method::Copier => {
+                    kept * (WITH_GRADIENT + held) + rows(&self.copier.pass) * WITH_GRADIENT
+                }
+                // Each student has its teacher; there is a second pair of them on pure noise.
+                Method::Addift => {
+                    let pairs = 1 + u64::from(self.addift.preservation.get() > 0.0);
+                    kept * pairs * (WITH_GRADIENT + 1)
+                }
+                Method::Slider => self.slider.training_calls(kept),
             }
-            // Each student has its teacher; there is a second pair of them on pure noise.
-            Method::Addift => {
-                let pairs = 1 + u64::from(self.addift.preservation.get() > 0.0);
-                kept * pairs * (WITH_GRADIENT + 1)
-            }
-            Method::Slider => self.slider.training_calls(kept),
-        }
     }
 
     /// What the leak meter may take, in the same calls; none where it is off.
@@ -734,6 +755,7 @@ impl Recipe {
             slider: SliderRecipe::default(),
             auto_timesteps: false,
             leak: LeakRecipe::default(),
+            hold: HoldRecipe::default(),
             mask: MaskRecipe {
                 composite: true,
                 feather: Feather::constant(2.0),
@@ -1051,6 +1073,13 @@ mod tests {
         slider.slider.keep = vec!["a hat".to_owned()];
         let (pool, students) = (16 * 10 * (1 + 1 + 2), 200 * 4 * 2 * 3);
         assert_eq!(slider.training_calls(), pool + students, "and kept");
+        let mut held = of(Method::Addift);
+        held.hold.weight = Weight::constant(1.0);
+        let (pool, students) = (16 * 10, 120 * 3);
+        assert_eq!(held.training_calls(), 120 * 4 + pool + students, "and held");
+        held.hold.prompts = vec!["a hat".to_owned(), String::new()];
+        let pool = 8 * 10 * (2 + 1);
+        assert_eq!(held.training_calls(), 120 * 4 + pool + students, "guided");
         let mut held = of(Method::Plain);
         held.mask.prior_weight = Weight::constant(1.0);
         assert_eq!(held.training_calls(), 120 * 4 * 4, "and the own answers");
@@ -1185,6 +1214,21 @@ mod tests {
             let read: ModelSize = serde_json::from_value(word.into()).expect(word);
             assert_eq!(read, size, "{word}");
         }
+    }
+
+    #[test]
+    fn a_hold_that_is_off_says_nothing_and_knows_how_much_it_can_draw() {
+        let mut recipe = Recipe::preset(Method::Copier, ModelSize::Small);
+        let json = serde_json::to_value(&recipe).expect("JSON");
+        assert_eq!(json.get("hold"), None, "nothing that is new");
+        recipe.hold = HoldRecipe {
+            weight: Weight::constant(1.0),
+            prompts: vec!["a hat".to_owned(); HoldRecipe::PICTURES],
+        };
+        assert_eq!(recipe.check(), Ok(()), "a picture each");
+        recipe.hold.prompts.push("a cat".to_owned());
+        let refusal = recipe.check().expect_err("one too many");
+        assert_eq!(refusal.path(), "/hold/prompts", "where");
     }
 
     #[test]

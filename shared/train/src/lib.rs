@@ -13,12 +13,14 @@
 pub mod addift;
 pub mod copier;
 mod dataset;
+pub mod hold;
 pub mod loss;
 pub mod lr;
 pub mod noise;
 pub mod optimizer;
 pub mod plain;
 pub mod slider;
+pub mod states;
 mod trainer;
 
 use burn::tensor::Tensor;

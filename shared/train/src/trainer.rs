@@ -8,11 +8,13 @@ use rayon::prelude::*;
 
 use crate::addift::{self, Direction};
 use crate::dataset::{Batch, Dataset, Row};
+use crate::hold::{self, Hold};
 use crate::loss::mean_total;
 use crate::noise::{NoisePosition, NoiseRng};
 use crate::optimizer::{AdamW, Moments, clip};
 use crate::plain::{self, Student};
-use crate::slider::{self, Rows, Slider};
+use crate::slider::{self, Slider};
+use crate::states::Rows;
 use crate::{Model, copier, lr};
 
 /// What the trained LoRA is to learn.
@@ -129,6 +131,7 @@ pub struct Trainer<'a> {
     dataset: Dataset<'a>,
     objective: Objective<'a>,
     pass: &'a Pass,
+    hold: Option<&'a Hold>,
     network: LoraNetwork,
     values: Tensor<1>,
     optimizer: AdamW,
@@ -157,6 +160,7 @@ impl<'a> Trainer<'a> {
             dataset,
             objective,
             pass,
+            hold: None,
             optimizer: AdamW::new(pass.weight_decay.get()),
             rng,
             forward_timesteps: Vec::new(),
@@ -165,6 +169,13 @@ impl<'a> Trainer<'a> {
             network,
             values,
         }
+    }
+
+    /// The same pass, held to itself as well.
+    #[must_use]
+    pub fn held_to(mut self, hold: Option<&'a Hold>) -> Self {
+        self.hold = hold;
+        self
     }
 
     /// The LoRA as trained so far.
@@ -266,12 +277,15 @@ impl<'a> Trainer<'a> {
             unreachable!("accumulation is at least 1")
         };
         let share = f64::from(passes).recip();
-        let (gradient, norm) = clip(gradient * share, self.pass.clip_norm);
+        let (mut loss, mut gradient) = (loss * share, gradient * share);
+        if let Some(hold) = self.hold {
+            let (held, its_gradient) = self.hold(hold);
+            (loss, gradient) = (loss + held, gradient + its_gradient);
+        }
+        let (gradient, norm) = clip(gradient, self.pass.clip_norm);
 
         // The step's one readback.
-        let numbers = Tensor::cat(vec![loss * share, norm], 0)
-            .into_data_async()
-            .await;
+        let numbers = Tensor::cat(vec![loss, norm], 0).into_data_async().await;
         let device_error = |reason: String| TrainError::Device { reason };
         let numbers = numbers.map_err(|error| device_error(error.to_string()))?;
         let numbers = numbers
@@ -284,7 +298,7 @@ impl<'a> Trainer<'a> {
         let total = match self.objective {
             Objective::Slider(_) => 1.0,
             _ => mean_total(rows.iter().map(|row| &row.example.weights)),
-        };
+        } + self.hold.map_or(0.0, |hold| hold.weight as f32);
         let checked = self
             .health
             .check(self.step, loss / total, grad_norm, &self.values);
@@ -363,6 +377,17 @@ impl<'a> Trainer<'a> {
         self.sum_of_parts(&parts, |part, lora| {
             let share = part.rows.len() as f64 / batch as f64;
             slider::loss(self.model, part, direction, lora) * share
+        })
+    }
+
+    /// Loss `[1]` and gradient `[values]` of what the step is held to, its weight included.
+    fn hold(&self, hold: &Hold) -> (Tensor<1>, Tensor<1>) {
+        let count = self.pass.batch_size.get() as usize;
+        let (rows, strength) = hold.rows(self.step, count);
+        let parts: Vec<_> = rows.split(self.at_once()).collect();
+        self.sum_of_parts(&parts, |part, lora| {
+            let share = part.rows.len() as f64 / count as f64;
+            hold::loss(self.model, part, &hold.outside, strength, lora) * (share * hold.weight)
         })
     }
 

@@ -5,8 +5,10 @@ use mimeo_engine::Base;
 use mimeo_lora::{LoraNetwork, LoraStack, Targets};
 use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
+use mimeo_train::hold;
 use mimeo_train::optimizer::{AdamW, clip};
-use mimeo_train::slider::{self, Rows, Slider, States};
+use mimeo_train::slider::{self, Slider};
+use mimeo_train::states::{Rows, States};
 use mimeo_train::{Student, plain};
 
 use super::close::{Comparison, Tolerance, assert_all_close, assert_values_close, values};
@@ -34,6 +36,8 @@ pub enum Step {
     AddiftOnCopier,
     /// The difference of two prompts, in a direction.
     Slider(Direction),
+    /// What keeps a LoRA from changing other pictures.
+    Hold,
 }
 
 /// How far a step may be from the reference.
@@ -169,7 +173,24 @@ fn loss(base: &Base, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1>
             };
             slider::loss(model, &rows, direction, lora)
         }
+        Step::Hold => {
+            let kept = slider(base, scene).kept;
+            let rows = Rows {
+                states: &kept[1],
+                rows: vec![0, 1],
+            };
+            hold::loss(model, &rows, &hold_outside(scene), -1.0, lora)
+        }
     }
+}
+
+/// `o / (C Σ o)` with o what lies outside of the scene's mask, as the reference grew it.
+pub fn hold_outside(scene: &Scene) -> Tensor<4> {
+    let outside =
+        Fixture::read("train_hold.safetensors").tensor("outside", &scene.pair.mask.device());
+    let [_, channels, ..] = scene.pair.original.dims();
+    let sum = outside.clone().sum().reshape([1, 1, 1, 1]);
+    outside / (sum * channels as f64)
 }
 
 /// η of the fixtures.

@@ -189,6 +189,12 @@ def train_slider_reverse(base: Base):
     return {"train_slider_reverse.safetensors": towards_prompt(Step(base).unet(with_copier=False), -1.0)}
 
 
+@fixture({"train_hold.safetensors": "a LoRA held to the base outside of the mask: student at -1 on B under \"glasses, smile\""})
+def train_hold(base: Base):
+    """For `train.rs`: what every method of pictures can be held to; `outside` is `1 - mask`, the mask grown by a pixel."""
+    return {"train_hold.safetensors": towards_itself(Step(base).unet(with_copier=False), -1.0)}
+
+
 def copying(trained: TrainedUnet) -> dict[str, torch.Tensor]:
     """A step towards the original picture, whose loss knows no mask."""
     step = trained.step
@@ -228,3 +234,15 @@ def towards_prompt(trained: TrainedUnet, strength: float) -> dict[str, torch.Ten
     student = trained.predict(noisy, strength, neutral)
     loss = (student - own - strength * SLIDER_GUIDANCE * (positive - own)).square().mean()
     return {"noise_pred": student, **trained.update(loss)}
+
+
+def towards_itself(trained: TrainedUnet, strength: float) -> dict[str, torch.Tensor]:
+    """A step of the student towards what the frozen model says, where nothing was meant to change."""
+    step = trained.step
+    noisy = step.noisy(step.target_latent)
+    prompt = PROMPTS[1]
+    own = trained.predict_frozen(noisy, prompt)
+    student = trained.predict(noisy, strength, prompt)
+    outside = 1.0 - torch.nn.functional.max_pool2d(step.latent_mask, 3, stride=1, padding=1)
+    loss = masked(student - own, outside).mean()
+    return {"outside": outside, "noise_pred": student, **trained.update(loss)}

@@ -10,7 +10,7 @@ use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{HeldOut, Linearity, Recipe, Scores};
 use mimeo_train::NoiseRng;
 
-use super::{Prompted, Prompts, Said};
+use super::{Prompted, Prompts};
 use crate::base::Base;
 use crate::control::{Control, Directive, Within};
 use crate::error::EngineError;
@@ -18,6 +18,7 @@ use crate::event::{Event, Phase};
 use crate::rest::Rest;
 use crate::sample::{STREAM, SampleRequest, sample, total_steps};
 use crate::score::{self, GAINED, SCORE_SEED, STANDSTILL, progress};
+use crate::states::Said;
 
 /// Where the prompts themselves change less, of 255, there is nothing to measure by.
 const NO_CHANGE: f64 = 1.0;
@@ -248,14 +249,9 @@ impl Prompts {
         recipe: &Recipe,
         size: (u32, u32),
     ) -> Result<Self, EngineError> {
-        let conditioning =
-            base.encode_prompt(prompt, recipe.prompt_syntax, size, &LoraStack::none())?;
         let neutral = self.neutral.conditioning.clone();
         Ok(Self {
-            neutral: Said {
-                conditioning,
-                is_empty: prompt.is_empty(),
-            },
+            neutral: Said::new(base, recipe, prompt, size)?,
             original: Some(self.original.clone().unwrap_or(neutral)),
             target: self.target.clone(),
             keep: Vec::new(),
