@@ -43,6 +43,18 @@ export const another = (next, attribute, keep) => oneOf(next, VALUES[attribute].
 /** The picture of somebody, RGB. */
 export const draw = (who) => pixels(svg(who, { head: HEADS[who.head] }));
 
+const names = Object.keys(VALUES).filter((attribute) => attribute !== 'hatColor');
+
+/** What somebody is like, by the names of records. */
+export const record = (who) => Object.fromEntries(names.map((name) => [snake(name), snake(who[name])]));
+
+/** What a caption says of somebody, by attribute; the colour of clothes goes before them. */
+export function tags(who) {
+  const word = (attribute) => VOCABULARY[attribute]?.[who[attribute]][1];
+  const said = { ...Object.fromEntries(names.map((name) => [name, word(name)])), hairColor: `${word('hairColor')} hair` };
+  return Object.fromEntries(names.filter((name) => said[name]).map((name) => [snake(name), said[name]]));
+}
+
 /** What is to be seen of somebody, by the names of records; null where it is hidden. */
 export function seen(who) {
   const covered = who.accessories === 'sunglasses';
@@ -52,7 +64,6 @@ export function seen(who) {
     eyes: covered ? null : who.eyes,
     eyebrows: covered ? null : who.eyebrows,
   };
-  const names = Object.keys(VALUES).filter((attribute) => attribute !== 'hatColor');
   return Object.fromEntries(names.map((name) => [snake(name), shown[name] && snake(shown[name])]));
 }
 

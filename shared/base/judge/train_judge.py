@@ -242,7 +242,9 @@ def main():
     plain = judge.eval().folded(sum(sizes))
     weights = {name: weight.detach().half().contiguous() for name, weight in plain.state_dict().items()}
     vocabulary = [{"name": name, "values": values} for name, values in attributes.items()]
-    save_file(weights, arguments.out / "judge.safetensors", {"attributes": json.dumps(vocabulary)})
+    strides = json.dumps([stride for _, _, stride in CONVS])
+    said = {"attributes": json.dumps(vocabulary), "strides": strides}
+    save_file(weights, arguments.out / "judge.safetensors", said)
     (arguments.out / "judge_parity.json").write_text(json.dumps(parity(plain), indent=1) + "\n")
 
     pictures, captions, labels = read(folder, "held_out", attributes)
