@@ -49,7 +49,7 @@ pub struct Methods {
     #[arg(long, default_value_t = 1, value_parser = whole("Seeds", 1..=100), allow_hyphen_values = true)]
     seeds: u32,
     /// A folder for one sheet per pair: the base and each method, unseen prompts, the same seeds
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "judge")]
     sheets: Option<PathBuf>,
     /// Replace files that exist
     #[arg(long)]

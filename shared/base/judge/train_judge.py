@@ -113,7 +113,7 @@ class Drawer:
 
 def floats(pictures):
     """u8 [n, 128, 128, 3] to -1..1 [n, 3, 128, 128]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.tensor(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def bytes_of(pictures):
@@ -201,7 +201,7 @@ def parity(judge):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("renders", type=Path)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--out", type=Path, default=HERE)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -7,12 +7,14 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
-use mimeo_engine::sample::sample;
-use mimeo_engine::{Base, LoadedLora, LoraStack, NoRest, SampleRequest};
+use mimeo_engine::rest::Counted;
+use mimeo_engine::sample::{sample, total_steps};
+use mimeo_engine::{Base, LoadedLora, LoraStack, SampleRequest};
 use mimeo_image::{Rgb, mae_weighted};
 use mimeo_protocol::{Method, Recipe};
 use serde::Serialize;
@@ -145,7 +147,8 @@ impl JudgeArgs {
                 let mut tallies = [Tally::default(); STRENGTHS.len()];
                 let mut secs = 0.0;
                 if let Some(lora) = &lora {
-                    self.tally(&mut session, pair, lora, &mut tallies).await?;
+                    self.tally(&mut session, pair, lora, &mut tallies, report)
+                        .await?;
                 }
                 for recipe in &recipes {
                     let job = pair.job(base, recipe.clone(), Vec::new())?;
@@ -155,7 +158,7 @@ impl JudgeArgs {
                         break 'pairs;
                     };
                     secs += trained.secs / recipes.len() as f64;
-                    self.tally(&mut session, pair, &trained.lora, &mut tallies)
+                    self.tally(&mut session, pair, &trained.lora, &mut tallies, report)
                         .await?;
                 }
                 if stopped() {
@@ -222,15 +225,19 @@ impl JudgeArgs {
         pair: &Pair,
         lora: &LoraFile,
         tallies: &mut [Tally; STRENGTHS.len()],
+        report: &mut Report,
     ) -> anyhow::Result<()> {
         let lora = LoadedLora::new(session.base, lora, &pair.name)?;
-        let seen = self.without_lora(session, pair).await?;
-        for (strength, tally) in STRENGTHS.iter().zip(tallies) {
+        let seen = self.without_lora(session, pair, report).await?;
+        let total = total_steps(session.base, &seen.request)?;
+        report.begin("Drawing", total * STRENGTHS.len() as u32);
+        for (before, (strength, tally)) in (0..).zip(STRENGTHS.iter().zip(tallies)) {
             if stopped() {
                 return Ok(());
             }
             let stack = LoraStack::none().with(&lora.network, *strength);
-            let pictures = sample(session.base, &seen.request, &stack, &mut NoRest).await?;
+            let mut rest = Counted::new(|done| report.advance(before * total + done));
+            let pictures = sample(session.base, &seen.request, &stack, &mut rest).await?;
             for (before, picture) in seen.people.iter().zip(&pictures) {
                 let after = Seen {
                     attributes: session.judge.read(picture)?,
@@ -247,7 +254,8 @@ impl JudgeArgs {
         &self,
         session: &mut Session<'_>,
         pair: &Pair,
-    ) -> anyhow::Result<std::rc::Rc<Drawn>> {
+        report: &mut Report,
+    ) -> anyhow::Result<Rc<Drawn>> {
         let edited = pair.edited(session.judge.names());
         let edited: Vec<String> = edited.into_iter().map(str::to_owned).collect();
         if let Some(drawn) = session.drawn.get(&edited) {
@@ -259,7 +267,9 @@ impl JudgeArgs {
             .map(|tags| prompt(session.judge.names(), tags, &edited));
         let mut request = SampleRequest::new(session.base, prompts.zip(PEOPLE_SEED..).collect());
         request.steps = self.steps as usize;
-        let pictures = sample(session.base, &request, &LoraStack::none(), &mut NoRest).await?;
+        report.begin("Drawing", total_steps(session.base, &request)?);
+        let mut rest = Counted::new(|done| report.advance(done));
+        let pictures = sample(session.base, &request, &LoraStack::none(), &mut rest).await?;
         let people: Result<Vec<Seen>, BadInput> = pictures
             .into_iter()
             .map(|picture| {
@@ -270,7 +280,7 @@ impl JudgeArgs {
                 })
             })
             .collect();
-        let drawn = std::rc::Rc::new(Drawn {
+        let drawn = Rc::new(Drawn {
             request,
             people: people?,
         });
@@ -286,7 +296,7 @@ struct Session<'a> {
     /// What is said of each person, by attribute.
     people: Vec<Attributes>,
     /// What the base draws by itself, by the attributes that are left unsaid.
-    drawn: BTreeMap<Vec<String>, std::rc::Rc<Drawn>>,
+    drawn: BTreeMap<Vec<String>, Rc<Drawn>>,
 }
 
 /// People without any LoRA.
