@@ -42,6 +42,8 @@ pub enum Format {
     Lora,
     /// A picture or a sheet of them.
     Picture,
+    /// Numbers for other programs.
+    Json,
 }
 
 impl Format {
@@ -49,6 +51,7 @@ impl Format {
         match self {
             Self::Lora => "safetensors",
             Self::Picture => "png",
+            Self::Json => "json",
         }
     }
 
@@ -64,6 +67,7 @@ impl Format {
         let what = match self {
             Self::Lora => "LoRAs are written as safetensors",
             Self::Picture => "pictures are written as PNG",
+            Self::Json => "numbers are written as JSON",
         };
         let why = format!("{what}; choose a name that ends in .{wanted}");
         Err(BadInput::file(why, path))

@@ -1,20 +1,20 @@
-//! `mimeo bench methods`: every method on every bundled pair.
+//! `mimeo bench methods`: every method on every pair.
 
+mod judge;
+pub mod pair;
 mod row;
 
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use mimeo_base::ExamplePair;
 use mimeo_checkpoint::LoraFile;
-use mimeo_engine::job::fit;
 use mimeo_engine::sample::sample;
 use mimeo_engine::{
-    Base, EngineError, Event, LoadedLora, LoraStack, NoRest, Outcome, Phase, PreparedExample,
-    PreparedJob, SampleRequest, Scores, Stoppable,
+    Base, EngineError, Event, LoadedLora, LoraStack, NoRest, Outcome, Phase, PreparedJob,
+    SampleRequest, Scores, Stoppable,
 };
-use mimeo_image::{Sheet, decode, decode_mask};
+use mimeo_image::Sheet;
 use mimeo_protocol::{Method, Recipe, Said};
 
 use super::base::BaseArgs;
@@ -25,18 +25,20 @@ use crate::exit::{BadInput, Exit};
 use crate::interrupt;
 use crate::output::{Claims, Existing, Format, OutFile};
 use crate::progress::Report;
+use judge::JudgeArgs;
+use pair::Pair;
 use row::{HEAD, Measured, Row};
 
 /// Seed of a sheet's first row; training counts from 0.
 const SHEET_SEED: u64 = 7000;
 const SHEET_SCALE: u32 = 2;
 
-/// Compare the methods on the bundled pairs, each with its preset.
+/// Compare the methods on pairs, each with its preset.
 #[derive(Debug, Args)]
 pub struct Methods {
     #[command(flatten)]
     base: BaseArgs,
-    /// Pairs, by edit (glasses) or one by one (glasses/00) [default: all]
+    /// Pairs, by edit (glasses) or one by one (glasses/00), or a folder of rendered ones [default: all bundled]
     #[arg(long, value_delimiter = ',', value_name = "EDIT,…")]
     pairs: Vec<String>,
     /// Methods [default: all]
@@ -47,11 +49,13 @@ pub struct Methods {
     #[arg(long, default_value_t = 1, value_parser = whole("Seeds", 1..=100), allow_hyphen_values = true)]
     seeds: u32,
     /// A folder for one sheet per pair: the base and each method, unseen prompts, the same seeds
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "judge")]
     sheets: Option<PathBuf>,
-    /// Replace sheets that exist
+    /// Replace files that exist
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    judge: JudgeArgs,
 }
 
 impl Methods {
@@ -60,11 +64,20 @@ impl Methods {
     /// # Errors
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let pairs = chosen_pairs(&self.pairs)?;
+        let pairs = pair::chosen(&self.pairs)?;
         let methods: Vec<Method> = Method::ALL
             .into_iter()
             .filter(|method| self.wants(*method))
             .collect();
+        let existing = Existing::from(self.overwrite);
+        if self.judge.judge {
+            let out = self.judge.claim(existing)?;
+            let base = self.base.load(Said::default(), report).await?;
+            let run = self
+                .judge
+                .run(&base, &pairs, &methods, self.seeds, &out, report);
+            return Box::pin(run).await;
+        }
         let sheets = self.claim_sheets(&pairs)?;
         let base = self.base.load(Said::default(), report).await?;
 
@@ -98,12 +111,12 @@ impl Methods {
         self.methods.is_empty() || self.methods.iter().any(|name| name == method.name())
     }
 
-    fn claim_sheets(&self, pairs: &[&ExamplePair]) -> Result<Vec<OutFile>, BadInput> {
+    fn claim_sheets(&self, pairs: &[Pair]) -> Result<Vec<OutFile>, BadInput> {
         let Some(folder) = &self.sheets else {
             return Ok(Vec::new());
         };
         let mut claims = Claims::new(Existing::from(self.overwrite), self.base.inputs());
-        let name = |pair: &ExamplePair| folder.join(format!("{}-{}.png", pair.edit, pair.id));
+        let name = |pair: &Pair| folder.join(format!("{}.png", pair.name.replace('/', "-")));
         pairs
             .iter()
             .map(|pair| claims.claim(&name(pair), Format::Picture))
@@ -114,7 +127,7 @@ impl Methods {
     async fn measure(
         &self,
         base: &Base,
-        pair: &ExamplePair,
+        pair: &Pair,
         method: Method,
         report: &mut Report,
     ) -> anyhow::Result<Option<(Row, LoraFile)>> {
@@ -127,21 +140,24 @@ impl Methods {
                 score_budget: None,
                 ..Recipe::preset(method, base.model_size())
             };
-            let job = job(base, pair, recipe, self.base.unseen_prompts())?;
-            let Some((lora, scores, secs)) = train(base, &job, report).await? else {
+            let job = pair.job(base, recipe, self.base.unseen_prompts())?;
+            let Some(trained) = train(base, &job, report).await? else {
                 return Ok(None);
             };
-            measured.push(Measured::new(&scores, secs));
-            first.get_or_insert(lora);
+            let Some(scores) = &trained.scores else {
+                return Err(not_measured(&job));
+            };
+            measured.push(Measured::new(scores, trained.secs));
+            first.get_or_insert(trained.lora);
         }
-        let row = Row::of_pair(&pair_name(pair), method, &measured);
+        let row = Row::of_pair(&pair.name, method, &measured);
         Ok(first.map(|lora| (row, lora)))
     }
 
     async fn draw_sheet(
         &self,
         base: &Base,
-        pair: &ExamplePair,
+        pair: &Pair,
         loras: &[(Method, LoraFile)],
         out: &OutFile,
         report: &mut Report,
@@ -158,7 +174,7 @@ impl Methods {
             columns.push(sample(base, &request, &stack, &mut NoRest).await?);
         }
         let sheet = Sheet {
-            title: pair_name(pair),
+            title: pair.name.clone(),
             columns: labels,
             rows: rows(prompts, &columns),
             scale: SHEET_SCALE,
@@ -168,63 +184,21 @@ impl Methods {
     }
 }
 
-/// The bundled pairs of these names, by edit or one by one; all without any.
-///
-/// # Errors
-/// The first name that none has.
-pub fn chosen_pairs(names: &[String]) -> Result<Vec<&'static ExamplePair>, BadInput> {
-    let all = mimeo_base::pairs();
-    let is = |pair: &ExamplePair, name: &str| name == pair.edit || name == pair_name(pair);
-    if let Some(name) = names
-        .iter()
-        .find(|name| !all.iter().any(|pair| is(pair, name)))
-    {
-        let mut edits: Vec<&str> = all.iter().map(|pair| pair.edit).collect();
-        edits.dedup();
-        let edits = edits.join(", ");
-        return Err(BadInput(format!(
-            "there is no bundled pair named {name:?}; choose among {edits}."
-        )));
-    }
-    let chosen = |pair: &&ExamplePair| names.is_empty() || names.iter().any(|name| is(pair, name));
-    Ok(all.iter().filter(chosen).collect())
+/// What training left.
+struct Trained {
+    lora: LoraFile,
+    /// None for a job without held-out prompts.
+    scores: Option<Scores>,
+    /// Seconds that its passes took.
+    secs: f64,
 }
 
-/// A job on a bundled pair.
-pub fn job(
-    base: &Base,
-    pair: &ExamplePair,
-    recipe: Recipe,
-    held_out_prompts: Vec<String>,
-) -> Result<PreparedJob, EngineError> {
-    let original = decode(pair.original_png)?.picture;
-    let target = decode(pair.target_png)?.picture;
-    let mask = decode_mask(pair.mask_png)?;
-    Ok(PreparedJob {
-        name: pair_name(pair),
-        examples: vec![PreparedExample {
-            pictures: fit(base, recipe.resolution, &original, &target, Some(&mask))?,
-            named: None,
-        }],
-        recipe,
-        copier: None,
-        held_out_prompts,
-        previews: None,
-    })
-}
-
-/// As tables name it.
-pub fn pair_name(pair: &ExamplePair) -> String {
-    format!("{}/{}", pair.edit, pair.id)
-}
-
-/// Trains one job: the LoRA, its scores, and the seconds that its passes took. None if the user
-/// stopped.
+/// Trains one job. None if the user stopped.
 async fn train(
     base: &Base,
     job: &PreparedJob,
     report: &mut Report,
-) -> anyhow::Result<Option<(LoraFile, Scores, f64)>> {
+) -> anyhow::Result<Option<Trained>> {
     let mut secs = 0.0;
     let mut passes_since = None;
     let mut emit = |event: Event| {
@@ -251,13 +225,18 @@ async fn train(
         Err(EngineError::StoppedBeforeTraining) => return Ok(None),
         artifact => artifact?,
     };
-    match (artifact.outcome, artifact.lora, artifact.scores) {
-        (Outcome::Stopped { .. }, ..) => Ok(None),
-        (Outcome::Finished, Some(lora), Some(scores)) => Ok(Some((lora, scores, secs))),
-        (Outcome::Diverged { reason }, ..) => anyhow::bail!("{} ({reason})", job.name),
-        _ => anyhow::bail!(
-            "{} was not measured; run it with `mimeo train` to see why.",
-            job.name
-        ),
+    let scores = artifact.scores;
+    match (artifact.outcome, artifact.lora) {
+        (Outcome::Stopped { .. }, _) => Ok(None),
+        (Outcome::Finished, Some(lora)) => Ok(Some(Trained { lora, scores, secs })),
+        (Outcome::Diverged { reason }, _) => anyhow::bail!("{} ({reason})", job.name),
+        (Outcome::Finished, None) => Err(not_measured(job)),
     }
+}
+
+fn not_measured(job: &PreparedJob) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{} was not measured; run it with `mimeo train` to see why.",
+        job.name
+    )
 }

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use mimeo_base::ExamplePair;
 use mimeo_engine::{
     Base, EngineError, LoadedLora, Outcome, Scores, Stoppable, measure_file, score_file,
 };
@@ -11,7 +10,7 @@ use serde::Serialize;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use super::base::BaseArgs;
-use super::bench::{chosen_pairs, job, pair_name};
+use super::bench::pair::{self, Pair};
 use super::score_table::percent;
 use crate::exit::Exit;
 use crate::interrupt;
@@ -22,7 +21,7 @@ use crate::progress::Report;
 pub struct BenchScores {
     #[command(flatten)]
     base: BaseArgs,
-    /// Pairs, by edit (glasses) or one by one (glasses/00) [default: all]
+    /// Pairs, by edit (glasses) or one by one (glasses/00), or a folder of rendered ones [default: all bundled]
     #[arg(long, value_delimiter = ',', value_name = "EDIT,…")]
     pairs: Vec<String>,
     /// How the LoRAs are trained
@@ -148,13 +147,13 @@ impl BenchScores {
     /// # Errors
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let pairs = chosen_pairs(&self.pairs)?;
+        let pairs = pair::chosen(&self.pairs)?;
         let base = self.base.load(Said::default(), report).await?;
         let columns = Columns { columns: HEAD };
         report.answer("columns", &columns, &laid_out(HEAD.map(str::to_owned)));
         let mut largest: f64 = 0.0;
         let mut secs = [0.0; 3];
-        for pair in pairs {
+        for pair in &pairs {
             let Some(row) = self.measure(&base, pair, report).await? else {
                 return Ok(Exit::Stopped);
             };
@@ -185,7 +184,7 @@ impl BenchScores {
     async fn measure(
         &self,
         base: &Base,
-        pair: &ExamplePair,
+        pair: &Pair,
         report: &mut Report,
     ) -> anyhow::Result<Option<Row>> {
         let method = Method::ALL
@@ -197,7 +196,7 @@ impl BenchScores {
                 score_budget,
                 ..preset.clone()
             };
-            job(base, pair, recipe, self.base.unseen_prompts())
+            pair.job(base, recipe, self.base.unseen_prompts())
         };
         let unmeasured = with(Some(ScoreBudget::constant(0.0)))?;
         let in_full = with(None)?;
@@ -233,7 +232,7 @@ impl BenchScores {
         let scored = score_file(base, &in_full, &scaled, &mut control);
         let scores = Box::pin(scored).await?;
         Ok(scores.map(|scores| Row {
-            pair: pair_name(pair),
+            pair: pair.name.clone(),
             training_secs,
             full: Found::new(full.calibrated_strength, &full),
             full_secs,

@@ -22,6 +22,8 @@ pub struct ExamplePair {
     pub original_caption: &'static str,
     /// The tags that describe B.
     pub target_caption: &'static str,
+    /// What A and B are like, attribute by attribute: the renderer's record, a JSON file.
+    pub record_json: &'static [u8],
 }
 
 /// One A with several Bs: one copier serves them all.
@@ -85,7 +87,7 @@ struct PairFiles {
     record: &'static [u8],
 }
 
-/// The part of a pair's record that is for Mimeo; the attributes are for whoever trains a base.
+/// The part of a pair's record that is for training; the attributes are for what measures.
 #[derive(Deserialize)]
 struct PairRecord {
     #[serde(rename = "caption_A")]
@@ -110,6 +112,7 @@ impl PairFiles {
             mask_png: self.mask_png,
             original_caption: record.original_caption,
             target_caption: record.target_caption,
+            record_json: self.record,
         }
     }
 }

@@ -15,10 +15,12 @@
 
 mod checkpoint;
 mod examples;
+mod judge;
 mod prompts;
 
 pub use checkpoint::{BaseFile, MANIFEST, files};
 pub use examples::{ExamplePair, ExampleSet, SetTarget, pairs, set};
+pub use judge::{JUDGE, PEOPLE};
 pub use prompts::prompts;
 
 /// The name of the base, as it stands in a LoRA's metadata.

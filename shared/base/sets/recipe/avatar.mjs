@@ -11,7 +11,7 @@ import { Resvg } from '@resvg/resvg-js';
 
 export const SIDE = 128;
 
-/** Of each attribute: name -> [component or colour, word of the caption]. */
+/** What the base knows. Of each attribute: name -> [component or colour, word of the caption]. */
 export const VOCABULARY = {
   top: {
     short: ['shortFlat', 'short hair'],
@@ -23,6 +23,10 @@ export const VOCABULARY = {
     medium: ['longButNotTooLong', 'medium hair'],
     mullet: ['shaggyMullet', 'mullet'],
     hat: ['hat', 'hat'],
+    bald: [null, 'bald'],
+    afro: ['fro', 'afro'],
+    spiky: ['dreads02', 'spiky hair'],
+    winterHat: ['winterHat03', 'winter hat'],
   },
   hairColor: {
     black: ['2c1b18', 'black'],
@@ -33,32 +37,48 @@ export const VOCABULARY = {
     silver: ['e8e1e1', 'silver'],
     blue: ['5199e4', 'blue'],
   },
-  hatColor: { red: ['ff5c5c', 'red'] },
+  hatColor: { red: ['ff5c5c', 'red'], blue: ['5199e4', 'blue'], green: ['5fb878', 'green'], black: ['262e33', 'black'] },
   skin: {
     pale: ['ffdbb4', 'pale skin'],
     tan: ['e0a370', 'tan skin'],
     brown: ['ae5d29', 'brown skin'],
     dark: ['614335', 'dark skin'],
   },
-  accessories: { none: [null, null], glasses: ['prescription02', 'glasses'], round: ['round', 'round glasses'] },
+  accessories: {
+    none: [null, null],
+    glasses: ['prescription02', 'glasses'],
+    round: ['round', 'round glasses'],
+    sunglasses: ['wayfarers', 'sunglasses'],
+  },
   eyes: {
     open: ['default', 'open eyes'],
     happy: ['happy', 'happy eyes'],
     side: ['side', 'sideways glance'],
     wide: ['surprised', 'wide eyes'],
+    closed: ['closed', 'closed eyes'],
+    wink: ['wink', 'wink'],
+    hearts: ['hearts', 'heart eyes'],
   },
   eyebrows: {
     normal: ['defaultNatural', null],
     angry: ['angryNatural', 'angry eyebrows'],
     raised: ['raisedExcited', 'raised eyebrows'],
+    sad: ['sadConcernedNatural', 'sad eyebrows'],
   },
   mouth: {
     smile: ['smile', 'smile'],
     serious: ['serious', 'serious mouth'],
     frown: ['sad', 'frown'],
     open: ['screamOpen', 'open mouth'],
+    slight: ['twinkle', 'slight smile'],
+    tongue: ['tongue', 'tongue out'],
   },
-  facialHair: { none: [null, null], beard: ['beardMedium', 'beard'], moustache: ['moustacheFancy', 'moustache'] },
+  facialHair: {
+    none: [null, null],
+    beard: ['beardMedium', 'beard'],
+    moustache: ['moustacheFancy', 'moustache'],
+    longBeard: ['beardMajestic', 'long beard'],
+  },
   clothing: {
     hoodie: ['hoodie', 'hoodie'],
     tshirt: ['shirtCrewNeck', 't-shirt'],
@@ -73,6 +93,8 @@ export const VOCABULARY = {
     green: ['4fae62', 'green'],
     yellow: ['f5cf4a', 'yellow'],
     purple: ['8e5fc9', 'purple'],
+    pink: ['ff9fb2', 'pink'],
+    white: ['ffffff', 'white'],
   },
   background: {
     white: ['ffffff', 'white background'],
@@ -80,8 +102,25 @@ export const VOCABULARY = {
     blue: ['c4e1ff', 'blue background'],
     pink: ['ffd0de', 'pink background'],
     green: ['c8efc6', 'green background'],
+    yellow: ['fff0b0', 'yellow background'],
   },
 };
+
+/** Whom the sets do not show: their seeds must give the people that they gave before these were here. */
+const NOT_IN_SETS = {
+  top: ['hat', 'bald', 'afro', 'spiky', 'winterHat'],
+  hatColor: ['blue', 'green', 'black'],
+  accessories: ['sunglasses'],
+  eyes: ['closed', 'wink', 'hearts'],
+  eyebrows: ['sad'],
+  mouth: ['slight', 'tongue'],
+  facialHair: ['longBeard'],
+  clothingColor: ['pink', 'white'],
+  background: ['yellow'],
+};
+
+/** Hair lies under them, so a caption names both. */
+export const HATS = ['hat', 'winterHat'];
 
 /** Numbers in 0..1 from a seed (mulberry32). */
 export function random(seed) {
@@ -94,24 +133,28 @@ export function random(seed) {
   };
 }
 
-/** Somebody, with `fixed` attributes. */
+/** Somebody of the sets, with `fixed` attributes. */
 export function person(next, fixed = {}) {
   const drawn = Object.entries(VOCABULARY).map(([attribute, values]) => {
-    const names = Object.keys(values).filter((name) => name !== 'hat');
+    const names = Object.keys(values).filter((name) => !NOT_IN_SETS[attribute]?.includes(name));
     return [attribute, names[Math.floor(next() * names.length)]];
   });
   return { ...Object.fromEntries(drawn), accessories: 'none', facialHair: 'none', ...fixed };
 }
 
+/** Whether anything of somebody has the colour of hair. */
+export const showsHair = (who) => who.top !== 'bald' || who.facialHair !== 'none';
+
 /** The tags of a person, in the order in which the base learnt them. */
 export function caption(who) {
   const word = (attribute) => VOCABULARY[attribute][who[attribute]][1];
-  const hat = who.top === 'hat';
+  const hat = HATS.includes(who.top);
   const tags = [
-    ...(hat ? [`${word('hatColor')} hat`, 'buzz cut'] : [word('top')]),
-    `${word('hairColor')} hair`,
+    ...(hat ? [`${word('hatColor')} ${word('top')}`, 'buzz cut'] : [word('top')]),
+    ...(showsHair(who) ? [`${word('hairColor')} hair`] : []),
     ...['skin', 'accessories', 'eyes', 'eyebrows', 'mouth', 'facialHair'].map(word),
     `${word('clothingColor')} ${word('clothing')}`,
+    ...(who.head === 'small' ? ['small head'] : []),
     word('background'),
   ];
   return tags.filter(Boolean).join(', ');
@@ -149,7 +192,7 @@ export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex }
   };
   const part = (group, attribute, at, name = VOCABULARY[attribute]?.[who[attribute]][0]) =>
     name ? `<g transform="translate(${at})">${components[group][name]({}, colours)}</g>` : '';
-  const hat = who.top === 'hat' ? part('top', 'top', '-1 0', 'theCaesar') : '';
+  const hat = HATS.includes(who.top) ? part('top', 'top', '-1 0', 'theCaesar') : '';
   const face = [
     `<path d="${HEAD}" fill="${colours.skin}"/>`,
     part('mouth', 'mouth', '78 134'),
