@@ -43,6 +43,8 @@ const WINDOW: &str = "/pass/timesteps/0";
 const WINDOW_END: &str = "/pass/timesteps/1";
 /// Of any copier, also one that was trained before.
 const STRENGTH: &str = "/copier/strength";
+/// Likewise: a LoRA of another program does not say it.
+const KIND: &str = "/copier/kind";
 
 impl RecipeFlags {
     /// The recipe file, if one is read.
@@ -115,7 +117,8 @@ impl RecipeFlags {
     /// A flag that says how a copier is trained, if one is given.
     pub fn copier_training_flag(&self) -> Option<String> {
         let mut given = self.fields.given.iter().map(|(field, _)| *field);
-        let field = given.find(|field| field.group == Group::Copier && field.path != STRENGTH);
+        let field = given
+            .find(|field| field.group == Group::Copier && !matches!(field.path, STRENGTH | KIND));
         field.and_then(flag_of)
     }
 }

@@ -65,6 +65,40 @@ fn one_picture_is_enough_and_training_goes_on_from_it() {
 }
 
 #[test]
+fn what_is_trained_upon_a_style_is_measured_by_its_style_leak() {
+    let desk = Desk::new();
+    drawings(&desk);
+    desk.put("prompts.txt", "brown hair\na mika, hat\n");
+    desk.run(&format!(
+        "{COPIER} --set drawings --kind style --out style.safetensors"
+    ))
+    .done();
+    let train =
+        "train --method copier --steps 4 --set drawings --alone --trigger mika --device cpu";
+    let more = "--score-budget 0.02 --held-out prompts.txt --copier-strength 0.9";
+    let train = format!("{train} {more} --copier style.safetensors --out x.safetensors");
+    let ran = desk.run(&train).done();
+    let told = "of the style is in 1 unseen pictures";
+    assert!(ran.stdout.contains(told), "one names it: {}", ran.stdout);
+    let lora = read_lora(&desk.path("x.safetensors"));
+    let scores: Value = serde_json::from_str(&lora.metadata["mimeo.scores"]).expect("scores");
+    for key in ["leak", "rest", "progress"] {
+        assert!(scores["style"][key].is_number(), "{key} in {scores}");
+    }
+    let found = desk.run("inspect x.safetensors").done().stdout;
+    assert!(found.contains("leak"), "{found}");
+    let score =
+        "score x.safetensors --original drawings/one.png --held-out prompts.txt --device cpu";
+    let ran = desk
+        .run(&format!("{score} --copier style.safetensors"))
+        .done();
+    assert!(ran.stdout.contains("Style leak"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("Edit gain"), "no pair: {}", ran.stdout);
+    let sentence = desk.refused(score, 2);
+    assert!(sentence.contains("--target"), "{sentence}");
+}
+
+#[test]
 fn what_is_no_copier_is_refused_in_one_sentence() {
     let desk = Desk::new();
     drawings(&desk);
