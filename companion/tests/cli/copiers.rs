@@ -103,7 +103,6 @@ fn what_is_no_copier_is_refused_in_one_sentence() {
     let desk = Desk::new();
     drawings(&desk);
     for (arguments, words) in [
-        ("--set drawings", "Choose --kind framing or --kind style"),
         ("--original a.png --mirror", "make it a copier of a style"),
         ("--original a.png --set drawings", "--set"),
         ("--kind style", "--original"),
@@ -112,6 +111,11 @@ fn what_is_no_copier_is_refused_in_one_sentence() {
         let sentence = desk.refused(&format!("{COPIER} {arguments} --out x.safetensors"), 2);
         assert!(sentence.contains(words), "{arguments}: {sentence}");
     }
+    let ran = desk.run(&format!("{COPIER} --set drawings --out x.safetensors"));
+    assert_eq!(ran.exit, Some(2), "two pictures: {}", ran.stderr);
+    let sentence = ran.error();
+    let words = "Choose --kind framing or --kind style";
+    assert!(sentence.contains(words), "{sentence}");
     let sentence = desk.refused(&format!("{COPIER} --original a.png --out a.png"), 2);
     assert!(
         sentence.contains("what is read is never written over"),
