@@ -366,7 +366,7 @@ impl Session<'_> {
         rest: &mut Within<'_, C>,
     ) -> Result<Option<Scores>, EngineError> {
         let (base, scene) = (self.base, &self.scene);
-        let others = self.scenes(examples).split_off(1);
+        let scenes = self.scenes(examples);
         let trip = RoundTrip::new(base, scene, effort, rest).await?;
         if rest.stop_requested {
             return Ok(None);
@@ -376,7 +376,7 @@ impl Session<'_> {
             return Ok(None);
         }
         let mut made = vec![trip.made(&redrawn[trip.at(1.0)])?];
-        for scene in others {
+        for scene in &scenes[1..] {
             let trip = RoundTrip::new(base, scene, effort, rest).await?;
             if rest.stop_requested {
                 return Ok(None);
@@ -391,7 +391,7 @@ impl Session<'_> {
         Ok(Some(Scores {
             edit_gain: mean(|made| made.edit_gain),
             spill: mean(|made| made.spill),
-            held_out: held_out(base, request, effort, network, scene, rest).await?,
+            held_out: held_out(base, request, effort, network, &scenes, rest).await?,
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,

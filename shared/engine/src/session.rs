@@ -71,6 +71,8 @@ pub(crate) struct Scene {
     pub level: f64,
     /// Whether it is one picture, which shows no change.
     pub is_alone: bool,
+    /// Which example of the job it is.
+    number: usize,
 }
 
 impl Scene {
@@ -129,6 +131,18 @@ impl<'a> Session<'a> {
             numbers,
             scene,
             other_scenes: scenes.collect(),
+        })
+    }
+
+    /// What is said of an example's prompt where the LoRA is trained.
+    pub(crate) fn conditioning<'b>(&'b self, scene: &'b Scene) -> &'b Conditioning {
+        let place = self
+            .numbers
+            .iter()
+            .position(|number| *number == scene.number);
+        // Every example is there.
+        place.map_or(&scene.pair.conditioning, |place| {
+            &self.examples[place].pair.conditioning
         })
     }
 
@@ -337,6 +351,7 @@ fn encode(
         prompt: example.prompt(recipe),
         level: said.level.get(),
         is_alone: said.is_alone(),
+        number: index,
     };
     Ok((encoded, scene))
 }

@@ -103,10 +103,10 @@ pub struct HeldOut {
     pub pictures: usize,
     /// Share that gained the change.
     pub gained: f64,
-    /// How far they went from A towards B where the change was meant, on average; 1 is as far
-    /// as the pair.
+    /// How far they went from A towards B where the change was meant, on average over them and over the
+    /// examples that are measured on; 1 is as far as the pair.
     pub progress: f64,
-    /// Mean change outside the mask, of 255.
+    /// Mean change outside the mask, of 255, likewise.
     pub elsewhere: f64,
 }
 
