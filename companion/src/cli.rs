@@ -4,6 +4,7 @@ mod base;
 mod bench;
 mod bench_scores;
 mod bench_service;
+mod copier;
 mod examples;
 mod grid;
 mod held_out;
@@ -13,6 +14,7 @@ mod manual;
 mod number;
 pub mod pictures;
 mod recipe_flags;
+mod run_args;
 mod sample;
 mod score;
 mod score_table;
@@ -47,6 +49,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Train a LoRA from two pictures, or from the pairs of a folder
     Train(Box<train::Train>),
+    /// Make a copier, upon which LoRAs are trained that are free of what it draws
+    Copier(Box<copier::Copier>),
     /// Train a LoRA from two prompts, without pictures
     Slider(Box<slider::Slider>),
     /// Draw pictures, with or without LoRAs
@@ -88,6 +92,7 @@ impl Cli {
         let run: BoxFuture<'_, anyhow::Result<Exit>> = match self.command {
             Command::Serve(command) => Box::pin(command.run(report)),
             Command::Train(command) => Box::pin(command.run(report)),
+            Command::Copier(command) => Box::pin(command.run(report)),
             Command::Slider(command) => Box::pin(command.run(report)),
             Command::Sample(command) => Box::pin(command.run(report)),
             Command::Grid(command) => Box::pin(command.run(report)),

@@ -28,8 +28,8 @@ pub struct PairArgs {
     #[arg(long, value_name = "A.png")]
     original: PathBuf,
     /// Picture B: the same with the change
-    #[arg(long, value_name = "B.png")]
-    target: PathBuf,
+    #[arg(long, value_name = "B.png", required_unless_present = "copier")]
+    target: Option<PathBuf>,
     /// Where to learn: white is learnt, black is left alone [default: where A and B differ]
     #[arg(long, value_name = "M.png")]
     mask: Option<PathBuf>,
@@ -102,7 +102,7 @@ impl PairArgs {
     pub fn read(&self, report: &mut Report) -> Result<Pair, BadInput> {
         let paths = PairPaths {
             original: self.original.clone(),
-            target: Some(self.target.clone()),
+            target: self.target.clone(),
             mask: self.mask.clone(),
             mask_from: self.mask_from.clone(),
         };

@@ -1,5 +1,6 @@
 //! The recipe on the command line: the method, and a flag for every field of the table that has one.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -17,6 +18,10 @@ use crate::exit::BadInput;
 use crate::output::Input;
 use crate::recipe::{RecipeFile, with_value};
 
+mod copier;
+
+pub use copier::CopierFlags;
+
 /// Everything that changes the recipe. What is not given comes from the recipe file, then from the
 /// preset for the method and the base.
 #[derive(Debug, Args)]
@@ -30,7 +35,7 @@ pub struct RecipeFlags {
     #[arg(long, value_parser = words::<Method>(&["copier", "addift", "plain"]))]
     method: Option<Method>,
     #[command(flatten)]
-    fields: FieldFlags,
+    fields: Given<OfTraining>,
 }
 
 /// One flag sets both ends, and is that of the first.
@@ -38,6 +43,8 @@ const WINDOW: &str = "/pass/timesteps/0";
 const WINDOW_END: &str = "/pass/timesteps/1";
 /// Of any copier, also one that was trained before.
 const STRENGTH: &str = "/copier/strength";
+/// Likewise: a LoRA of another program does not say it.
+const KIND: &str = "/copier/kind";
 
 impl RecipeFlags {
     /// The recipe file, if one is read.
@@ -100,38 +107,90 @@ impl RecipeFlags {
         size: ModelSize,
         prompts: impl FnOnce(&mut SliderRecipe),
     ) -> Result<Recipe, BadInput> {
-        let mut recipe = match file {
-            Some(file) => file.over(method, size)?,
-            None => Recipe::preset(method, size),
-        };
-        recipe.method = method;
+        let mut recipe = unflagged(method, file, size)?;
         prompts(&mut recipe.slider);
         let recipe = self.fields.over(recipe)?;
         self.fields.check_idle(&recipe)?;
-        let Err(error) = recipe.check() else {
-            return Ok(recipe);
-        };
-        match file {
-            Some(file) if !self.fields.has(error.path()) => Err(file.refusal(error)),
-            _ => Err(BadInput(error.to_string())),
-        }
+        self.fields.checked(recipe, file)
     }
 
     /// A flag that says how a copier is trained, if one is given.
     pub fn copier_training_flag(&self) -> Option<String> {
         let mut given = self.fields.given.iter().map(|(field, _)| *field);
-        let field = given.find(|field| field.group == Group::Copier && field.path != STRENGTH);
+        let field = given
+            .find(|field| field.group == Group::Copier && !matches!(field.path, STRENGTH | KIND));
         field.and_then(flag_of)
     }
 }
 
-/// The flags of the table that are given, with their values.
-#[derive(Debug)]
-struct FieldFlags {
-    given: Vec<(&'static Field, Value)>,
+/// What a file asks for, without flags: the preset where there is none.
+fn unflagged(
+    method: Method,
+    file: Option<&RecipeFile>,
+    size: ModelSize,
+) -> Result<Recipe, BadInput> {
+    let recipe = match file {
+        Some(file) => file.over(method, size)?,
+        None => Recipe::preset(method, size),
+    };
+    Ok(Recipe { method, ..recipe })
 }
 
-impl FieldFlags {
+/// Which fields of the table a command has flags for.
+trait Selection: std::fmt::Debug {
+    /// The one method whose fields need not say that they are its own.
+    const METHOD: Option<Method> = None;
+
+    /// The fields, each with its flag.
+    fn flags() -> impl Iterator<Item = (&'static Field, Flag)>;
+}
+
+/// Every field.
+#[derive(Debug)]
+struct OfTraining;
+
+impl Selection for OfTraining {
+    fn flags() -> impl Iterator<Item = (&'static Field, Flag)> {
+        FIELDS.iter().filter_map(with_flag)
+    }
+}
+
+/// What is said of the base.
+#[derive(Debug)]
+struct OfBase;
+
+impl Selection for OfBase {
+    fn flags() -> impl Iterator<Item = (&'static Field, Flag)> {
+        let fields = FIELDS.iter().filter(|field| field.group == Group::Base);
+        fields.filter_map(with_flag)
+    }
+}
+
+/// A field that has a flag. One flag sets both ends of the window.
+fn with_flag(field: &'static Field) -> Option<(&'static Field, Flag)> {
+    let flag = field.flag.filter(|_| field.path != WINDOW_END)?;
+    Some((field, flag))
+}
+
+/// The flags of a selection that are given, with their values.
+#[derive(Debug)]
+struct Given<S> {
+    given: Vec<(&'static Field, Value)>,
+    of: PhantomData<S>,
+}
+
+impl<S: Selection> Given<S> {
+    /// The recipe, if it can be trained.
+    fn checked(&self, recipe: Recipe, file: Option<&RecipeFile>) -> Result<Recipe, BadInput> {
+        let Err(error) = recipe.check() else {
+            return Ok(recipe);
+        };
+        match file {
+            Some(file) if !self.has(error.path()) => Err(file.refusal(error)),
+            _ => Err(BadInput(error.to_string())),
+        }
+    }
+
     /// The recipe with what is given.
     fn over(&self, mut recipe: Recipe) -> Result<Recipe, BadInput> {
         for (field, value) in &self.given {
@@ -196,9 +255,9 @@ impl FieldFlags {
     }
 }
 
-impl Args for FieldFlags {
+impl<S: Selection> Args for Given<S> {
     fn augment_args(command: Command) -> Command {
-        command.args(FIELDS.iter().filter_map(argument))
+        command.args(S::flags().map(argument::<S>))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -206,13 +265,12 @@ impl Args for FieldFlags {
     }
 }
 
-impl FromArgMatches for FieldFlags {
+impl<S: Selection> FromArgMatches for Given<S> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = S::flags().filter_map(|(field, flag)| Some((field, given(flag, matches)?)));
         Ok(Self {
-            given: FIELDS
-                .iter()
-                .filter_map(|field| given(field, matches))
-                .collect(),
+            given: given.collect(),
+            of: PhantomData,
         })
     }
 
@@ -223,9 +281,10 @@ impl FromArgMatches for FieldFlags {
 }
 
 /// The flags of the table that say something of the base.
-#[derive(Debug)]
+#[derive(Debug, Args)]
 pub struct SaidFlags {
-    given: Vec<(&'static Field, Value)>,
+    #[command(flatten)]
+    fields: Given<OfBase>,
 }
 
 impl SaidFlags {
@@ -236,69 +295,38 @@ impl SaidFlags {
     pub fn over(&self, said: Said) -> Result<Said, BadInput> {
         let wrong = |error: serde_json::Error| BadInput(error.to_string());
         let mut json = serde_json::to_value(said).map_err(wrong)?;
-        for (field, value) in &self.given {
+        for (field, value) in &self.fields.given {
             json[field.path.trim_start_matches('/')] = value.clone();
         }
         Said::deserialize(json).map_err(wrong)
     }
-
-    fn fields() -> impl Iterator<Item = &'static Field> {
-        FIELDS.iter().filter(|field| field.group == Group::Base)
-    }
 }
 
-impl Args for SaidFlags {
-    fn augment_args(command: Command) -> Command {
-        command.args(Self::fields().filter_map(argument))
+/// The value that a flag gives its field, if it is given.
+fn given(flag: Flag, matches: &ArgMatches) -> Option<Value> {
+    match flag {
+        Flag::Value { name, .. } => matches.get_one::<Value>(name).cloned(),
+        Flag::On { name, .. } => matches.get_flag(name).then_some(Value::Bool(true)),
+        Flag::Off { name, .. } => matches.get_flag(name).then_some(Value::Bool(false)),
     }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for SaidFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self {
-            given: Self::fields()
-                .filter_map(|field| given(field, matches))
-                .collect(),
-        })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-/// A field and the value that its flag gives it.
-fn given(field: &'static Field, matches: &ArgMatches) -> Option<(&'static Field, Value)> {
-    let value = match field.flag.filter(|_| field.path != WINDOW_END)? {
-        Flag::Value { name, .. } => matches.get_one::<Value>(name)?.clone(),
-        Flag::On { name, .. } => matches.get_flag(name).then_some(Value::Bool(true))?,
-        Flag::Off { name, .. } => matches.get_flag(name).then_some(Value::Bool(false))?,
-    };
-    Some((field, value))
 }
 
 /// The flag of a field, for clap.
-fn argument(field: &'static Field) -> Option<Arg> {
-    let flag = field.flag.filter(|_| field.path != WINDOW_END)?;
+fn argument<S: Selection>((field, flag): (&'static Field, Flag)) -> Arg {
     let argument = Arg::new(flag.name())
         .long(flag.name())
-        .help(help(field, flag));
+        .help(help::<S>(field, flag));
     let Flag::Value { value: name, .. } = flag else {
-        return Some(argument.action(ArgAction::SetTrue));
+        return argument.action(ArgAction::SetTrue);
     };
     let argument = argument.value_name(name);
     match field.kind {
-        Kind::Choice(words) => return Some(argument.value_parser(choice(words, None))),
+        Kind::Choice(words) => return argument.value_parser(choice(words, None)),
         Kind::ChoiceOrBase(words) => {
-            return Some(argument.value_parser(choice(words, field.kind.none_word())));
+            return argument.value_parser(choice(words, field.kind.none_word()));
         }
         Kind::SwitchOrBase => {
-            return Some(argument.value_parser(choice(&["true", "false"], field.kind.none_word())));
+            return argument.value_parser(choice(&["true", "false"], field.kind.none_word()));
         }
         _ => {}
     }
@@ -306,7 +334,7 @@ fn argument(field: &'static Field) -> Option<Arg> {
         WINDOW => argument.value_parser(timesteps),
         _ => argument.value_parser(|text: &str| value(field.kind, text)),
     };
-    Some(argument.allow_hyphen_values(true))
+    argument.allow_hyphen_values(true)
 }
 
 /// What a text means as a value of this kind, or the sentence that says why it means none.
@@ -333,7 +361,7 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
     }
 }
 
-fn help(field: &Field, flag: Flag) -> String {
+fn help<S: Selection>(field: &Field, flag: Flag) -> String {
     let hint = match (field.path, flag) {
         (_, Flag::On { hint, .. } | Flag::Off { hint, .. }) => hint.to_owned(),
         (WINDOW, _) => "Timesteps trained, such as 500-1000".to_owned(),
@@ -346,8 +374,8 @@ fn help(field: &Field, flag: Flag) -> String {
         _ => format!("{}: {}", field.label, field.hint),
     };
     match field.group.owner() {
-        Some(method) => format!("Method {method}: {hint}"),
-        None => hint,
+        Some(method) if S::METHOD != Some(method) => format!("Method {method}: {hint}"),
+        _ => hint,
     }
 }
 

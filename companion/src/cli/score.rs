@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
-use mimeo_checkpoint::metadata::RECIPE;
-use mimeo_engine::{PreparedJob, Scores, Stoppable, score_file};
-use mimeo_protocol::{Method, NewerFormat, Recipe, RecipeFormat};
+use mimeo_checkpoint::metadata::{EXAMPLES, PAIR, RECIPE};
+use mimeo_engine::{FinishedCopier, PreparedJob, Scores, Stoppable, score_file};
+use mimeo_protocol::{Example, Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
 use super::base::BaseArgs;
@@ -17,7 +17,7 @@ use crate::exit::{BadInput, Exit};
 use crate::interrupt;
 use crate::progress::Report;
 
-/// Measure what a LoRA does to a pair: edit gain, spill, held-out change, linearity.
+/// Measure what a LoRA does to a pair: edit gain, spill, held-out change, linearity; or to a style.
 #[derive(Debug, Args)]
 pub struct Score {
     /// The LoRA
@@ -25,6 +25,10 @@ pub struct Score {
     lora: PathBuf,
     #[command(flatten)]
     pair: PairArgs,
+    /// The style copier that it was trained upon: measures style leak as well, of a picture without a
+    /// --target nothing else
+    #[arg(long, value_name = "FILE")]
+    copier: Option<PathBuf>,
     #[command(flatten)]
     base: BaseArgs,
     #[command(flatten)]
@@ -42,9 +46,20 @@ impl Score {
     /// # Errors
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let pair = self.pair.read(report)?;
+        let mut pair = self.pair.read(report)?;
         let held_out = self.held_out.read()?;
         let file = lora::read(&self.lora).await?;
+        let copier = match &self.copier {
+            Some(path) => Some(FinishedCopier {
+                file: lora::read(path).await?,
+                steps: 0,
+                fidelity: None,
+            }),
+            None => None,
+        };
+        if let Some(caption) = caption_of(&file, &pair.example) {
+            pair.example.caption = caption;
+        }
         let recipe = recipe_of(&file).map_err(|newer| BadInput::file(newer, &self.lora))?;
         // As it was when the LoRA was trained.
         let said = recipe.as_ref().map(Recipe::said).unwrap_or_default();
@@ -52,6 +67,10 @@ impl Score {
         let preset = || Recipe::preset(Method::Copier, base.model_size());
         let mut recipe = recipe.unwrap_or_else(preset);
         let lora = lora::load(&base, &file, &self.lora, report)?;
+        if let (Some(copier), Some(path)) = (&copier, &self.copier) {
+            // Here rather than in the engine, which does not know the path.
+            lora::load(&base, &copier.file, path, report)?;
+        }
         if let Some(held_out) = &held_out {
             recipe = held_out.over(recipe)?;
         }
@@ -60,7 +79,7 @@ impl Score {
             examples: vec![pair.prepare(&base, recipe.resolution)?],
             held_out_prompts: self.base.held_out_prompts(&recipe),
             recipe,
-            copier: None,
+            copier,
             previews: None,
         };
         let mut control = Stoppable {
@@ -77,6 +96,17 @@ impl Score {
         );
         Ok(Exit::Done)
     }
+}
+
+/// The caption under which a LoRA of Mimeo was trained on this picture, if it says so.
+fn caption_of(file: &LoraFile, example: &Example) -> Option<String> {
+    let one = file.metadata.get(PAIR);
+    let one = one.and_then(|json| serde_json::from_str::<Example>(json).ok());
+    let several = file.metadata.get(EXAMPLES);
+    let several = several.and_then(|json| serde_json::from_str::<Vec<Example>>(json).ok());
+    let mut trained = one.into_iter().chain(several.into_iter().flatten());
+    let same = trained.find(|trained| trained.original == example.original);
+    same.map(|trained| trained.caption)
 }
 
 /// What the LoRA was trained with decides which B it is compared with (see `MaskRecipe`); one that does

@@ -28,6 +28,9 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
     if !recipe.method.takes_pictures() {
         return slider_rows(scores, recipe);
     }
+    if scores.is_of_style_alone() {
+        return style_rows(scores);
+    }
     let mut rows = vec![
         (
             "Edit gain",
@@ -72,6 +75,7 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
         );
         rows.push(("Grading", deviation, words));
     }
+    rows.extend(style_rows(scores));
     if scores.calibrated_strength != 1.0 {
         rows.push((
             "Calibration",
@@ -80,6 +84,30 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
         ));
     }
     rows
+}
+
+/// Of a LoRA that was trained upon a style copier; none of others.
+fn style_rows(scores: &Scores) -> Vec<(&'static str, String, String)> {
+    let Some(style) = &scores.style else {
+        return Vec::new();
+    };
+    vec![
+        (
+            "Style leak",
+            percent(style.leak),
+            format!(
+                "of the style is in {} unseen pictures that do not name it; otherwise they change by {} of what the style is",
+                style.pictures,
+                percent(style.rest)
+            ),
+        ),
+        (
+            "Subject",
+            percent(style.progress),
+            "of the way to the training pictures is gone by pictures that name it, without the style"
+                .to_owned(),
+        ),
+    ]
 }
 
 /// There is no pair: what the prompts do themselves is all of the change.
@@ -130,7 +158,7 @@ pub fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use mimeo_engine::{HeldOut, Linearity};
-    use mimeo_protocol::{Graded, Method, ModelSize};
+    use mimeo_protocol::{Graded, Method, ModelSize, StyleLeak};
 
     use super::*;
 
@@ -153,6 +181,7 @@ mod tests {
             copy_fidelity: None,
             calibrated_strength: 1.0,
             graded: None,
+            style: None,
         }
     }
 
@@ -193,6 +222,30 @@ mod tests {
         let line = text.lines().find(|line| line.starts_with("Grading"));
         let line = line.expect("a line of its own");
         assert!(line.contains("20 %   from level -2 to 2"), "{line}");
+    }
+
+    #[test]
+    fn a_character_is_told_by_its_style_leak_also_without_a_pair() {
+        let style = StyleLeak {
+            pictures: 8,
+            leak: 0.04,
+            rest: 0.5,
+            progress: 0.37,
+        };
+        let recipe = Recipe::preset(Method::Copier, ModelSize::Small);
+        let alone = table(&Scores::of_style(style.clone()), &recipe);
+        assert_eq!(alone.lines().count(), 2, "nothing of a change:\n{alone}");
+        assert!(
+            alone.contains("4 %   of the style is in 8 unseen"),
+            "{alone}"
+        );
+        assert!(alone.contains("37 %   of the way to the"), "{alone}");
+        let scores = Scores {
+            style: Some(style),
+            ..scores()
+        };
+        let pair = table(&scores, &recipe);
+        assert_eq!(pair.lines().count(), 4 + 2, "beside the others:\n{pair}");
     }
 
     #[test]

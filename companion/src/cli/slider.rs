@@ -1,19 +1,17 @@
 //! `mimeo slider`: two prompts in, one LoRA out.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
 use mimeo_engine::PreparedJob;
 use mimeo_protocol::{ModelSize, Recipe};
 
-use super::base::ComputeArgs;
 use super::held_out::{HeldOut, HeldOutArgs};
 use super::recipe_flags::RecipeFlags;
+use super::run_args::RunArgs;
 use super::train::remote::Order;
 use super::train::{Places, job_name, stem, train_here, train_there};
 use crate::exit::{BadInput, Exit};
-use crate::output::{Claims, Existing, Format};
 use crate::progress::Report;
 use crate::recipe::RecipeFile;
 
@@ -38,24 +36,12 @@ pub struct Slider {
     #[arg(long, value_name = "PROMPT", allow_hyphen_values = true)]
     keep: Vec<String>,
     #[command(flatten)]
-    compute: ComputeArgs,
-    /// Where to write the LoRA
-    #[arg(long, value_name = "x.safetensors")]
-    out: PathBuf,
-    /// Replace a file that exists
-    #[arg(long)]
-    overwrite: bool,
+    run: RunArgs,
     /// Skip measuring what the LoRA does
     #[arg(long)]
     no_score: bool,
     #[command(flatten)]
     held_out: HeldOutArgs,
-    /// Let a running companion do it, such as ws://127.0.0.1:7878; --base and --vae are then ids of its own
-    #[arg(long, value_name = "URL")]
-    remote: Option<String>,
-    /// With --remote: the token of a companion on the network
-    #[arg(long, env = "MIMEO_TOKEN", hide_env_values = true, requires = "remote")]
-    token: Option<String>,
     #[command(flatten)]
     recipe: RecipeFlags,
 }
@@ -67,24 +53,24 @@ impl Slider {
     /// One sentence for the user. A run that was stopped or diverged is no error if it left something
     /// that was trained: that is saved.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        if let Some(url) = &self.remote {
-            return self.run_remote(url, report);
+        if let Some(remote) = self.run.companion() {
+            return self.run_remote(remote, report);
         }
         let places = self.claim_places()?;
         let held_out = self.held_out.read_unless(self.no_score)?;
         let recipe_file = self.recipe.read_file().await?;
 
         let started = Instant::now();
-        let base = self.compute.load(report).await?;
+        let base = self.run.compute.load(report).await?;
         let recipe = self.build(recipe_file.as_ref(), base.model_size(), held_out.as_ref())?;
         let base = base.as_said(&recipe.said(), report)?;
         report.plan(&recipe, !self.no_score);
         let held_out_prompts = match self.no_score {
             true => Vec::new(),
-            false => self.compute.held_out_prompts(&recipe),
+            false => self.run.compute.held_out_prompts(&recipe),
         };
         let job = PreparedJob {
-            name: stem(&self.out),
+            name: stem(&self.run.out),
             examples: Vec::new(),
             recipe,
             copier: None,
@@ -95,12 +81,16 @@ impl Slider {
     }
 
     /// Lets a companion do it, and saves here what it made.
-    fn run_remote(&self, url: &str, report: &mut Report) -> anyhow::Result<Exit> {
+    fn run_remote(
+        &self,
+        remote: (&str, Option<&str>),
+        report: &mut Report,
+    ) -> anyhow::Result<Exit> {
         let places = self.claim_places()?;
-        let (base, vae) = self.compute.remote_base()?;
+        let (base, vae) = self.run.compute.remote_base()?;
         let held_out = self.held_out.read_unless(self.no_score)?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
-        let name = job_name(&self.out)?;
+        let name = job_name(&self.run.out)?;
         let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
         let order = Order {
             name,
@@ -110,21 +100,14 @@ impl Slider {
             scores: !self.no_score,
             wants_copier: false,
         };
-        let remote = (url, self.token.as_deref());
         train_there(remote, order, recipe, places, report)
     }
 
     fn claim_places(&self) -> Result<Places, BadInput> {
         let mut inputs: Vec<_> = self.recipe.input().into_iter().collect();
         inputs.extend(self.held_out.input());
-        if self.remote.is_none() {
-            inputs.extend(self.compute.inputs());
-        }
-        let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
-        Ok(Places {
-            lora: claims.claim(&self.out, Format::Lora)?,
-            copier: None,
-        })
+        let (lora, _) = self.run.claim(inputs)?;
+        Ok(Places { lora, copier: None })
     }
 
     /// The recipe of file and flags on a base.

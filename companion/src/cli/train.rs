@@ -6,21 +6,23 @@ use std::time::Instant;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode as encode_lora;
-use mimeo_engine::{Base, FinishedCopier, Outcome, Phase, PreparedJob, Scores, Stoppable};
+use mimeo_engine::{
+    Base, FinishedCopier, Outcome, Phase, PreparedExample, PreparedJob, Scores, Stoppable,
+};
 use mimeo_protocol::{InvalidId, JobName, Method, ModelSize, Recipe};
 use serde::Serialize;
 
-use super::base::ComputeArgs;
-use super::examples::{ExampleArgs, Found};
+use super::examples::{CheckedExample, ExampleArgs, Found};
 use super::held_out::{HeldOut, HeldOutArgs};
 use super::recipe_flags::{RecipeFlags, belongs_to};
+use super::run_args::RunArgs;
 use super::{lora, score_table};
 
 pub(super) mod remote;
 
 use crate::exit::{BadInput, Exit};
 use crate::interrupt;
-use crate::output::{Claims, Existing, Format, OutFile};
+use crate::output::{Format, OutFile};
 use crate::progress::{Report, duration};
 use crate::recipe::RecipeFile;
 use remote::Order;
@@ -31,30 +33,18 @@ pub struct Train {
     #[command(flatten)]
     examples: ExampleArgs,
     #[command(flatten)]
-    compute: ComputeArgs,
-    /// Where to write the LoRA
-    #[arg(long, value_name = "x.safetensors")]
-    out: PathBuf,
-    /// Replace files that exist
-    #[arg(long)]
-    overwrite: bool,
+    run: RunArgs,
     /// Skip measuring what the LoRA does
     #[arg(long)]
     no_score: bool,
     #[command(flatten)]
     held_out: HeldOutArgs,
     /// Method copier: use this finished copier of the original instead of training one
-    #[arg(long, value_name = "FILE", conflicts_with = "save_copier")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["save_copier", "remote"])]
     copier: Option<PathBuf>,
     /// Method copier: write the copier as well
     #[arg(long, value_name = "FILE")]
     save_copier: Option<PathBuf>,
-    /// Let a running companion do it, such as ws://127.0.0.1:7878; --base and --vae are then ids of its own
-    #[arg(long, value_name = "URL", conflicts_with = "copier")]
-    remote: Option<String>,
-    /// With --remote: the token of a companion on the network
-    #[arg(long, env = "MIMEO_TOKEN", hide_env_values = true, requires = "remote")]
-    token: Option<String>,
     #[command(flatten)]
     recipe: RecipeFlags,
 }
@@ -79,8 +69,8 @@ impl Train {
     /// One sentence for the user. A run that was stopped or diverged is no error if it left something
     /// that was trained: that is saved.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        if let Some(url) = &self.remote {
-            return self.run_remote(url, report);
+        if let Some(remote) = self.run.companion() {
+            return self.run_remote(remote, report);
         }
         let found = self.examples.find()?;
         let places = self.claim_places(&found)?;
@@ -98,10 +88,12 @@ impl Train {
         };
 
         let started = Instant::now();
-        let base = self.compute.load(report).await?;
+        let base = self.run.compute.load(report).await?;
         let recipe = self.build(recipe_file.as_ref(), base.model_size(), held_out.as_ref())?;
         let base = base.as_said(&recipe.said(), report)?;
-        report.plan(&recipe, !self.no_score);
+        if copier.is_some() || !makes_copier(&examples, &recipe) {
+            report.plan(&recipe, !self.no_score);
+        }
         if let (Some(copier), Some(path)) = (&copier, &self.copier) {
             // Here rather than in the engine, which does not know the path.
             lora::load(&base, &copier.file, path, report)?;
@@ -109,15 +101,11 @@ impl Train {
         let held_out_prompts = if self.no_score {
             Vec::new()
         } else {
-            self.compute.held_out_prompts(&recipe)
+            self.run.compute.held_out_prompts(&recipe)
         };
-        let prepared = examples
-            .iter()
-            .map(|example| example.prepare(&base, recipe.resolution));
-        let prepared = prepared.collect::<anyhow::Result<_>>()?;
         let job = PreparedJob {
-            name: stem(&self.out),
-            examples: prepared,
+            name: stem(&self.run.out),
+            examples: prepare(&examples, &base, &recipe)?,
             recipe,
             copier,
             held_out_prompts,
@@ -127,15 +115,19 @@ impl Train {
     }
 
     /// Lets a companion do it, and saves here what it made.
-    fn run_remote(&self, url: &str, report: &mut Report) -> anyhow::Result<Exit> {
+    fn run_remote(
+        &self,
+        remote: (&str, Option<&str>),
+        report: &mut Report,
+    ) -> anyhow::Result<Exit> {
         let found = self.examples.find()?;
         let places = self.claim_places(&found)?;
         let examples = found.read("set", report)?;
-        let (base, vae) = self.compute.remote_base()?;
+        let (base, vae) = self.run.compute.remote_base()?;
         let held_out = self.held_out.read_unless(self.no_score)?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
         self.tell_idle(recipe_file.as_ref(), report);
-        let name = job_name(&self.out)?;
+        let name = job_name(&self.run.out)?;
         let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
         let order = Order {
             name,
@@ -145,7 +137,6 @@ impl Train {
             scores: !self.no_score,
             wants_copier: self.save_copier.is_some(),
         };
-        let remote = (url, self.token.as_deref());
         train_there(remote, order, recipe, places, report)
     }
 
@@ -155,11 +146,7 @@ impl Train {
         inputs.extend(self.recipe.input());
         inputs.extend(copier);
         inputs.extend(self.held_out.input());
-        if self.remote.is_none() {
-            inputs.extend(self.compute.inputs());
-        }
-        let mut claims = Claims::new(Existing::from(self.overwrite), inputs);
-        let lora = claims.claim(&self.out, Format::Lora)?;
+        let (lora, mut claims) = self.run.claim(inputs)?;
         let copier = self.save_copier.as_ref();
         let copier = copier.map(|path| claims.claim(path, Format::Lora));
         Ok(Places {
@@ -211,6 +198,25 @@ impl Train {
             None => Ok(()),
         }
     }
+}
+
+/// Whether there is no pair to learn a difference from, so that a copier is all that is made, unless one
+/// is given: there is no pass but its own then, and nothing to calibrate or measure.
+fn makes_copier(examples: &[CheckedExample], recipe: &Recipe) -> bool {
+    let are_alone = examples.iter().all(|example| example.example.is_alone());
+    recipe.method == Method::Copier && are_alone
+}
+
+/// Examples at the size at which the base trains them.
+pub(super) fn prepare(
+    examples: &[CheckedExample],
+    base: &Base,
+    recipe: &Recipe,
+) -> anyhow::Result<Vec<PreparedExample>> {
+    let examples = examples.iter();
+    examples
+        .map(|example| example.prepare(base, recipe.resolution))
+        .collect()
 }
 
 /// Trains here, saves what came of it, and tells.

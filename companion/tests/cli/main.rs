@@ -6,6 +6,7 @@
 )]
 
 mod checkpoints;
+mod copiers;
 mod desk;
 mod families;
 #[cfg(target_os = "linux")]

@@ -28,6 +28,14 @@ fn the_manual_has_a_page_for_the_program_and_one_for_every_command() {
         "the flags of train:\n{page}"
     );
     desk.run("man bench-methods").done();
+    let page = desk.run("man copier").done().stdout;
+    for words in [
+        r"\-\-kind",
+        "Kinds of copiers",
+        "draws anything in that style",
+    ] {
+        assert!(page.contains(words), "{words} in:\n{page}");
+    }
 }
 
 #[test]

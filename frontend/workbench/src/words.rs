@@ -146,6 +146,12 @@ pub const fn state(state: &JobState) -> &'static str {
 /// The two scores that matter, in one line: "makes 86 % of the change; 3 % spills elsewhere".
 #[must_use]
 pub fn scores(scores: &Scores) -> String {
+    if let Some(style) = &scores.style
+        && scores.is_of_style_alone()
+    {
+        let [leak, progress] = [style.leak, style.progress].map(percent);
+        return format!("brings {leak} of the style; goes {progress} of the way to its pictures");
+    }
     let gain = scores.edit_gain;
     let made = if !gain.is_finite() {
         "could not be measured".to_owned()
@@ -170,6 +176,9 @@ pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
     if !recipe.method.takes_pictures() {
         return slider_sentences(measured, recipe);
     }
+    if measured.is_of_style_alone() {
+        return style(measured);
+    }
     let mut sentences = vec![capitalised(&scores(measured))];
     sentences.extend(held_out(measured, recipe));
     sentences.push(linearity(measured));
@@ -184,6 +193,7 @@ pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
             "From level {lowest} to {highest} the change is in proportion within {deviation}"
         ));
     }
+    sentences.extend(style(measured));
     let strength = measured.calibrated_strength;
     if strength.is_finite() && (strength - 1.0).abs() > 0.005 {
         sentences.push(format!(
@@ -191,6 +201,21 @@ pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
         ));
     }
     sentences
+}
+
+/// Of a LoRA that was trained upon a style copier; none of others.
+fn style(measured: &Scores) -> Vec<String> {
+    let Some(style) = &measured.style else {
+        return Vec::new();
+    };
+    let [leak, rest, progress] = [style.leak, style.rest, style.progress].map(percent);
+    let pictures = style.pictures;
+    vec![
+        format!(
+            "Used alone, it brings {leak} of the style into {pictures} pictures that do not name it, and changes them otherwise by {rest} of what the style is"
+        ),
+        format!("Pictures that name it go {progress} of the way to those it was trained on"),
+    ]
 }
 
 /// There is no pair: all of the change is what the prompts do themselves.
@@ -291,7 +316,35 @@ mod tests {
             copy_fidelity: Some(0.93),
             calibrated_strength: 0.8,
             graded: None,
+            style: None,
         }
+    }
+
+    #[test]
+    fn a_character_is_told_by_what_it_has_of_the_style() {
+        let recipe = Recipe::preset(Method::Copier, ModelSize::Small);
+        let style = mimeo_protocol::StyleLeak {
+            pictures: 8,
+            leak: 0.04,
+            rest: 0.5,
+            progress: 0.37,
+        };
+        let told = score_sentences(&Scores::of_style(style.clone()), &recipe);
+        let [alone, named] = &told[..] else {
+            panic!("nothing of a pair: {told:?}");
+        };
+        assert!(
+            alone.contains("4 % of the style into 8 pictures"),
+            "{alone}"
+        );
+        assert!(named.contains("37 % of the way"), "{named}");
+        let pair = Scores {
+            style: Some(style),
+            ..measured(0.86)
+        };
+        let told = score_sentences(&pair, &recipe);
+        assert!(told.contains(alone) && told.len() > 4, "beside: {told:?}");
+        assert!(scores(&pair).starts_with("makes 86 %"), "the change first");
     }
 
     #[test]

@@ -753,6 +753,7 @@ mod tests {
             copy_fidelity: Some(0.9),
             calibrated_strength: 1.25,
             graded: None,
+            style: None,
         };
         record(&mut ledger, finished, JobEventKind::Scores { scores });
         change(&mut ledger, finished, Transition::Finish);

@@ -28,7 +28,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    const NOTHING: Self = Self {
+    /// Nothing is drawn.
+    pub const NOTHING: Self = Self {
         calibration: None,
         scores: None,
         examples: 1,

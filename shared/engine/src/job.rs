@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
-use mimeo_protocol::{BlobId, Example, Method, PreviewPlan, Recipe, Resolution};
+use mimeo_protocol::{BlobId, CopierKind, Example, Method, PreviewPlan, Recipe, Resolution};
 
 use crate::base::Base;
 use crate::control::FinishedCopier;
@@ -74,6 +75,18 @@ impl PreparedJob {
         let mut examples = self.examples.iter();
         let is_alone = examples.all(|example| example.example().is_alone());
         self.recipe.method == Method::Copier && self.copier.is_none() && is_alone
+    }
+
+    /// What the copier draws: as the recipe says, or where that says nothing, the file that is given.
+    pub(crate) fn copier_kind(&self) -> CopierKind {
+        let said = self.recipe.copier.kind;
+        if said != CopierKind::Identical {
+            return said;
+        }
+        let given = self.copier.as_ref().map(|given| &given.file.metadata);
+        let recipe = given.and_then(|metadata| metadata.get(RECIPE));
+        let recipe = recipe.and_then(|json| serde_json::from_str::<Recipe>(json).ok());
+        recipe.map_or(said, |recipe| recipe.copier.kind)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The leak meter: what a LoRA does, while it is trained, to pictures that it is not trained on.
 //!
-//! Before training the base draws some pictures, sees them through noise of its own, and says what it
-//! takes for the clean picture. A reading asks it the same with the LoRA at strength 1, which is one
+//! Before training the base draws some pictures of held-out prompts, sees them through noise of its own,
+//! and says what it takes for the clean picture. A reading asks it the same with the LoRA at strength 1, which is one
 //! answer a picture and no drawing. What moved is compared with the change that was meant: along it
 //! where it belongs, and anywhere else ([`LeakPoint`]). Later the scores tell the same of finished
 //! pictures; the meter tells it in time.
@@ -107,7 +107,7 @@ impl Plan {
     }
 }
 
-/// Pictures seen through one amount of noise.
+/// Pictures seen through one amount of noise, whose prompts are of one length.
 pub(crate) struct Probe {
     /// `[pictures, channels, height, width]`
     pub noisy: Tensor<4>,
@@ -264,7 +264,7 @@ impl Meter {
         control: &mut impl Control,
     ) -> Result<(), EngineError> {
         let stack = LoraStack::none().with(network, 1.0);
-        let (mut intended, mut unintended) = (Vec::new(), Vec::new());
+        let (mut intended, mut unintended) = (Sum::default(), Sum::default());
         let mut rest = Within::uncounted(control);
         for probe in &self.probes {
             let Probe {
@@ -273,26 +273,18 @@ impl Meter {
             let [pictures, ..] = noisy.dims();
             let clean = base.pred_original_sample(noisy, *timestep, &probe.conditioning, &stack);
             let changed = clean - probe.clean.clone();
-            let mean = |sum: Tensor<1>| sum / pictures as f64;
             if let Some(along) = &probe.along {
-                intended.push(mean((changed.clone() * along.clone()).sum()));
+                intended.add((changed.clone() * along.clone()).sum(), pictures);
             }
             if let Some(elsewhere) = &probe.elsewhere {
-                unintended.push(mean((changed.abs() * elsewhere.clone()).sum()));
+                unintended.add((changed.abs() * elsewhere.clone()).sum(), pictures);
             }
             rest.rest().await?;
         }
-        let mean = async |parts: Vec<Tensor<1>>| -> Result<f32, EngineError> {
-            if parts.is_empty() {
-                return Ok(0.0);
-            }
-            let count = parts.len() as f32;
-            Ok(read_back(Tensor::cat(parts, 0)).await?.iter().sum::<f32>() / count)
-        };
         let point = LeakPoint {
             step,
-            intended: mean(intended).await?,
-            unintended: mean(unintended).await?,
+            intended: intended.mean().await?,
+            unintended: unintended.mean().await?,
         };
         control.emit(Event::Leak { point });
         self.watch.points.push(point);
@@ -307,7 +299,45 @@ impl Meter {
     }
 }
 
-/// Pictures of the pair's prompt that have nothing of A, as calibration draws them.
+/// What pictures of several probes come to.
+#[derive(Default)]
+struct Sum {
+    parts: Vec<Tensor<1>>,
+    pictures: usize,
+}
+
+impl Sum {
+    fn add(&mut self, part: Tensor<1>, pictures: usize) {
+        self.parts.push(part);
+        self.pictures += pictures;
+    }
+
+    /// Of a picture; 0 of none.
+    async fn mean(self) -> Result<f32, EngineError> {
+        if self.parts.is_empty() {
+            return Ok(0.0);
+        }
+        let sum: f32 = read_back(Tensor::cat(self.parts, 0)).await?.iter().sum();
+        Ok(sum / self.pictures as f32)
+    }
+}
+
+/// Each prompt in turn until there are so many, by those that can be asked together: what is said of
+/// them is of one length.
+pub(crate) fn in_turn(said: &[Conditioning], count: usize) -> Vec<Conditioning> {
+    let mut alike: Vec<Vec<Conditioning>> = Vec::new();
+    for one in said.iter().cycle().take(count) {
+        let same = |with: &&mut Vec<Conditioning>| with[0].tokens() == one.tokens();
+        match alike.iter_mut().find(same) {
+            Some(with) => with.push(one.clone()),
+            None => alike.push(vec![one.clone()]),
+        }
+    }
+    alike.into_iter().map(Conditioning::cat).collect()
+}
+
+/// Held-out pictures, or where no prompts of such are known, pictures of the pair's own prompt that have
+/// nothing of A.
 async fn probes_of_pair(
     session: &Session<'_>,
     pictures: usize,
@@ -316,36 +346,46 @@ async fn probes_of_pair(
     let (base, pair) = (session.base, &session.scene.pair);
     let [_, channels, height, width] = pair.original.dims();
     let mut rng = NoiseRng::new(session.recipe.seed, STREAM);
-    let shape = [pictures, channels, height, width];
-    let prompt = session.base.encode_prompt(
-        &session.scene.prompt,
+    let said = session.base.encode_prompts(
+        &session.asked_prompts(),
         session.recipe.prompt_syntax,
         session.scene.size(),
         &LoraStack::none(),
     )?;
-    let conditioning = prompt.repeat(pictures);
-    let guidance = Guidance::unguided(conditioning.clone());
-    let start = rng.normal(shape, base.device());
-    let drawn = foresee(base, &guidance, start, DRAWING, &LoraStack::none(), rest).await?;
-
     let (along, elsewhere) = weights(pair, [height, width]).await?;
-    let mut probes = Vec::with_capacity(TIMESTEPS.len());
-    for timestep in timesteps(base) {
-        let noise = rng.normal(shape, base.device());
-        let rows = vec![timestep; pictures];
-        let noisy = base.schedule.add_noise(&drawn, &noise, &rows);
-        let own = LoraStack::none();
-        probes.push(Probe {
-            clean: base.pred_original_sample(&noisy, timestep, &conditioning, &own),
-            noisy,
-            timestep,
-            conditioning: conditioning.clone(),
-            along: Some(along.clone()),
-            elsewhere: elsewhere.clone(),
-        });
-        rest.rest().await?;
+    let mut probes = Vec::new();
+    for conditioning in in_turn(&said, pictures) {
+        let shape = [conditioning.batch(), channels, height, width];
+        let guidance = Guidance::unguided(conditioning.clone());
+        let start = rng.normal(shape, base.device());
+        let drawn = foresee(base, &guidance, start, DRAWING, &LoraStack::none(), rest).await?;
+        for timestep in timesteps(base) {
+            let noise = rng.normal(shape, base.device());
+            let rows = vec![timestep; conditioning.batch()];
+            let noisy = base.schedule.add_noise(&drawn, &noise, &rows);
+            let own = LoraStack::none();
+            probes.push(Probe {
+                clean: base.pred_original_sample(&noisy, timestep, &conditioning, &own),
+                noisy,
+                timestep,
+                conditioning: conditioning.clone(),
+                along: Some(along.clone()),
+                elsewhere: elsewhere.clone(),
+            });
+            rest.rest().await?;
+        }
     }
     Ok(probes)
+}
+
+impl Session<'_> {
+    /// Prompts of pictures that the LoRA is not trained on. Where nobody wants scores, only the recipe may
+    /// know some.
+    fn asked_prompts(&self) -> Vec<String> {
+        let known = [&self.job.held_out_prompts, &self.recipe.held_out_prompts];
+        let known = known.into_iter().find(|prompts| !prompts.is_empty());
+        known.map_or_else(|| vec![self.scene.prompt.clone()], Clone::clone)
+    }
 }
 
 /// [`TIMESTEPS`] of a base's schedule.
@@ -480,6 +520,23 @@ mod tests {
         assert_eq!(best.step, 30, "what does nothing leaks nothing");
         let nothing = points(&[(0.0, 0.0), (-0.1, 0.2)]);
         assert_eq!(LeakWatch::falling(&nothing), 0, "there is nothing to lose");
+    }
+
+    #[test]
+    fn prompts_are_asked_in_turn_and_those_of_one_length_together() {
+        let device = burn::tensor::Device::flex();
+        let said = [1, 1, 2].map(|tokens| {
+            let states = Tensor::<3>::ones([1, tokens, 4], &device);
+            Conditioning::from(states)
+        });
+        let shapes = |count| {
+            let alike = in_turn(&said, count);
+            let shapes = alike.iter().map(|said| (said.batch(), said.tokens()));
+            shapes.collect::<Vec<_>>()
+        };
+        assert_eq!(shapes(8), [(6, 1), (2, 2)], "three, three and two");
+        assert_eq!(shapes(2), [(2, 1)], "no more than asked");
+        assert_eq!(in_turn(&[], 8).len(), 0, "nothing to ask");
     }
 
     #[test]

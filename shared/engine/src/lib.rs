@@ -43,6 +43,7 @@ mod session;
 pub mod slider;
 pub mod state;
 mod states;
+mod style;
 pub mod text;
 mod thumbnail;
 
@@ -55,7 +56,7 @@ pub use inpaint::{InpaintRequest, inpaint};
 pub use job::{PreparedExample, PreparedJob};
 /// Which adapters are active, for [`sample::sample`].
 pub use mimeo_lora::LoraStack;
-pub use mimeo_protocol::{HeldOut, Linearity, Scores};
+pub use mimeo_protocol::{HeldOut, Linearity, Scores, StyleLeak};
 pub use phase::{measure_file, run, score_file};
 pub use rehearsal::rehearse;
 pub use rest::{GivenUp, NoRest, Rest};

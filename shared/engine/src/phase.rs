@@ -1,7 +1,7 @@
 //! The phases of a job, in order.
 
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{Method, Scores};
+use mimeo_protocol::{CopierKind, Method, Scores};
 use mimeo_train::Objective;
 
 use crate::artifact::{Artifact, LoadedLora, Outcome, file_from_network, is_untrained};
@@ -19,6 +19,7 @@ use crate::score::{Effort, RoundTrip, SCORE_SEED, TripMade, graded, held_out};
 use crate::session::{Scene, Session, Streams};
 use crate::slider::{Extent, Prompted};
 use crate::state::TrainingState;
+use crate::style;
 
 /// Trains one job on a loaded base.
 ///
@@ -140,8 +141,7 @@ pub async fn run(
         if let Some(prompted) = &prompted {
             scores = Box::pin(prompted.measure(base, &network, control)).await?;
         } else {
-            let fidelity = copier.as_ref().and_then(|copier| copier.fidelity);
-            let measured = session.measure(network, fidelity, control);
+            let measured = session.measure(network, copier.as_ref(), control);
             (network, scores) = Box::pin(measured).await?;
         }
     }
@@ -219,13 +219,12 @@ pub async fn score_file(
         return prompted.measure_fully(base, network, control).await;
     }
     let session = Session::new(base, job, control)?;
-    if session.scene.is_alone {
-        return Ok(None);
-    }
-    let examples = session.measurable();
-    session
-        .score(network, (Effort::FULL, examples), control)
-        .await
+    let copier = job.copier.as_ref();
+    let copier = copier.map(|given| LoadedLora::new(base, &given.file, "the copier"));
+    let copier = copier.transpose()?.map(|loaded| loaded.network);
+    let style = copier.as_ref().map(|copier| (copier, style::Effort::FULL));
+    let change = (!session.scene.is_alone).then(|| (Effort::FULL, session.measurable()));
+    session.score(network, change, style, control).await
 }
 
 /// Calibrates and measures a LoRA as its recipe says, as a job does after training; none when the
@@ -249,27 +248,39 @@ pub async fn measure_file(
 
 impl Session<'_> {
     /// Calibrates the strength and measures the result.
+    ///
+    /// - `copier`: upon which it was trained
     async fn measure(
         &self,
         mut network: LoraNetwork,
-        copy_fidelity: Option<f64>,
+        copier: Option<&TrainedCopier>,
         control: &mut impl Control,
     ) -> Result<(LoraNetwork, Option<Scores>), EngineError> {
         let recipe = &self.recipe;
-        if self.scene.is_alone {
-            let text = "Nothing was measured and the strength stays as it was trained, because pictures alone show no change.";
-            control.emit(Event::Note {
-                text: text.to_owned(),
-            });
-            return Ok((network, None));
-        }
         let wanted = Wanted {
             calibration: recipe.calibrate,
             prompts: self.job.held_out_prompts.len(),
             examples: self.measurable(),
         };
-        let plan = Plan::new(recipe, wanted);
-        if let Some(text) = plan.told_of_small(recipe, wanted) {
+        let plan = match self.scene.is_alone {
+            true => Plan::NOTHING,
+            false => Plan::new(recipe, wanted),
+        };
+        let is_style = self.job.copier_kind() == CopierKind::Style;
+        let style_copier = copier.filter(|_| is_style).map(|copier| &copier.network);
+        let style = style_copier.and_then(|copier| {
+            let left = recipe
+                .score_calls()
+                .map(|calls| calls - plan.calls(wanted.prompts));
+            let prompts = self.unnamed_prompts().len();
+            Some((copier, style::Effort::within(left, prompts)?))
+        });
+        let told = match (self.scene.is_alone, style) {
+            (true, None) => Some("Nothing was measured and the strength stays as it was trained, because pictures alone show no change.".to_owned()),
+            (true, Some(_)) => Some("The strength stays as it was trained, because pictures alone show no change.".to_owned()),
+            (false, _) => plan.told_of_small(recipe, wanted),
+        };
+        if let Some(text) = told {
             control.emit(Event::Note { text });
         }
         let mut calibrated_strength = 1.0;
@@ -288,13 +299,10 @@ impl Session<'_> {
             calibrated_strength = calibration.best_strength(&network, &mut rest).await?;
             network = network.scaled(calibrated_strength);
         }
-        let Some(effort) = plan.scores else {
-            return Ok((network, None));
-        };
-        let effort = (effort, plan.examples);
-        let scores = self.score(&network, effort, control).await?;
+        let change = plan.scores.map(|effort| (effort, plan.examples));
+        let scores = self.score(&network, change, style, control).await?;
         let scores = scores.map(|scores| Scores {
-            copy_fidelity,
+            copy_fidelity: copier.and_then(|copier| copier.fidelity),
             calibrated_strength,
             ..scores
         });
@@ -303,48 +311,83 @@ impl Session<'_> {
 
     /// Measures a network at strength 1.
     ///
-    /// None when the user stopped: whoever does has a finished LoRA and does not want to wait.
+    /// None when there is nothing to measure, or the user stopped: whoever does has a finished LoRA and
+    /// does not want to wait.
+    ///
+    /// - `change`: how much is drawn for the change, and of how many examples
+    /// - `style`: how much for the style, and the copier that draws it
     async fn score(
         &self,
         network: &LoraNetwork,
-        (effort, examples): (Effort, usize),
+        change: Option<(Effort, usize)>,
+        style: Option<(&LoraNetwork, style::Effort)>,
         control: &mut impl Control,
     ) -> Result<Option<Scores>, EngineError> {
-        if control.at_rest(None).await? == Directive::Stop {
+        let nothing = change.is_none() && style.is_none();
+        if nothing || control.at_rest(None).await? == Directive::Stop {
             return Ok(None);
         }
-        let (base, scene) = (self.base, &self.scene);
-        let prompts = self.job.held_out_prompts.iter().cloned().zip(SCORE_SEED..);
-        let request = SampleRequest {
-            size: scene.size(),
-            syntax: self.recipe.prompt_syntax,
-            ..SampleRequest::new(base, prompts.collect())
-        };
-        let request = effort.held_out(request);
-        let others = self.scenes(examples).split_off(1);
-        let total = effort.round_trip_steps()
-            + effort.further_trip_steps() * others.len() as u32
-            + effort.held_out_steps(base, &request)?;
+        let request = self.held_out_request();
+        let mut total = 0;
+        if let Some((effort, examples)) = change {
+            total += effort.round_trip_steps()
+                + effort.further_trip_steps() * (examples - 1) as u32
+                + effort.held_out_steps(self.base, &effort.held_out(request.clone()))?;
+        }
+        if let Some((_, effort)) = style {
+            total += self.style_steps(effort)?;
+        }
         control.emit(Event::Phase {
             phase: Phase::Scoring,
             total: Some(total),
         });
         let mut rest = Within::counted(control);
-        let trip = RoundTrip::new(base, scene, effort, &mut rest).await?;
+        let mut scores = None;
+        if let Some((effort, examples)) = change {
+            let request = effort.held_out(request);
+            let measured = self.score_change(network, (effort, examples), &request, &mut rest);
+            scores = measured.await?;
+            if scores.is_none() {
+                return Ok(None);
+            }
+        }
+        if let Some((copier, effort)) = style {
+            let measured = self.style_leak(network, copier, effort, &mut rest).await?;
+            scores = match (scores, measured) {
+                (Some(scores), style) => Some(Scores { style, ..scores }),
+                (None, style) => style.map(Scores::of_style),
+            };
+        }
+        Ok(scores)
+    }
+
+    /// What the LoRA does to the pair and to held-out pictures; none when the user stopped.
+    ///
+    /// - `request`: by [`Effort::held_out`]
+    async fn score_change<C: Control>(
+        &self,
+        network: &LoraNetwork,
+        (effort, examples): (Effort, usize),
+        request: &SampleRequest,
+        rest: &mut Within<'_, C>,
+    ) -> Result<Option<Scores>, EngineError> {
+        let (base, scene) = (self.base, &self.scene);
+        let scenes = self.scenes(examples);
+        let trip = RoundTrip::new(base, scene, effort, rest).await?;
         if rest.stop_requested {
             return Ok(None);
         }
-        let redrawn = trip.redraw_strengths(network, &mut rest).await?;
+        let redrawn = trip.redraw_strengths(network, rest).await?;
         if rest.stop_requested {
             return Ok(None);
         }
         let mut made = vec![trip.made(&redrawn[trip.at(1.0)])?];
-        for scene in others {
-            let trip = RoundTrip::new(base, scene, effort, &mut rest).await?;
+        for scene in &scenes[1..] {
+            let trip = RoundTrip::new(base, scene, effort, rest).await?;
             if rest.stop_requested {
                 return Ok(None);
             }
-            let redrawn = trip.redraw_level(network, &mut rest).await?;
+            let redrawn = trip.redraw_level(network, rest).await?;
             if rest.stop_requested {
                 return Ok(None);
             }
@@ -354,7 +397,7 @@ impl Session<'_> {
         Ok(Some(Scores {
             edit_gain: mean(|made| made.edit_gain),
             spill: mean(|made| made.spill),
-            held_out: held_out(base, &request, effort, network, scene, &mut rest).await?,
+            held_out: held_out(base, request, effort, network, &scenes, rest).await?,
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,
@@ -363,7 +406,18 @@ impl Session<'_> {
                     .map(|made| (made.level, made.progress))
                     .collect(),
             ),
+            style: None,
         }))
+    }
+
+    /// Held-out pictures at the size of the example that is shown.
+    fn held_out_request(&self) -> SampleRequest {
+        let prompts = self.job.held_out_prompts.iter().cloned().zip(SCORE_SEED..);
+        SampleRequest {
+            size: self.scene.size(),
+            syntax: self.recipe.prompt_syntax,
+            ..SampleRequest::new(self.base, prompts.collect())
+        }
     }
 
     /// The copier that the job had finished before it was interrupted.
@@ -379,12 +433,12 @@ impl Session<'_> {
     }
 
     /// Examples that can be measured on.
-    fn measurable(&self) -> usize {
+    pub(crate) fn measurable(&self) -> usize {
         1 + self.other_scenes.len()
     }
 
     /// So many of them, the one that is shown first.
-    fn scenes(&self, count: usize) -> Vec<&Scene> {
+    pub(crate) fn scenes(&self, count: usize) -> Vec<&Scene> {
         let all = std::iter::once(&self.scene).chain(&self.other_scenes);
         all.take(count).collect()
     }

@@ -9,18 +9,22 @@
 //! so already, and a step teaches nothing. Where noise hides the change, r is 0, and all of it is to be
 //! learnt. The student's error is `(a_t/s_t) (1 - r) Δz` in ε, so a timestep where r is near 1 is a
 //! step that is lost; the window begins where r falls below [`RESTORED`].
+//!
+//! Of a set up to four examples are asked, as many of them at a timestep as there are noises otherwise:
+//! more of them take turns along the curve, and between where they are asked each one's is a line.
 
 use burn::tensor::Tensor;
+use mimeo_diffusion::Conditioning;
 use mimeo_lora::LoraStack;
 use mimeo_protocol::{ResponseCurve, TimestepRange};
 use mimeo_train::NoiseRng;
 
-use crate::base::read_back;
+use crate::base::{Base, read_back};
 use crate::control::{Control, Within};
 use crate::error::EngineError;
 use crate::event::Event;
 use crate::rest::Rest as _;
-use crate::session::Session;
+use crate::session::{Scene, Session};
 
 /// Stream of the recipe's seed for the noise.
 const STREAM: u64 = 0x52;
@@ -36,7 +40,7 @@ const GRID: u32 = 10;
 const NARROWEST: u32 = 200;
 
 impl Session<'_> {
-    /// Asks the base about the pair, and tells what it answers.
+    /// Asks the base about the examples, and tells what it answers.
     ///
     /// - `below`: the copier below the LoRA that is to be trained
     pub(crate) async fn respond(
@@ -44,33 +48,41 @@ impl Session<'_> {
         below: &LoraStack<'_>,
         control: &mut impl Control,
     ) -> Result<TimestepRange, EngineError> {
-        let (base, pair) = (self.base, &self.scene.pair);
-        let [_, channels, height, width] = pair.original.dims();
+        let base = self.base;
+        let scenes = self.scenes(self.measurable());
         let mut rng = NoiseRng::new(self.recipe.seed, STREAM);
-        let noise = rng.normal([NOISES, channels, height, width], base.device());
-        let noise = noise.repeat_dim(0, 2);
-        let pictures =
-            [&pair.original, &pair.target].map(|latent| latent.clone().repeat_dim(0, NOISES));
-        let pictures = Tensor::cat(pictures.to_vec(), 0);
-        let conditioning = self.examples[0].pair.conditioning.repeat(2 * NOISES);
-        let meant = (pair.target.clone() - pair.original.clone()) * pair.mask.clone();
-        let squares = (meant.clone() * (pair.target.clone() - pair.original.clone())).sum();
+        let groups: Vec<Vec<Asked>> = scenes
+            .chunks(NOISES)
+            .map(|scenes| {
+                let noises = NOISES / scenes.len();
+                let asked = scenes.iter();
+                let asked = asked.map(|scene| Asked::new(self, scene, noises, &mut rng));
+                asked.collect()
+            })
+            .collect();
 
-        let mut responses = Vec::with_capacity(TIMESTEPS);
+        let mut told: Vec<Vec<(usize, Tensor<1>)>> = vec![Vec::new(); groups.len()];
         let mut rest = Within::uncounted(control);
         let timesteps =
             (0..TIMESTEPS).map(|index| (2 * index + 1) * base.schedule.len() / (2 * TIMESTEPS));
         let timesteps: Vec<usize> = timesteps.collect();
-        for timestep in &timesteps {
-            let rows = vec![*timestep; 2 * NOISES];
-            let noisy = base.schedule.add_noise(&pictures, &noise, &rows);
-            let clean = base.pred_original_sample(&noisy, *timestep, &conditioning, below);
-            let left = clean.clone().narrow(0, NOISES, NOISES) - clean.narrow(0, 0, NOISES);
-            let along = (left * meant.clone()).sum() / (squares.clone() * NOISES as f64);
-            responses.push(along);
+        for (index, timestep) in timesteps.iter().enumerate() {
+            let turn = index % groups.len();
+            let group = &groups[turn];
+            let answers = group
+                .iter()
+                .map(|asked| asked.answer(base, *timestep, below));
+            let sum = answers.reduce(|sum, answer| sum + answer);
+            told[turn].extend(sum.map(|sum| (index, sum / group.len() as f64)));
             rest.rest().await?;
         }
-        let response = read_back(Tensor::cat(responses, 0)).await?;
+        let mut responses = Vec::with_capacity(told.len());
+        for of_group in told {
+            let (places, answers): (Vec<usize>, Vec<_>) = of_group.into_iter().unzip();
+            let answers = read_back(Tensor::cat(answers, 0)).await?;
+            responses.push(places.into_iter().zip(answers).collect::<Vec<_>>());
+        }
+        let response = mean_curve(&responses);
         let timesteps: Vec<u32> = timesteps.iter().map(|timestep| *timestep as u32).collect();
         let window = window(&timesteps, &response);
         let curve = ResponseCurve {
@@ -80,6 +92,72 @@ impl Session<'_> {
         };
         control.emit(Event::Response { curve });
         Ok(window)
+    }
+}
+
+/// What the base is asked of one example.
+struct Asked {
+    /// A as often as there are noises, then B: `[2 noises, channels, height, width]`
+    pictures: Tensor<4>,
+    noise: Tensor<4>,
+    conditioning: Conditioning,
+    /// m Δz
+    meant: Tensor<4>,
+    /// `⟨Δz, m Δz⟩`
+    squares: Tensor<1>,
+    noises: usize,
+}
+
+impl Asked {
+    fn new(session: &Session<'_>, scene: &Scene, noises: usize, rng: &mut NoiseRng) -> Self {
+        let pair = &scene.pair;
+        let [_, channels, height, width] = pair.original.dims();
+        let noise = rng.normal([noises, channels, height, width], session.base.device());
+        let pictures =
+            [&pair.original, &pair.target].map(|latent| latent.clone().repeat_dim(0, noises));
+        let meant = (pair.target.clone() - pair.original.clone()) * pair.mask.clone();
+        Self {
+            pictures: Tensor::cat(pictures.to_vec(), 0),
+            noise: noise.repeat_dim(0, 2),
+            conditioning: session.conditioning(scene).repeat(2 * noises),
+            squares: (meant.clone() * (pair.target.clone() - pair.original.clone())).sum(),
+            meant,
+            noises,
+        }
+    }
+
+    /// r at a timestep, `[1]`.
+    fn answer(&self, base: &Base, timestep: usize, below: &LoraStack<'_>) -> Tensor<1> {
+        let noises = self.noises;
+        let rows = vec![timestep; 2 * noises];
+        let noisy = base.schedule.add_noise(&self.pictures, &self.noise, &rows);
+        let clean = base.pred_original_sample(&noisy, timestep, &self.conditioning, below);
+        let left = clean.clone().narrow(0, noises, noises) - clean.narrow(0, 0, noises);
+        (left * self.meant.clone()).sum() / (self.squares.clone() * noises as f64)
+    }
+}
+
+/// The mean of curves, each of which is known at some of the timesteps.
+///
+/// - `curves`: place among the timesteps and response, in order, at least one of each
+fn mean_curve(curves: &[Vec<(usize, f32)>]) -> Vec<f32> {
+    let mean = |index| {
+        let sum: f32 = curves.iter().map(|curve| at(curve, index)).sum();
+        sum / curves.len() as f32
+    };
+    (0..TIMESTEPS).map(mean).collect()
+}
+
+/// What a curve is at a place, on a line between those where it is known, and level beyond them.
+fn at(curve: &[(usize, f32)], index: usize) -> f32 {
+    let next = curve.partition_point(|(place, _)| *place < index);
+    match (next.checked_sub(1).map(|last| curve[last]), curve.get(next)) {
+        (Some((before, from)), Some((after, to))) => {
+            from + (to - from) * (index - before) as f32 / (after - before) as f32
+        }
+        (None, Some((_, level))) => *level,
+        (Some((_, level)), None) => level,
+        (None, None) => 0.0,
     }
 }
 
@@ -104,6 +182,23 @@ fn window(timesteps: &[u32], response: &[f32]) -> TimestepRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn curves_of_examples_that_take_turns_are_lines_between() {
+        let whole: Vec<(usize, f32)> = (0..TIMESTEPS).map(|at| (at, at as f32)).collect();
+        let same: Vec<f32> = (0..TIMESTEPS).map(|at| at as f32).collect();
+        assert_eq!(mean_curve(&[whole.clone()]), same, "of one as it is");
+        let even = whole.iter().copied().filter(|(at, _)| at % 2 == 0);
+        let odd = whole.iter().map(|(at, response)| (*at, response + 2.0));
+        let odd = odd.filter(|(at, _)| at % 2 == 1);
+        let mean = mean_curve(&[even.collect(), odd.collect()]);
+        assert_eq!(
+            mean[..3],
+            [(0.0 + 3.0) / 2.0, 2.0, 3.0],
+            "level, then lines"
+        );
+        assert_eq!(mean[11], (10.0 + 13.0) / 2.0, "level at the end");
+    }
 
     #[test]
     fn the_window_begins_where_the_base_stops_to_restore_the_change() {

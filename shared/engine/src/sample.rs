@@ -149,7 +149,8 @@ fn batches(lengths: &[usize]) -> Vec<Range<usize>> {
     batches
 }
 
-async fn sample_latents(
+/// As [`sample_foreseen`], before they are decoded: `[pictures, channels, height, width]`.
+pub(crate) async fn sample_latents(
     base: &Base,
     request: &SampleRequest,
     calls: usize,

@@ -368,6 +368,8 @@ pub(crate) fn at(strengths: &[f64], wanted: f64) -> usize {
 /// Draws the held-out pictures with and without the LoRA.
 ///
 /// - `request`: by [`Effort::held_out`]
+/// - `scenes`: of the examples that are measured on, the one that is shown first; its level is the
+///   strength, and those of its size and level are what pictures are judged by
 ///
 /// # Errors
 /// [`EngineError`] when the device fails.
@@ -376,28 +378,63 @@ pub(crate) async fn held_out(
     request: &SampleRequest,
     effort: Effort,
     network: &LoraNetwork,
-    scene: &Scene,
+    scenes: &[&Scene],
     rest: &mut impl Rest,
 ) -> Result<HeldOut, EngineError> {
-    let Scene {
-        original,
-        target,
-        mask,
-        ..
-    } = scene;
-    let with = LoraStack::none().with(network, scene.level);
+    let level = scenes.first().map_or(1.0, |scene| scene.level);
+    let with = LoraStack::none().with(network, level);
     let (calls, own) = (effort.held_out.calls, LoraStack::none());
     let before = sample_foreseen(base, request, calls, &own, rest).await?;
     let after = sample_foreseen(base, request, calls, &with, rest).await?;
-    let (inside, outside) = (mask.inside_weights(), mask.outside_weights());
-    let (mut gained, mut sum, mut elsewhere) = (0, 0.0, 0.0);
-    for (before, after) in before.iter().zip(&after) {
-        let progress = progress(after, before, target, original, &inside);
-        gained += usize::from(progress >= GAINED);
-        sum += progress;
-        if outside.iter().any(|weight| *weight > 0.0) {
-            elsewhere += mae_weighted(after.pixels(), before.pixels(), &outside)?;
+    let scenes = scenes.iter();
+    let alike = scenes.filter(|scene| scene.size() == request.size && scene.level == level);
+    let judges: Vec<Judge<'_>> = alike.map(|scene| Judge::new(scene)).collect();
+    judged(&before, &after, &judges)
+}
+
+/// An example by whose change pictures are judged.
+struct Judge<'a> {
+    original: &'a Rgb,
+    target: &'a Rgb,
+    inside: Vec<f32>,
+    outside: Vec<f32>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(scene: &'a Scene) -> Self {
+        Self {
+            original: &scene.original,
+            target: &scene.target,
+            inside: scene.mask.inside_weights(),
+            outside: scene.mask.outside_weights(),
         }
+    }
+
+    /// How far a picture went the example's way, and what changed outside its mask, of 255.
+    fn judge(&self, before: &Rgb, after: &Rgb) -> Result<(f64, f64), EngineError> {
+        let progress = progress(after, before, self.target, self.original, &self.inside);
+        let elsewhere = match self.outside.iter().any(|weight| *weight > 0.0) {
+            true => mae_weighted(after.pixels(), before.pixels(), &self.outside)?,
+            false => 0.0,
+        };
+        Ok((progress, elsewhere))
+    }
+}
+
+/// Pictures before and after, of each what the judges say on average.
+fn judged(before: &[Rgb], after: &[Rgb], judges: &[Judge<'_>]) -> Result<HeldOut, EngineError> {
+    let (mut gained, mut sum, mut elsewhere) = (0, 0.0, 0.0);
+    let of_all = judges.len().max(1) as f64;
+    for (before, after) in before.iter().zip(after) {
+        let (mut way, mut aside) = (0.0, 0.0);
+        for judge in judges {
+            let (progress, elsewhere) = judge.judge(before, after)?;
+            way += progress;
+            aside += elsewhere;
+        }
+        gained += usize::from(way / of_all >= GAINED);
+        sum += way / of_all;
+        elsewhere += aside / of_all;
     }
     let count = before.len().max(1) as f64;
     Ok(HeldOut {
@@ -551,6 +588,32 @@ mod tests {
             [0.0, 0.5, 1.0, 2.0, -1.0],
             "a line"
         );
+    }
+
+    #[test]
+    fn held_out_pictures_are_judged_by_several_examples() {
+        let row = |values: [u8; 2]| {
+            let pixels = values.into_iter().flat_map(|value| [value; 3]).collect();
+            Rgb::new(2, 1, pixels).expect("two pixels")
+        };
+        // One example brightens the left pixel by 40, the other by 80.
+        let (original, small, large) = (row([0, 0]), row([40, 0]), row([80, 0]));
+        let judge = |target| Judge {
+            original: &original,
+            target,
+            inside: vec![1.0, 0.0],
+            outside: vec![0.0, 1.0],
+        };
+        let (before, after) = ([row([100, 9])], [row([140, 15])]);
+        let by = |judges: &[Judge<'_>]| judged(&before, &after, judges).expect("one size");
+        let one = by(&[judge(&small)]);
+        assert_eq!((one.progress, one.gained, one.elsewhere), (1.0, 1.0, 6.0));
+        let both = by(&[judge(&small), judge(&large)]);
+        assert_eq!(both.progress, 0.75, "all of one, half of the other");
+        assert_eq!((both.gained, both.elsewhere), (1.0, 6.0), "as before");
+        let never = row([255, 0]);
+        let far = by(&[judge(&never), judge(&never)]);
+        assert_eq!(far.gained, 0.0, "40 of 255 is too little");
     }
 
     #[test]

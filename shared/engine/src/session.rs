@@ -71,6 +71,8 @@ pub(crate) struct Scene {
     pub level: f64,
     /// Whether it is one picture, which shows no change.
     pub is_alone: bool,
+    /// Which example of the job it is.
+    number: usize,
 }
 
 impl Scene {
@@ -129,6 +131,18 @@ impl<'a> Session<'a> {
             numbers,
             scene,
             other_scenes: scenes.collect(),
+        })
+    }
+
+    /// What is said of an example's prompt where the LoRA is trained.
+    pub(crate) fn conditioning<'b>(&'b self, scene: &'b Scene) -> &'b Conditioning {
+        let place = self
+            .numbers
+            .iter()
+            .position(|number| *number == scene.number);
+        // Every example is there.
+        place.map_or(&scene.pair.conditioning, |place| {
+            &self.examples[place].pair.conditioning
         })
     }
 
@@ -226,7 +240,7 @@ const MAX_OTHERS: usize = 3;
 
 /// Which examples are measured on, the one that is shown first: the first of those whose level is
 /// that of the user's dial, or nearest to it. The others are spread over the levels, and among equal
-/// ones over the set.
+/// ones over the set. Pictures alone are as those of equal levels.
 fn measured(examples: &[Cow<'_, mimeo_protocol::Example>]) -> Vec<usize> {
     let level = |index: &usize| examples[*index].level.get();
     let pairs = (0..examples.len()).filter(|index| !examples[*index].is_alone());
@@ -234,11 +248,13 @@ fn measured(examples: &[Cow<'_, mimeo_protocol::Example>]) -> Vec<usize> {
     let away = |index: &usize| (level(index) - 1.0).abs();
     let nearest = |a: &usize, b: &usize| away(a).total_cmp(&away(b));
     // Of equal ones the first.
-    let Some(shown) = pairs.iter().copied().min_by(nearest) else {
-        return vec![0];
-    };
+    let shown = pairs.iter().copied().min_by(nearest).unwrap_or(0);
+    if pairs.is_empty() {
+        pairs = (0..examples.len()).collect();
+    } else {
+        pairs.sort_by(|a, b| level(a).total_cmp(&level(b)));
+    }
     pairs.retain(|index| *index != shown);
-    pairs.sort_by(|a, b| level(a).total_cmp(&level(b)));
     let count = pairs.len().min(MAX_OTHERS);
     let last = pairs.len().saturating_sub(1);
     let others = (0..count).map(|other| pairs[other * last / count.saturating_sub(1).max(1)]);
@@ -335,6 +351,7 @@ fn encode(
         prompt: example.prompt(recipe),
         level: said.level.get(),
         is_alone: said.is_alone(),
+        number: index,
     };
     Ok((encoded, scene))
 }

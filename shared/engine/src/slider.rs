@@ -156,12 +156,12 @@ impl Prompted {
         // Guidance asks for the empty prompt as well.
         let drawn = |said: &Said| steps * if said.is_empty { 1 } else { 2 };
         let taught = 2 + usize::from(prompts.original.is_some());
-        // Of the prompts to keep the first stands for all.
-        let kept = prompts.keep.first();
+        // The prompts to keep take turns: each picture has one of them beside it.
+        let kept = prompts.keep.iter().map(drawn).max();
         let cost = Cost {
             made: drawn(&prompts.neutral)
                 + taught * asked.len()
-                + kept.map_or(0, |said| drawn(said) + asked.len()),
+                + kept.map_or(0, |drawn| drawn + asked.len()),
             read: (1 + usize::from(kept.is_some())) * asked.len(),
         };
         let Some(plan) = Meter::plan(recipe, cost, control) else {
@@ -170,31 +170,49 @@ impl Prompted {
         let rest = &mut Within::uncounted(control);
         let mut rng = NoiseRng::new(recipe.seed, leak::STREAM);
         let [_, channels, height, width] = base.latent_shape(self.size().0, self.size().1);
-        let mut noise = || rng.normal([plan.pictures, channels, height, width], base.device());
+        let mut noise = |rows| rng.normal([rows, channels, height, width], base.device());
         let mut probes = Vec::new();
         // The size of the change at each timestep, for what is kept comes last.
         let mut meant = Vec::with_capacity(asked.len());
-        let neutral = (&prompts.neutral, Change::Taught);
+        let neutral = Said {
+            conditioning: prompts.neutral.conditioning.repeat(plan.pictures),
+            is_empty: prompts.neutral.is_empty,
+        };
+        let keep = prompts.keep.iter().map(|said| said.conditioning.clone());
+        let keep: Vec<_> = keep.collect();
+        let are_empty = prompts.keep.iter().all(|said| said.is_empty);
+        let kept = leak::in_turn(&keep, plan.pictures).into_iter();
+        let kept = kept.map(|conditioning| Said {
+            conditioning,
+            is_empty: are_empty,
+        });
         let kept = kept.map(|said| (said, Change::None));
-        for (said, change) in [neutral].into_iter().chain(kept) {
-            let drawn = walk(base, noise(), (steps, 0), rest, |noisy, timestep| {
-                let own = ask(base, &said.conditioning, noisy, timestep);
-                let guidance = (&prompts.empty, base.model_size().guidance());
-                said.guided(base, guidance, own, (noisy, timestep))
-            });
+        for (said, change) in [(neutral, Change::Taught)].into_iter().chain(kept) {
+            let pictures = said.conditioning.batch();
+            let drawn = walk(
+                base,
+                noise(pictures),
+                (steps, 0),
+                rest,
+                |noisy, timestep| {
+                    let own = ask(base, &said.conditioning, noisy, timestep);
+                    let guidance = (&prompts.empty, base.model_size().guidance());
+                    said.guided(base, guidance, own, (noisy, timestep))
+                },
+            );
             let drawn = drawn.await?;
             for (index, timestep) in asked.into_iter().enumerate() {
-                let rows = vec![timestep; plan.pictures];
-                let noisy = base.schedule.add_noise(&drawn, &noise(), &rows);
+                let rows = vec![timestep; pictures];
+                let noisy = base.schedule.add_noise(&drawn, &noise(pictures), &rows);
                 let own = ask(base, &said.conditioning, &noisy, timestep);
                 let clean = base.schedule.pred_original_sample(&noisy, &own, &rows);
                 let along = (change == Change::Taught).then(|| {
                     let taught = own.clone() + prompts.change(base, &own, &noisy, timestep);
                     let taught = base.schedule.pred_original_sample(&noisy, &taught, &rows);
                     let change = taught - clean.clone();
-                    meant.push(change.clone().abs().sum() / plan.pictures as f64);
+                    meant.push(change.clone().abs().sum() / pictures as f64);
                     let squares = row_sums(change.clone().square());
-                    let squares = squares.reshape([plan.pictures, 1, 1, 1]);
+                    let squares = squares.reshape([pictures, 1, 1, 1]);
                     change / squares.clamp_min(LEAST)
                 });
                 let elsewhere = (change == Change::None).then(|| {
@@ -204,7 +222,7 @@ impl Prompted {
                 probes.push(Probe {
                     noisy,
                     timestep,
-                    conditioning: said.conditioning.repeat(plan.pictures),
+                    conditioning: said.conditioning.clone(),
                     clean,
                     along,
                     elsewhere,

@@ -126,7 +126,7 @@ impl Said {
     }
 }
 
-/// What the base answers under a prompt, for every row.
+/// What the base answers under a prompt, for every row; or under the prompt of each.
 pub(crate) fn ask(
     base: &Base,
     conditioning: &Conditioning,
@@ -134,7 +134,11 @@ pub(crate) fn ask(
     timestep: usize,
 ) -> Tensor<4> {
     let [rows, ..] = noisy.dims();
-    let (conditioning, own) = (conditioning.repeat(rows), LoraStack::none());
+    let conditioning = match conditioning.batch() {
+        1 => conditioning.repeat(rows),
+        _ => conditioning.clone(),
+    };
+    let own = LoraStack::none();
     base.unet
         .forward_in_tasks(noisy, timestep, &conditioning, &own)
 }

@@ -80,6 +80,7 @@ fn scores() -> Scores {
         copy_fidelity: Some(0.93),
         calibrated_strength: 1.25,
         graded: None,
+        style: None,
     }
 }
 

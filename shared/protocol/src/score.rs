@@ -24,6 +24,63 @@ pub struct Scores {
     /// How the change grows with the level, where the examples have several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graded: Option<Graded>,
+    /// What the style copier below it has left to the LoRA, where it was trained upon one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub style: Option<StyleLeak>,
+}
+
+impl Scores {
+    /// Those of pictures alone: they show no change, so all that is measured is the style. Fields that
+    /// every version has are empty then.
+    #[must_use]
+    pub const fn of_style(style: StyleLeak) -> Self {
+        Self {
+            edit_gain: 0.0,
+            spill: 0.0,
+            held_out: HeldOut {
+                pictures: 0,
+                gained: 0.0,
+                progress: 0.0,
+                elsewhere: 0.0,
+            },
+            linearity: Linearity {
+                edit_gain: Vec::new(),
+                progress: Vec::new(),
+                monotone: true,
+                correlation: 0.0,
+            },
+            copy_fidelity: None,
+            calibrated_strength: 1.0,
+            graded: None,
+            style: Some(style),
+        }
+    }
+
+    /// Whether the style is all that was measured.
+    #[must_use]
+    pub const fn is_of_style_alone(&self) -> bool {
+        self.style.is_some() && self.held_out.pictures == 0
+    }
+}
+
+/// A LoRA that was trained upon a style copier, used without it: is it free of the style, and is what it
+/// was trained for there?
+///
+/// Compared as latents, each picture from the same noise: drawn by the base (`z0`), with the copier as
+/// strong as below the LoRA (`zC`), and with the LoRA alone at strength 1 (`zL`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StyleLeak {
+    /// Pictures of held-out prompts, which do not name what was trained.
+    pub pictures: usize,
+    /// How much of the style those have: `Σ⟨zL - z0, zC - z0⟩ / Σ‖zC - z0‖²`; 0 is nothing, 1 as much as
+    /// with the copier.
+    pub leak: f64,
+    /// How much else they change, as a share of what the copier changes:
+    /// `√(Σ‖zL - z0 - leak · (zC - z0)‖² / Σ‖zC - z0‖²)`.
+    pub rest: f64,
+    /// How far pictures of the captions, which name it, go the way from what the copier draws to the
+    /// pictures `zT` that were trained on: `Σ⟨zL - z0, zT - zC⟩ / Σ‖zT - zC‖²`; 1 is all of it.
+    pub progress: f64,
 }
 
 /// Levels of a graded slider, each with what the LoRA does at that strength.
@@ -46,10 +103,10 @@ pub struct HeldOut {
     pub pictures: usize,
     /// Share that gained the change.
     pub gained: f64,
-    /// How far they went from A towards B where the change was meant, on average; 1 is as far
-    /// as the pair.
+    /// How far they went from A towards B where the change was meant, on average over them and over the
+    /// examples that are measured on; 1 is as far as the pair.
     pub progress: f64,
-    /// Mean change outside the mask, of 255.
+    /// Mean change outside the mask, of 255, likewise.
     pub elsewhere: f64,
 }
 

@@ -7,7 +7,7 @@ use mimeo_protocol::{
     VaeId, VaeInfo,
 };
 
-use super::Trained;
+use super::{Trained, makes_copier};
 use crate::cli::examples::Examples;
 use crate::exit::BadInput;
 use crate::interrupt;
@@ -46,7 +46,9 @@ pub async fn train(
     let device = &snapshot.device;
     report.remote_device(&device.name, &device.reason);
     let recipe = recipe(model_size(&mut remote, &order).await?)?;
-    report.plan(&recipe, order.scores);
+    if !makes_copier(&order.examples, &recipe) {
+        report.plan(&recipe, order.scores);
+    }
     let mut examples = Vec::new();
     for example in &order.examples {
         let files = example.files()?;

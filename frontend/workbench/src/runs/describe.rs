@@ -194,6 +194,10 @@ pub fn differs(before: &TrainJob, after: &TrainJob) -> Vec<(&'static str, String
     if before.base != after.base {
         changes.push(("Base", after.base.to_string()));
     }
+    if before.vae != after.vae {
+        let vae = after.vae.as_ref().map(ToString::to_string);
+        changes.push(("VAE", vae.unwrap_or_else(|| "the base's own".to_owned())));
+    }
     if before.recipe.method != after.recipe.method {
         let (title, _) = plain::explain(after.recipe.method);
         changes.push(("Method", title.to_owned()));

@@ -122,6 +122,7 @@ fn scores() -> Scores {
         copy_fidelity: None,
         calibrated_strength: 1.0,
         graded: None,
+        style: None,
     }
 }
 
@@ -587,6 +588,12 @@ fn only_what_changed_is_told() {
         ],
         "what no number means, and how many"
     );
+    let mut decoded = before.clone();
+    decoded.vae = Some("vae/kl-f8".try_into().expect("an id"));
+    let expected = ("VAE", "vae/kl-f8".to_owned());
+    assert_eq!(differs(&before, &decoded), [expected], "named");
+    let expected = ("VAE", "the base's own".to_owned());
+    assert_eq!(differs(&decoded, &before), [expected], "none");
     let other = job(Method::Addift);
     let changes = differs(&before, &other);
     assert_eq!(

@@ -306,6 +306,7 @@ impl Drawn {
                 elsewhere,
             },
             graded: None,
+            style: None,
             linearity: Linearity {
                 monotone: ways.windows(2).all(|pair| pair[1] > pair[0] - STANDSTILL),
                 correlation: score::correlation(strengths, &ways),

@@ -100,6 +100,9 @@ fn slider_numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> 
 fn numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
     let plain = |number: f64| format!("{number:.2}");
     let (held_out, linearity) = (&scores.held_out, &scores.linearity);
+    if scores.is_of_style_alone() {
+        return style_numbers(scores);
+    }
     let mut rows = vec![
         (
             "Edit gain",
@@ -154,12 +157,38 @@ fn numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
             "How far the change at a level is from being in proportion to it, at most. 0 is best.",
         ));
     }
+    rows.extend(style_numbers(scores));
     rows.push((
         "Calibrated strength",
         plain(scores.calibrated_strength),
         "What was folded into the weights, so that strength 1 makes the change.",
     ));
     rows
+}
+
+/// Of a LoRA that was trained upon a style copier; none of others.
+fn style_numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
+    let Some(style) = &scores.style else {
+        return Vec::new();
+    };
+    let plain = |number: f64| format!("{number:.2}");
+    vec![
+        (
+            "Style leak",
+            plain(style.leak),
+            "How much of the copier's style pictures have that do not name what was trained. 0 is best.",
+        ),
+        (
+            "Changed otherwise",
+            plain(style.rest),
+            "How much else those change, as a share of what the style changes. 0 is best.",
+        ),
+        (
+            "Subject",
+            plain(style.progress),
+            "How far pictures that name it go from what the copier draws to the pictures it was trained on. 1 is all.",
+        ),
+    ]
 }
 
 #[component]
