@@ -1,7 +1,8 @@
 """Trains the judge: a small conv net that reads the attributes of the bundled base's avatars.
 
 `node render.mjs OUT` first, then `python train_judge.py OUT` (torch, diffusers, transformers,
-safetensors, pillow; one thread, ten minutes). Writes `judge.safetensors` (f16, batch norms folded into the
+safetensors, pillow; on one core about seven minutes for what the base makes of the renders, which is kept in
+OUT, and six to train). Writes `judge.safetensors` (f16, batch norms folded into the
 convs, the vocabulary in its metadata) and `judge_parity.json` (what torch reads in some bundled
 pairs, for the Rust side to agree with), and prints the accuracies.
 
