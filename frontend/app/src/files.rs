@@ -132,6 +132,10 @@ pub fn take(bench: Bench, link: Link, page: Page, slot: Option<Slot>, files: Vec
             gather(bench, page, files).await;
             single = others;
         }
+        if slot.is_none() && is_captions(bench, &single) {
+            take_captions(bench, single).await;
+            return;
+        }
         for taken in single {
             match Kind::of(&taken.file.name()) {
                 Kind::Picture => match read(&taken.file).await {
@@ -145,6 +149,31 @@ pub fn take(bench: Bench, link: Link, page: Page, slot: Option<Slot>, files: Vec
             slot = None;
         }
     });
+}
+
+/// Whether files are captions of pictures that are on the bench already.
+fn is_captions(bench: Bench, files: &[Taken]) -> bool {
+    let has_picture = bench.with(|bench| {
+        let mut pairs = bench.set().pairs().iter();
+        pairs.any(|pair| pair.frame().is_some())
+    });
+    let mut paths = files.iter().map(|taken| taken.path.as_str());
+    has_picture && !files.is_empty() && paths.all(gathered::is_caption)
+}
+
+/// Gives captions to the pictures that they are named after.
+async fn take_captions(bench: Bench, files: Vec<Taken>) {
+    let mut captions = Vec::with_capacity(files.len());
+    for taken in files {
+        let read = read(&taken.file).await;
+        match read.and_then(|read| gathered::caption(&taken.path, &read.bytes)) {
+            Ok(text) => captions.push((taken.path, text)),
+            Err(why) => refuse(bench, None, why),
+        }
+    }
+    if !captions.is_empty() {
+        bench.apply(Command::Pairs(PairsCommand::CaptionFiles(captions)));
+    }
 }
 
 /// Takes in files as pairs, however few they are.

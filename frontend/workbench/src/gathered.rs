@@ -51,9 +51,20 @@ pub fn without_pictures(folder: &str) -> String {
     )
 }
 
-fn is_caption(path: &str) -> bool {
+/// Whether a file is a caption.
+#[must_use]
+pub fn is_caption(path: &str) -> bool {
     let path = path.to_ascii_lowercase();
     CAPTIONS.iter().any(|ending| path.ends_with(ending))
+}
+
+/// What a caption's file says.
+///
+/// # Errors
+/// When it is no text, with its name.
+pub fn caption(path: &str, bytes: &[u8]) -> Result<String, String> {
+    let caption = Caption::read(bytes).map_err(|error| format!("{path}: {error}"))?;
+    Ok(caption.text)
 }
 
 /// Files on their way to becoming pairs.

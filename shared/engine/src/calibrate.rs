@@ -117,6 +117,8 @@ const STRENGTHS: [f64; 8] = [
 /// Worth this much less is as good, and the weaker LoRA is taken: around its largest value the
 /// worth hardly changes over a factor of two in strength, but what it weighs up does.
 const AS_GOOD: f64 = 0.01;
+/// Strengths that are farther apart than two of [`STRENGTHS`].
+const FAR: f64 = 1.5;
 const SEED: u64 = 8000;
 const STREAM: u64 = 5;
 
@@ -473,7 +475,17 @@ fn next_strength(strengths: &[f64], worth: &[f64]) -> f64 {
     };
     let largest = worth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if worth.last() == Some(&largest) && *last < strongest {
-        return (last * 2.0).min(strongest);
+        // Of two far apart that are worth the same, neither need be the end: what lies between them may
+        // be worth more than both, and what lies beyond is more damage.
+        let before = strengths.len().checked_sub(2);
+        match before.map(|at| (strengths[at], worth[at])) {
+            Some((before, as_good)) if as_good >= largest - AS_GOOD => {
+                if last / before > FAR {
+                    return (before * last).sqrt();
+                }
+            }
+            _ => return (last * 2.0).min(strongest),
+        }
     }
     let end = worth.iter().position(|worth| *worth >= largest - AS_GOOD);
     match end.unwrap_or_default() {
@@ -558,7 +570,21 @@ mod tests {
 
     #[test]
     fn where_no_strength_is_worth_more_the_weakest_is_taken() {
-        assert_eq!(bracketed(4, |_| 0.3), 0.5, "of 1, 2, 2√2 and 0.5");
+        assert_eq!(bracketed(4, |_| 0.3), 0.5, "of 1, 2, √2 and 0.5");
+    }
+
+    #[test]
+    fn between_two_that_are_worth_the_same_the_largest_is_looked_for() {
+        // As measured on a beard.
+        let (of_one, of_two) = (0.287, 0.296);
+        let next = next_strength(&[1.0, 2.0], &[of_one, of_two]);
+        assert!((next - std::f64::consts::SQRT_2).abs() < 1e-12, "{next}");
+        let found = end_of_rise(&[1.0, next, 2.0], &[of_one, 0.33, of_two]);
+        assert!(found > 1.2 && found < next, "no longer the first: {found}");
+        let rising = next_strength(&[1.0, 2.0], &[0.2, 0.296]);
+        assert_eq!(rising, STRENGTHS[7], "the rise is not over");
+        let level = next_strength(&[1.0, next, 2.0], &[of_one, of_one, of_two]);
+        assert_eq!(level, 0.5, "nothing between: it may end before");
     }
 
     #[test]

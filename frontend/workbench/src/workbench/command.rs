@@ -148,6 +148,8 @@ pub enum PairsCommand {
     },
     /// Say what two pictures show.
     Caption(usize, String),
+    /// Take in what caption files say that come after their pictures: the name of each, and its text.
+    CaptionFiles(Vec<(String, String)>),
     /// Say how much a pair counts, as typed.
     WeightTyped(usize, String),
     /// Say at which strength its change is to come, as typed.

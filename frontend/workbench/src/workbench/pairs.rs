@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mimeo_image::{ImageError, Sizing};
 use mimeo_protocol::{InvalidNumber, Level, Weight};
-use mimeo_set::{tags, with_tag, without_tag};
+use mimeo_set::{Evidence, Link, arrange, tags, with_tag, without_tag};
 
 use super::history::{Restore, Step};
 use super::mask::suggested;
@@ -38,6 +38,7 @@ impl Workbench {
                     text.clone_into(&mut pair.caption)
                 }))
             }
+            PairsCommand::CaptionFiles(files) => self.caption_files(&files),
             PairsCommand::WeightTyped(at, typed) => {
                 let weight = Weight::RANGE
                     .parse(&typed)
@@ -240,6 +241,63 @@ impl Workbench {
         };
         self.history.push(Step::new(label, restores));
         Change::set()
+    }
+
+    /// Gives each file's text to the pair, or the picture alone, beside which it lies by its name.
+    fn caption_files(&mut self, files: &[(String, String)]) -> Result<Change, Refusal> {
+        let found = self.beside(files);
+        if found.is_empty() {
+            let why = "no picture here has the name of this caption. Call it as its picture is called, such as a.txt for a.png, and drop the picture first.";
+            return Err(Refusal::new(Where::Set, why.to_owned()));
+        }
+        let told = found
+            .into_iter()
+            .filter_map(|(at, text)| self.told(at, |pair| text.clone_into(&mut pair.caption)));
+        let restores: Vec<_> = told.collect();
+        if restores.is_empty() {
+            return Ok(Change::default());
+        }
+        self.history.push(Step::new("Add captions", restores));
+        Ok(Change::set())
+    }
+
+    /// Which pair each of these files is the caption of, and what it says.
+    fn beside<'a>(&self, files: &'a [(String, String)]) -> Vec<(usize, &'a str)> {
+        let pairs = self.set().pairs().iter().enumerate();
+        let pictures: Vec<(usize, &str)> = pairs
+            .flat_map(|(at, pair)| {
+                let pictures = Slot::ALL.into_iter().filter_map(|slot| pair.picture(slot));
+                pictures.map(move |picture| (at, picture.name.as_str()))
+            })
+            .collect();
+        let names = pictures.iter().map(|(_, name)| *name);
+        let paths: Vec<&str> = names
+            .chain(files.iter().map(|(name, _)| name.as_str()))
+            .collect();
+        let links = pictures.windows(2).enumerate();
+        let links = links.filter(|(_, halves)| halves[0].0 == halves[1].0);
+        let links: Vec<Link> = links
+            .map(|(original, _)| Link {
+                original,
+                target: original + 1,
+                level: Pair::USUAL.1,
+                evidence: Evidence::Names,
+            })
+            .collect();
+        let pairing = arrange(&paths, &links);
+        let of_pairs = pairing
+            .pairs
+            .iter()
+            .map(|pair| (pair.original, pair.caption));
+        let of_alone = pairing
+            .alone
+            .iter()
+            .map(|alone| (alone.picture, alone.caption));
+        let found = of_pairs.chain(of_alone).filter_map(|(picture, caption)| {
+            let (_, text) = files.get(caption?.checked_sub(pictures.len())?)?;
+            Some((pictures[picture].0, text.as_str()))
+        });
+        found.collect()
     }
 
     fn suggest_masks(&mut self) -> Change {

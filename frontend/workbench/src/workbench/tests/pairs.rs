@@ -178,6 +178,41 @@ fn what_is_said_of_a_pair_is_a_step_and_what_is_no_number_is_refused() {
 }
 
 #[test]
+fn captions_that_come_after_their_pictures_find_them() {
+    let mut bench = Workbench::default();
+    let alone = NewPair {
+        original: Some(picture("alone.png", None)),
+        ..NewPair::default()
+    };
+    let pair = NewPair {
+        original: Some(picture("set/x_a.png", None)),
+        target: Some(picture("set/x_b.png", Some([9, 9, 60]))),
+        ..NewPair::default()
+    };
+    pairs(&mut bench, PairsCommand::Add(vec![pair, alone]));
+    let files = |names: &[&str]| {
+        let files = names.iter();
+        let files = files.map(|name| ((*name).to_owned(), format!("of {name}")));
+        PairsCommand::CaptionFiles(files.collect())
+    };
+    let captions = |bench: &Workbench| {
+        let pairs = bench.set().pairs().iter();
+        pairs.map(|pair| pair.caption.clone()).collect::<Vec<_>>()
+    };
+    pairs(
+        &mut bench,
+        files(&["set/x.txt", "alone.caption", "other.txt"]),
+    );
+    let expected = ["of set/x.txt", "of alone.caption"];
+    assert_eq!(captions(&bench), expected, "beside a pair, and a picture");
+    apply(&mut bench, Command::Undo);
+    assert_eq!(captions(&bench), ["", ""], "in one step");
+    let refusal = refuse(&mut bench, Command::Pairs(files(&["other.txt"])));
+    assert_eq!(refusal.place, Where::Set, "{refusal}");
+    assert!(refusal.sentence.contains("a.txt for a.png"), "{refusal}");
+}
+
+#[test]
 fn a_tag_is_given_to_all_and_taken_from_all() {
     let mut bench = three();
     let captions = |bench: &Workbench| {
