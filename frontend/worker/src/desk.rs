@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 
 use futures_util::lock::Mutex;
 use mimeo_protocol::{
-    CopierId, CopierInfo, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind, JobId, JobName,
-    JobProgress, JobState, Pace, Rejection, ResultFile, ServerMessage, TrainJob, Transition,
-    UnreadableJob,
+    CopierId, CopierInfo, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind, JobId,
+    JobName, JobProgress, JobState, Pace, Rejection, ResultFile, ServerMessage, TrainJob,
+    Transition, UnreadableJob,
 };
 use mimeo_service::{Answer, ImportedCopier, KeptJob, Listed, Store, StoredJob, rules};
 

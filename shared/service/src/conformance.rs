@@ -13,9 +13,9 @@ use mimeo_engine::{Compute, DeviceChoice};
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
     BaseId, BaseInfo, BlobId, Canvas, ClientMessage, ClipSkip, CopierChoice, CopierId, CopierKind,
-    DeviceInfo, Example, FileId, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState, LoraRef,
-    Method, ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe, Rejection,
-    RequestId, ServerMessage, Snapshot, Strength, TrainJob, Transition, VaeId, VaeInfo,
+    DeviceInfo, Example, FileId, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState,
+    LoraRef, Method, ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe,
+    Rejection, RequestId, ServerMessage, Snapshot, Strength, TrainJob, Transition, VaeId, VaeInfo,
 };
 
 use crate::blob;

@@ -1,8 +1,8 @@
 //! What may be asked for, and when.
 
 use mimeo_protocol::{
-    BaseId, BlobId, CopierId, CopierInfo, FileId, JobControl, JobId, JobState, Phase, PreviewRequest,
-    Rejection, TrainJob, VaeId,
+    BaseId, BlobId, CopierId, CopierInfo, FileId, JobControl, JobId, JobState, Phase,
+    PreviewRequest, Rejection, TrainJob, VaeId,
 };
 
 use crate::host::Program;
