@@ -171,7 +171,7 @@ const SET_TARGETS: &[(&str, &[u8], &[u8])] = set_targets![
 #[cfg(test)]
 mod tests {
     use mimeo_image::{
-        Alignment, Difference, Mask, MaskView, MaskWarning, PairWarning, decode, decode_mask,
+        Alignment, Difference, Mask, MaskView, MaskWarning, PairWarning, Rgb, decode, decode_mask,
         warnings,
     };
 
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn no_pair_is_told_to_be_shifted_unless_it_is() {
-        let is_unaligned = |a, b| {
+        let is_unaligned = |a: &Rgb, b: &Rgb| {
             let found = warnings(a, b, None).unwrap();
             let mut found = found.iter();
             found.any(|warning| matches!(warning, PairWarning::Unaligned { .. }))

@@ -321,7 +321,7 @@ fn leaves_the_rest(alignment: Alignment, a: &Rgb, b: &Rgb) -> bool {
     for ((&before, &after), around) in values.zip(around) {
         if around <= ALIKE && after > STRONG {
             lost += 1.0;
-        } else if before > STRONG && after <= SLIGHT {
+        } else if before > ALIKE && after <= ALIKE {
             gained += 1.0;
         }
     }
