@@ -36,7 +36,7 @@ test("a framing copier is made, renamed, reused by another run, and kept", async
     await copiers.has(0);
     await bench.train.click();
     await lower.run.name("framings").waitFor();
-    await copiers.has(1);
+    await copiers.has(1, RUN_WITHIN);
     await copiers.kind("Framing").filter({ hasText: "framings" }).waitFor();
     await copiers.kind("Framing").getByText(/\d+ % faithful · 4 steps · just now/).waitFor();
     await copiers.rename("framings", "three framings");
@@ -94,7 +94,7 @@ test("anybody's LoRA becomes a copier, and one that does not fit is refused", as
       page.waitForEvent("download"),
       copiers.actions("inks").getByRole("link", { name: "Export inks" }).click(),
     ]);
-    assert.equal(exported.suggestedFilename(), "inks.safetensors");
+    assert.equal(exported.suggestedFilename(), "inks_copy.safetensors");
     const tensors = readTensors(await readFile(await exported.path()));
     assert.ok(tensors.size > 0, "a LoRA");
     await page.reload();

@@ -12,7 +12,9 @@ use mimeo_protocol::{
     JobName, JobProgress, JobState, Pace, Rejection, ResultFile, ServerMessage, TrainJob,
     Transition, UnreadableJob,
 };
-use mimeo_service::{Answer, ImportedCopier, KeptJob, Listed, Store, StoredJob, rules};
+use mimeo_service::{
+    Answer, ImportedCopier, KeptJob, Listed, Store, StoredJob, copier_file_name, rules,
+};
 
 use crate::ledger::{Change, CopierEntry, Found, Ledger};
 use crate::places::{file_path, lora_path, state_path};
@@ -351,7 +353,7 @@ impl<D: Storage, P: Listener> Store for Desk<D, P> {
         let file = ResultFile {
             id: ledger.new_file(),
             kind: FileKind::Copier,
-            name: copier.file_name(),
+            name: copier_file_name(&copier.name),
             bytes: bytes.len() as u64,
             sha256: copier.lora,
         };

@@ -488,6 +488,7 @@ impl Ledger {
         let mut copiers = self.index.copiers.iter_mut();
         if let Some(copier) = copiers.find(|copier| copier.info.id == id) {
             copier.info.name.clone_from(name);
+            copier.info.file.name = mimeo_service::copier_file_name(name);
             self.index_changed = true;
         }
     }

@@ -716,6 +716,8 @@ where
     let copiers = snapshot(&server).await.copiers;
     assert_eq!(copiers.len(), 1, "it is there: {copiers:?}");
     assert_eq!(copiers[0].name.as_str(), "other", "under its new name");
+    let file_name = &copiers[0].file.name;
+    assert_eq!(file_name, "other_copy.safetensors", "as it is exported");
     assert!(rig.has_file(file).await, "with its file");
 
     done(&server, delete(copier)).await;

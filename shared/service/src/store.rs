@@ -152,12 +152,12 @@ impl ImportedCopier {
     pub fn fingerprint(&self) -> String {
         blob::id_of(format!("import {} {}", self.lora, self.base).as_bytes()).to_string()
     }
+}
 
-    /// What its file is called.
-    #[must_use]
-    pub fn file_name(&self) -> String {
-        format!("{}_copy.safetensors", self.name)
-    }
+/// What the file of a copier is called.
+#[must_use]
+pub fn copier_file_name(name: &JobName) -> String {
+    format!("{name}_copy.safetensors")
 }
 
 /// A job as it is kept.

@@ -16,8 +16,8 @@ export class Copiers {
   }
 
   /** Waits until there are so many. */
-  async has(count) {
-    await this.fold.filter({ hasText: `(${count})` }).waitFor();
+  async has(count, timeout) {
+    await this.fold.filter({ hasText: `(${count})` }).waitFor({ timeout });
   }
 
   /** The copiers of a kind: "Identical", "Framing", "Style". */

@@ -4,7 +4,7 @@ use mimeo_protocol::{
     BaseId, BlobId, CopierChoice, CopierId, CopierInfo, CopierKind, FileKind, JobId, JobName,
     TrainJob, codec,
 };
-use mimeo_service::ImportedCopier;
+use mimeo_service::{ImportedCopier, copier_file_name};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -125,7 +125,7 @@ impl SqliteStore {
             steps: 0,
             file: NewFile {
                 kind: FileKind::Copier,
-                name: copier.file_name(),
+                name: copier_file_name(&copier.name),
                 path,
                 bytes: bytes.map_err(StoreError::of_file)?,
                 sha256: copier.lora,
@@ -144,6 +144,13 @@ impl SqliteStore {
             .bind(name.as_str())
             .execute(&self.pool)
             .await?;
+        sqlx::query(
+            "UPDATE files SET name = ?2 WHERE id = (SELECT file FROM copiers WHERE id = ?1)",
+        )
+        .bind(id.0 as i64)
+        .bind(copier_file_name(name))
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
