@@ -163,7 +163,7 @@ impl Archive for JobArchive {
             let copier = StoredCopier {
                 fingerprint: copier.fingerprint.to_owned(),
                 name: job.job.name.clone(),
-                original: copier.original,
+                original: Some(copier.original),
                 kind: job.job.recipe.copier.kind,
                 base: job.job.base.clone(),
                 fidelity: copier.fidelity,
@@ -227,19 +227,12 @@ impl Archive for JobArchive {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    DataFolder::write(path, bytes).map_err(from_io)
-}
-
-fn from_io(error: std::io::Error) -> StoreError {
-    match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreError::DiskFull,
-        _ => sqlx::Error::Io(error).into(),
-    }
+    DataFolder::write(path, bytes).map_err(StoreError::of_file)
 }
 
 fn from_blob(error: BlobError) -> StoreError {
     match error {
-        BlobError::Io(error) => from_io(error),
+        BlobError::Io(error) => StoreError::of_file(error),
         other => sqlx::Error::Io(std::io::Error::other(other.to_string())).into(),
     }
 }

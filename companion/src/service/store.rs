@@ -18,7 +18,7 @@ use mimeo_protocol::{
     BlobId, CopierId, CopierInfo, FileId, FileKind, JobEvent, JobEventKind, JobId, JobName,
     JobState, JobSummary, Pace, ResultFile, Snapshot, TrainJob, Transition, codec,
 };
-use mimeo_service::{KeptJob, Listed, Store, StoredJob};
+use mimeo_service::{ImportedCopier, KeptJob, Listed, Store, StoredJob};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
@@ -238,7 +238,7 @@ impl SqliteStore {
                 pictures.push(picture);
             }
         }
-        let copiers = sqlx::query("SELECT original FROM copiers");
+        let copiers = sqlx::query("SELECT original FROM copiers WHERE original <> ''");
         for row in copiers.fetch_all(&self.pool).await? {
             pictures.push(from_text(&row, "original")?);
         }
@@ -492,6 +492,10 @@ impl Store for SqliteStore {
 
     async fn copiers(&self) -> Result<Vec<CopierInfo>, StoreError> {
         Ok(self.copiers.borrow().clone())
+    }
+
+    async fn import_copier(&self, copier: &ImportedCopier) -> Result<(), StoreError> {
+        self.add_imported(copier).await
     }
 
     async fn rename_copier(&self, id: CopierId, name: &JobName) -> Result<(), StoreError> {

@@ -1,11 +1,11 @@
-//! Finished copiers are used again, listed, renamed, exported and deleted.
+//! Finished copiers are used again, listed, renamed, exported and deleted, and LoRAs become copiers.
 
 use mimeo_protocol::{
-    ClientMessage, CopierChoice, CopierId, JobControl, JobEventKind, JobId, JobState, Phase,
-    PromptSyntax, Rejection, ServerMessage, Steps,
+    BaseId, BlobId, ClientMessage, CopierChoice, CopierId, CopierKind, JobControl, JobEventKind,
+    JobId, JobState, Phase, PromptSyntax, Rejection, ServerMessage, Steps, Strength,
 };
 
-use crate::client::Client;
+use crate::client::{Client, blob_id};
 use crate::companion::Companion;
 
 fn trained_a_copier(client: &Client, job: JobId) -> bool {
@@ -151,5 +151,117 @@ async fn copiers_are_renamed_and_deleted_but_not_under_a_job() {
             }
         ),
         "{missing:?}"
+    );
+}
+
+async fn import(client: &mut Client, lora: BlobId, name: &str) -> ServerMessage {
+    client
+        .ask(|request| ClientMessage::ImportCopier {
+            request,
+            lora,
+            name: name.parse().unwrap(),
+            kind: CopierKind::Style,
+            base: BaseId::bundled(),
+            vae: None,
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_foreign_lora_becomes_a_copier_that_jobs_build_upon() {
+    let mut companion = Companion::start("");
+    let mut client = companion.client().await;
+    let plain = client.quick_job("flat").await;
+    let plain = client.submit(plain).await;
+    client.until_over(plain).await;
+    let bytes = client.lora(plain).await;
+    let lora = blob_id(&bytes);
+    let missing = import(&mut client, lora, "flat").await;
+    assert!(
+        matches!(
+            missing,
+            ServerMessage::Rejected {
+                reason: Rejection::Missing { .. },
+                ..
+            }
+        ),
+        "it is not here yet: {missing:?}"
+    );
+    let strange = client.upload_strange_lora().await;
+    let refused = import(&mut client, strange, "strange").await;
+    let ServerMessage::Rejected { reason, .. } = refused else {
+        panic!("it does not fit: {refused:?}");
+    };
+    let reason = reason.to_string();
+    assert!(reason.contains("0 of its 1 modules"), "{reason}");
+
+    assert!(
+        client.put_lora(lora, &bytes).await.status().is_success(),
+        "taken"
+    );
+    let imported = import(&mut client, lora, "flat").await;
+    assert!(
+        matches!(imported, ServerMessage::Done { .. }),
+        "{imported:?}"
+    );
+    let again = import(&mut client, lora, "twice").await;
+    let ServerMessage::Rejected { reason, .. } = again else {
+        panic!("it is there: {again:?}");
+    };
+    assert!(reason.to_string().contains("as flat"), "{reason}");
+
+    companion.kill_and_restart();
+    let mut client = companion.client().await;
+    let [copier] = &client.snapshot.copiers[..] else {
+        panic!("it stays: {:?}", client.snapshot.copiers);
+    };
+    let copier = copier.clone();
+    assert_eq!(
+        (
+            copier.name.as_str(),
+            copier.kind,
+            copier.original,
+            copier.steps
+        ),
+        ("flat", CopierKind::Style, None, 0),
+        "as it was imported"
+    );
+    assert!(
+        client.download(&copier.file).await == bytes,
+        "exported whole"
+    );
+    let renamed = client
+        .ask(|request| ClientMessage::RenameCopier {
+            request,
+            copier: copier.id,
+            name: "inks".parse().unwrap(),
+        })
+        .await;
+    assert!(matches!(renamed, ServerMessage::Done { .. }), "{renamed:?}");
+
+    let mut job = client.quick_copier_job("upon").await;
+    job.copier = CopierChoice::Given(copier.id);
+    job.recipe.copier.kind = CopierKind::Style;
+    let mut loras = Vec::new();
+    for strength in [1.0, 0.5] {
+        job.recipe.copier.strength = Strength::constant(strength);
+        let upon = client.submit(job.clone()).await;
+        assert_eq!(client.until_over(upon).await, JobState::Finished);
+        assert!(!trained_a_copier(&client, upon), "it was given one");
+        loras.push(client.lora(upon).await);
+    }
+    assert!(loras[0] != loras[1], "it acts as strongly as is said");
+
+    let deleted = client
+        .ask(|request| ClientMessage::DeleteCopier {
+            request,
+            copier: copier.id,
+        })
+        .await;
+    assert!(matches!(deleted, ServerMessage::Done { .. }), "{deleted:?}");
+    let imported = import(&mut client, lora, "flat").await;
+    assert!(
+        matches!(imported, ServerMessage::Done { .. }),
+        "the upload is still there: {imported:?}"
     );
 }

@@ -112,7 +112,11 @@ async fn pictures_alone_make_a_copier_and_what_is_trained_upon_it() {
     let [copier] = &copiers[..] else {
         panic!("it is kept: {copiers:?}");
     };
-    assert_eq!(copier.original, job.examples[0].original, "of its first");
+    assert_eq!(
+        copier.original,
+        Some(job.examples[0].original),
+        "of its first"
+    );
     assert!(copier.fidelity.is_some(), "measured");
     assert_eq!(copier.kind, CopierKind::Framing, "told in the library");
 

@@ -246,6 +246,7 @@ impl Bench {
                     line,
                     base: host.base(base),
                     vaes: &host.vaes,
+                    copiers: &host.copiers,
                     way_back: link.way_back(base),
                     plan: plan.as_ref(),
                 };

@@ -6,14 +6,18 @@ use js_sys::{Array, Promise, Uint8Array};
 use leptos::prelude::*;
 use mimeo_checkpoint::{AsyncReadAt, BoxFuture, CheckpointError, check_range};
 use mimeo_image::decode_mask_file;
+use mimeo_protocol::BlobId;
 use mimeo_workbench::dropped::{Kind, Weights};
 use mimeo_workbench::gathered::{Gathered, Gathering};
+use mimeo_workbench::lora::{self, Parcel};
+use mimeo_workbench::picture::hash;
 use mimeo_workbench::workbench::{MaskCommand, PairsCommand, Where};
 use mimeo_workbench::{Command, Picture, Refusal, Slot, dropped, from_disk, gathered};
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Blob, BlobPropertyBag, DataTransfer, DataTransferItem, File, HtmlAnchorElement, Url,
+    Blob, BlobPropertyBag, DataTransfer, DataTransferItem, File, HtmlAnchorElement,
+    HtmlInputElement, Url,
 };
 
 use crate::bench::Bench;
@@ -413,4 +417,38 @@ pub fn copy(page: Page, text: String) {
             )),
         }
     });
+}
+
+/// The files that were picked in a field.
+pub fn picked(input: &HtmlInputElement) -> Vec<File> {
+    let files = input.files();
+    let files = files
+        .iter()
+        .flat_map(|files| (0..files.length()).map(|at| files.get(at)));
+    files.flatten().collect()
+}
+
+/// Sends one LoRA; its hash, and what of it will not be applied.
+///
+/// - `config`: its `adapter_config.json`
+///
+/// # Errors
+/// One sentence: why it cannot be used, and what to do.
+pub async fn send_lora(
+    link: Link,
+    file: &File,
+    config: Option<&File>,
+) -> Result<(BlobId, Option<String>), String> {
+    let name = file.name();
+    let bytes = read(file).await?.bytes;
+    let config = match config {
+        Some(config) => Some(read(config).await?.bytes),
+        None => None,
+    };
+    let Parcel { bytes, remark } = lora::pack(&name, bytes, config.as_deref()).await?;
+    let lora = hash(&bytes);
+    let sent = link.upload_lora(lora, &bytes).await;
+    // The other side does not know which of several files it refuses.
+    sent.map_err(|why| format!("{name}: {why}"))?;
+    Ok((lora, remark))
 }

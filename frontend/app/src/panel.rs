@@ -3,6 +3,7 @@
 pub mod arrivals;
 pub mod backend;
 pub mod base_choice;
+pub mod delete_button;
 pub mod field_control;
 pub mod header;
 pub mod keys_sheet;

@@ -184,17 +184,31 @@ pub fn StagePanel(stage: Stage) -> impl IntoView {
 #[component]
 fn Empty(stage: Stage) -> impl IntoView {
     let bench = stage.bench;
+    let takes_pictures = Memo::new(move |_| {
+        bench.with_settings(|bench| bench.settings().recipe.method.takes_pictures())
+    });
     view! {
         <div class="stage-empty">
-            <p class="lead">
-                "Drop two pictures that differ in one thing. The LoRA will make that change, and nothing else."
-            </p>
-            <p class="soft">
-                "The first is A, before; the second B, after"
-            </p>
-            <button class="train" on:click=move |_| load_example(bench, first_example())>
-                "Try the example"
-            </button>
+            <Show
+                when=move || takes_pictures.get()
+                fallback=|| {
+                    view! {
+                        <p class="lead">
+                            "Two prompts need no pictures. Write them in the recipe, then train."
+                        </p>
+                    }
+                }
+            >
+                <p class="lead">
+                    "Drop two pictures that differ in one thing. The LoRA will make that change, and nothing else."
+                </p>
+                <p class="soft">
+                    "The first is A, before; the second B, after"
+                </p>
+                <button class="train" on:click=move |_| load_example(bench, first_example())>
+                    "Try the example"
+                </button>
+            </Show>
         </div>
     }
 }

@@ -23,7 +23,7 @@ pub fn of_scores(recipe: &Recipe) -> String {
 pub fn training_secs(settings: &Settings, pixels: u64, paces: &[Pace]) -> Option<f64> {
     let recipe = &settings.recipe;
     let kept = pass_secs(settings, &recipe.pass, Phase::Training, pixels, paces)?;
-    if recipe.method != Method::Copier {
+    if recipe.method != Method::Copier || settings.copier.is_some() {
         return Some(kept);
     }
     let copier = pass_secs(settings, &recipe.copier.pass, Phase::Copier, pixels, paces)?;

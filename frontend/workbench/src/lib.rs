@@ -13,6 +13,7 @@
 //! - [`link`]: when to connect, to wait, to start again, and to turn to another place.
 //! - [`playground`], [`lora`]: what is drawn with, and what its files are before they are sent.
 //! - [`runs`]: what the server reports becomes what the page shows.
+//! - [`copiers`]: finished copiers, and the one that a run builds upon.
 //! - [`captions`]: tags that captions share, and captions as files.
 //! - [`saved`]: the state as bytes, so that a reload loses nothing.
 //!
@@ -33,6 +34,7 @@ pub mod base_folder;
 pub mod base_picker;
 pub mod captions;
 pub mod chart;
+pub mod copiers;
 pub mod cost;
 pub mod dial;
 pub mod dropped;

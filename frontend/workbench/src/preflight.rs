@@ -2,8 +2,8 @@
 
 use mimeo_image::{ImageError, MaskRemedy, encode_mask_png, encode_png};
 use mimeo_protocol::{
-    BaseInfo, BlobId, Example, InvalidRecipe, JobName, MemoryPlan, Method, PreviewPlan, Steps,
-    TrainJob, VaeInfo,
+    BaseInfo, BlobId, CopierChoice, CopierInfo, Example, InvalidRecipe, JobName, MemoryPlan,
+    Method, PreviewPlan, Steps, TrainJob, VaeInfo,
 };
 
 use crate::frame::Frame;
@@ -55,6 +55,8 @@ pub struct PreflightFacts<'a> {
     pub base: Option<&'a BaseInfo>,
     /// The VAEs in files of their own that the server has.
     pub vaes: &'a [VaeInfo],
+    /// The finished copiers that the server has.
+    pub copiers: &'a [CopierInfo],
     /// How it comes back, if it was picked from disk and is closed.
     pub way_back: Option<Way>,
     /// What the job would take, once the server answered.
@@ -110,6 +112,8 @@ pub enum Fix {
     ChooseBase,
     /// Put the focus on the choice of the VAE.
     ChooseVae,
+    /// Let the run train a copier of its own.
+    OwnCopier,
     /// Bring back the base, which is on disk.
     BringBack(Way),
     /// Halve the batch size.
@@ -140,6 +144,7 @@ impl Fix {
             Self::Restart => "Start again",
             Self::ChooseBase => "Choose another",
             Self::ChooseVae => "Choose a VAE",
+            Self::OwnCopier => "Train its own",
             Self::BringBack(way) => way.label(),
             Self::HalveBatch => "Halve the batch size",
             Self::Prompts => "Write it",
@@ -241,7 +246,12 @@ pub fn to_job(bench: &Workbench, facts: PreflightFacts<'_>) -> Result<Submission
     }
     let name = job_name(&settings.name).map_err(|problem| vec![problem])?;
     let (base, recipe) = (settings.base.clone(), settings.recipe.clone());
+    let given = settings.given_copier();
+    let given = given.and_then(|given| given.find(facts.copiers, &base));
     let job = TrainJob {
+        copier: given.map_or_else(CopierChoice::default, |copier| {
+            CopierChoice::Given(copier.id)
+        }),
         vae: settings.vae.clone(),
         previews: preview_plan(bench, facts.base),
         examples,
@@ -402,11 +412,40 @@ fn base(
             problem(why.clone(), fix)
         }
         None => match vae(bench, base, facts.vaes) {
-            Ok(None) => Verdict::Good(base.title.clone()),
-            Ok(Some(vae)) => Verdict::Good(format!("{}, with the VAE {}", base.title, vae.title)),
+            Ok(vae) => {
+                let mut says = base.title.clone();
+                if let Some(vae) = vae {
+                    says.extend([", with the VAE ", &*vae.title]);
+                }
+                copier(bench, facts.copiers, says, problem)
+            }
             Err((sentence, fix)) => problem(sentence, fix),
         },
     }
+}
+
+/// Whether the copier is here that is built upon.
+///
+/// - `says`: of the base
+fn copier(
+    bench: &Workbench,
+    copiers: &[CopierInfo],
+    mut says: String,
+    problem: impl Fn(String, Fix) -> Verdict,
+) -> Verdict {
+    let settings = bench.settings();
+    let Some(given) = settings.given_copier() else {
+        return Verdict::Good(says);
+    };
+    let Some(copier) = given.find(copiers, &settings.base) else {
+        let sentence = format!(
+            "The copier {} is not here. Use another one, or let the run train its own.",
+            given.name
+        );
+        return problem(sentence, Fix::OwnCopier);
+    };
+    says.extend([", upon the copier ", copier.name.as_str()]);
+    Verdict::Good(says)
 }
 
 /// The VAE that is chosen; none: the base's own.

@@ -102,7 +102,7 @@ impl Archive for JobArchive {
         let info = CopierInfo {
             id: ledger.new_copier(),
             name: job.name,
-            original: copier.original,
+            original: Some(copier.original),
             kind: job.recipe.copier.kind,
             base: job.base,
             fidelity: copier.fidelity,

@@ -8,13 +8,16 @@ use std::collections::VecDeque;
 
 use futures_util::lock::Mutex;
 use mimeo_protocol::{
-    CopierId, CopierInfo, FileId, IllegalTransition, JobEvent, JobEventKind, JobId, JobName,
-    JobProgress, JobState, Pace, Rejection, ServerMessage, TrainJob, Transition, UnreadableJob,
+    CopierId, CopierInfo, FileId, FileKind, IllegalTransition, JobEvent, JobEventKind, JobId,
+    JobName, JobProgress, JobState, Pace, Rejection, ResultFile, ServerMessage, TrainJob,
+    Transition, UnreadableJob,
 };
-use mimeo_service::{Answer, KeptJob, Listed, Store, StoredJob, rules};
+use mimeo_service::{
+    Answer, ImportedCopier, KeptJob, Listed, Store, StoredJob, copier_file_name, rules,
+};
 
-use crate::ledger::{Change, Found, Ledger};
-use crate::places::{file_path, state_path};
+use crate::ledger::{Change, CopierEntry, Found, Ledger};
+use crate::places::{file_path, lora_path, state_path};
 
 /// Milliseconds between two messages about progress.
 const PROGRESS_EVERY: u64 = 100;
@@ -341,6 +344,34 @@ impl<D: Storage, P: Listener> Store for Desk<D, P> {
 
     async fn copiers(&self) -> Answer<Vec<CopierInfo>> {
         Ok(self.ledger.borrow().copiers())
+    }
+
+    async fn import_copier(&self, copier: &ImportedCopier) -> Answer<()> {
+        let bytes = self.disk.read(&lora_path(copier.lora)).await;
+        let bytes = bytes.ok_or_else(|| rules::missing_lora(copier.lora))?;
+        let mut ledger = self.ledger.borrow_mut();
+        let file = ResultFile {
+            id: ledger.new_file(),
+            kind: FileKind::Copier,
+            name: copier_file_name(&copier.name),
+            bytes: bytes.len() as u64,
+            sha256: copier.lora,
+        };
+        self.keep(file_path(file.id), bytes);
+        let info = CopierInfo {
+            id: ledger.new_copier(),
+            name: copier.name.clone(),
+            original: None,
+            kind: copier.kind,
+            base: copier.base.clone(),
+            fidelity: None,
+            steps: 0,
+            file,
+            finished_millis: self.page.now_millis(),
+        };
+        let fingerprint = copier.fingerprint();
+        ledger.add_copier(CopierEntry { info, fingerprint });
+        Ok(())
     }
 
     async fn rename_copier(&self, id: CopierId, name: &JobName) -> Answer<()> {

@@ -384,7 +384,8 @@ impl Ledger {
             });
             entry.job.pictures().chain(drawn)
         });
-        let of_copiers = self.index.copiers.iter().map(|copier| copier.info.original);
+        let copiers = self.index.copiers.iter();
+        let of_copiers = copiers.filter_map(|copier| copier.info.original);
         of_jobs.chain(of_copiers).collect()
     }
 
@@ -487,6 +488,7 @@ impl Ledger {
         let mut copiers = self.index.copiers.iter_mut();
         if let Some(copier) = copiers.find(|copier| copier.info.id == id) {
             copier.info.name.clone_from(name);
+            copier.info.file.name = mimeo_service::copier_file_name(name);
             self.index_changed = true;
         }
     }
@@ -760,7 +762,7 @@ mod tests {
         let info = CopierInfo {
             id: ledger.new_copier(),
             name: "finished".parse().unwrap(),
-            original: picture(1),
+            original: Some(picture(1)),
             kind: CopierKind::Identical,
             base: BaseId::bundled(),
             fidelity: Some(0.9),

@@ -14,7 +14,7 @@ use mimeo_service::{Server, every_store};
 
 use crate::desk::{Desk, Listener, Storage};
 use crate::ledger::{CopierEntry, Ledger};
-use crate::places::file_path;
+use crate::places::{file_path, lora_path};
 
 /// A disk that is there for as long as anybody has it.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +129,7 @@ impl Rig for Browser {
         let info = CopierInfo {
             id,
             name: "copier".parse().unwrap(),
-            original: BlobId::from_sha256([1; 32]),
+            original: Some(BlobId::from_sha256([1; 32])),
             kind: mimeo_protocol::CopierKind::Identical,
             base: BaseId::bundled(),
             fidelity: None,
@@ -142,6 +142,11 @@ impl Rig for Browser {
         let copier = CopierEntry { info, fingerprint };
         desk.ledger.borrow_mut().add_copier(copier);
         kept
+    }
+
+    async fn keep_lora(&mut self, desk: &Bench, lora: &[u8]) {
+        let path = lora_path(mimeo_service::blob::id_of(lora));
+        wait(desk.disk.write(&path, lora)).unwrap();
     }
 
     async fn has_file(&self, file: FileId) -> bool {

@@ -173,7 +173,10 @@ const SET_TARGETS: &[(&str, &[u8], &[u8])] = set_targets![
 
 #[cfg(test)]
 mod tests {
-    use mimeo_image::{Difference, Mask, MaskView, MaskWarning, decode, decode_mask};
+    use mimeo_image::{
+        Alignment, Difference, Mask, MaskView, MaskWarning, PairWarning, Rgb, decode, decode_mask,
+        warnings,
+    };
 
     use super::*;
     use crate::SIDE;
@@ -278,5 +281,29 @@ mod tests {
             "{}",
             glasses.original_caption
         );
+    }
+
+    #[test]
+    fn no_pair_is_told_to_be_shifted_unless_it_is() {
+        let is_unaligned = |a: &Rgb, b: &Rgb| {
+            let found = warnings(a, b, None).unwrap();
+            let mut found = found.iter();
+            found.any(|warning| matches!(warning, PairWarning::Unaligned { .. }))
+        };
+        let shift = Alignment {
+            dx: 3.0,
+            dy: -2.0,
+            scale: 1.02,
+        };
+        for pair in pairs() {
+            let name = format!("{} {}", pair.edit, pair.id);
+            let a = decode(pair.original_png).unwrap().picture;
+            let b = decode(pair.target_png).unwrap().picture;
+            // A smaller head is not a smaller picture: the rest stays.
+            assert!(!is_unaligned(&a, &b), "{name} lies where it should");
+            if ["glasses", "smile", "closed_eyes"].contains(&pair.edit) {
+                assert!(is_unaligned(&a, &shift.apply(&b)), "{name}, shifted");
+            }
+        }
     }
 }

@@ -297,7 +297,35 @@ fn unaligned(difference: &Difference, a: &Rgb, b: &Rgb) -> Option<PairWarning> {
         return None;
     }
     let alignment = Alignment::estimate(a, b)?;
-    Some(PairWarning::Unaligned { alignment })
+    let is_explained = leaves_the_rest(alignment, a, b);
+    is_explained.then_some(PairWarning::Unaligned { alignment })
+}
+
+/// Whether what lies on A already stays there when B is aligned, up to little of what is gained. Where
+/// a part of the picture moved and the rest did not, such as a head that became smaller, that is the
+/// edit.
+fn leaves_the_rest(alignment: Alignment, a: &Rgb, b: &Rgb) -> bool {
+    const ALIKE: u8 = 8;
+    /// A pixel alone is alike by chance, one with its surroundings is not, px.
+    const SURROUNDINGS: usize = 2;
+    const MOST_LOST: f64 = 0.1;
+    let Ok(before) = Difference::between(a, b) else {
+        return false;
+    };
+    let Ok(after) = Difference::between(a, &alignment.apply(b)) else {
+        return true;
+    };
+    let around = window::max(before.values(), a.width() as usize, SURROUNDINGS);
+    let (mut lost, mut gained) = (0.0, 0.0);
+    let values = before.values().iter().zip(after.values());
+    for ((&before, &after), around) in values.zip(around) {
+        if around <= ALIKE && after > STRONG {
+            lost += 1.0;
+        } else if before > ALIKE && after <= ALIKE {
+            gained += 1.0;
+        }
+    }
+    lost <= MOST_LOST * gained
 }
 
 fn noise(difference: &Difference) -> Option<PairWarning> {

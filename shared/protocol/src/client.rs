@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BaseId, BlobId, CopierId, FileId, JobId, RequestId, VaeId};
+use crate::id::{BaseId, BlobId, CopierId, FileId, JobId, JobName, RequestId, VaeId};
 use crate::job::TrainJob;
 use crate::number::{GuidanceRescale, Resolution, Strength};
-use crate::recipe::PromptSyntax;
+use crate::recipe::{CopierKind, PromptSyntax};
 use crate::said::Said;
 
 /// One message of a client. [`Self::Hello`] is the first; every other one is answered under its
@@ -92,7 +92,23 @@ pub enum ClientMessage {
         /// Which copier.
         copier: CopierId,
         /// The new name.
-        name: crate::id::JobName,
+        name: JobName,
+    },
+    /// Make a LoRA that was uploaded as `/loras/<sha256>` a copier that jobs can build upon. It is
+    /// tried on the base first. Answered by `Done`.
+    ImportCopier {
+        /// Number of the request.
+        request: RequestId,
+        /// Its SHA-256.
+        lora: BlobId,
+        /// What to call it.
+        name: JobName,
+        /// What it draws.
+        kind: CopierKind,
+        /// The base that it is for.
+        base: BaseId,
+        /// The VAE that goes with the base; none: its own.
+        vae: Option<VaeId>,
     },
     /// Forget a copier. Answered by `Done`.
     DeleteCopier {
@@ -255,6 +271,7 @@ impl ClientMessage {
             | Self::Devices { request }
             | Self::RenameCopier { request, .. }
             | Self::DeleteCopier { request, .. }
+            | Self::ImportCopier { request, .. }
             | Self::Reveal { request, .. }
             | Self::Resync { request, .. } => Some(*request),
         }

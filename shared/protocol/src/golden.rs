@@ -99,7 +99,7 @@ fn copier() -> CopierInfo {
     CopierInfo {
         id: CopierId(3),
         name: name("anna"),
-        original: blob(0xa),
+        original: Some(blob(0xa)),
         kind: CopierKind::Identical,
         base: BaseId::bundled(),
         fidelity: Some(0.93),
@@ -406,6 +406,17 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ClientMessage::DeleteCopier {
                 request,
                 copier: CopierId(3),
+            },
+        ),
+        (
+            "import_copier",
+            ClientMessage::ImportCopier {
+                request,
+                lora: blob(0xe),
+                name: name("anna"),
+                kind: CopierKind::Style,
+                base: BaseId::bundled(),
+                vae: None,
             },
         ),
         (

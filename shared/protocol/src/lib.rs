@@ -74,4 +74,4 @@ pub use server::{
 pub use state::{IllegalTransition, JobState, PauseReason, Phase, Transition};
 
 /// Version of the conversation: both sides must speak the same one.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;

@@ -255,8 +255,9 @@ pub struct CopierInfo {
     pub id: CopierId,
     /// What the user calls it.
     pub name: JobName,
-    /// The picture that it copies; of several the first.
-    pub original: BlobId,
+    /// The picture that it copies; of several the first. None of a LoRA that was imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<BlobId>,
     /// What it draws.
     #[serde(default, skip_serializing_if = "CopierKind::is_identical")]
     pub kind: CopierKind,
@@ -264,11 +265,11 @@ pub struct CopierInfo {
     pub base: BaseId,
     /// How well it copies, if that was measured.
     pub fidelity: Option<f64>,
-    /// Steps it was trained for.
+    /// Steps it was trained for; 0 of a LoRA that was imported.
     pub steps: u32,
     /// The file, for export.
     pub file: ResultFile,
-    /// When it was finished, in milliseconds since 1970.
+    /// When it was finished or imported, in milliseconds since 1970.
     pub finished_millis: u64,
 }
 

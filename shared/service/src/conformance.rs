@@ -12,10 +12,10 @@ use mimeo_engine::memory::BaseShape;
 use mimeo_engine::{Compute, DeviceChoice};
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, Canvas, ClientMessage, ClipSkip, CopierChoice, CopierId, DeviceInfo,
-    Example, FileId, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState, LoraRef,
-    Method, ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe, Rejection,
-    RequestId, ServerMessage, Snapshot, Strength, TrainJob, Transition, VaeId, VaeInfo,
+    BaseId, BaseInfo, BlobId, Canvas, ClientMessage, ClipSkip, CopierChoice, CopierId, CopierKind,
+    DeviceInfo, Example, FileId, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState,
+    LoraRef, Method, ModelSize, PROTOCOL_VERSION, PauseReason, Phase, PreviewRequest, Recipe,
+    Rejection, RequestId, ServerMessage, Snapshot, Strength, TrainJob, Transition, VaeId, VaeInfo,
 };
 
 use crate::blob;
@@ -44,6 +44,9 @@ pub trait Rig {
     /// Keeps a copier, as a run does.
     fn keep_copier(&mut self, store: &Self::Store) -> impl Future<Output = (CopierId, FileId)>;
 
+    /// Keeps a LoRA, as an upload does.
+    fn keep_lora(&mut self, store: &Self::Store, lora: &[u8]) -> impl Future<Output = ()>;
+
     /// Whether a file that was kept is on disk.
     fn has_file(&self, file: FileId) -> impl Future<Output = bool>;
 }
@@ -64,6 +67,7 @@ macro_rules! every_store {
             the_events_of_a_job_have_no_gaps
             what_cannot_be_read_is_listed_and_can_be_deleted
             a_copier_in_use_stays
+            a_lora_becomes_a_copier_once
             a_full_queue_takes_no_more
             a_wish_is_granted_as_the_state_allows
             what_is_deleted_is_gone_with_its_files
@@ -81,7 +85,8 @@ macro_rules! every_store {
     };
 }
 
-/// A computer on which nothing is computed. It has two pictures that make a pair.
+/// A computer on which nothing is computed. It has two pictures that make a pair, and a LoRA that fits
+/// the base.
 #[derive(Debug)]
 pub struct Pretended {
     device: DeviceInfo,
@@ -92,6 +97,7 @@ pub struct Pretended {
 
 const PICTURE: BlobId = BlobId::from_sha256([7; 32]);
 const REQUEST: RequestId = RequestId(5);
+const LORA: &[u8] = b"a LoRA";
 
 impl Pretended {
     /// One.
@@ -177,8 +183,8 @@ impl Host for Pretended {
     async fn picture_size(&self, _: BlobId) -> Option<(u32, u32)> {
         None
     }
-    async fn has_lora(&self, _: BlobId) -> bool {
-        false
+    async fn has_lora(&self, id: BlobId) -> bool {
+        id == blob::id_of(LORA)
     }
     async fn aside<T: Send + 'static>(
         &self,
@@ -195,6 +201,14 @@ impl Host for Pretended {
             Task::Score { job, .. } => Err(Rejection::Failed {
                 message: format!("job {} is not measured.", job.id),
             }),
+            Task::Fit { request, name, .. } if name.as_str() == "strange" => {
+                let reason = Rejection::Failed {
+                    message: "it does not fit.".to_owned(),
+                };
+                let request = Some(request);
+                Ok(ServerMessage::Rejected { request, reason })
+            }
+            Task::Fit { request, .. } => Ok(ServerMessage::Done { request }),
         }
     }
     async fn reveal(&self, file: FileId) -> Answer<()> {
@@ -615,6 +629,58 @@ where
     assert!(rig.has_file(file).await, "what it made may be all there is");
 }
 
+/// It is tried on its base first, and outlives its upload.
+pub async fn a_lora_becomes_a_copier_once<R: Rig>(mut rig: R)
+where
+    Rejection: From<<R::Store as Store>::Error>,
+{
+    let server = start(&mut rig).await;
+    rig.keep_lora(&server.store, LORA).await;
+    let lora = blob::id_of(LORA);
+    let import = |lora, name: &str, base| ClientMessage::ImportCopier {
+        request: REQUEST,
+        lora,
+        name: name.parse().unwrap(),
+        kind: CopierKind::Style,
+        base,
+        vae: None,
+    };
+    let other = BaseId::try_from("other".to_owned()).unwrap();
+    for message in [
+        import(PICTURE, "flat", BaseId::bundled()),
+        import(lora, "flat", other.clone()),
+    ] {
+        let reason = refused(&server, message).await;
+        assert!(matches!(reason, Rejection::Missing { .. }), "{reason:?}");
+    }
+    let reason = refused(&server, import(lora, "strange", BaseId::bundled())).await;
+    assert_eq!(reason.to_string(), "it does not fit.", "as it was tried");
+    assert_eq!(snapshot(&server).await.copiers, [], "nothing of it stays");
+
+    done(&server, import(lora, "flat", BaseId::bundled())).await;
+    let reason = refused(&server, import(lora, "again", BaseId::bundled())).await;
+    assert!(reason.to_string().contains("as flat"), "{reason}");
+    let server = kill(&mut rig, server).await;
+    let [copier] = &snapshot(&server).await.copiers[..] else {
+        panic!("there is one");
+    };
+    let told = (copier.name.as_str(), copier.kind, copier.original);
+    assert_eq!(told, ("flat", CopierKind::Style, None), "{copier:?}");
+    assert_eq!(copier.file.sha256, lora, "these bytes");
+    assert_eq!(copier.file.bytes, LORA.len() as u64, "all of them");
+
+    let mut job = server.host.job();
+    job.copier = CopierChoice::Given(copier.id);
+    submit(&server, job.clone()).await;
+    job.base = other;
+    let submit = ClientMessage::Submit {
+        request: REQUEST,
+        job: Box::new(job),
+    };
+    let reason = refused(&server, submit).await.to_string();
+    assert!(reason.contains("flat is for the base bundled"), "{reason}");
+}
+
 /// Whether its job has begun or waits.
 pub async fn a_copier_in_use_stays<R: Rig>(mut rig: R)
 where
@@ -650,6 +716,8 @@ where
     let copiers = snapshot(&server).await.copiers;
     assert_eq!(copiers.len(), 1, "it is there: {copiers:?}");
     assert_eq!(copiers[0].name.as_str(), "other", "under its new name");
+    let file_name = &copiers[0].file.name;
+    assert_eq!(file_name, "other_copy.safetensors", "as it is exported");
     assert!(rig.has_file(file).await, "with its file");
 
     done(&server, delete(copier)).await;

@@ -49,5 +49,5 @@ pub use schedule::SaveRule;
 pub use server::{Reply, Server};
 pub use shelf::Shelf;
 pub use steering::{End, Running, Steering, Wishes};
-pub use store::{KeptJob, Listed, Store, StoredJob};
+pub use store::{ImportedCopier, KeptJob, Listed, Store, StoredJob, copier_file_name};
 pub use task::Task;

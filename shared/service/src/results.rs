@@ -8,6 +8,7 @@ use mimeo_protocol::{FileKind, JobEventKind, Precision, Strength};
 
 use crate::archive::{Archive, KeptPicture, NewCopier};
 use crate::recorder::Recorder;
+use crate::store::copier_file_name;
 
 impl<A: Archive> Recorder<A> {
     /// Takes what the engine hands over.
@@ -117,7 +118,7 @@ impl<A: Archive> Recorder<A> {
             Ok(bytes) => bytes,
             Err(error) => return self.fail(error.to_string()),
         };
-        let file_name = format!("{}_copy.safetensors", self.job().name);
+        let file_name = copier_file_name(&self.job().name);
         self.persist(|archive| {
             archive.keep_copier(NewCopier {
                 fingerprint: &fingerprint,

@@ -1,11 +1,12 @@
 //! What may be asked for, and when.
 
 use mimeo_protocol::{
-    BaseId, BlobId, CopierId, FileId, JobControl, JobId, JobState, Phase, PreviewRequest,
-    Rejection, TrainJob, VaeId,
+    BaseId, BlobId, CopierId, CopierInfo, FileId, JobControl, JobId, JobState, Phase,
+    PreviewRequest, Rejection, TrainJob, VaeId,
 };
 
 use crate::host::Program;
+use crate::store::ImportedCopier;
 
 /// Waiting jobs; more are refused.
 pub const MAX_QUEUE: usize = 500;
@@ -146,6 +147,41 @@ pub fn check_copier_deletion(user: Option<JobId>) -> Result<(), Rejection> {
     user.map_or(Ok(()), |job| {
         Err(Rejection::State {
             message: format!("job {job} builds upon this copier. Wait for it, or discard it."),
+        })
+    })
+}
+
+/// Whether a copier is for the base of a job.
+///
+/// # Errors
+/// When it is for another one.
+pub fn check_copier_base(copier: &CopierInfo, base: &BaseId) -> Result<(), Rejection> {
+    if copier.base == *base {
+        return Ok(());
+    }
+    let CopierInfo {
+        name, base: own, ..
+    } = copier;
+    Err(Rejection::Failed {
+        message: format!(
+            "the copier {name} is for the base {own}, and this job is on {base}. Choose that base, another copier, or none."
+        ),
+    })
+}
+
+/// Whether a LoRA can become a copier beside those that there are.
+///
+/// # Errors
+/// When it is one already.
+pub fn check_import(copier: &ImportedCopier, copiers: &[CopierInfo]) -> Result<(), Rejection> {
+    let is_same =
+        |known: &&CopierInfo| (known.file.sha256, &known.base) == (copier.lora, &copier.base);
+    copiers.iter().find(is_same).map_or(Ok(()), |known| {
+        Err(Rejection::State {
+            message: format!(
+                "this file is in the library already, as {}. Use that one.",
+                known.name
+            ),
         })
     })
 }

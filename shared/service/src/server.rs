@@ -5,10 +5,10 @@
 //! order events reach it are the server's own.
 
 use mimeo_protocol::{
-    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, Example, FileId, JobControl, JobEvent,
-    JobId, JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION,
+    BlobId, Canvas, ClientMessage, CopierChoice, CopierId, CopierInfo, Example, FileId, JobControl,
+    JobEvent, JobId, JobName, JobState, LoraRef, MAX_CLIENT_FRAME, MemoryPlan, PROTOCOL_VERSION,
     PreviewRequest, Rejection, RequestId, ServerMessage, Snapshot, TrainJob, Transition,
-    UnreadableJob, codec,
+    UnreadableJob, VaeId, codec,
 };
 
 use crate::host::{Answer, Host, Program};
@@ -17,7 +17,7 @@ use crate::prepare;
 use crate::rules::{self, Course};
 use crate::runner::WantedBase;
 use crate::steering::{Running, Steering};
-use crate::store::{KeptJob, Listed, Store, StoredJob};
+use crate::store::{ImportedCopier, KeptJob, Listed, Store, StoredJob};
 use crate::task::Task;
 
 /// The longest name of a client that is repeated to it, in characters.
@@ -272,6 +272,22 @@ where
                 self.rename_copier(copier, &name).await?;
                 ServerMessage::Done { request }
             }
+            C::ImportCopier {
+                request,
+                lora,
+                name,
+                kind,
+                base,
+                vae,
+            } => {
+                let copier = ImportedCopier {
+                    lora,
+                    name,
+                    kind,
+                    base,
+                };
+                self.import_copier(request, copier, vae).await?
+            }
             C::DeleteCopier { request, copier } => {
                 self.delete_copier(copier).await?;
                 ServerMessage::Done { request }
@@ -311,7 +327,7 @@ where
         rules::check_recipe(job)?;
         self.check_said(&WantedBase::of_job(job)).await?;
         if let CopierChoice::Given(id) = job.copier {
-            self.check_copier(id).await?;
+            rules::check_copier_base(&self.copier(id).await?, &job.base)?;
         }
         let is_set = job.examples.len() > 1;
         let mut sizes = Vec::with_capacity(job.examples.len());
@@ -484,9 +500,42 @@ where
             .await
     }
 
+    /// Makes an uploaded LoRA a copier, if it fits its base; what becomes of it.
+    async fn import_copier(
+        &self,
+        request: RequestId,
+        copier: ImportedCopier,
+        vae: Option<VaeId>,
+    ) -> Answer<ServerMessage> {
+        self.host.check_base(&copier.base)?;
+        if let Some(vae) = &vae {
+            self.host.check_vae(vae).await?;
+        }
+        if !self.host.has_lora(copier.lora).await {
+            return Err(rules::missing_lora(copier.lora));
+        }
+        rules::check_import(&copier, &self.store.copiers().await?)?;
+        let task = Task::Fit {
+            request,
+            lora: copier.lora,
+            name: copier.name.clone(),
+            base: copier.base.clone(),
+            vae,
+        };
+        let answer = self.host.perform(task).await?;
+        if matches!(answer, ServerMessage::Done { .. }) {
+            // Another client may have sent the same one meanwhile.
+            rules::check_import(&copier, &self.store.copiers().await?)?;
+            self.store.import_copier(&copier).await?;
+            self.store.tell_copiers().await?;
+            self.store.flush().await;
+        }
+        Ok(answer)
+    }
+
     /// Calls a copier something else.
     async fn rename_copier(&self, id: CopierId, name: &JobName) -> Answer<()> {
-        self.check_copier(id).await?;
+        self.copier(id).await?;
         self.store.rename_copier(id, name).await?;
         self.store.tell_copiers().await?;
         self.store.flush().await;
@@ -495,7 +544,7 @@ where
 
     /// Removes a copier that no job under way needs.
     async fn delete_copier(&self, id: CopierId) -> Answer<()> {
-        self.check_copier(id).await?;
+        self.copier(id).await?;
         rules::check_copier_deletion(self.store.user_of_copier(id).await?)?;
         self.store.delete_copier(id).await?;
         self.store.tell_copiers().await?;
@@ -514,12 +563,10 @@ where
         }
     }
 
-    async fn check_copier(&self, id: CopierId) -> Answer<()> {
+    async fn copier(&self, id: CopierId) -> Answer<CopierInfo> {
         let copiers = self.store.copiers().await?;
-        if copiers.iter().any(|copier| copier.id == id) {
-            return Ok(());
-        }
-        Err(rules::missing_copier(id))
+        let found = copiers.into_iter().find(|copier| copier.id == id);
+        found.ok_or_else(|| rules::missing_copier(id))
     }
 
     async fn check_picture(&self, id: BlobId) -> Answer<()> {

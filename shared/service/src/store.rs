@@ -1,9 +1,12 @@
 //! What a server remembers, wherever that is kept.
 
 use mimeo_protocol::{
-    CopierId, CopierInfo, FileId, JobEvent, JobEventKind, JobId, JobName, JobState, JobSummary,
-    Pace, PauseReason, Rejection, TrainJob, Transition, UnreadableJob,
+    BaseId, BlobId, CopierId, CopierInfo, CopierKind, FileId, JobEvent, JobEventKind, JobId,
+    JobName, JobState, JobSummary, Pace, PauseReason, Rejection, TrainJob, Transition,
+    UnreadableJob,
 };
+
+use crate::blob;
 
 /// Jobs and their events, the queue, files, copiers and paces.
 ///
@@ -97,6 +100,12 @@ pub trait Store {
     /// The finished copiers, the newest first.
     fn copiers(&self) -> impl Future<Output = Result<Vec<CopierInfo>, Self::Error>>;
 
+    /// Makes an uploaded LoRA, which is here, a copier.
+    fn import_copier(
+        &self,
+        copier: &ImportedCopier,
+    ) -> impl Future<Output = Result<(), Self::Error>>;
+
     /// Calls a copier something else.
     fn rename_copier(
         &self,
@@ -122,6 +131,33 @@ pub trait Store {
     /// Waits until all that was changed is on disk, or there is no room: then that is the running
     /// job's to say. Nothing to wait for where it is when a change returns.
     fn flush(&self) -> impl Future<Output = ()>;
+}
+
+/// A LoRA that becomes a copier.
+#[derive(Debug, Clone)]
+pub struct ImportedCopier {
+    /// The uploaded LoRA.
+    pub lora: BlobId,
+    /// What to call it.
+    pub name: JobName,
+    /// What it draws.
+    pub kind: CopierKind,
+    /// The base that it is for.
+    pub base: BaseId,
+}
+
+impl ImportedCopier {
+    /// What tells it from every other copier; no job makes one of this fingerprint.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        blob::id_of(format!("import {} {}", self.lora, self.base).as_bytes()).to_string()
+    }
+}
+
+/// What the file of a copier is called.
+#[must_use]
+pub fn copier_file_name(name: &JobName) -> String {
+    format!("{name}_copy.safetensors")
 }
 
 /// A job as it is kept.

@@ -7,8 +7,8 @@ use mimeo_engine::{
 };
 use mimeo_image::{Rgb, decode, decode_mask, encode_png};
 use mimeo_protocol::{
-    BaseId, BlobId, Canvas, FileId, GuidanceRescale, LoraRef, PreviewRequest, Rejection, RequestId,
-    Scores, ServerMessage, TrainJob,
+    BaseId, BlobId, Canvas, FileId, GuidanceRescale, JobName, LoraRef, PreviewRequest, Rejection,
+    RequestId, Scores, ServerMessage, TrainJob, VaeId,
 };
 
 use crate::bases::Origin;
@@ -37,6 +37,19 @@ pub enum Task {
         /// The LoRA.
         file: FileId,
     },
+    /// Put a LoRA beside a base, to see whether it fits.
+    Fit {
+        /// Number of the request.
+        request: RequestId,
+        /// The LoRA.
+        lora: BlobId,
+        /// What people call it.
+        name: JobName,
+        /// The base.
+        base: BaseId,
+        /// The VAE that goes with it; none: its own.
+        vae: Option<VaeId>,
+    },
 }
 
 impl Task {
@@ -46,6 +59,7 @@ impl Task {
         match self {
             Self::Preview { preview, .. } => &preview.base,
             Self::Score { job, .. } => &job.job.base,
+            Self::Fit { base, .. } => base,
         }
     }
 
@@ -54,13 +68,19 @@ impl Task {
         match self {
             Self::Preview { preview, .. } => WantedBase::of_preview(preview),
             Self::Score { job, .. } => WantedBase::of_job(&job.job),
+            Self::Fit { base, vae, .. } => WantedBase {
+                vae: vae.as_ref(),
+                ..WantedBase::plain(base)
+            },
         }
     }
 
     /// The answer that it cannot be done.
     #[must_use]
     pub const fn refused(&self, reason: Rejection) -> ServerMessage {
-        let (Self::Preview { request, .. } | Self::Score { request, .. }) = self;
+        let (Self::Preview { request, .. }
+        | Self::Score { request, .. }
+        | Self::Fit { request, .. }) = self;
         ServerMessage::Rejected {
             request: Some(*request),
             reason,
@@ -92,6 +112,16 @@ async fn answer(runner: &impl Runner, task: &Task) -> Result<ServerMessage, Serv
             request: *request,
             scores: Box::pin(score(&base, &job.job, *file, runner, rest)).await?,
         },
+        Task::Fit {
+            request,
+            lora,
+            name,
+            ..
+        } => {
+            let (file, _) = read_lora(&LoraRef::Uploaded { lora: *lora }, runner).await?;
+            LoadedLora::new(&base, &file, name.as_str())?;
+            ServerMessage::Done { request: *request }
+        }
     })
 }
 

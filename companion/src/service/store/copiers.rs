@@ -1,8 +1,10 @@
 //! Finished copiers, which other jobs on the same picture build upon.
 
 use mimeo_protocol::{
-    BaseId, BlobId, CopierChoice, CopierId, CopierInfo, CopierKind, JobId, JobName, TrainJob, codec,
+    BaseId, BlobId, CopierChoice, CopierId, CopierInfo, CopierKind, FileKind, JobId, JobName,
+    TrainJob, codec,
 };
+use mimeo_service::{ImportedCopier, copier_file_name};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
@@ -10,6 +12,7 @@ use super::rows::{file_from_row, from_bytes, from_text, id_from_row};
 use super::{NewFile, SqliteStore, StoreError, insert_file};
 use crate::console;
 use crate::service::clock::now_millis;
+use crate::service::folder::DataFolder;
 
 /// A copier that is about to be known.
 #[derive(Debug)]
@@ -18,8 +21,8 @@ pub struct NewCopier {
     pub fingerprint: String,
     /// What to call it at first.
     pub name: JobName,
-    /// The picture that it copies.
-    pub original: BlobId,
+    /// The picture that it copies; none of a LoRA that was imported.
+    pub original: Option<BlobId>,
     /// What it draws.
     pub kind: CopierKind,
     /// The base that it is for.
@@ -52,7 +55,8 @@ impl SqliteStore {
         )
         .bind(&copier.fingerprint)
         .bind(copier.name.as_str())
-        .bind(copier.original.to_string())
+        // The column is older than imports, and not without a value.
+        .bind(copier.original.map_or_else(String::new, |id| id.to_string()))
         .bind(copier.base.as_str())
         .bind(copier.fidelity)
         .bind(copier.steps)
@@ -99,6 +103,37 @@ impl SqliteStore {
         Ok(copiers)
     }
 
+    /// Copies an uploaded LoRA into the folder of copiers, and makes it known as one.
+    pub(super) async fn add_imported(&self, copier: &ImportedCopier) -> Result<(), StoreError> {
+        let (fingerprint, name) = (copier.fingerprint(), copier.name.clone());
+        let path = format!("copiers/{name}_copy-{}.safetensors", &fingerprint[..12]);
+        let (from, to) = (self.folder.lora(copier.lora), self.folder.file(&path));
+        let copy = move || {
+            let bytes = std::fs::read(from)?;
+            DataFolder::write(&to, &bytes)?;
+            Ok(bytes.len() as u64)
+        };
+        let copied = tokio::task::spawn_blocking(copy).await;
+        let bytes = copied.unwrap_or_else(|_panicked| Err(std::io::ErrorKind::Other.into()));
+        let copier = NewCopier {
+            fingerprint,
+            name,
+            original: None,
+            kind: copier.kind,
+            base: copier.base.clone(),
+            fidelity: None,
+            steps: 0,
+            file: NewFile {
+                kind: FileKind::Copier,
+                name: copier_file_name(&copier.name),
+                path,
+                bytes: bytes.map_err(StoreError::of_file)?,
+                sha256: copier.lora,
+            },
+        };
+        self.add_copier(&copier).await.map(drop)
+    }
+
     pub(super) async fn write_copier_name(
         &self,
         id: CopierId,
@@ -109,6 +144,13 @@ impl SqliteStore {
             .bind(name.as_str())
             .execute(&self.pool)
             .await?;
+        sqlx::query(
+            "UPDATE files SET name = ?2 WHERE id = (SELECT file FROM copiers WHERE id = ?1)",
+        )
+        .bind(id.0 as i64)
+        .bind(copier_file_name(name))
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -152,7 +194,10 @@ fn copier_from_row(row: &SqliteRow) -> Result<CopierInfo, StoreError> {
     Ok(CopierInfo {
         id: id_from_row(row.try_get("copier_id")?, CopierId),
         name: from_text(row, "copier_name")?,
-        original: from_text(row, "original")?,
+        original: match row.try_get("original")? {
+            "" => None,
+            _ => Some(from_text(row, "original")?),
+        },
         kind: match row.try_get("copier_kind")? {
             Some(bytes) => from_bytes(bytes)?,
             None => CopierKind::Identical,

@@ -52,6 +52,17 @@ pub enum StoreError {
     State(#[from] IllegalTransition),
 }
 
+impl StoreError {
+    /// A file could not be written.
+    pub fn of_file(error: std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ => sqlx::Error::Io(error).into(),
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(source: sqlx::Error) -> Self {
         let code = source.as_database_error().and_then(|error| error.code());

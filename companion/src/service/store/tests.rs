@@ -73,7 +73,7 @@ impl Rig for Data {
         let copier = NewCopier {
             fingerprint: "0".repeat(64),
             name: "copier".parse().unwrap(),
-            original: BlobId::from_sha256([1; 32]),
+            original: Some(BlobId::from_sha256([1; 32])),
             kind: mimeo_protocol::CopierKind::Style,
             base: BaseId::bundled(),
             fidelity: None,
@@ -86,6 +86,11 @@ impl Rig for Data {
         let file = copiers[0].file.id;
         self.files.insert(file, self.folder.file(path));
         (id, file)
+    }
+
+    async fn keep_lora(&mut self, _: &SqliteStore, lora: &[u8]) {
+        let place = self.folder.lora(mimeo_service::blob::id_of(lora));
+        DataFolder::write(&place, lora).unwrap();
     }
 
     async fn has_file(&self, file: FileId) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use mimeo_image::{Mask, decode_mask};
-use mimeo_protocol::{Example, JobId, TrainJob};
+use mimeo_protocol::{CopierChoice, Example, JobId, TrainJob};
 use mimeo_workbench::workbench::{NewPair, PairsCommand, Setting, Where};
 use mimeo_workbench::{Command, Picture, Refusal};
 
@@ -20,7 +20,7 @@ pub fn load(bench: Bench, link: Link, job: JobId) {
         return;
     };
     if !job.recipe.method.takes_pictures() {
-        return bench.apply_all(settings(job));
+        return bench.apply_all(settings(link, job));
     }
     leptos::task::spawn_local(async move {
         let loaded = async {
@@ -32,7 +32,7 @@ pub fn load(bench: Bench, link: Link, job: JobId) {
         match loaded.await {
             Ok(pictures) => {
                 bench.apply_all(pictures);
-                bench.apply_all(settings(job));
+                bench.apply_all(settings(link, job));
             }
             Err(why) => bench.refusal.set(Some(Refusal::new(Where::Pair, why))),
         }
@@ -61,11 +61,16 @@ async fn set(link: Link, examples: &[Example]) -> Result<Vec<Command>, String> {
     Ok(vec![Command::NewPair, add])
 }
 
-fn settings(job: TrainJob) -> Vec<Command> {
+fn settings(link: Link, job: TrainJob) -> Vec<Command> {
     let mut settings = vec![
         Setting::Recipe(Box::new(job.recipe)),
         Setting::Name(job.name.to_string()),
     ];
+    if let CopierChoice::Given(id) = job.copier {
+        // One that is gone meanwhile is trained anew.
+        let copier = link.host.with_untracked(|host| host.copier(id).cloned());
+        settings.push(Setting::Copier(copier.map(Box::new)));
+    }
     if let Some(previews) = job.previews {
         settings.push(Setting::PreviewPrompt(previews.prompt));
         settings.push(Setting::PreviewSeed(previews.seed));

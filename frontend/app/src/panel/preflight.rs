@@ -186,6 +186,7 @@ fn FixButton(fix: Fix) -> impl IntoView {
         Fix::TakeOver => link.take_over(),
         Fix::ChooseBase => focus("base"),
         Fix::ChooseVae => focus("vae"),
+        Fix::OwnCopier => _ = bench.apply(Command::Set(Setting::Copier(None))),
         Fix::BringBack(way) => {
             let base = bench.with(|bench| bench.settings().base.clone());
             from_disk::bring_back(bench, link, base, way, from_disk::Place::Choice);

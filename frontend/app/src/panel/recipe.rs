@@ -1,6 +1,7 @@
 //! The recipe: a method, three plain choices, and everything else folded.
 
 mod advanced;
+mod copiers;
 mod exchange;
 pub mod from_disk;
 mod idea;
@@ -46,6 +47,9 @@ pub fn RecipePanel() -> impl IntoView {
             <Show when=move || method.get() == Method::Slider>
                 <TwoPrompts />
             </Show>
+            <Show when=move || method.get() == Method::Copier>
+                <copiers::Copiers />
+            </Show>
             <EffortChoice />
             <CapacityChoice />
             <label class="stacked">
@@ -76,7 +80,7 @@ fn Base() -> impl IntoView {
     let chosen = Memo::new(move |_| bench.with_settings(|bench| bench.settings().base.clone()));
     // A base whose sizes are not those that the bench was fitted for, as after an update.
     Effect::new(move |_| {
-        let setting = link.host.with(|host| setting(host, chosen.get().as_str()));
+        let setting = link.host.with(|host| setting(host, &chosen.get()));
         if let Some(setting) = setting {
             bench.apply(Command::Set(setting));
         }
@@ -88,7 +92,7 @@ fn Base() -> impl IntoView {
             bases
             chosen=Signal::derive(move || Some(chosen.get()))
             choose=Callback::new(move |id: BaseId| {
-                let setting = link.host.with_untracked(|host| setting(host, id.as_str()));
+                let setting = link.host.with_untracked(|host| setting(host, &id));
                 if let Some(setting) = setting {
                     bench.apply(Command::Set(setting));
                 }
@@ -106,10 +110,10 @@ fn Base() -> impl IntoView {
     }
 }
 
-fn setting(host: &mimeo_workbench::link::Host, id: &str) -> Option<Setting> {
-    let base = host.bases.iter().find(|base| base.id.as_str() == id)?;
+fn setting(host: &mimeo_workbench::link::Host, id: &BaseId) -> Option<Setting> {
+    let base = host.base(id)?;
     Some(Setting::Base {
-        id: BaseId::clone(&base.id),
+        id: base.id.clone(),
         size: base.size.unwrap_or(ModelSize::Sd1),
         sides: Sides {
             long: base.native_side.unwrap_or(Sides::UNKNOWN.long),
@@ -170,8 +174,8 @@ fn EffortChoice() -> impl IntoView {
         let steps = settings.recipe.pass.steps.get();
         let copier = settings.recipe.copier.pass.steps.get();
         let steps = match settings.recipe.method {
-            Method::Copier => format!("{copier} + {steps} steps"),
-            Method::Addift | Method::Plain | Method::Slider => format!("{steps} steps"),
+            Method::Copier if settings.copier.is_none() => format!("{copier} + {steps} steps"),
+            _ => format!("{steps} steps"),
         };
         let pixels = bench.with_pictures(|bench| {
             let frame = bench.frame()?;

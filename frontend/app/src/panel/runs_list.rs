@@ -8,6 +8,7 @@ use mimeo_workbench::words;
 use wasm_bindgen::JsCast as _;
 use web_sys::{DragEvent, HtmlElement};
 
+use super::delete_button::DeleteButton;
 use super::run_bar::DiscardDialog;
 use crate::link::Link;
 use crate::page::{Page, Tab};
@@ -117,6 +118,7 @@ fn RunRow(id: JobId) -> impl IntoView {
         page.tab
             .set(if has_result { Tab::Result } else { Tab::Run });
     };
+    let delete = Callback::new(move |request| ClientMessage::Delete { request, job: id });
     view! {
         <li class="run-row" class:shown=move || is_shown.get()>
             <Thumbnail picture=thumbnail />
@@ -136,7 +138,7 @@ fn RunRow(id: JobId) -> impl IntoView {
                 </button>
                 <button on:click=move |_| page.run_again.run(id)>"Run again"</button>
                 <Show when=move || is_over.get()>
-                    <DeleteButton id />
+                    <DeleteButton message=delete />
                 </Show>
             </div>
         </li>
@@ -150,6 +152,7 @@ fn UnreadableRow(job: UnreadableJob) -> impl IntoView {
     let (id, submitted) = (job.id, job.submitted_millis);
     let name = format!("Run {id}");
     let age = move || submitted.map(|at| words::ago(at, page.now_millis.get()));
+    let delete = Callback::new(move |request| ClientMessage::Delete { request, job: id });
     view! {
         <li class="run-row">
             // Where the others have their picture.
@@ -163,7 +166,7 @@ fn UnreadableRow(job: UnreadableJob) -> impl IntoView {
                 <p>{words::unreadable(&job)}</p>
             </div>
             <div class="run-actions" role="group" aria-label=name>
-                <DeleteButton id />
+                <DeleteButton message=delete />
             </div>
         </li>
     }
@@ -223,50 +226,6 @@ fn Differences(id: JobId) -> impl IntoView {
             }
                 .into_any(),
         )
-    }
-}
-
-/// Deletes at the second press: what a run made cannot be brought back.
-#[component]
-fn DeleteButton(id: JobId) -> impl IntoView {
-    let link = expect_context::<Link>();
-    let is_sure = RwSignal::new(false);
-    let is_pending = RwSignal::new(false);
-    let refusal = RwSignal::new(None::<String>);
-    let press = move |_| {
-        if is_pending.get_untracked() {
-            return;
-        }
-        if !is_sure.get_untracked() {
-            is_sure.set(true);
-            return;
-        }
-        is_pending.set(true);
-        leptos::task::spawn_local(async move {
-            let answer = link
-                .ask(|request| ClientMessage::Delete { request, job: id })
-                .await;
-            // The row may be gone by now.
-            _ = is_pending.try_set(false);
-            _ = refusal.try_set(answer.err());
-        });
-    };
-    let text = move || match (is_pending.get(), is_sure.get()) {
-        (true, _) => "Deleting…",
-        (_, true) => "Delete for good",
-        _ => "Delete",
-    };
-    view! {
-        <button
-            class="quiet"
-            class:danger=move || is_sure.get()
-            aria-busy=move || is_pending.get().to_string()
-            on:blur=move |_| is_sure.set(false)
-            on:click=press
-        >
-            {text}
-        </button>
-        {move || refusal.get().map(|why| view! { <p class="refusal" role="alert">{why}</p> })}
     }
 }
 

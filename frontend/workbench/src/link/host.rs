@@ -1,8 +1,8 @@
 //! What the other side said about itself.
 
 use mimeo_protocol::{
-    BaseId, BaseInfo, CopierInfo, DeviceInfo, JobProgress, Pace, Resolution, Snapshot, TrainJob,
-    VaeInfo,
+    BaseId, BaseInfo, CopierId, CopierInfo, DeviceInfo, JobProgress, Pace, Resolution, Snapshot,
+    TrainJob, VaeInfo,
 };
 
 use crate::cost;
@@ -42,6 +42,12 @@ impl Host {
     #[must_use]
     pub fn base(&self, id: &BaseId) -> Option<&BaseInfo> {
         self.bases.iter().find(|base| base.id == *id)
+    }
+
+    /// A copier, if it is there.
+    #[must_use]
+    pub fn copier(&self, id: CopierId) -> Option<&CopierInfo> {
+        self.copiers.iter().find(|copier| copier.id == id)
     }
 
     /// Whether it computes on a GPU.

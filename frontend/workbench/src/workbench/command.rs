@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mimeo_image::{Alignment, Brush, Edit, Mask, MaskRemedy, Paint, Rect, StrokePoint};
 use mimeo_protocol::fields::Field;
-use mimeo_protocol::{BaseId, Level, Method, ModelSize, Recipe, VaeId, Weight};
+use mimeo_protocol::{BaseId, CopierInfo, Level, Method, ModelSize, Recipe, VaeId, Weight};
 use serde_json::Value;
 
 use crate::frame::Sides;
@@ -209,6 +209,8 @@ pub enum Setting {
     },
     /// Which VAE is taken; none: the base's own.
     Vae(Option<VaeId>),
+    /// Which copier to build upon; none: one of the run's own.
+    Copier(Option<Box<CopierInfo>>),
     /// What previews show.
     PreviewPrompt(String),
     /// Which noise previews start from.
@@ -235,6 +237,7 @@ impl Setting {
             Self::Name(_) => "Name",
             Self::Base { .. } => "Choose base",
             Self::Vae(_) => "Choose VAE",
+            Self::Copier(_) => "Choose copier",
             Self::PreviewPrompt(_) => "Preview prompt",
             Self::PreviewSeed(_) | Self::PreviewSeedTyped(_) => "Preview seed",
             Self::PreviewEvery(_) | Self::PreviewEveryTyped(_) => "Preview interval",

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use mimeo_image::{ImageError, Mask, Rect, Sizing};
 use mimeo_protocol::fields::Field;
 use mimeo_protocol::{
-    BaseId, InvalidNumber, InvalidSeed, Method, ModelSize, Range, Recipe, Resolution, Steps, VaeId,
-    parse_seed,
+    BaseId, CopierInfo, InvalidNumber, InvalidSeed, Method, ModelSize, Range, Recipe, Resolution,
+    Steps, VaeId, parse_seed,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::{Refusal, Setting, Where};
 use super::set::Set;
+use crate::copiers::GivenCopier;
 use crate::fields::{FieldInRecipe as _, edited};
 use crate::frame::{Frame, Sides};
 use crate::picture::{Picture, Slot};
@@ -142,6 +143,9 @@ pub struct Settings {
     /// The VAE that is taken; none: the base's own.
     #[serde(default)]
     pub vae: Option<VaeId>,
+    /// The copier that is built upon; none: one of the run's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copier: Option<GivenCopier>,
     /// Which presets fit the base.
     pub size: ModelSize,
     /// Which sizes the base takes.
@@ -187,6 +191,7 @@ impl Default for Settings {
         Self {
             base: BaseId::bundled(),
             vae: None,
+            copier: None,
             size,
             sides: Sides {
                 long: 128,
@@ -246,6 +251,7 @@ impl Settings {
                 let checked = recipe.check();
                 checked.map_err(|error| Refusal::new(Where::Recipe, error.to_string()))?;
                 self.recipe = with_syntax(*recipe);
+                self.copier = None;
             }
             Setting::Name(name) => self.name = name,
             Setting::Base { id, size, sides } => {
@@ -256,6 +262,7 @@ impl Settings {
                 (self.base, self.size, self.sides) = (id, size, sides);
             }
             Setting::Vae(vae) => self.vae = vae,
+            Setting::Copier(copier) => self.build_upon(copier.as_deref()),
             Setting::PreviewPrompt(prompt) => self.previews.prompt = prompt,
             Setting::PreviewSeed(seed) => self.previews.seed = seed,
             Setting::PreviewSeedTyped(text) => {
@@ -276,12 +283,35 @@ impl Settings {
                 self.previews.every = Some(every.map_err(refused)? as u32);
             }
         }
+        let kind = self.recipe.copier.kind;
+        self.copier.take_if(|given| given.kind != kind);
         Ok(())
     }
 
-    /// What was said of one base says nothing of another, and neither is its VAE for that.
+    fn build_upon(&mut self, copier: Option<&CopierInfo>) {
+        let kind = &mut self.recipe.copier.kind;
+        if let Some(given) = self.copier.take() {
+            *kind = given.before;
+        }
+        self.copier = copier.map(|copier| GivenCopier {
+            file: copier.file.sha256,
+            name: copier.name.clone(),
+            kind: copier.kind,
+            before: std::mem::replace(kind, copier.kind),
+        });
+    }
+
+    /// The copier that is built upon, if the method builds upon one.
+    #[must_use]
+    pub fn given_copier(&self) -> Option<&GivenCopier> {
+        let is_used = self.recipe.method == Method::Copier;
+        self.copier.as_ref().filter(|_| is_used)
+    }
+
+    /// What was said of one base says nothing of another, and neither are its VAE and copier for that.
     fn forget_said(&mut self) {
         self.vae = None;
+        self.build_upon(None);
         let recipe = &mut self.recipe;
         (recipe.prediction_type, recipe.zero_terminal_snr) = (None, None);
         recipe.clip_skip = None;

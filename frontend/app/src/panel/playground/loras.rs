@@ -3,8 +3,7 @@
 use leptos::html::Select;
 use leptos::prelude::*;
 use mimeo_protocol::{FileId, LoraRef};
-use mimeo_workbench::lora::{self, Parcel};
-use mimeo_workbench::picture::hash;
+use mimeo_workbench::lora;
 use mimeo_workbench::playground::Active;
 use mimeo_workbench::{Run, words};
 use web_sys::{DragEvent, File, HtmlInputElement};
@@ -166,7 +165,7 @@ fn Add(desk: Desk, told: Told) -> impl IntoView {
                     multiple
                     on:change=move |event| {
                         let input: HtmlInputElement = event_target(&event);
-                        add_files(desk, told, picked(&input));
+                        add_files(desk, told, files::picked(&input));
                         // So that the same file can be picked again.
                         input.set_value("");
                     }
@@ -174,14 +173,6 @@ fn Add(desk: Desk, told: Told) -> impl IntoView {
             </label>
         </div>
     }
-}
-
-fn picked(input: &HtmlInputElement) -> Vec<File> {
-    let files = input.files();
-    let files = files
-        .iter()
-        .flat_map(|files| (0..files.length()).map(|at| files.get(at)));
-    files.flatten().collect()
 }
 
 fn add_lora(desk: Desk, told: Told, lora: LoraRef, name: &str) {
@@ -199,9 +190,10 @@ fn add_files(desk: Desk, told: Told, files: Vec<File>) {
             let name = &names[place];
             _ = told.sending.try_set(Some(format!("Sending {name}…")));
             let config = sorted.config_of(place).map(|place| &files[place]);
-            let sent = send(desk, &files[place], config).await;
+            let sent = files::send_lora(desk.link, &files[place], config).await;
             let stem = name.rsplit_once('.').map_or(&**name, |(stem, _)| stem);
             let added = sent.and_then(|(lora, remark)| {
+                let lora = LoraRef::Uploaded { lora };
                 desk.add(lora, stem)?;
                 desk.set_remark(lora, remark);
                 Ok(())
@@ -213,26 +205,4 @@ fn add_files(desk: Desk, told: Told, files: Vec<File>) {
         // The panel may be gone by then.
         _ = told.refusal.try_set(refusal);
     });
-}
-
-/// Sends one LoRA; what of it will not be applied comes with it.
-///
-/// - `config`: its `adapter_config.json`
-async fn send(
-    desk: Desk,
-    file: &File,
-    config: Option<&File>,
-) -> Result<(LoraRef, Option<String>), String> {
-    let name = file.name();
-    let bytes = files::read(file).await?.bytes;
-    let config = match config {
-        Some(config) => Some(files::read(config).await?.bytes),
-        None => None,
-    };
-    let Parcel { bytes, remark } = lora::pack(&name, bytes, config.as_deref()).await?;
-    let lora = hash(&bytes);
-    let sent = desk.link.upload_lora(lora, &bytes).await;
-    // The other side does not know which of several files it refuses.
-    sent.map_err(|why| format!("{name}: {why}"))?;
-    Ok((LoraRef::Uploaded { lora }, remark))
 }

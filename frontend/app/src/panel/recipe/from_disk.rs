@@ -144,7 +144,7 @@ type LocalFuture<T> = Pin<Box<dyn Future<Output = Result<T, String>>>>;
 
 /// Trains upon a base from now on.
 fn choose(bench: Bench, link: Link, id: &BaseId) {
-    let setting = link.host.with_untracked(|host| setting(host, id.as_str()));
+    let setting = link.host.with_untracked(|host| setting(host, id));
     if let Some(setting) = setting {
         bench.apply(Command::Set(setting));
     }
