@@ -31,8 +31,8 @@ PROMPT, NEGATIVE = "a woman with round glasses, smiling", "blurry"
 SEED, STEPS, GUIDANCE, SIDE = 7, 4, 3.0, 256
 
 # Mimeo and diffusers compute the same f32 arithmetic in another order; pictures have 255 steps. stable-diffusion.cpp
-# multiplies f16 weights by activations that it rounds to f16.
-TOLERANCE = {"diffusers": 0.01, "stable-diffusion.cpp": 0.1}
+# multiplies f16 weights by activations that it rounds to f16, which alone moves diffusers' pictures by 0.005 of XL.
+TOLERANCE = {"diffusers": 0.01, "stable-diffusion.cpp": 0.02}
 
 
 def main() -> None:

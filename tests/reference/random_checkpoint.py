@@ -158,6 +158,12 @@ def _components(family: str, is_full: bool) -> tuple[dict[str, torch.Tensor], di
             last, unused = (f"text_model.encoder.layers.{layer}." for layer in (layers - 1, layers))
             state |= {key.replace(last, unused): tensor * 2.0 for key, tensor in state.items() if last in key}
             state["text_projection.weight"] = torch.eye(hidden)
+        if is_full and name == "text_encoder_2":
+            # In a single file this matrix is multiplied from the other side. diffusers and ComfyUI turn it, as its
+            # authors' code means it; stable-diffusion.cpp takes it as it is. A symmetric one is the same to all, and
+            # that Mimeo turns it is checked by diffusers in small widths.
+            projection = state["text_projection.weight"]
+            state["text_projection.weight"] = (projection + projection.T) * 0.5**0.5
         tensors |= ldm.clip_weights(state, prefix) if is_clip else ldm.open_clip_weights(state, prefix)
         configs[f"{name}/config.json"] = {
             **json.loads(config.to_json_string(use_diff=True)),
