@@ -29,7 +29,8 @@ pub struct Slider {
         allow_hyphen_values = true
     )]
     target: Option<String>,
-    /// The prompt whose pictures are changed while it is trained [default: the original prompt]
+    /// The prompt whose pictures are changed while it is trained; that of the target makes a slider that
+    /// also takes away [default: the original prompt]
     #[arg(long, value_name = "PROMPT", allow_hyphen_values = true)]
     neutral: Option<String>,
     /// A prompt whose pictures stay as they are; may be given several times

@@ -187,7 +187,11 @@ mod tests {
     fn curves_of_examples_that_take_turns_are_lines_between() {
         let whole: Vec<(usize, f32)> = (0..TIMESTEPS).map(|at| (at, at as f32)).collect();
         let same: Vec<f32> = (0..TIMESTEPS).map(|at| at as f32).collect();
-        assert_eq!(mean_curve(&[whole.clone()]), same, "of one as it is");
+        assert_eq!(
+            mean_curve(std::slice::from_ref(&whole)),
+            same,
+            "of one as it is"
+        );
         let even = whole.iter().copied().filter(|(at, _)| at % 2 == 0);
         let odd = whole.iter().map(|(at, response)| (*at, response + 2.0));
         let odd = odd.filter(|(at, _)| at % 2 == 1);
