@@ -158,7 +158,7 @@ async function makeShort(bench, name) {
   await recipe.set("The copier", "Copier steps", 4);
   await recipe.set("Previews", "Every", 0);
   await recipe.field("Run", "Calibrate strength").uncheck();
-  await recipe.set("Run", "Score budget", 20);
+  await recipe.set("Run", "Score budget", 8);
 }
 
 /** Nobody is kept out, in light and dark; nothing has to be scrolled sideways. */
