@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 import { violations } from "./axe.mjs";
 import { screenshot } from "./browser.mjs";
-import { RUN_WITHIN } from "./eventually.mjs";
+import { RUN_WITHIN, eventually } from "./eventually.mjs";
 import { Copiers } from "./pages/copiers.mjs";
 import { PairSet } from "./pages/pair-set.mjs";
 import { text } from "./pictures.mjs";
@@ -51,11 +51,13 @@ test("a framing copier is made, renamed, reused by another run, and kept", async
     await copiers.takeBack.click();
     await copiers.inUse.waitFor({ state: "detached" });
     await copiers.button("three framings", "Use it").click();
-    await bench.recipe.name.fill("small heads");
+    await copiers.inUse.getByText("three framings").waitFor();
+    await eventually("it is kept", async () => (await keptSettings(page)).includes("three framings"));
     await page.reload();
     await bench.ready();
     await copiers.inUse.getByText("three framings").waitFor();
     await set.has(3);
+    await bench.recipe.name.fill("small heads");
     await bench.train.click();
     await lower.run.name("small heads").waitFor();
     await lower.result.shown(RUN_WITHIN);
@@ -107,6 +109,21 @@ test("anybody's LoRA becomes a copier, and one that does not fit is refused", as
   });
 });
 
+/** The settings that the page kept, JSON. */
+async function keptSettings(page) {
+  return page.evaluate(async () => {
+    const answer = (request) =>
+      new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const database = await answer(indexedDB.open("mimeo"));
+    const kept = await answer(database.transaction("bench").objectStore("bench").get("settings"));
+    database.close();
+    return kept ? new TextDecoder().decode(kept) : "";
+  });
+}
+
 /** How many there are before. */
 async function countOf(copiers) {
   const says = await copiers.fold.innerText();
@@ -141,7 +158,7 @@ async function makeShort(bench, name) {
   await recipe.set("The copier", "Copier steps", 4);
   await recipe.set("Previews", "Every", 0);
   await recipe.field("Run", "Calibrate strength").uncheck();
-  await recipe.set("Run", "Score budget", 20);
+  await recipe.set("Run", "Score budget", 8);
 }
 
 /** Nobody is kept out, in light and dark; nothing has to be scrolled sideways. */
