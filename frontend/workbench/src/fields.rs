@@ -99,7 +99,7 @@ fn unwritten(field: &Field) -> Value {
         (Text, _) => "".into(),
         (_, "/slider/guidance") => SliderRecipe::default().guidance.get().into(),
         (_, "/copier/strength") => 1.0.into(),
-        (_, "/caption_dropout" | "/augment/crop" | "/augment/hue") => 0.0.into(),
+        (_, "/caption_dropout" | "/augment/crop" | "/augment/hue" | "/hold/weight") => 0.0.into(),
         _ => Value::Null,
     }
 }
@@ -230,6 +230,7 @@ mod tests {
             ("/augment/mirror", "false", "true"),
             ("/augment/crop", "0", "0.2"),
             ("/augment/hue", "0", "0.1"),
+            ("/hold/weight", "0", "0.5"),
         ] {
             let field = Field::at(path).unwrap();
             let mut recipe = recipe();
