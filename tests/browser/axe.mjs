@@ -1,7 +1,10 @@
 // What keeps people out of the page, as far as a program can tell: axe-core, WCAG 2.2 AA.
 
+import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+
+import { screenshot } from "./browser.mjs";
 
 const RULES = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"];
 
@@ -18,6 +21,26 @@ export async function violations(page) {
     RULES,
   );
   return found.map(sentence);
+}
+
+/**
+ * Nobody is kept out, in light and dark; nothing has to be scrolled sideways.
+ *
+ * @param {import("playwright-core").Page} page
+ * @param {string} state names the screenshots
+ * @param {[number, number][]} sizes CSS px
+ */
+export async function looks(page, state, sizes) {
+  for (const [width, height] of sizes) {
+    await page.setViewportSize({ width, height });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(wide <= width, `${state} at ${width} px takes ${wide} px`);
+    for (const colorScheme of ["dark", "light"]) {
+      await page.emulateMedia({ colorScheme });
+      assert.deepEqual(await violations(page), [], `WCAG 2.2 AA, ${state}, ${colorScheme}`);
+      await screenshot(page, `${state}-${width}-${colorScheme}`);
+    }
+  }
 }
 
 /** Evaluated by the debugger: as a script tag, the page's content security policy forbids it. */

@@ -5,9 +5,9 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-import { violations } from "./axe.mjs";
-import { screenshot } from "./browser.mjs";
+import { looks } from "./axe.mjs";
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
+import { kept } from "./kept.mjs";
 import { Copiers } from "./pages/copiers.mjs";
 import { PairSet } from "./pages/pair-set.mjs";
 import { text } from "./pictures.mjs";
@@ -47,12 +47,12 @@ test("a framing copier is made, renamed, reused by another run, and kept", async
     await copiers.button("three framings", "Use it").click();
     await copiers.inUse.getByText("three framings").waitFor();
     await bench.preflight.getByText("upon the copier three framings").waitFor();
-    await looks(page, "copiers");
+    await looks(page, "copiers", SIZES);
     await copiers.takeBack.click();
     await copiers.inUse.waitFor({ state: "detached" });
     await copiers.button("three framings", "Use it").click();
     await copiers.inUse.getByText("three framings").waitFor();
-    await eventually("it is kept", async () => (await keptSettings(page)).includes("three framings"));
+    await eventually("it is kept", async () => (await kept(page, "settings")).includes("three framings"));
     await page.reload();
     await bench.ready();
     await copiers.inUse.getByText("three framings").waitFor();
@@ -109,21 +109,6 @@ test("anybody's LoRA becomes a copier, and one that does not fit is refused", as
   });
 });
 
-/** The settings that the page kept, JSON. */
-async function keptSettings(page) {
-  return page.evaluate(async () => {
-    const answer = (request) =>
-      new Promise((resolve, reject) => {
-        request.onsuccess = () => resolve(request.result);
-        request.onerror = () => reject(request.error);
-      });
-    const database = await answer(indexedDB.open("mimeo"));
-    const kept = await answer(database.transaction("bench").objectStore("bench").get("settings"));
-    database.close();
-    return kept ? new TextDecoder().decode(kept) : "";
-  });
-}
-
 /** How many there are before. */
 async function countOf(copiers) {
   const says = await copiers.fold.innerText();
@@ -159,18 +144,4 @@ async function makeShort(bench, name) {
   await recipe.set("Previews", "Every", 0);
   await recipe.field("Run", "Calibrate strength").uncheck();
   await recipe.set("Run", "Score budget", 8);
-}
-
-/** Nobody is kept out, in light and dark; nothing has to be scrolled sideways. */
-async function looks(page, state) {
-  for (const [width, height] of SIZES) {
-    await page.setViewportSize({ width, height });
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-    assert.ok(wide <= width, `${state} at ${width} px takes ${wide} px`);
-    for (const colorScheme of ["dark", "light"]) {
-      await page.emulateMedia({ colorScheme });
-      assert.deepEqual(await violations(page), [], `WCAG 2.2 AA, ${state}, ${colorScheme}`);
-      await screenshot(page, `${state}-${width}-${colorScheme}`);
-    }
-  }
 }

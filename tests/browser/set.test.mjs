@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 
-import { violations } from "./axe.mjs";
-import { screenshot } from "./browser.mjs";
+import { looks } from "./axe.mjs";
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
+import { kept } from "./kept.mjs";
 import { Keys } from "./pages/keys.mjs";
 import { PairSet } from "./pages/pair-set.mjs";
 import { bundled, plain, text } from "./pictures.mjs";
@@ -20,7 +20,7 @@ const CHANGES = ["beard", "closed_eyes", "glasses", "hair_color", "hat", "smile"
 const NUMBERS = ["00", "01"];
 
 /** CSS px: a telephone, a laptop. */
-const WIDTHS = { 390: 844, 1280: 800 };
+const SIZES = [[390, 844], [1280, 800]];
 
 test("a folder of twelve pairs is dropped, corrected by keyboard, masked, captioned, trained and kept", async () => {
   await suite.visit({ name: "set", reducedMotion: true }, async ({ page, bench, lower }) => {
@@ -35,7 +35,7 @@ test("a folder of twelve pairs is dropped, corrected by keyboard, masked, captio
     await bench.preflight.getByText("12 pairs, 128 × 128 px").waitFor();
     assert.equal(await set.caption(1).inputValue(), "a person, beard", "from the text beside it");
     await set.left.getByText(/notes\.pdf: it is neither a picture .* nor a caption/).waitFor();
-    await looks(page, "set-dropped");
+    await looks(page, "set-dropped", SIZES);
 
     // The after of the third belongs to the fourth, and the other way round.
     await set.picture("A", 1).focus();
@@ -77,7 +77,7 @@ test("a folder of twelve pairs is dropped, corrected by keyboard, masked, captio
     await set.tag("beard 2/12").waitFor();
 
     const expected = { names: await set.names(), masked: await set.mask(6).innerText() };
-    await eventually("it is kept", async () => (await keptSet(page)).includes("blue sky"));
+    await eventually("it is kept", async () => (await kept(page, "set")).includes("blue sky"));
     await page.reload();
     await bench.ready();
     await set.has(12);
@@ -85,7 +85,7 @@ test("a folder of twelve pairs is dropped, corrected by keyboard, masked, captio
     assert.equal(await set.mask(6).innerText(), expected.masked, "the mask");
     assert.equal(await set.caption(2).inputValue(), "a person, beard, blue sky", "captions");
     await bench.pair.getByText("6 of 12").waitFor();
-    await looks(page, "set-corrected");
+    await looks(page, "set-corrected", SIZES);
 
     const [zip] = await Promise.all([
       page.waitForEvent("download"),
@@ -148,7 +148,7 @@ test("one pair has no table until there is more, and what is missing is led to",
     await moves.getByRole("button", { name: "Move B to the pair above" }).click();
     await eventually("B is swapped", async () => (await set.names())[0][1] === "hat-B.png");
     assert.equal(await moves.getByLabel("Level").inputValue(), "-1", "the level stays");
-    await looks(page, "set-more");
+    await looks(page, "set-more", SIZES);
     await moves.getByRole("button", { name: "Remove pair" }).click();
     await set.region.waitFor({ state: "detached" });
     assert.equal(await bench.alerts.count(), 0, "and nothing is wrong");
@@ -210,36 +210,7 @@ async function folder() {
   return [...files, text("notes.pdf", "%PDF")];
 }
 
-/** The list of pairs that the page kept, JSON; empty if it kept none. */
-async function keptSet(page) {
-  return page.evaluate(async () => {
-    const answer = (request) =>
-      new Promise((resolve, reject) => {
-        request.onsuccess = () => resolve(request.result);
-        request.onerror = () => reject(request.error);
-      });
-    const database = await answer(indexedDB.open("mimeo"));
-    const set = await answer(database.transaction("bench").objectStore("bench").get("set"));
-    database.close();
-    return set ? new TextDecoder().decode(set) : "";
-  });
-}
-
 async function isFocused(locator) {
   const isActive = () => locator.evaluate((element) => element === document.activeElement);
   await eventually("it has the focus", isActive);
-}
-
-/** Nobody is kept out, in light and dark; nothing has to be scrolled sideways. */
-async function looks(page, state) {
-  for (const [width, height] of Object.entries(WIDTHS)) {
-    await page.setViewportSize({ width: Number(width), height });
-    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-    assert.ok(wide <= width, `${state} at ${width} px takes ${wide} px`);
-    for (const colorScheme of ["dark", "light"]) {
-      await page.emulateMedia({ colorScheme });
-      assert.deepEqual(await violations(page), [], `WCAG 2.2 AA, ${state}, ${colorScheme}`);
-      await screenshot(page, `${state}-${width}-${colorScheme}`);
-    }
-  }
 }

@@ -240,3 +240,13 @@ fn not_measured(job: &PreparedJob) -> anyhow::Error {
         job.name
     )
 }
+
+/// A line of a table: pair and method on the left of their columns, numbers on the right of theirs.
+fn laid_out(cells: &[impl std::fmt::Display], widths: &[usize]) -> String {
+    let cell = |(index, (text, width)): (usize, (_, &usize))| match index {
+        0 | 1 => format!("{text:<width$}"),
+        _ => format!("{text:>width$}"),
+    };
+    let cells: Vec<String> = cells.iter().zip(widths).enumerate().map(cell).collect();
+    cells.join("  ")
+}

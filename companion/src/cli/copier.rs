@@ -61,7 +61,7 @@ impl Copier {
         let count = examples.len();
         if let Some(remote) = self.run.companion() {
             let (base, vae) = self.run.compute.remote_base()?;
-            let file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
+            let file = mimeo_engine::runtime::block_on(self.recipe.file.read())?;
             let order = Order {
                 name: job_name(&self.run.out)?,
                 base,
@@ -73,7 +73,7 @@ impl Copier {
             let recipe = |size| self.build(file.as_ref(), size, count);
             return train_there(remote, order, recipe, places, report);
         }
-        let file = self.recipe.read_file().await?;
+        let file = self.recipe.file.read().await?;
 
         let started = Instant::now();
         let base = self.run.compute.load(report).await?;
@@ -109,7 +109,7 @@ impl Copier {
     /// What is made is the copier, also if it is stopped before its end.
     fn claim_places(&self, found: &Found) -> Result<Places, BadInput> {
         let mut inputs = found.inputs();
-        inputs.extend(self.recipe.input());
+        inputs.extend(self.recipe.file.input());
         let (lora, _) = self.run.claim(inputs)?;
         Ok(Places {
             copier: Some(lora.clone()),

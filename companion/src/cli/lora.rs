@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use mimeo_checkpoint::LoraFile;
-use mimeo_engine::{Base, LoadedLora};
+use mimeo_engine::{Base, FinishedCopier, LoadedLora};
 use mimeo_protocol::{InvalidNumber, Multiplier, Range};
 
 use crate::lora_source::{LoraSource, is_network};
@@ -75,6 +75,42 @@ pub fn load(
         report.note(note);
     }
     Ok(loaded)
+}
+
+/// A finished copier that a command is given, before it is known to fit the base.
+pub struct CopierFile<'a> {
+    path: &'a Path,
+    file: LoraFile,
+}
+
+impl<'a> CopierFile<'a> {
+    /// Reads it, if one is named.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub async fn read(path: Option<&'a Path>) -> anyhow::Result<Option<Self>> {
+        Ok(match path {
+            Some(path) => Some(Self {
+                path,
+                file: read(path).await?,
+            }),
+            None => None,
+        })
+    }
+
+    /// The copier. That it fits is seen here rather than in the engine, which does not know the path.
+    ///
+    /// # Errors
+    /// When it is for another base.
+    pub fn fit(self, base: &Base, report: &mut Report) -> anyhow::Result<FinishedCopier> {
+        let Self { path, file } = self;
+        load(base, &file, path, report)?;
+        Ok(FinishedCopier {
+            file,
+            steps: 0,
+            fidelity: None,
+        })
+    }
 }
 
 /// Reads one of several strengths.

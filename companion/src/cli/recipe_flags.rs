@@ -22,15 +22,40 @@ mod copier;
 
 pub use copier::CopierFlags;
 
+/// The file that a recipe starts from.
+#[derive(Debug, Args)]
+pub struct RecipeFileArg {
+    /// A recipe to start from: TOML or JSON with what is to differ from the preset, or a LoRA that
+    /// Mimeo trained
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+}
+
+impl RecipeFileArg {
+    /// The recipe file, if one is read.
+    pub fn input(&self) -> Option<Input<'_>> {
+        self.recipe.as_deref().map(|recipe| ("--recipe", recipe))
+    }
+
+    /// Reads the recipe file, if one is named.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood.
+    pub async fn read(&self) -> anyhow::Result<Option<RecipeFile>> {
+        Ok(match &self.recipe {
+            Some(path) => Some(RecipeFile::read(path).await?),
+            None => None,
+        })
+    }
+}
+
 /// Everything that changes the recipe. What is not given comes from the recipe file, then from the
 /// preset for the method and the base.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 pub struct RecipeFlags {
-    /// A recipe to start from: TOML or JSON with what is to differ from the preset, or a LoRA that
-    /// Mimeo trained
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
+    #[command(flatten)]
+    pub file: RecipeFileArg,
     /// How the pair becomes a LoRA [default: copier]
     #[arg(long, value_parser = words::<Method>(&["copier", "addift", "plain"]))]
     method: Option<Method>,
@@ -47,22 +72,6 @@ const STRENGTH: &str = "/copier/strength";
 const KIND: &str = "/copier/kind";
 
 impl RecipeFlags {
-    /// The recipe file, if one is read.
-    pub fn input(&self) -> Option<Input<'_>> {
-        self.recipe.as_deref().map(|recipe| ("--recipe", recipe))
-    }
-
-    /// Reads the recipe file, if one is named.
-    ///
-    /// # Errors
-    /// When it cannot be read or understood.
-    pub async fn read_file(&self) -> anyhow::Result<Option<RecipeFile>> {
-        Ok(match &self.recipe {
-            Some(path) => Some(RecipeFile::read(path).await?),
-            None => None,
-        })
-    }
-
     /// The method: that of the flag, else that of the file.
     pub fn method(&self, file: Option<&RecipeFile>) -> Method {
         let asked = self.method.or_else(|| file.and_then(RecipeFile::method));

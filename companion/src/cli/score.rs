@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::{EXAMPLES, PAIR, RECIPE};
-use mimeo_engine::{FinishedCopier, PreparedJob, Scores, Stoppable, score_file};
+use mimeo_engine::{PreparedJob, Scores, Stoppable, score_file};
 use mimeo_protocol::{Example, Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
@@ -49,14 +49,7 @@ impl Score {
         let mut pair = self.pair.read(report)?;
         let held_out = self.held_out.read()?;
         let file = lora::read(&self.lora).await?;
-        let copier = match &self.copier {
-            Some(path) => Some(FinishedCopier {
-                file: lora::read(path).await?,
-                steps: 0,
-                fidelity: None,
-            }),
-            None => None,
-        };
+        let copier = lora::CopierFile::read(self.copier.as_deref()).await?;
         if let Some(caption) = caption_of(&file, &pair.example) {
             pair.example.caption = caption;
         }
@@ -67,10 +60,7 @@ impl Score {
         let preset = || Recipe::preset(Method::Copier, base.model_size());
         let mut recipe = recipe.unwrap_or_else(preset);
         let lora = lora::load(&base, &file, &self.lora, report)?;
-        if let (Some(copier), Some(path)) = (&copier, &self.copier) {
-            // Here rather than in the engine, which does not know the path.
-            lora::load(&base, &copier.file, path, report)?;
-        }
+        let copier = copier.map(|copier| copier.fit(&base, report)).transpose()?;
         if let Some(held_out) = &held_out {
             recipe = held_out.over(recipe)?;
         }

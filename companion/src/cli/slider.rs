@@ -59,7 +59,7 @@ impl Slider {
         }
         let places = self.claim_places()?;
         let held_out = self.held_out.read_unless(self.no_score)?;
-        let recipe_file = self.recipe.read_file().await?;
+        let recipe_file = self.recipe.file.read().await?;
 
         let started = Instant::now();
         let base = self.run.compute.load(report).await?;
@@ -90,7 +90,7 @@ impl Slider {
         let places = self.claim_places()?;
         let (base, vae) = self.run.compute.remote_base()?;
         let held_out = self.held_out.read_unless(self.no_score)?;
-        let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
+        let recipe_file = mimeo_engine::runtime::block_on(self.recipe.file.read())?;
         let name = job_name(&self.run.out)?;
         let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
         let order = Order {
@@ -105,7 +105,7 @@ impl Slider {
     }
 
     fn claim_places(&self) -> Result<Places, BadInput> {
-        let mut inputs: Vec<_> = self.recipe.input().into_iter().collect();
+        let mut inputs: Vec<_> = self.recipe.file.input().into_iter().collect();
         inputs.extend(self.held_out.input());
         let (lora, _) = self.run.claim(inputs)?;
         Ok(Places { lora, copier: None })

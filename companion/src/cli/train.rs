@@ -6,9 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode as encode_lora;
-use mimeo_engine::{
-    Base, FinishedCopier, Outcome, Phase, PreparedExample, PreparedJob, Scores, Stoppable,
-};
+use mimeo_engine::{Base, Outcome, Phase, PreparedExample, PreparedJob, Scores, Stoppable};
 use mimeo_protocol::{InvalidId, JobName, Method, ModelSize, Recipe};
 use serde::Serialize;
 
@@ -76,16 +74,9 @@ impl Train {
         let places = self.claim_places(&found)?;
         let examples = found.read("set", report)?;
         let held_out = self.held_out.read_unless(self.no_score)?;
-        let recipe_file = self.recipe.read_file().await?;
+        let recipe_file = self.recipe.file.read().await?;
         self.tell_idle(recipe_file.as_ref(), report);
-        let copier = match &self.copier {
-            Some(path) => Some(FinishedCopier {
-                file: lora::read(path).await?,
-                steps: 0,
-                fidelity: None,
-            }),
-            None => None,
-        };
+        let copier = lora::CopierFile::read(self.copier.as_deref()).await?;
 
         let started = Instant::now();
         let base = self.run.compute.load(report).await?;
@@ -94,10 +85,7 @@ impl Train {
         if copier.is_some() || !makes_copier(&examples, &recipe) {
             report.plan(&recipe, !self.no_score);
         }
-        if let (Some(copier), Some(path)) = (&copier, &self.copier) {
-            // Here rather than in the engine, which does not know the path.
-            lora::load(&base, &copier.file, path, report)?;
-        }
+        let copier = copier.map(|copier| copier.fit(&base, report)).transpose()?;
         let held_out_prompts = if self.no_score {
             Vec::new()
         } else {
@@ -125,7 +113,7 @@ impl Train {
         let examples = found.read("set", report)?;
         let (base, vae) = self.run.compute.remote_base()?;
         let held_out = self.held_out.read_unless(self.no_score)?;
-        let recipe_file = mimeo_engine::runtime::block_on(self.recipe.read_file())?;
+        let recipe_file = mimeo_engine::runtime::block_on(self.recipe.file.read())?;
         self.tell_idle(recipe_file.as_ref(), report);
         let name = job_name(&self.run.out)?;
         let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
@@ -143,7 +131,7 @@ impl Train {
     fn claim_places(&self, found: &Found) -> Result<Places, BadInput> {
         let copier = self.copier.as_deref().map(|copier| ("--copier", copier));
         let mut inputs = found.inputs();
-        inputs.extend(self.recipe.input());
+        inputs.extend(self.recipe.file.input());
         inputs.extend(copier);
         inputs.extend(self.held_out.input());
         let (lora, mut claims) = self.run.claim(inputs)?;

@@ -11,11 +11,9 @@ use burn::tensor::Tensor;
 use mimeo_lora::{LoraNetwork, LoraStack};
 
 use crate::Model;
+use crate::noise::GOLDEN;
 use crate::plain::predict;
 use crate::states::{Rows, States};
-
-/// Golden ratio's fractional part: its multiples are spread evenly over the unit interval.
-const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// What the student is held to.
 #[derive(Debug, Clone)]

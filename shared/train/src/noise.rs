@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
 /// 1/φ: multiples of it, modulo 1, fill the unit interval more evenly than any random draw.
-const GOLDEN: f64 = 0.618_033_988_749_894_9;
+pub(crate) const GOLDEN: f64 = 0.618_033_988_749_894_9;
 
 /// What one forward pass is trained on.
 #[derive(Debug, Clone)]

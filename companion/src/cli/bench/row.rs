@@ -4,6 +4,7 @@ use mimeo_engine::Scores;
 use mimeo_protocol::Method;
 use serde::Serialize;
 
+use super::laid_out;
 use crate::cli::score_table::percent;
 
 /// What one training run reached.
@@ -107,19 +108,22 @@ impl Row {
             secs,
         } = self.measured;
         let copy = copy_fidelity.map(percent).unwrap_or_default();
-        laid_out(&[
-            &self.pair,
-            self.method.name(),
-            &copy,
-            &percent(edit_gain),
-            &percent(spill),
-            &percent(held_out_gained),
-            &percent(held_out_progress),
-            &format!("{held_out_elsewhere:.1}"),
-            &percent(monotone),
-            &format!("{correlation:.2}"),
-            &format!("{secs:.1}"),
-        ])
+        laid_out(
+            &[
+                &self.pair,
+                self.method.name(),
+                &copy,
+                &percent(edit_gain),
+                &percent(spill),
+                &percent(held_out_gained),
+                &percent(held_out_progress),
+                &format!("{held_out_elsewhere:.1}"),
+                &percent(monotone),
+                &format!("{correlation:.2}"),
+                &format!("{secs:.1}"),
+            ],
+            &WIDTHS,
+        )
     }
 }
 
@@ -144,7 +148,7 @@ pub struct Head([&'static str; 11]);
 impl Head {
     /// The head as it stands above the table.
     pub fn line(&self) -> String {
-        laid_out(&self.0)
+        laid_out(&self.0, &WIDTHS)
     }
 
     /// The names, for machines.
@@ -157,15 +161,7 @@ impl Head {
     }
 }
 
-fn laid_out(cells: &[&str; 11]) -> String {
-    const WIDTHS: [usize; 11] = [15, 7, 6, 6, 6, 6, 8, 9, 8, 5, 6];
-    let cell = |(index, (text, width)): (usize, (&&str, usize))| match index {
-        0 | 1 => format!("{text:<width$}"),
-        _ => format!("{text:>width$}"),
-    };
-    let cells: Vec<String> = cells.iter().zip(WIDTHS).enumerate().map(cell).collect();
-    cells.join("  ")
-}
+const WIDTHS: [usize; 11] = [15, 7, 6, 6, 6, 6, 8, 9, 8, 5, 6];
 
 #[cfg(test)]
 mod tests {

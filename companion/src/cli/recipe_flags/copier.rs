@@ -1,14 +1,11 @@
 //! The flags of a recipe that makes a copier and nothing else.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use mimeo_protocol::fields::{FIELDS, Field, Flag, Group};
 use mimeo_protocol::{Method, ModelSize, Recipe};
 
-use super::{Given, STRENGTH, Selection, unflagged, with_flag};
+use super::{Given, RecipeFileArg, STRENGTH, Selection, unflagged, with_flag};
 use crate::exit::BadInput;
-use crate::output::Input;
 use crate::recipe::RecipeFile;
 
 /// Everything that changes how a copier is trained. What is not given comes from the recipe file, then
@@ -16,10 +13,8 @@ use crate::recipe::RecipeFile;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 pub struct CopierFlags {
-    /// A recipe to start from: TOML or JSON with what is to differ from the preset, or a LoRA that
-    /// Mimeo trained
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
+    #[command(flatten)]
+    pub file: RecipeFileArg,
     #[command(flatten)]
     fields: Given<OfCopier>,
 }
@@ -54,22 +49,6 @@ impl Selection for OfCopier {
 }
 
 impl CopierFlags {
-    /// The recipe file, if one is read.
-    pub fn input(&self) -> Option<Input<'_>> {
-        self.recipe.as_deref().map(|recipe| ("--recipe", recipe))
-    }
-
-    /// Reads the recipe file, if one is named.
-    ///
-    /// # Errors
-    /// When it cannot be read or understood.
-    pub async fn read_file(&self) -> anyhow::Result<Option<RecipeFile>> {
-        Ok(match &self.recipe {
-            Some(path) => Some(RecipeFile::read(path).await?),
-            None => None,
-        })
-    }
-
     /// The recipe: preset, file, flags.
     ///
     /// # Errors

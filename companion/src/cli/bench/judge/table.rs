@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::laid_out;
 use super::curve::{Curve, Point};
 use crate::cli::score_table::percent;
 
@@ -129,7 +130,7 @@ impl Row {
         cells.push(told(at_strength_1, |it| percent(it.gained)));
         cells.extend(beside(at_strength_1));
         cells.push(format!("{secs:.1}"));
-        laid_out(&cells)
+        laid_out(&cells, &WIDTHS)
     }
 }
 
@@ -185,18 +186,10 @@ pub const COLUMNS: Columns = Columns {
 
 /// The table's head.
 pub fn head() -> String {
-    laid_out(&COLUMNS.columns.map(str::to_owned))
+    laid_out(&COLUMNS.columns, &WIDTHS)
 }
 
-fn laid_out(cells: &[String]) -> String {
-    const WIDTHS: [usize; 16] = [16, 7, 5, 5, 7, 7, 7, 5, 7, 7, 7, 6, 6, 6, 6, 6];
-    let cell = |(index, (text, width)): (usize, (&String, usize))| match index {
-        0 | 1 => format!("{text:<width$}"),
-        _ => format!("{text:>width$}"),
-    };
-    let cells: Vec<String> = cells.iter().zip(WIDTHS).enumerate().map(cell).collect();
-    cells.join("  ")
-}
+const WIDTHS: [usize; 16] = [16, 7, 5, 5, 7, 7, 7, 5, 7, 7, 7, 6, 6, 6, 6, 6];
 
 #[cfg(test)]
 mod tests {
