@@ -12,7 +12,7 @@ import { eventually } from "./eventually.mjs";
 import { inspect } from "./native.mjs";
 import { writeTree } from "./opfs.mjs";
 import { text } from "./pictures.mjs";
-import { tensorFile, withVocabulary } from "./safetensors.mjs";
+import { tensorFile, withVocabulary, without } from "./safetensors.mjs";
 import { StaticHost } from "./static-host.mjs";
 import { Suite } from "./suite.mjs";
 
@@ -169,6 +169,44 @@ test("a folder is picked as before, and one that is near is told", async () => {
     await pick(page, recipe.fromDisk("Folder"), `${fixtures}/micro/unet`);
     await recipe.refusal.filter({ hasText: /unet: this is one part of a base; choose the folder/ }).waitFor();
     assert.equal(await recipe.base.inputValue(), "micro", "as it was");
+  });
+});
+
+test("a base without a VAE is trained with one that is picked, also after a reload", async () => {
+  const settings = { name: "from-disk-vae", prepare: withoutPickers };
+  await alone.visit(settings, async ({ page, bench, lower }) => {
+    const { recipe } = bench;
+    const bare = { name: NAME, mimeType: "", buffer: without(await checkpoint(), "first_stage_model.") };
+    const path = new URL("../fixtures/micro/vae/diffusion_pytorch_model.safetensors", import.meta.url);
+    const vae = { name: "anime.safetensors", mimeType: "", buffer: await readFile(fileURLToPath(path)) };
+    await pick(page, recipe.fromDisk("File"), bare);
+    await bench.preflight.getByText(/This base has no VAE of its own.*pick one from disk/).waitFor();
+    await pick(page, recipe.fromDisk("File"), vae);
+    await bench.preflight.getByText("one, with the VAE anime").waitFor();
+    await recipe.onDisk("anime").getByText("anime.safetensors is read where it is").waitFor();
+    assert.deepEqual(await recipe.vae.getByRole("option").allInnerTexts(), ["It has none: choose one", "anime"]);
+    await recipe.base.click();
+    assert.equal(await recipe.bases.filter({ hasText: "anime" }).count(), 0, "it is no base");
+    await page.keyboard.press("Escape");
+    assert.deepEqual(await violations(page), [], "the choice keeps nobody out");
+    await screenshot(page, "from-disk-vae");
+    await bench.example.click();
+    await small(recipe, { name: "with-vae", steps: 2 });
+    await bench.train.click();
+    await downloads(page, lower, "with-vae");
+
+    await page.reload();
+    await pick(page, recipe.onDisk("one").getByRole("button", { name: "Pick it again…" }), bare);
+    await bench.preflight.getByText(/anime\.safetensors is on your disk, and this browser does not keep where/).waitFor();
+    await pick(page, bench.preflight.getByRole("button", { name: "Pick it again…" }), vae);
+    await bench.preflight.getByText("one, with the VAE anime").waitFor();
+    await bench.example.click();
+    await small(recipe, { name: "again", steps: 2 });
+    await bench.train.click();
+    await downloads(page, lower, "again");
+
+    await recipe.onDisk("anime").getByRole("button", { name: "Forget" }).click();
+    await bench.preflight.getByText("This base has no VAE of its own").waitFor();
   });
 });
 

@@ -56,21 +56,41 @@ export function tensorFile(shapes) {
  * @returns {Buffer}
  */
 export function withVocabulary(file, times) {
+  return repeated(file, (name) => (name.endsWith("token_embedding.weight") ? times : 1));
+}
+
+/**
+ * A checkpoint without those of its tensors whose names begin so.
+ *
+ * @param {Buffer} file
+ * @param {string} prefix
+ * @returns {Buffer}
+ */
+export function without(file, prefix) {
+  return repeated(file, (name) => (name.startsWith(prefix) ? 0 : 1));
+}
+
+/** A file with the rows of each tensor as many times as its name says; 0: without the tensor. */
+function repeated(file, timesOf) {
   const length = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.subarray(8, 8 + length).toString());
   const data = file.subarray(8 + length);
   const parts = [];
   let end = 0;
   for (const [name, entry] of Object.entries(header).filter(([name]) => name !== "__metadata__")) {
+    const times = timesOf(name);
+    if (times === 0) {
+      delete header[name];
+      continue;
+    }
     const [from, to] = entry.data_offsets;
     const bytes = data.subarray(from, to);
-    const isEmbedding = name.endsWith("token_embedding.weight");
-    parts.push(...Array(isEmbedding ? times : 1).fill(bytes));
-    if (isEmbedding) {
+    parts.push(...Array(times).fill(bytes));
+    if (times > 1) {
       entry.shape[0] *= times;
     }
     const start = end;
-    end += bytes.length * (isEmbedding ? times : 1);
+    end += bytes.length * times;
     entry.data_offsets = [start, end];
   }
   const text = Buffer.from(JSON.stringify(header));

@@ -62,6 +62,7 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
             }
         }),
     ];
+    rows.extend(further_rows(scores));
     if let Some(fidelity) = scores.copy_fidelity {
         let words = format!("the copier drew the original to {}", percent(fidelity));
         rows.push(("Copy fidelity", percent(fidelity), words));
@@ -84,6 +85,30 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
         ));
     }
     rows
+}
+
+/// Those that scores of before do not have.
+fn further_rows(scores: &Scores) -> Vec<(&'static str, String, String)> {
+    let linearity = &scores.linearity;
+    let valid = linearity.valid.map(|valid| {
+        let strongest = f64::from(linearity.strongest());
+        let words = match valid {
+            0.0 => "every strength that was tried takes the change back, or changes more elsewhere",
+            _ if valid < strongest => "beyond it takes the change back, or changes more elsewhere",
+            _ => "all that was tried goes on with the change, and changes less elsewhere",
+        };
+        ("Valid range", format!("±{valid}"), words.to_owned())
+    });
+    let unevenness = linearity.unevenness.map(|uneven| {
+        let words = "is how much what equal steps of strength change differs";
+        ("Unevenness", percent(uneven), words.to_owned())
+    });
+    let consistency = scores.held_out.consistency.map(|alike| {
+        let words = "is how alike unseen pictures change";
+        ("Consistency", percent(alike), words.to_owned())
+    });
+    let rows = [valid, unevenness, consistency];
+    rows.into_iter().flatten().collect()
 }
 
 /// Of a LoRA that was trained upon a style copier; none of others.
@@ -131,6 +156,7 @@ fn slider_rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, S
             format!("the way from strength -{range} to {range}: {ways}"),
         ),
     ];
+    rows.extend(further_rows(scores));
     if !recipe.slider.keep.is_empty() {
         rows.push((
             "Kept",
@@ -171,12 +197,15 @@ mod tests {
                 gained: 0.75,
                 progress: 0.5,
                 elsewhere: 4.83,
+                consistency: None,
             },
             linearity: Linearity {
                 edit_gain: Vec::new(),
                 progress: Vec::new(),
                 monotone: true,
                 correlation: 0.987,
+                valid: None,
+                unevenness: None,
             },
             copy_fidelity: None,
             calibrated_strength: 1.0,
@@ -205,6 +234,25 @@ mod tests {
         let text = table(&scores(), &recipe);
         let words = "6 of 8 pictures of the given prompts gained it";
         assert!(text.contains(words), "whose prompts they were:\n{text}");
+    }
+
+    #[test]
+    fn range_steps_and_consistency_have_lines_where_they_were_measured() {
+        let mut scores = scores();
+        scores.linearity.progress = vec![0.0; 5];
+        scores.linearity.valid = Some(1.0);
+        scores.linearity.unevenness = Some(0.42);
+        scores.held_out.consistency = Some(0.83);
+        let text = table(&scores, &Recipe::preset(Method::Addift, ModelSize::Small));
+        for (name, number, words) in [
+            ("Valid range", "±1 ", "beyond it takes the change back"),
+            ("Unevenness", "42 %", "equal steps of strength"),
+            ("Consistency", "83 %", "how alike unseen pictures change"),
+        ] {
+            let line = text.lines().find(|line| line.starts_with(name));
+            let line = line.expect("a line of its own");
+            assert!(line.contains(number) && line.contains(words), "{line}");
+        }
     }
 
     #[test]

@@ -241,13 +241,14 @@ impl Bench {
         let plan = self.plan.get();
         link.host.with(|host| {
             self.with_all(|workbench| {
-                let base = &workbench.settings().base;
+                let (base, vae) = (&workbench.settings().base, &workbench.settings().vae);
                 let facts = PreflightFacts {
                     line,
                     base: host.base(base),
                     vaes: &host.vaes,
                     copiers: &host.copiers,
-                    way_back: link.way_back(base),
+                    way_back: link.way_back(base.as_str()),
+                    vae_way_back: vae.as_ref().and_then(|vae| link.way_back(vae.as_str())),
                     plan: plan.as_ref(),
                 };
                 look(workbench, facts)

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use futures_util::future::AbortHandle;
 use leptos::prelude::*;
 use mimeo_protocol::{
-    BaseId, BaseInfo, BlobId, ClientMessage, JobControl, JobId, JobState, RequestId, ResultFile,
+    BaseInfo, BlobId, ClientMessage, JobControl, JobId, JobState, RequestId, ResultFile,
     ServerMessage,
 };
 use mimeo_workbench::Runs;
@@ -90,9 +90,9 @@ struct Wires {
     timer: RefCell<Option<TimeoutHandle>>,
     objects: Objects,
     /// Bases that were picked from disk, which every new worker is given.
-    bases: RefCell<BTreeMap<BaseId, Given>>,
+    bases: RefCell<BTreeMap<String, Given>>,
     /// Their handles, and those of bases that are closed.
-    handles: RefCell<BTreeMap<BaseId, JsValue>>,
+    handles: RefCell<BTreeMap<String, JsValue>>,
     /// Whether those that were picked before this page was opened are here.
     has_restored: Cell<bool>,
 }

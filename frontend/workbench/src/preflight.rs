@@ -57,8 +57,10 @@ pub struct PreflightFacts<'a> {
     pub vaes: &'a [VaeInfo],
     /// The finished copiers that the server has.
     pub copiers: &'a [CopierInfo],
-    /// How it comes back, if it was picked from disk and is closed.
+    /// How the base comes back, if it was picked from disk and is closed.
     pub way_back: Option<Way>,
+    /// How the VAE that is chosen comes back, likewise.
+    pub vae_way_back: Option<Way>,
     /// What the job would take, once the server answered.
     pub plan: Option<&'a MemoryPlan>,
 }
@@ -116,6 +118,8 @@ pub enum Fix {
     OwnCopier,
     /// Bring back the base, which is on disk.
     BringBack(Way),
+    /// Bring the VAE back that is closed, likewise.
+    BringBackVae(Way),
     /// Halve the batch size.
     HalveBatch,
     /// Put the focus on the target prompt.
@@ -145,7 +149,7 @@ impl Fix {
             Self::ChooseBase => "Choose another",
             Self::ChooseVae => "Choose a VAE",
             Self::OwnCopier => "Train its own",
-            Self::BringBack(way) => way.label(),
+            Self::BringBack(way) | Self::BringBackVae(way) => way.label(),
             Self::HalveBatch => "Halve the batch size",
             Self::Prompts => "Write it",
             Self::Name => "Change the name",
@@ -411,7 +415,7 @@ fn base(
             let fix = facts.way_back.map_or(Fix::ChooseBase, Fix::BringBack);
             problem(why.clone(), fix)
         }
-        None => match vae(bench, base, facts.vaes) {
+        None => match vae(bench, base, facts) {
             Ok(vae) => {
                 let mut says = base.title.clone();
                 if let Some(vae) = vae {
@@ -452,13 +456,13 @@ fn copier(
 fn vae<'a>(
     bench: &Workbench,
     base: &BaseInfo,
-    vaes: &'a [VaeInfo],
+    facts: PreflightFacts<'a>,
 ) -> Result<Option<&'a VaeInfo>, (String, Fix)> {
     let fail = |sentence: &str, fix| Err((sentence.to_owned(), fix));
     let Some(id) = &bench.settings().vae else {
         return match (
             base.needs_vae,
-            vaes.iter().any(|vae| vae.unusable.is_none()),
+            facts.vaes.iter().any(|vae| vae.unusable.is_none()),
         ) {
             (false, _) => Ok(None),
             (true, true) => fail(
@@ -466,14 +470,17 @@ fn vae<'a>(
                 Fix::ChooseVae,
             ),
             (true, false) => fail(
-                "This base has no VAE of its own, and there is none to choose. Put one into the VAE folder of a models folder of the companion, or choose another base.",
+                "This base has no VAE of its own, and there is none to choose. Put one into the VAE folder of a models folder of the companion, or pick one from disk where the browser trains; or choose another base.",
                 Fix::ChooseBase,
             ),
         };
     };
-    match vaes.iter().find(|vae| vae.id == *id) {
+    match facts.vaes.iter().find(|vae| vae.id == *id) {
         Some(vae) => match &vae.unusable {
-            Some(why) => fail(why, Fix::ChooseVae),
+            Some(why) => fail(
+                why,
+                facts.vae_way_back.map_or(Fix::ChooseVae, Fix::BringBackVae),
+            ),
             None => Ok(Some(vae)),
         },
         None => fail(
@@ -892,6 +899,37 @@ mod tests {
         ] {
             let found = problems(&pair(), facts);
             assert_eq!(found[0].sentence, "It is on your disk.", "{found:?}");
+            assert_eq!(found[0].fix, Some(fix), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_vae_on_disk_comes_back_by_a_click_too() {
+        let vae = VaeInfo {
+            id: "ft-mse".parse().unwrap(),
+            title: "ft-mse".to_owned(),
+            unusable: Some("It is on your disk.".to_owned()),
+        };
+        let mut bench = pair();
+        let chosen = Setting::Vae(Some(vae.id.clone()));
+        bench.apply(Command::Set(chosen)).unwrap();
+        let base = base();
+        let gone = facts(&base);
+        let unusable = PreflightFacts {
+            vaes: std::slice::from_ref(&vae),
+            ..gone
+        };
+        let closed = PreflightFacts {
+            vae_way_back: Some(Way::Open),
+            ..unusable
+        };
+        for (facts, words, fix) in [
+            (gone, "not here any more", Fix::ChooseVae),
+            (unusable, "It is on your disk.", Fix::ChooseVae),
+            (closed, "It is on your disk.", Fix::BringBackVae(Way::Open)),
+        ] {
+            let found = problems(&bench, facts);
+            assert!(found[0].sentence.contains(words), "{found:?}");
             assert_eq!(found[0].fix, Some(fix), "{found:?}");
         }
     }

@@ -1,6 +1,8 @@
 //! Numbers as people say them: durations, sizes, shares and scores.
 
-use mimeo_protocol::{JobState, NewerFormat, PauseReason, Phase, Recipe, Scores, UnreadableJob};
+use mimeo_protocol::{
+    JobState, Linearity, NewerFormat, PauseReason, Phase, Recipe, Scores, UnreadableJob,
+};
 
 /// "25 s", "3 min 10 s", "1 h 5 min"; nothing that is not known is made up: a number that is no
 /// duration is "?".
@@ -181,7 +183,10 @@ pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
     }
     let mut sentences = vec![capitalised(&scores(measured))];
     sentences.extend(held_out(measured, recipe));
+    sentences.extend(consistency(measured));
     sentences.push(linearity(measured));
+    sentences.extend(evenness(&measured.linearity));
+    sentences.extend(valid(&measured.linearity));
     if let Some(fidelity) = measured.copy_fidelity {
         sentences.push(format!("The copier copies A: {}", percent(fidelity)));
     }
@@ -228,6 +233,8 @@ fn slider_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
         ),
         linearity(measured),
     ];
+    sentences.extend(consistency(measured));
+    sentences.extend(evenness(&measured.linearity));
     if !recipe.slider.keep.is_empty() {
         let elsewhere = held_out.elsewhere;
         sentences.push(format!(
@@ -269,6 +276,43 @@ fn linearity(measured: &Scores) -> String {
     }
 }
 
+/// Up to which strength it can be used.
+fn valid(linearity: &Linearity) -> Option<String> {
+    let valid = linearity.valid?;
+    let strongest = f64::from(linearity.strongest());
+    Some(match valid {
+        0.0 => "Every strength that was tried does damage: it takes the change back, or changes more elsewhere than where you meant it".to_owned(),
+        _ if valid < strongest => {
+            format!("Beyond \u{2212}{valid} and {valid} it does damage")
+        }
+        _ => format!("From \u{2212}{valid} to {valid} it does no damage"),
+    })
+}
+
+/// What a step of strength does.
+fn evenness(linearity: &Linearity) -> Option<String> {
+    /// Steps that differ by less look alike.
+    const EVEN: f64 = 0.25;
+    Some(match linearity.unevenness? {
+        ..EVEN => "Equal steps of strength make equal steps of the picture".to_owned(),
+        uneven => format!(
+            "Equal steps of strength make steps of the picture that differ by {}",
+            percent(uneven)
+        ),
+    })
+}
+
+/// Whether it makes the same change on everyone.
+fn consistency(measured: &Scores) -> Option<String> {
+    let alike = measured.held_out.consistency?;
+    let word = match alike {
+        0.7.. => "The change is the same on everyone",
+        0.4..0.7 => "The change is much the same on everyone",
+        _ => "The change differs from one picture to the next",
+    };
+    Some(format!("{word} (alike to {})", percent(alike)))
+}
+
 /// Why something that a newer Mimeo wrote is left aside.
 #[must_use]
 pub fn newer(format: &NewerFormat) -> String {
@@ -292,7 +336,7 @@ pub fn capitalised(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mimeo_protocol::{HeldOut, Linearity, Method, ModelSize};
+    use mimeo_protocol::{HeldOut, Method, ModelSize};
     use proptest::prelude::{any, prop_assert, proptest};
 
     use super::*;
@@ -306,12 +350,15 @@ mod tests {
                 gained: 0.75,
                 progress: 0.63,
                 elsewhere: 5.5,
+                consistency: None,
             },
             linearity: Linearity {
                 edit_gain: vec![],
                 progress: vec![],
                 monotone: true,
                 correlation: 0.97,
+                valid: None,
+                unevenness: None,
             },
             copy_fidelity: Some(0.93),
             calibrated_strength: 0.8,
@@ -454,6 +501,45 @@ mod tests {
         assert!(
             sentences[1].starts_with(own),
             "whose they were: {sentences:?}"
+        );
+    }
+
+    #[test]
+    fn range_steps_and_consistency_are_told_where_they_were_measured() {
+        let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
+        let told = |valid: f64, uneven: f64, alike: f64| {
+            let mut scores = measured(0.86);
+            scores.linearity.progress = vec![0.0; 5];
+            scores.linearity.valid = Some(valid);
+            scores.linearity.unevenness = Some(uneven);
+            scores.held_out.consistency = Some(alike);
+            score_sentences(&scores, &recipe)
+        };
+        let sentences = told(2.0, 0.1, 0.83);
+        assert_eq!(
+            [&sentences[2], &sentences[4], &sentences[5]],
+            [
+                "The change is the same on everyone (alike to 83 %)",
+                "Equal steps of strength make equal steps of the picture",
+                "From \u{2212}2 to 2 it does no damage",
+            ],
+            "of {sentences:?}"
+        );
+        let sentences = told(1.0, 0.6, 0.2);
+        assert!(
+            sentences[2].contains("differs from one picture"),
+            "{sentences:?}"
+        );
+        assert!(
+            sentences[4].ends_with("that differ by 60 %"),
+            "{sentences:?}"
+        );
+        let words = "Beyond \u{2212}1 and 1 it does damage";
+        assert_eq!(sentences[5], words, "of {sentences:?}");
+        let none = told(0.0, 0.6, 0.5);
+        assert!(
+            none[5].starts_with("Every strength that was tried does damage"),
+            "{none:?}"
         );
     }
 

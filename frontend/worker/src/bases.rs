@@ -1,5 +1,5 @@
 //! The bases that jobs can name: the bundled one, fetched once and kept, and files and folders that
-//! the user picked, which are read where they are.
+//! the user picked, which are read where they are; and the VAEs in files of their own that were.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -8,11 +8,15 @@ use std::sync::Arc;
 
 use js_sys::{Reflect, Uint8Array};
 use mimeo_base::{BaseFile, MANIFEST};
-use mimeo_checkpoint::{AsyncReadAt, BoxFuture, Checkpoint, CheckpointError, Folder, SingleFile};
+use mimeo_checkpoint::{
+    AsyncReadAt, BoxFuture, Checkpoint, CheckpointError, Family, Folder, SafetensorsFile,
+    SingleFile, WithVae, check_vae,
+};
+use mimeo_engine::EngineError;
 use mimeo_engine::memory::BaseShape;
-use mimeo_protocol::{BaseId, BaseInfo, Rejection};
+use mimeo_protocol::{BaseId, BaseInfo, Rejection, VaeId, VaeInfo};
 use mimeo_service::bases::{BUNDLED_TITLE, describe, unusable, unusable_file, without_name};
-use mimeo_service::blob;
+use mimeo_service::{blob, rules};
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, ReadableStreamDefaultReader, Response};
@@ -55,13 +59,15 @@ impl Folder for Files {
     }
 }
 
-/// A base that was picked from the user's disk.
+/// A base or a VAE that was picked from the user's disk.
 #[derive(Clone)]
-pub struct Picked {
+struct Picked {
     /// Its name for people.
-    pub title: String,
+    title: String,
     /// Where it is read from.
-    pub source: Source,
+    source: Source,
+    /// Whether it is a VAE, and no base.
+    is_vae: bool,
 }
 
 /// What was picked.
@@ -116,6 +122,18 @@ impl Source {
         })
     }
 
+    /// Whether it is a VAE, and no whole checkpoint.
+    async fn is_vae(&self) -> bool {
+        let Self::File { name, blob } = self else {
+            return false;
+        };
+        let file = || Box::new(BlobFile::new(name.clone(), blob.clone()));
+        let Ok(opened) = SafetensorsFile::open(file()).await else {
+            return false;
+        };
+        Family::of_file(&opened).await.is_err() && check_vae(file()).await.is_ok()
+    }
+
     /// What it is, as a server lists it.
     async fn describe(&self, id: BaseId, title: String, vocabulary: &Files) -> BaseInfo {
         match (self.open(vocabulary).await, self) {
@@ -129,12 +147,15 @@ impl Source {
     }
 }
 
+/// Of bases, each with its VAE.
+type Shapes = HashMap<(BaseId, Option<VaeId>), Arc<BaseShape>>;
+
 /// The bases of this worker.
 pub struct Bases {
     bundled: Files,
     picked: RefCell<BTreeMap<BaseId, Picked>>,
     /// What was read of them: the page asks for plans after every change.
-    shapes: RefCell<HashMap<BaseId, Arc<BaseShape>>>,
+    shapes: RefCell<Shapes>,
 }
 
 impl Bases {
@@ -178,62 +199,118 @@ impl Bases {
         })
     }
 
-    /// Takes a base that the user picked, in the place of what had its id before.
+    /// Takes a base or a VAE that the user picked, in the place of what had its id before; of a file,
+    /// its header tells which of the two it is.
     ///
     /// # Errors
     /// A sentence when it is the id of the bundled one.
-    pub fn put(&self, id: BaseId, picked: Picked) -> Result<(), String> {
+    pub async fn put(&self, id: BaseId, title: String, source: Source) -> Result<(), String> {
         if id == BaseId::bundled() {
             return Err("The bundled base stays as it is. Reload the page.".to_owned());
         }
-        self.shapes.borrow_mut().remove(&id);
+        let is_vae = source.is_vae().await;
+        let picked = Picked {
+            title,
+            source,
+            is_vae,
+        };
+        self.forget_shapes(&id);
         self.picked.borrow_mut().insert(id, picked);
         Ok(())
     }
 
-    /// Forgets a base that was picked.
+    /// Forgets what was picked.
     pub fn remove(&self, id: &BaseId) {
-        self.shapes.borrow_mut().remove(id);
+        self.forget_shapes(id);
         self.picked.borrow_mut().remove(id);
+    }
+
+    /// - `id`: of a base, or of a VAE
+    fn forget_shapes(&self, id: &BaseId) {
+        let is_of_it = |base: &BaseId, vae: &Option<VaeId>| {
+            base == id || vae.as_ref().is_some_and(|vae| vae.as_str() == id.as_str())
+        };
+        self.shapes
+            .borrow_mut()
+            .retain(|(base, vae), _| !is_of_it(base, vae));
     }
 
     /// Whether a base is here.
     pub fn has(&self, id: &BaseId) -> bool {
-        *id == BaseId::bundled() || self.picked.borrow().contains_key(id)
+        let picked = self.picked.borrow();
+        *id == BaseId::bundled() || picked.get(id).is_some_and(|picked| !picked.is_vae)
+    }
+
+    /// Whether a VAE is here.
+    pub fn has_vae(&self, id: &VaeId) -> bool {
+        self.vae(id).is_ok()
+    }
+
+    /// The file of a VAE.
+    fn vae(&self, id: &VaeId) -> Result<BlobFile, Rejection> {
+        let picked = self.picked.borrow();
+        let mut vaes = picked.iter().filter(|(_, picked)| picked.is_vae);
+        match vaes.find(|(known, _)| known.as_str() == id.as_str()) {
+            Some((
+                _,
+                Picked {
+                    source: Source::File { name, blob },
+                    ..
+                },
+            )) => Ok(BlobFile::new(name.clone(), blob.clone())),
+            _ => Err(missing_vae(id)),
+        }
     }
 
     /// Opens a base; no weights are read.
     ///
+    /// - `vae`: with this one; none: its own
+    ///
     /// # Errors
-    /// When there is no such base, or it is none.
-    pub async fn checkpoint(&self, id: &BaseId) -> Result<Box<dyn Checkpoint>, Rejection> {
-        if *id == BaseId::bundled() {
-            return Ok(Box::new(self.bundled.clone()));
+    /// When there is no such base or VAE, or it is none.
+    pub async fn checkpoint(
+        &self,
+        id: &BaseId,
+        vae: Option<&VaeId>,
+    ) -> Result<Box<dyn Checkpoint>, Rejection> {
+        let checkpoint: Box<dyn Checkpoint> = if *id == BaseId::bundled() {
+            Box::new(self.bundled.clone())
+        } else {
+            let picked = self.picked.borrow().get(id).cloned();
+            let picked = picked.filter(|picked| !picked.is_vae);
+            let picked = picked.ok_or_else(|| missing(id))?;
+            let opened = picked.source.open(&self.bundled).await;
+            opened.map_err(|error| failed(&error))?
+        };
+        match vae {
+            Some(vae) => {
+                let file = Box::new(self.vae(vae)?);
+                let with_vae = WithVae::new(checkpoint, file).await;
+                Ok(Box::new(with_vae.map_err(|error| failed(&error))?))
+            }
+            None => Ok(checkpoint),
         }
-        let picked = self.picked.borrow().get(id).cloned();
-        let picked = picked.ok_or_else(|| missing(id))?;
-        let opened = picked.source.open(&self.bundled).await;
-        opened.map_err(|error| Rejection::Failed {
-            message: error.to_string(),
-        })
     }
 
     /// What estimates need to know of a base, read when it is asked for first.
     ///
+    /// - `vae`: with this one; none: its own
+    ///
     /// # Errors
-    /// When there is no such base, or it cannot be read.
-    pub async fn shape(&self, id: &BaseId) -> Result<Arc<BaseShape>, Rejection> {
-        if let Some(shape) = self.shapes.borrow().get(id) {
+    /// When there is no such base or VAE, or it cannot be read.
+    pub async fn shape(
+        &self,
+        id: &BaseId,
+        vae: Option<&VaeId>,
+    ) -> Result<Arc<BaseShape>, Rejection> {
+        let key = (id.clone(), vae.cloned());
+        if let Some(shape) = self.shapes.borrow().get(&key) {
             return Ok(Arc::clone(shape));
         }
-        let checkpoint = self.checkpoint(id).await?;
+        let checkpoint = self.checkpoint(id, vae).await?;
         let shape = BaseShape::read(&*checkpoint).await;
-        let shape = Arc::new(shape.map_err(|error| Rejection::Failed {
-            message: error.to_string(),
-        })?);
-        self.shapes
-            .borrow_mut()
-            .insert(id.clone(), Arc::clone(&shape));
+        let shape = Arc::new(shape.map_err(|error| unreadable(id, &error))?);
+        self.shapes.borrow_mut().insert(key, Arc::clone(&shape));
         Ok(shape)
     }
 
@@ -242,7 +319,8 @@ impl Bases {
         let (id, title) = (BaseId::bundled(), BUNDLED_TITLE.to_owned());
         let mut list = vec![describe(id, title, &self.bundled).await];
         let picked = self.picked.borrow().clone();
-        for (id, Picked { title, source }) in picked {
+        let bases = picked.into_iter().filter(|(_, picked)| !picked.is_vae);
+        for (id, Picked { title, source, .. }) in bases {
             let mut info = source.describe(id, title, &self.bundled).await;
             let why = info.unusable.take();
             info.unusable = why.map(|why| without_name(&why, source.name()));
@@ -250,6 +328,44 @@ impl Bases {
             list.push(info);
         }
         list
+    }
+
+    /// Every VAE in a file of its own.
+    pub fn list_vaes(&self) -> Vec<VaeInfo> {
+        let picked = self.picked.borrow();
+        let vaes = picked.iter().filter(|(_, picked)| picked.is_vae);
+        let info = |(id, picked): (&BaseId, &Picked)| {
+            Some(VaeInfo {
+                id: id.as_str().parse().ok()?,
+                title: picked.title.clone(),
+                unusable: None,
+            })
+        };
+        vaes.filter_map(info).collect()
+    }
+}
+
+fn failed(error: &CheckpointError) -> Rejection {
+    Rejection::Failed {
+        message: error.to_string(),
+    }
+}
+
+/// Why a base cannot be loaded: of one without a VAE, what to do about that.
+pub fn unreadable(id: &BaseId, error: &EngineError) -> Rejection {
+    match error {
+        EngineError::Checkpoint(error) if error.is_missing_vae() => rules::needs_vae(id),
+        _ => Rejection::Failed {
+            message: error.to_string(),
+        },
+    }
+}
+
+/// Why a VAE cannot be used, likewise.
+pub fn missing_vae(id: &VaeId) -> Rejection {
+    Rejection::Missing {
+        what: format!("the VAE {id}"),
+        remedy: "Choose it from your disk again, or take another one.".to_owned(),
     }
 }
 

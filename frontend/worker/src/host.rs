@@ -14,7 +14,7 @@ use mimeo_protocol::{
 use mimeo_service::plan::Room;
 use mimeo_service::{Answer, Host, Program, Server, Task, rules};
 
-use crate::bases::missing;
+use crate::bases::{missing, missing_vae};
 use crate::disk::Disk;
 use crate::inbox::Inbox;
 use crate::machine::Machine;
@@ -102,17 +102,19 @@ impl Host for Browser {
         }
     }
 
-    /// A page has no folders of models.
     async fn vaes(&self) -> Answer<Vec<VaeInfo>> {
-        Ok(Vec::new())
+        Ok(self.machine.bases.list_vaes())
     }
 
     async fn check_vae(&self, id: &VaeId) -> Answer<()> {
-        Err(rules::missing_vae(id))
+        match self.machine.bases.has_vae(id) {
+            true => Ok(()),
+            false => Err(missing_vae(id)),
+        }
     }
 
-    async fn shape(&self, id: &BaseId, _: Option<&VaeId>) -> Answer<Arc<BaseShape>> {
-        self.machine.bases.shape(id).await
+    async fn shape(&self, id: &BaseId, vae: Option<&VaeId>) -> Answer<Arc<BaseShape>> {
+        self.machine.bases.shape(id, vae).await
     }
 
     async fn has_picture(&self, id: BlobId) -> bool {

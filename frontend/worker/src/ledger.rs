@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mimeo_protocol::format::{Format, Kind};
 use mimeo_protocol::{
-    BaseId, BlobId, CopierId, CopierInfo, DecodeError, FileId, IllegalTransition, JobEvent,
-    JobEventKind, JobId, JobName, JobState, JobSummary, Pace, ResultFile, Scores, Snapshot,
-    TrainJob, Transition, UnreadableJob, codec,
+    BlobId, CopierId, CopierInfo, DecodeError, FileId, IllegalTransition, JobEvent, JobEventKind,
+    JobId, JobName, JobState, JobSummary, Pace, ResultFile, Scores, Snapshot, TrainJob, Transition,
+    UnreadableJob, codec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -397,9 +397,9 @@ impl Ledger {
 
     /// Takes the next job out of the queue.
     ///
-    /// - `is_here`: whether a base is; jobs on others wait for theirs
-    pub fn take_next(&mut self, is_here: impl Fn(&BaseId) -> bool) -> Option<JobId> {
-        let can_run = |id: &JobId| self.job(*id).is_none_or(|entry| is_here(&entry.job.base));
+    /// - `can_run`: whether a job's base and VAE are here; others wait for theirs
+    pub fn take_next(&mut self, can_run: impl Fn(&TrainJob) -> bool) -> Option<JobId> {
+        let can_run = |id: &JobId| self.job(*id).is_none_or(|entry| can_run(&entry.job));
         let at = self.index.queue.iter().position(can_run)?;
         self.index_changed = true;
         Some(self.index.queue.remove(at))
@@ -601,7 +601,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use mimeo_protocol::{
-        CopierKind, Example, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize,
+        BaseId, CopierKind, Example, FileKind, HeldOut, Linearity, LossPoint, Method, ModelSize,
         PauseReason, Phase, Recipe, Strength,
     };
 
@@ -745,12 +745,15 @@ mod tests {
                 gained: 0.75,
                 progress: 0.6,
                 elsewhere: 4.5,
+                consistency: None,
             },
             linearity: Linearity {
                 edit_gain: vec![0.0, 1.0],
                 progress: vec![0.0, 1.0],
                 monotone: true,
                 correlation: 0.98,
+                valid: None,
+                unevenness: None,
             },
             copy_fidelity: Some(0.9),
             calibrated_strength: 1.25,
@@ -937,7 +940,7 @@ mod tests {
             ..job()
         };
         let [a, b, c] = [on_picked.clone(), on_picked, job()].map(|job| ledger.add_job(job, 1).0);
-        let without = |base: &BaseId| *base != picked;
+        let without = |job: &TrainJob| job.base != picked;
         assert_eq!(ledger.take_next(without), Some(c), "its base is here");
         assert_eq!(ledger.take_next(without), None, "theirs is not");
         assert_eq!(ledger.queue(), [a, b], "they stay where they were");

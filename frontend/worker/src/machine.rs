@@ -4,14 +4,23 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use mimeo_engine::{Base, Compute, Emit, PreparedJob};
-use mimeo_protocol::{BaseId, Method, TrainJob};
-use mimeo_service::{WantedBase, rules};
+use mimeo_protocol::{BaseId, Method, TrainJob, VaeId};
+use mimeo_service::WantedBase;
 
-use crate::bases::Bases;
+use crate::bases::{Bases, unreadable};
 use crate::{Desk, page};
 
 /// Base, method, batch size, rank, and width and height of each picture.
 type Shape = (BaseId, Method, u32, u32, Vec<(u32, u32)>);
+
+/// A base on the device.
+#[derive(Clone)]
+struct Loaded {
+    id: BaseId,
+    /// The VAE that it has; none: its own.
+    vae: Option<VaeId>,
+    base: Rc<Base>,
+}
 
 /// The device and what is on it.
 pub struct Machine {
@@ -19,7 +28,7 @@ pub struct Machine {
     pub compute: Compute,
     /// Checkpoints.
     pub bases: Bases,
-    loaded: RefCell<Option<(BaseId, Rc<Base>)>>,
+    loaded: RefCell<Option<Loaded>>,
     /// What jobs were like that the GPU has done before.
     rehearsed: RefCell<Vec<Shape>>,
 }
@@ -35,7 +44,8 @@ impl Machine {
         }
     }
 
-    /// The base as it is wanted, loaded if another one was. What is said of it needs no loading.
+    /// The base as it is wanted, loaded if another one was. What is said of it needs no loading, another
+    /// VAE only its own.
     ///
     /// # Errors
     /// A sentence when it cannot be used.
@@ -44,10 +54,7 @@ impl Machine {
         wanted: WantedBase<'_>,
         emit: &mut impl Emit,
     ) -> Result<Rc<Base>, String> {
-        if let Some(vae) = wanted.vae {
-            return Err(rules::missing_vae(vae).to_string());
-        }
-        let base = self.load(wanted.id, emit).await?;
+        let base = self.load(wanted.id, wanted.vae, emit).await?;
         if wanted.said.is_nothing() {
             return Ok(base);
         }
@@ -55,26 +62,46 @@ impl Machine {
         said.map(Rc::new).map_err(|error| error.to_string())
     }
 
-    async fn load(&self, id: &BaseId, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
-        if let Some((known, base)) = &*self.loaded.borrow()
-            && known == id
+    async fn load(
+        &self,
+        id: &BaseId,
+        vae: Option<&VaeId>,
+        emit: &mut impl Emit,
+    ) -> Result<Rc<Base>, String> {
+        let known = self.loaded.borrow().clone();
+        let known = known.filter(|known| known.id == *id);
+        if let Some(known) = &known
+            && known.vae.as_ref() == vae
         {
-            return Ok(Rc::clone(base));
+            return Ok(Rc::clone(&known.base));
         }
-        // First, because the device may not hold two.
-        self.loaded.take();
-        self.compute.free_unused();
-        let checkpoint = self.bases.checkpoint(id).await;
+        if known.is_none() {
+            // First, because the device may not hold two.
+            self.loaded.take();
+            self.compute.free_unused();
+        }
+        let checkpoint = self.bases.checkpoint(id, vae).await;
         let checkpoint = checkpoint.map_err(|reason| reason.to_string())?;
-        let loaded = Box::pin(Base::load(&*checkpoint, &self.compute.device, emit)).await;
-        let base = Rc::new(loaded.map_err(|error| error.to_string())?);
-        self.loaded.replace(Some((id.clone(), Rc::clone(&base))));
+        let loaded = match known {
+            // A VAE is small beside its base.
+            Some(known) => known.base.with_vae_of(&*checkpoint, emit).await,
+            None => Box::pin(Base::load(&*checkpoint, &self.compute.device, emit)).await,
+        };
+        let base = Rc::new(loaded.map_err(|error| unreadable(id, &error).to_string())?);
+        self.loaded.replace(Some(Loaded {
+            id: id.clone(),
+            vae: vae.cloned(),
+            base: Rc::clone(&base),
+        }));
         Ok(base)
     }
 
-    /// Takes a base off the device, so that its files are read anew.
+    /// Takes a base off the device, or the one that has this VAE, so that its files are read anew.
     pub fn unload(&self, id: &BaseId) {
-        let is_it = |(loaded, _): &mut (BaseId, Rc<Base>)| loaded == id;
+        let is_it = |loaded: &mut Loaded| {
+            let vae = loaded.vae.as_ref();
+            loaded.id == *id || vae.is_some_and(|vae| vae.as_str() == id.as_str())
+        };
         if self.loaded.borrow_mut().take_if(is_it).is_some() {
             self.compute.free_unused();
         }

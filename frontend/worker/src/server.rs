@@ -13,7 +13,7 @@ use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{Blob, File, MessageEvent};
 
-use crate::bases::{Picked, Source};
+use crate::bases::Source;
 use crate::disk::{blob_of, bytes_of};
 use crate::host::{Browser, Worker};
 use crate::page;
@@ -52,7 +52,7 @@ fn hear(worker: &Rc<Worker>, data: &JsValue) {
     spawn_local(async move {
         let answer = match (put_at, get_at, put_away) {
             (Some(path), ..) => match path.strip_prefix("bases/") {
-                Some(id) => put_base(&worker, id, title, &file).map(|()| None),
+                Some(id) => put_base(&worker, id, title, &file).await.map(|()| None),
                 None => put(&worker, &path, file).await.map(|()| None),
             },
             // Answered by `worker.js`.
@@ -111,10 +111,10 @@ async fn send_again(worker: &Worker, request: RequestId, job: JobId, after: u64)
     });
 }
 
-/// Takes a base from the user's disk. Runs that wait for it go on once the page has looked at it.
+/// Takes a base or a VAE from the user's disk. Runs that wait for it go on once the page has looked at it.
 ///
 /// - `picked`: a file, or the files of a folder by their paths
-fn put_base(
+async fn put_base(
     worker: &Worker,
     id: &str,
     title: Option<String>,
@@ -140,13 +140,13 @@ fn put_base(
         }
     };
     let machine = &worker.host.machine;
-    machine.bases.put(id.clone(), Picked { title, source })?;
+    machine.bases.put(id.clone(), title, source).await?;
     // Its files may be others now.
     machine.unload(&id);
     Ok(())
 }
 
-/// Forgets a base from the user's disk.
+/// Forgets what was picked from the user's disk.
 fn remove(worker: &Worker, path: &str) -> Result<(), String> {
     let id = path
         .strip_prefix("bases/")

@@ -136,7 +136,10 @@ impl Device for Rc<Worker> {
     fn next_job(&self) -> Option<JobId> {
         let bases = &self.host.machine.bases;
         let mut ledger = self.store.ledger.borrow_mut();
-        ledger.take_next(|base| bases.has(base))
+        ledger.take_next(|job| {
+            let has_vae = job.vae.as_ref().is_none_or(|vae| bases.has_vae(vae));
+            bases.has(&job.base) && has_vae
+        })
     }
 
     async fn perform(&self, asked: Asked) {

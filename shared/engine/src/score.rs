@@ -345,16 +345,27 @@ impl<'a> RoundTrip<'a> {
             .iter()
             .map(|picture| self.edit_gain(picture))
             .collect::<Result<_, _>>()?;
+        let spill = pictures
+            .iter()
+            .map(|picture| self.spill(picture))
+            .collect::<Result<Vec<f64>, _>>()?;
+        let steps = pictures
+            .windows(2)
+            .map(|pair| mae_weighted(pair[1].pixels(), pair[0].pixels(), &self.inside))
+            .collect::<Result<Vec<f64>, _>>()?;
         let progress: Vec<f64> = pictures
             .iter()
             .map(|picture| self.progress(picture))
             .collect();
+        let strengths = self.effort.strengths;
         Ok(Linearity {
             edit_gain,
             monotone: progress
                 .windows(2)
                 .all(|pair| pair[1] > pair[0] - STANDSTILL),
-            correlation: correlation(self.effort.strengths, &progress),
+            correlation: correlation(strengths, &progress),
+            valid: Some(valid(strengths, &progress, &spill)),
+            unevenness: unevenness(strengths, &steps),
             progress,
         })
     }
@@ -437,12 +448,77 @@ fn judged(before: &[Rgb], after: &[Rgb], judges: &[Judge<'_>]) -> Result<HeldOut
         elsewhere += aside / of_all;
     }
     let count = before.len().max(1) as f64;
+    let inside = judges.first().map(|judge| &judge.inside);
     Ok(HeldOut {
         pictures: before.len(),
         gained: gained as f64 / count,
         progress: sum / count,
         elsewhere: elsewhere / count,
+        consistency: inside.and_then(|inside| consistency(before, after, inside)),
     })
+}
+
+/// How alike pictures change: the mean cosine of the changes of each two over weighted pixels; one that
+/// does not change is like no other. None of fewer than two.
+pub(crate) fn consistency(before: &[Rgb], after: &[Rgb], weights: &[f32]) -> Option<f64> {
+    let count = before.len();
+    if count < 2 {
+        return None;
+    }
+    let channels = before[0].pixels().len() / weights.len().max(1);
+    let mut sum = vec![0.0; before[0].pixels().len()];
+    let mut changed = 0.0;
+    for (before, after) in before.iter().zip(after) {
+        let pixels = before.pixels().iter().zip(after.pixels()).enumerate();
+        let change = pixels.map(|(index, (before, after))| {
+            let weight = f64::from(weights[index / channels]).sqrt();
+            weight * (f64::from(*after) - f64::from(*before))
+        });
+        let change: Vec<f64> = change.collect();
+        let norm = change.iter().map(|value| value * value).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            changed += 1.0;
+            for (sum, value) in sum.iter_mut().zip(change) {
+                *sum += value / norm;
+            }
+        }
+    }
+    // ‖Σ u‖² is the cosine of each with each, and of each that changed with itself.
+    let each = sum.iter().map(|value| value * value).sum::<f64>() - changed;
+    Some(each / (count * (count - 1)) as f64)
+}
+
+/// The largest strength up to which, both ways, each step goes on with the change, and changes less
+/// elsewhere than where it was meant; standing still is no damage.
+///
+/// - `strengths`: the lowest first, as far down as up
+/// - `spill`: at each, as [`RoundTrip::spill`] tells it
+pub(crate) fn valid(strengths: &[f64], progress: &[f64], spill: &[f64]) -> f64 {
+    let zero = at(strengths, 0.0);
+    let is_good = |from: usize, to: usize| {
+        let way = (progress[to] - progress[from]) * strengths[to].signum();
+        let aside = spill[to] - spill[from];
+        way > -STANDSTILL && aside <= way.abs() + STANDSTILL
+    };
+    let up = (zero + 1..strengths.len()).take_while(|to| is_good(to - 1, *to));
+    let down = (0..zero).rev().take_while(|to| is_good(to + 1, *to));
+    let (up, down) = (up.last().unwrap_or(zero), down.last().unwrap_or(zero));
+    strengths[up].min(-strengths[down]).abs()
+}
+
+/// Coefficient of variation of the steps between neighbouring strengths, each for one unit of strength;
+/// none where there are none.
+pub(crate) fn unevenness(strengths: &[f64], steps: &[f64]) -> Option<f64> {
+    let gaps = strengths.windows(2).map(|pair| pair[1] - pair[0]);
+    let steps: Vec<f64> = steps
+        .iter()
+        .zip(gaps)
+        .map(|(step, gap)| step / gap)
+        .collect();
+    let count = steps.len() as f64;
+    let mean = steps.iter().sum::<f64>() / count;
+    let variance = steps.iter().map(|step| (step - mean).powi(2)).sum::<f64>() / count;
+    (mean > 0.0).then(|| variance.sqrt() / mean)
 }
 
 /// Measures how well a copier copies: `1 - MAE(sample, A) / MAE(base sample, A)`, mean over
@@ -614,6 +690,80 @@ mod tests {
         let never = row([255, 0]);
         let far = by(&[judge(&never), judge(&never)]);
         assert_eq!(far.gained, 0.0, "40 of 255 is too little");
+    }
+
+    #[test]
+    fn pictures_that_change_alike_are_consistent() {
+        let of = |values: [u8; 3]| Rgb::new(1, 1, values.to_vec()).expect("a pixel");
+        let told = |after: &[[u8; 3]]| {
+            let before = vec![of([100; 3]); after.len()];
+            let after: Vec<Rgb> = after.iter().map(|values| of(*values)).collect();
+            consistency(&before, &after, &[1.0])
+        };
+        let is = |told: Option<f64>, wanted: f64, why: &str| {
+            let told = told.expect(why);
+            assert!((told - wanted).abs() < 1e-12, "{why}: {told}");
+        };
+        is(
+            told(&[[110, 100, 100], [150, 100, 100]]),
+            1.0,
+            "more or less of it",
+        );
+        is(
+            told(&[[110, 100, 100], [90, 100, 100]]),
+            -1.0,
+            "the opposite",
+        );
+        let three = [[110, 100, 100], [100, 110, 100], [110, 110, 100]];
+        is(
+            told(&three),
+            2.0_f64.sqrt() / 3.0,
+            "cosines of 0, √½ and √½",
+        );
+        is(
+            told(&[[110, 100, 100], [100; 3]]),
+            0.0,
+            "one does not change",
+        );
+        assert_eq!(told(&[[110, 100, 100]]), None, "like what?");
+        let before = [row_of(&[0, 0]), row_of(&[0, 0])];
+        let after = [row_of(&[9, 3]), row_of(&[9, 200])];
+        let inside = consistency(&before, &after, &[1.0, 0.0]);
+        is(inside, 1.0, "where the change was meant");
+    }
+
+    fn row_of(values: &[u8]) -> Rgb {
+        let pixels = values.iter().flat_map(|value| [*value; 3]).collect();
+        Rgb::new(values.len() as u32, 1, pixels).expect("a row")
+    }
+
+    #[test]
+    fn a_range_is_valid_until_something_is_damaged() {
+        let progress = [-0.5, -0.4, -0.2, 0.0, 0.5, 1.0, 1.8];
+        let of = |progress: &[f64], spill: &[f64]| valid(&STRENGTHS, progress, spill);
+        let none = [0.0; 7];
+        assert_eq!(of(&progress, &none), 2.0, "nothing is");
+        let mut falls = progress;
+        falls[6] = 0.7;
+        assert_eq!(of(&falls, &none), 1.0, "2 takes back some of the change");
+        let spills = [0.1, 0.1, 0.0, 0.0, 0.0, 0.7, 0.8];
+        assert_eq!(of(&progress, &spills), 0.5, "1 changes more elsewhere");
+        let below = [0.9, 0.1, 0.0, 0.0, 0.1, 0.2, 0.3];
+        assert_eq!(of(&progress, &below), 1.0, "-2 does");
+        let at_once = [9.0, 9.0, 9.0, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(of(&progress, &at_once), 0.0, "no strength is without it");
+        assert_eq!(of(&none, &none), 2.0, "standing still is no damage");
+        assert_eq!(valid(&THREE_STRENGTHS, &[-1.0, 0.0, 1.0], &[0.0; 3]), 1.0);
+    }
+
+    #[test]
+    fn equal_steps_are_even() {
+        let even = [4.0, 2.0, 2.0, 2.0, 2.0, 4.0];
+        let told = unevenness(&STRENGTHS, &even).expect("steps");
+        assert!(told < 1e-12, "each as large as its gap: {told}");
+        let told = unevenness(&THREE_STRENGTHS, &[1.0, 3.0]);
+        assert_eq!(told, Some(0.5), "2 on average, give or take 1");
+        assert_eq!(unevenness(&STRENGTHS, &[0.0; 6]), None, "there are none");
     }
 
     #[test]

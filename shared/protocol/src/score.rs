@@ -42,12 +42,15 @@ impl Scores {
                 gained: 0.0,
                 progress: 0.0,
                 elsewhere: 0.0,
+                consistency: None,
             },
             linearity: Linearity {
                 edit_gain: Vec::new(),
                 progress: Vec::new(),
                 monotone: true,
                 correlation: 0.0,
+                valid: None,
+                unevenness: None,
             },
             copy_fidelity: None,
             calibrated_strength: 1.0,
@@ -108,6 +111,11 @@ pub struct HeldOut {
     pub progress: f64,
     /// Mean change outside the mask, of 255, likewise.
     pub elsewhere: f64,
+    /// How alike the changes of the pictures are where the change was meant: the mean cosine of each two
+    /// (the Consistency of CARLoS, arXiv 2512.08826, of pixels). 1 is the same change on all; none of
+    /// fewer than two pictures, and in files of before it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<f64>,
 }
 
 /// The round trip of the first example over several strengths, the lowest first: -2, -1, -0.5, 0, 0.5, 1 and 2; within
@@ -123,6 +131,14 @@ pub struct Linearity {
     pub monotone: bool,
     /// Correlation of `progress` with strength: 1 is a straight line.
     pub correlation: f64,
+    /// The largest strength that was tried up to which, both ways, each step goes on with the change, and
+    /// changes less elsewhere than where it was meant; none in files of before it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid: Option<f64>,
+    /// Coefficient of variation of what a step of strength changes where the change was meant: 0 where
+    /// equal steps make equal changes. None where nothing changes, and in files of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unevenness: Option<f64>,
 }
 
 impl Linearity {

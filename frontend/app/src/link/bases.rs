@@ -1,12 +1,13 @@
-//! Bases from the user's disk, for the trainer in this browser: each is given to every worker, and
-//! remembered. What is decided about them is `mimeo_workbench::from_disk`'s.
+//! Bases and VAEs from the user's disk, for the trainer in this browser: each is given to every worker,
+//! and remembered. What is decided about them is `mimeo_workbench::from_disk`'s.
 
 use js_sys::{Object, Reflect};
 use leptos::prelude::*;
 use mimeo_checkpoint::printable;
-use mimeo_protocol::{BaseId, BaseInfo, ClientMessage, ServerMessage};
+use mimeo_protocol::{ClientMessage, ServerMessage};
 use mimeo_workbench::base_folder;
-use mimeo_workbench::from_disk::{Kind, PickedBase, Stamp, Standing, Way};
+use mimeo_workbench::from_disk::{Kind, PickedBase, PickedInfo, Stamp, Standing, Way};
+use mimeo_workbench::link::Host;
 use wasm_bindgen::JsValue;
 use web_sys::File;
 
@@ -138,7 +139,7 @@ fn path(file: &File) -> String {
     path.unwrap_or_default()
 }
 
-/// A base that every new worker is given.
+/// A base or a VAE that every new worker is given.
 #[derive(Clone)]
 pub(super) struct Given {
     pub title: String,
@@ -146,27 +147,27 @@ pub(super) struct Given {
 }
 
 impl Link {
-    /// Gives the trainer a base that was picked; the answer is its id there.
+    /// Gives the trainer a base or a VAE that was picked; the answer is what it is there.
     ///
     /// # Errors
     /// Why it cannot be trained upon, or cannot be given.
-    pub async fn add_base(self, picked: Picked) -> Result<BaseId, String> {
+    pub async fn add_base(self, picked: Picked) -> Result<PickedInfo, String> {
         let (id, title) = self
             .shelf
             .with_untracked(|shelf| shelf.place(&picked.name, picked.kind(), picked.stamp()));
-        self.give(id.clone(), title, picked).await?;
-        Ok(id)
+        self.give(id.as_str(), title, picked).await
     }
 
-    /// Opens a base again by its handle, if the user lets it; what keeps it closed is told with it.
+    /// Opens a base or a VAE again by its handle, if the user lets it; what keeps it closed is told with
+    /// it.
     ///
     /// # Errors
     /// Why it cannot be trained upon, or cannot be given.
-    pub async fn open_again(self, id: &BaseId, way: Way) -> Result<(), String> {
+    pub async fn open_again(self, id: &str, way: Way) -> Result<Option<PickedInfo>, String> {
         let kept = self.shelf.with_untracked(|shelf| shelf.get(id).cloned());
         let handle = self.wires().handles.borrow().get(id).cloned();
         let (Some(kept), Some(handle)) = (kept, handle) else {
-            return Ok(());
+            return Ok(None);
         };
         if !handles::ask_to_read(&handle).await {
             let name = printable(&kept.name, SHOWN);
@@ -182,24 +183,26 @@ impl Link {
             Standing::Closed | Standing::Forgotten | Standing::Gone => false,
         };
         match found.filter(|_| is_wanted) {
-            Some(picked) => self.give(id.clone(), kept.info.title, picked).await,
+            Some(picked) => {
+                let title = kept.info.title().to_owned();
+                self.give(id, title, picked).await.map(Some)
+            }
             None => {
                 self.shelf.update(|shelf| shelf.note(id, standing));
-                self.host
-                    .update(|host| host.bases = self.listed(std::mem::take(&mut host.bases)));
-                Ok(())
+                self.host.update(|host| self.add_closed(host));
+                Ok(None)
             }
         }
     }
 
-    /// How a base comes back that is closed.
-    pub fn way_back(self, id: &BaseId) -> Option<Way> {
+    /// How a base or a VAE comes back that is closed.
+    pub fn way_back(self, id: &str) -> Option<Way> {
         let way = || self.shelf.with(|shelf| shelf.way_back(id));
         self.is_browser().then(way).flatten()
     }
 
-    /// Forgets a base that was picked.
-    pub async fn forget_base(self, id: &BaseId) {
+    /// Forgets what was picked.
+    pub async fn forget_base(self, id: &str) {
         let wires = self.wires();
         wires.bases.borrow_mut().remove(id);
         wires.handles.borrow_mut().remove(id);
@@ -209,8 +212,10 @@ impl Link {
             _ = trainer.remove_base(id).await;
         }
         self.shelf.update(|shelf| shelf.forget(id));
-        self.host
-            .update(|host| host.bases.retain(|base| base.id != *id));
+        self.host.update(|host| {
+            host.bases.retain(|base| base.id.as_str() != id);
+            host.vaes.retain(|vae| vae.id.as_str() != id);
+        });
     }
 
     /// What was picked before this page was opened: what may be read is read again, once.
@@ -224,7 +229,7 @@ impl Link {
                 Some(handle) => self.find(&base, handle).await,
                 None => Standing::Forgotten,
             };
-            let handle = handle.map(|handle| (base.id().clone(), handle));
+            let handle = handle.map(|handle| (base.id().to_owned(), handle));
             wires.handles.borrow_mut().extend(handle);
             self.shelf.update(|shelf| shelf.restore(base, standing));
         }
@@ -239,58 +244,69 @@ impl Link {
         let standing = base.found(found.as_ref().map(Picked::stamp));
         if let Some(picked) = found.filter(|_| standing == Standing::Open) {
             let given = Given {
-                title: base.info.title.clone(),
+                title: base.info.title().to_owned(),
                 files: picked.message(),
             };
             let wires = self.wires();
-            wires.bases.borrow_mut().insert(base.id().clone(), given);
+            wires.bases.borrow_mut().insert(base.id().to_owned(), given);
         }
         standing
     }
 
-    /// What the trainer lists, and what is closed.
-    pub(super) fn listed(self, bases: Vec<BaseInfo>) -> Vec<BaseInfo> {
-        match untrack(|| self.is_browser()) {
-            true => self.shelf.with_untracked(|shelf| shelf.listed(bases)),
-            false => bases,
+    /// Adds to what the trainer lists what is closed.
+    pub(super) fn add_closed(self, host: &mut Host) {
+        if untrack(|| self.is_browser()) {
+            let (bases, vaes) = (
+                std::mem::take(&mut host.bases),
+                std::mem::take(&mut host.vaes),
+            );
+            (host.bases, host.vaes) = self.shelf.with_untracked(|shelf| shelf.listed(bases, vaes));
         }
     }
 
-    async fn give(self, id: BaseId, title: String, picked: Picked) -> Result<(), String> {
+    async fn give(self, id: &str, title: String, picked: Picked) -> Result<PickedInfo, String> {
         let trainer = self.trainer().ok_or(worker::GONE)?;
         let wires = self.wires();
         let given = Given {
             title,
             files: picked.message(),
         };
-        trainer.put_base(&id, &given).await?;
+        trainer.put_base(id, &given).await?;
         let ask = |request| ClientMessage::ListCheckpoints { request };
-        let ServerMessage::Checkpoints { checkpoints, .. } = self.ask(ask).await? else {
+        let ServerMessage::Checkpoints {
+            checkpoints, vaes, ..
+        } = self.ask(ask).await?
+        else {
             return Err("Something else came back than bases. Reload the page.".to_owned());
         };
-        let info = checkpoints.iter().find(|base| base.id == id).cloned();
-        let info = info.ok_or("The base did not arrive. Choose it again.")?;
-        if let Some(why) = &info.unusable {
-            let before = wires.bases.borrow().get(&id).cloned();
+        let base = checkpoints.iter().find(|base| base.id.as_str() == id);
+        if let Some(why) = base.and_then(|base| base.unusable.as_ref()) {
+            let before = wires.bases.borrow().get(id).cloned();
             match before {
-                Some(before) => trainer.put_base(&id, &before).await?,
-                None => trainer.remove_base(&id).await?,
+                Some(before) => trainer.put_base(id, &before).await?,
+                None => trainer.remove_base(id).await?,
             }
             return Err(format!("{}: {why}", printable(&picked.name, SHOWN)));
         }
+        let base = base.cloned().map(PickedInfo::Base);
+        let vae = vaes.iter().find(|vae| vae.id.as_str() == id).cloned();
+        let info = base.or(vae.map(PickedInfo::Vae));
+        let info = info.ok_or("The file did not arrive. Choose it again.")?;
         let base = PickedBase {
             kind: picked.kind(),
             stamp: picked.stamp(),
             name: picked.name,
-            info,
+            info: info.clone(),
         };
         storage::bases::keep(&base, picked.handle.as_ref()).await;
-        wires.bases.borrow_mut().insert(id.clone(), given);
-        let handle = picked.handle.map(|handle| (id, handle));
+        wires.bases.borrow_mut().insert(id.to_owned(), given);
+        let handle = picked.handle.map(|handle| (id.to_owned(), handle));
         wires.handles.borrow_mut().extend(handle);
         self.shelf.update(|shelf| shelf.put(base));
-        self.host
-            .update(|host| host.bases = self.listed(checkpoints));
-        Ok(())
+        self.host.update(|host| {
+            (host.bases, host.vaes) = (checkpoints, vaes);
+            self.add_closed(host);
+        });
+        Ok(info)
     }
 }

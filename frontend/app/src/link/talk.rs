@@ -123,7 +123,7 @@ impl Link {
         match message {
             ServerMessage::Welcome { app, snapshot, .. } => {
                 let mut host = Host::welcoming(app, &snapshot);
-                host.bases = self.listed(host.bases);
+                self.add_closed(&mut host);
                 self.host.set(host);
                 let gaps = self.runs.try_update(|runs| runs.welcome(&snapshot));
                 for gap in gaps.unwrap_or_default() {

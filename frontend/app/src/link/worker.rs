@@ -13,7 +13,6 @@ use futures_util::{StreamExt as _, sink};
 use gloo_timers::future::TimeoutFuture;
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use leptos::prelude::*;
-use mimeo_protocol::BaseId;
 use mimeo_workbench::backend::{self, Arrival};
 use mimeo_workbench::link::End;
 use wasm_bindgen::prelude::Closure;
@@ -134,8 +133,8 @@ impl TrainerWorker {
         self.call(&fields, Some(&bytes)).await.map(drop)
     }
 
-    /// Gives it a base from the user's disk, in the place of what had this id before.
-    pub async fn put_base(&self, id: &BaseId, base: &Given) -> Result<(), String> {
+    /// Gives it a base or a VAE from the user's disk, in the place of what had this id before.
+    pub async fn put_base(&self, id: &str, base: &Given) -> Result<(), String> {
         let path = format!("bases/{id}").into();
         let title = base.title.as_str().into();
         let fields = [
@@ -146,8 +145,8 @@ impl TrainerWorker {
         self.call(&fields, None).await.map(drop)
     }
 
-    /// Lets it forget such a base.
-    pub async fn remove_base(&self, id: &BaseId) -> Result<(), String> {
+    /// Lets it forget what it was given.
+    pub async fn remove_base(&self, id: &str) -> Result<(), String> {
         let path = format!("bases/{id}").into();
         self.call(&[("remove", path)], None).await.map(drop)
     }

@@ -188,8 +188,13 @@ fn FixButton(fix: Fix) -> impl IntoView {
         Fix::ChooseVae => focus("vae"),
         Fix::OwnCopier => _ = bench.apply(Command::Set(Setting::Copier(None))),
         Fix::BringBack(way) => {
-            let base = bench.with(|bench| bench.settings().base.clone());
+            let base = bench.with(|bench| bench.settings().base.to_string());
             from_disk::bring_back(bench, link, base, way, from_disk::Place::Choice);
+        }
+        Fix::BringBackVae(way) => {
+            let vae = bench.with(|bench| bench.settings().vae.clone());
+            let vae = vae.map_or_else(String::new, |vae| vae.to_string());
+            from_disk::bring_back(bench, link, vae, way, from_disk::Place::Choice);
         }
         Fix::Prompts => focus("field-slider-target"),
         Fix::Name => focus("lora-name"),

@@ -106,7 +106,7 @@ fn InThisTab() -> impl IntoView {
     }
 }
 
-/// What keeps a run in this browser from beginning: a base from disk that is closed.
+/// What keeps a run in this browser from beginning: a base or a VAE from disk that is closed.
 #[component]
 fn WaitsForBase(run: Signal<Run>) -> impl IntoView {
     let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
@@ -114,8 +114,8 @@ fn WaitsForBase(run: Signal<Run>) -> impl IntoView {
         let awaited = || {
             let look = |run: &Run| {
                 link.shelf.with(|shelf| {
-                    let bases = link.host.with(|host| host.bases.clone());
-                    shelf.awaited(run.state(), &run.job().base, &bases)
+                    link.host
+                        .with(|host| shelf.awaited(run.state(), run.job(), &host.bases, &host.vaes))
                 })
             };
             run.with(look)

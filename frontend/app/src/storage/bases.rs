@@ -1,10 +1,9 @@
-//! Bases that were picked from disk, each with the handle that leads to it where the browser gave one.
+//! Bases and VAEs that were picked from disk, each with the handle that leads to it where the browser gave one.
 //!
 //! In a database of their own: the bench's is there already, and would have to be made anew.
 
 use idb::{Query, TransactionMode};
 use js_sys::{Array, Uint8Array};
-use mimeo_protocol::BaseId;
 use mimeo_workbench::from_disk::PickedBase;
 use wasm_bindgen::{JsCast as _, JsValue};
 
@@ -50,17 +49,17 @@ pub async fn keep(base: &PickedBase, handle: Option<&JsValue>) {
 }
 
 /// Forgets a base.
-pub async fn forget(id: &BaseId) {
+pub async fn forget(id: &str) {
     // Where nothing can be written, nothing was kept.
     _ = write(id, None).await;
 }
 
 /// Puts something in the place of what was kept of a base, or nothing.
-async fn write(id: &BaseId, value: Option<Array>) -> Result<(), idb::Error> {
+async fn write(id: &str, value: Option<Array>) -> Result<(), idb::Error> {
     let database = open_with(DATABASE, STORE).await?;
     let transaction = database.transaction(&[STORE], TransactionMode::ReadWrite)?;
     let store = transaction.object_store(STORE)?;
-    let key = JsValue::from_str(id.as_str());
+    let key = JsValue::from_str(id);
     match value {
         Some(value) => _ = store.put(&value, Some(&key))?.await?,
         None => store.delete(Query::Key(key))?.await?,

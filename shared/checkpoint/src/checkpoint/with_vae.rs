@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::family::Family;
+use crate::family::{Architecture, Family};
 use crate::{AsyncReadAt, BoxFuture, CheckpointError, SafetensorsFile, text};
 
 use super::single_file::{VaeViews, vae_config, vae_views};
@@ -11,10 +11,12 @@ use super::{Checkpoint, Component, ComponentWeights, VaeFile};
 /// Whether a file holds a VAE; of its tensors only the header is read.
 ///
 /// # Errors
-/// If it cannot be read, or holds none.
+/// If it cannot be read, or holds none that is built as Stable Diffusion's.
 pub async fn check_vae(source: Box<dyn AsyncReadAt>) -> Result<(), CheckpointError> {
     let file = SafetensorsFile::open(source).await?;
-    vae_views(&file).map(drop)
+    let views = vae_views(&file)?;
+    // Architectures differ in how latents are scaled, and not in how a VAE is built.
+    vae_config(&views, Architecture::Sd1, file.name()).map(drop)
 }
 
 /// A checkpoint with the VAE of another file.

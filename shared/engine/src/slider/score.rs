@@ -294,8 +294,15 @@ impl Drawn {
             gains.push(gain / count);
             ways.push(way / count);
         }
-        let at_one = score::at(strengths, 1.0);
         let whole = told.iter().map(|index| meant[*index]).sum::<f64>() / count;
+        let mut steps = Vec::new();
+        for pair in self.after.windows(2) {
+            steps.push(mean_change(&pair[0], &pair[1])?);
+        }
+        let at_one = score::at(strengths, 1.0);
+        let told = |pictures: &[Rgb]| -> Vec<Rgb> {
+            told.iter().map(|index| pictures[*index].clone()).collect()
+        };
         Ok(Scores {
             edit_gain: gains[at_one],
             spill: elsewhere / whole.max(NO_CHANGE),
@@ -304,6 +311,11 @@ impl Drawn {
                 gained: gained as f64 / count,
                 progress: ways[at_one],
                 elsewhere,
+                consistency: score::consistency(
+                    &told(&self.before),
+                    &told(&self.after[at_one]),
+                    &every,
+                ),
             },
             graded: None,
             style: None,
@@ -311,6 +323,9 @@ impl Drawn {
                 monotone: ways.windows(2).all(|pair| pair[1] > pair[0] - STANDSTILL),
                 correlation: score::correlation(strengths, &ways),
                 edit_gain: gains,
+                // What else changes is asked of other prompts, at strength 1 only.
+                valid: None,
+                unevenness: score::unevenness(strengths, &steps),
                 progress: ways,
             },
             copy_fidelity: None,

@@ -1,11 +1,12 @@
-//! Bases from disk, for the trainer in this browser: the companion finds its own.
+//! Bases and VAEs from disk, for the trainer in this browser: the companion finds its own.
 
 use std::pin::Pin;
 
 use leptos::prelude::*;
-use mimeo_protocol::BaseId;
+use mimeo_protocol::{BaseId, VaeId};
 use mimeo_workbench::Command;
-use mimeo_workbench::from_disk::{Kind, Told, Way};
+use mimeo_workbench::from_disk::{Kind, PickedInfo, Told, Way};
+use mimeo_workbench::workbench::Setting;
 
 use super::setting;
 use crate::bench::Bench;
@@ -37,7 +38,7 @@ pub fn FromDisk() -> impl IntoView {
         <div class="from-disk">
             <div class="row">{[Kind::File, Kind::Folder].map(button).collect_view()}</div>
             <p class="soft" id="from-disk">
-                "A checkpoint as one .safetensors file, or a diffusers folder; it is read where it is"
+                "A checkpoint or a VAE as one .safetensors file, or a diffusers folder; it is read where it is"
             </p>
             <Shelf />
             {move || refusal().map(|why| view! { <p class="refusal" role="alert">{why}</p> })}
@@ -45,13 +46,17 @@ pub fn FromDisk() -> impl IntoView {
     }
 }
 
-/// Bases from disk that are closed, and the one that is chosen.
+/// Bases and VAEs from disk that are closed, and those that are chosen.
 #[component]
 fn Shelf() -> impl IntoView {
     let (bench, link) = (expect_context::<Bench>(), expect_context::<Link>());
     let shown = Memo::new(move |_| {
-        let chosen = bench.with_settings(|bench| bench.settings().base.clone());
-        link.shelf.with(|shelf| shelf.shown(&chosen))
+        bench.with_settings(|bench| {
+            let settings = bench.settings();
+            let vae = settings.vae.as_ref().map(VaeId::as_str);
+            let chosen: Vec<_> = vae.into_iter().chain([settings.base.as_str()]).collect();
+            link.shelf.with(|shelf| shelf.shown(&chosen))
+        })
     });
     view! {
         <div class="shelf" aria-live="polite">
@@ -113,14 +118,14 @@ fn pick(bench: Bench, link: Link, kind: Kind) {
 }
 
 /// Brings back a base that is closed; at the choice of the base it is trained upon from now on.
-pub fn bring_back(bench: Bench, link: Link, id: BaseId, way: Way, place: Place) {
+pub fn bring_back(bench: Bench, link: Link, id: String, way: Way, place: Place) {
     match way {
         Way::Pick(kind) => pick(bench, link, kind),
         Way::Open | Way::TakeAsItIs => {
             let opened = async move {
-                link.open_again(&id, way).await?;
-                if place == Place::Choice {
-                    choose(bench, link, &id);
+                let opened = link.open_again(&id, way).await?;
+                if let (Place::Choice, Some(opened)) = (place, opened) {
+                    choose(bench, link, &opened);
                 }
                 Ok(())
             };
@@ -132,8 +137,8 @@ pub fn bring_back(bench: Bench, link: Link, id: BaseId, way: Way, place: Place) 
 /// Gives the trainer what was picked, and trains upon it from now on.
 pub fn take(bench: Bench, link: Link, picked: LocalFuture<Picked>) {
     let added = async move {
-        let id = link.add_base(picked.await?).await?;
-        choose(bench, link, &id);
+        let added = link.add_base(picked.await?).await?;
+        choose(bench, link, &added);
         Ok(())
     };
     add(link, Box::pin(added));
@@ -142,9 +147,12 @@ pub fn take(bench: Bench, link: Link, picked: LocalFuture<Picked>) {
 /// Something on its way, or the sentence why it does not come.
 type LocalFuture<T> = Pin<Box<dyn Future<Output = Result<T, String>>>>;
 
-/// Trains upon a base from now on.
-fn choose(bench: Bench, link: Link, id: &BaseId) {
-    let setting = link.host.with_untracked(|host| setting(host, id));
+/// Trains upon a base, or with a VAE, from now on.
+fn choose(bench: Bench, link: Link, picked: &PickedInfo) {
+    let setting = match picked {
+        PickedInfo::Base(base) => link.host.with_untracked(|host| setting(host, &base.id)),
+        PickedInfo::Vae(vae) => Some(Setting::Vae(Some(vae.id.clone()))),
+    };
     if let Some(setting) = setting {
         bench.apply(Command::Set(setting));
     }
@@ -165,11 +173,28 @@ fn add(link: Link, added: LocalFuture<()>) {
     });
 }
 
-/// Forgets a base, and trains upon the bundled one if it was that.
-fn forget(bench: Bench, link: Link, id: BaseId) {
+/// Forgets what was picked: trains upon the bundled base if it was that, with the base's own VAE if it
+/// was that.
+fn forget(bench: Bench, link: Link, id: String) {
     leptos::task::spawn_local(async move {
-        if bench.with(|bench| bench.settings().base == id) {
-            choose(bench, link, &BaseId::bundled());
+        let (is_base, is_vae) = bench.with(|bench| {
+            let settings = bench.settings();
+            let vae = settings.vae.as_ref();
+            (
+                settings.base.as_str() == id,
+                vae.is_some_and(|vae| vae.as_str() == id),
+            )
+        });
+        let bundled = || {
+            link.host
+                .with_untracked(|host| setting(host, &BaseId::bundled()))
+        };
+        let settings = [
+            is_vae.then_some(Setting::Vae(None)),
+            is_base.then(bundled).flatten(),
+        ];
+        for setting in settings.into_iter().flatten() {
+            bench.apply(Command::Set(setting));
         }
         link.forget_base(&id).await;
     });

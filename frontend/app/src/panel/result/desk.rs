@@ -44,7 +44,7 @@ pub enum Measured {
     /// It is on its way.
     Asked,
     /// The numbers.
-    Yes(Scores),
+    Yes(Box<Scores>),
     /// Why there are none.
     Refused(String),
 }
@@ -188,7 +188,7 @@ impl Desk {
         spawn_local(async move {
             let ask = |request| ClientMessage::Score { request, file };
             measured.set(match link.ask(ask).await {
-                Ok(ServerMessage::Scored { scores, .. }) => Measured::Yes(scores),
+                Ok(ServerMessage::Scored { scores, .. }) => Measured::Yes(Box::new(scores)),
                 Ok(_) => {
                     let why = "Something else came back than scores. Reload the page.";
                     Measured::Refused(why.to_owned())

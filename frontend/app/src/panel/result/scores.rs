@@ -11,7 +11,7 @@ pub fn ScorePanel(desk: Desk, run: Signal<Run>) -> impl IntoView {
     let scores = Memo::new(move |_| {
         let by_run = run.with(|run| run.scores().cloned());
         match desk.measured.get() {
-            Measured::Yes(scores) => Some(scores),
+            Measured::Yes(scores) => Some(*scores),
             _ => by_run,
         }
     });
@@ -72,7 +72,7 @@ fn slider_numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> 
     let plain = |number: f64| format!("{number:.2}");
     let (held_out, linearity) = (&scores.held_out, &scores.linearity);
     let ways = linearity.progress.iter().map(|way| plain(*way));
-    vec![
+    let mut rows = vec![
         (
             "Progress",
             plain(held_out.progress),
@@ -93,7 +93,37 @@ fn slider_numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> 
             format!("{:.1}", held_out.elsewhere),
             "How much pictures of the prompts to keep change on average, of 255.",
         ),
-    ]
+    ];
+    rows.extend(further_numbers(scores));
+    rows
+}
+
+/// Those that scores of before do not have.
+fn further_numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
+    let linearity = &scores.linearity;
+    let rows = [
+        (
+            "Valid range",
+            linearity.valid.map(|valid| format!("±{valid}")),
+            "Up to which strength it goes on with the change and changes less elsewhere than where you meant it.",
+        ),
+        (
+            "Unevenness",
+            linearity.unevenness.map(|uneven| format!("{uneven:.2}")),
+            "How much what equal steps of strength change differs. 0 is best.",
+        ),
+        (
+            "Consistency",
+            scores
+                .held_out
+                .consistency
+                .map(|alike| format!("{alike:.2}")),
+            "How alike pictures of other prompts change where you meant it. 1 is the same on everyone.",
+        ),
+    ];
+    let rows = rows.into_iter();
+    rows.filter_map(|(name, number, means)| Some((name, number?, means)))
+        .collect()
 }
 
 /// Every number with its name and what it means.
@@ -143,6 +173,7 @@ fn numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
         plain(linearity.correlation),
         "How straight the change grows with the strength. 1 is a straight line.",
     ));
+    rows.extend(further_numbers(scores));
     if let Some(fidelity) = scores.copy_fidelity {
         rows.push((
             "Copy fidelity",
