@@ -25,10 +25,10 @@ const MAX_BYTES: u64 = 512 << 20;
 #[derive(Debug, Args)]
 pub struct PairArgs {
     /// Picture A: what to start from (PNG, JPEG or WebP)
-    #[arg(long, value_name = "A.png")]
-    original: PathBuf,
+    #[arg(long, value_name = "A.png", required_unless_present = "set")]
+    original: Option<PathBuf>,
     /// Picture B: the same with the change
-    #[arg(long, value_name = "B.png", required_unless_present = "copier")]
+    #[arg(long, value_name = "B.png", required_unless_present_any = ["copier", "set"])]
     target: Option<PathBuf>,
     /// Where to learn: white is learnt, black is left alone [default: where A and B differ]
     #[arg(long, value_name = "M.png")]
@@ -95,18 +95,14 @@ impl Pair {
 }
 
 impl PairArgs {
-    /// Reads the pictures and checks that they make a pair.
-    ///
-    /// # Errors
-    /// When a picture cannot be used, with its path.
-    pub fn read(&self, report: &mut Report) -> Result<Pair, BadInput> {
-        let paths = PairPaths {
-            original: self.original.clone(),
+    /// Where the pictures are; none where no original is named.
+    pub fn paths(&self) -> Option<PairPaths> {
+        Some(PairPaths {
+            original: self.original.clone()?,
             target: self.target.clone(),
             mask: self.mask.clone(),
             mask_from: self.mask_from.clone(),
-        };
-        Ok(paths.read(&mut |note| report.note(note))?.0)
+        })
     }
 }
 

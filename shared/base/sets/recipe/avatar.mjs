@@ -176,13 +176,14 @@ export const FRAMINGS = {
 /**
  * @param who attributes
  * @param options `head`: scale of the head about its neck; `framing`: one of FRAMINGS; `palette`:
- *   changes each colour (hex without #)
+ *   changes each colour (hex without #); `skin`, `mouth`: such a colour and a drawing, instead of the
+ *   person's own
  */
-export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex } = {}) {
+export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex, skin, mouth } = {}) {
   const hex = (attribute) => `#${palette(VOCABULARY[attribute][who[attribute]][0])}`;
   const hair = hex('hairColor');
   const colours = {
-    skin: hex('skin'),
+    skin: skin ? `#${palette(skin)}` : hex('skin'),
     clothes: hex('clothingColor'),
     hat: hex('hatColor'),
     hair,
@@ -195,7 +196,7 @@ export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex }
   const hat = HATS.includes(who.top) ? part('top', 'top', '-1 0', 'theCaesar') : '';
   const face = [
     `<path d="${HEAD}" fill="${colours.skin}"/>`,
-    part('mouth', 'mouth', '78 134'),
+    mouth ? `<g transform="translate(78 134)">${mouth}</g>` : part('mouth', 'mouth', '78 134'),
     part('nose', '', '104 122', 'default'),
     part('eyes', 'eyes', '76 90'),
     part('eyebrows', 'eyebrows', '76 82'),
