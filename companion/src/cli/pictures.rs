@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use mimeo_engine::job::fit;
-use mimeo_engine::{Base, EngineError, PreparedExample, mask_note};
+use mimeo_engine::mask_note;
 use mimeo_image::{
     Difference, ImageError, Mask, MaskFile, Rgb, decode, decode_mask_file, encode_mask_png,
     encode_png,
 };
-use mimeo_protocol::{Example, Resolution};
+use mimeo_protocol::Example;
 use mimeo_service::blob::id_of;
 use mimeo_service::prepare::check_mask;
 
@@ -67,31 +66,6 @@ pub struct Pair {
     pub mask: Option<Mask>,
     /// The files, by what is in them.
     pub example: Example,
-}
-
-impl Pair {
-    /// At the size at which the base trains it.
-    ///
-    /// - `resolution`: of the recipe
-    ///
-    /// # Errors
-    /// When it cannot be brought to that size.
-    pub fn prepare(
-        self,
-        base: &Base,
-        resolution: Option<Resolution>,
-    ) -> Result<PreparedExample, EngineError> {
-        Ok(PreparedExample {
-            pictures: fit(
-                base,
-                resolution,
-                &self.original,
-                &self.target,
-                self.mask.as_ref(),
-            )?,
-            named: Some(self.example),
-        })
-    }
 }
 
 impl PairArgs {

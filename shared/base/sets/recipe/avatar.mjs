@@ -176,10 +176,9 @@ export const FRAMINGS = {
 /**
  * @param who attributes
  * @param options `head`: scale of the head about its neck; `framing`: one of FRAMINGS; `palette`:
- *   changes each colour (hex without #); `skin`, `mouth`: such a colour and a drawing, instead of the
- *   person's own
+ *   changes each colour (hex without #); `skin`: such a colour, instead of the person's own
  */
-export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex, skin, mouth } = {}) {
+export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex, skin } = {}) {
   const hex = (attribute) => `#${palette(VOCABULARY[attribute][who[attribute]][0])}`;
   const hair = hex('hairColor');
   const colours = {
@@ -196,7 +195,7 @@ export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex, 
   const hat = HATS.includes(who.top) ? part('top', 'top', '-1 0', 'theCaesar') : '';
   const face = [
     `<path d="${HEAD}" fill="${colours.skin}"/>`,
-    mouth ? `<g transform="translate(78 134)">${mouth}</g>` : part('mouth', 'mouth', '78 134'),
+    part('mouth', 'mouth', '78 134'),
     part('nose', '', '104 122', 'default'),
     part('eyes', 'eyes', '76 90'),
     part('eyebrows', 'eyebrows', '76 82'),

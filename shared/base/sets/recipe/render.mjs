@@ -3,7 +3,6 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import * as components from './node_modules/@dicebear/avataaars/lib/components/index.js';
 import { FRAMINGS, SIDE, VOCABULARY, caption, mask, person, pixels, png, random, svg } from './avatar.mjs';
 
 const [out, seed = '1'] = process.argv.slice(2);
@@ -79,20 +78,6 @@ graded('head', person(random(Number(seed) * 1000 + 600), { top: 'short' }), (lev
   const [pale, dark] = ['pale', 'dark'].map((name) => rgb(VOCABULARY.skin[name][0]));
   const who = person(random(Number(seed) * 1000 + 800), { top: 'short' });
   graded('skin', who, (level) => ({ skin: between(pale, dark, (level + 2) / 4) }));
-}
-
-// From a frown over a straight mouth to a smile. The base knows all but the slight frown.
-{
-  const { sad, twinkle, serious, smile } = components.mouth;
-  const mouths = {
-    '-2': sad(),
-    '-1': `<g transform="matrix(1 0 0 -1 0 42)">${twinkle()}</g>`,
-    0: serious(),
-    1: twinkle(),
-    2: smile(),
-  };
-  const who = person(random(Number(seed) * 1000 + 900), { top: 'short' });
-  graded('mouth', who, (level) => ({ mouth: mouths[level] }));
 }
 
 // A style: people printed in two inks. And somebody who is known in that style only.
