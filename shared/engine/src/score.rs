@@ -390,12 +390,24 @@ pub(crate) fn at(strengths: &[f64], wanted: f64) -> usize {
     found.unwrap_or_default()
 }
 
-/// The levels of examples, the lowest first.
+/// The levels at which held-out pictures can be judged, the lowest first: all that the examples have, if
+/// each has one of the size of that which is shown first, else its alone.
+///
+/// - `scenes`: at least one
 pub(crate) fn levels(scenes: &[&Scene]) -> Vec<f64> {
-    let mut levels: Vec<f64> = scenes.iter().map(|scene| scene.level).collect();
-    levels.sort_by(f64::total_cmp);
-    levels.dedup();
-    levels
+    let sorted = |levels: &mut dyn Iterator<Item = f64>| {
+        let mut levels: Vec<f64> = levels.collect();
+        levels.sort_by(f64::total_cmp);
+        levels.dedup();
+        levels
+    };
+    let all = sorted(&mut scenes.iter().map(|scene| scene.level));
+    let is_alike = |scene: &&&Scene| scene.size() == scenes[0].size();
+    let alike = scenes.iter().filter(is_alike);
+    match sorted(&mut alike.map(|scene| scene.level)) {
+        alike if alike == all => all,
+        _ => vec![scenes[0].level],
+    }
 }
 
 /// Draws the held-out pictures without the LoRA and at the level of the example that is shown first, and
