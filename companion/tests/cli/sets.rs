@@ -185,13 +185,13 @@ fn a_lora_is_scored_on_the_levels_of_a_folder() {
     desk.put("x.safetensors", trained());
     desk.put("graded/glasses_0.png", pair().original_png);
     desk.put("graded/glasses_1.png", pair().target_png);
-    desk.put("graded/glasses_2.png", pair().target_png);
+    desk.put("graded/glasses_-1.png", pair().target_png);
     desk.put("one.txt", "short hair, smile");
     let score = "score x.safetensors --device cpu --set graded";
     let scored = desk.run(&format!("{score} --held-out one.txt --json"));
     let last = scored.done().events().pop().expect("the result");
     let graded = &last["scores"]["graded"];
-    assert_eq!(graded["levels"], json!([1.0, 2.0]), "{last}");
+    assert_eq!(graded["levels"], json!([-1.0, 1.0]), "{last}");
     for progress in [&graded["progress"], &graded["held_out"]["progress"]] {
         let progress = progress.as_array().expect("of each level");
         assert_eq!(progress.len(), 2, "{last}");
