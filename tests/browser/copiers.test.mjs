@@ -109,6 +109,7 @@ for (const [where, suite] of [["a companion", served], ["the browser alone", alo
       await copiers.button("inks", "Use it").click();
       await copiers.inUse.getByText("inks").waitFor();
       await makeShort(bench, "upon inks");
+      await bench.recipe.set("Run", "Score budget", 0);
       await bench.train.click();
       await lower.run.name("upon inks").waitFor();
       await lower.run.says(/^Finished/);
