@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use mimeo_checkpoint::folder::{astray, read_text};
+use mimeo_checkpoint::lora_file::put_together;
 use mimeo_checkpoint::names::is_saved_by_peft;
 use mimeo_checkpoint::{
     AdapterConfig, CheckpointError, DiskFile, DiskFolder, LoraFileError, SafetensorsFile,
 };
+use mimeo_service::rules::MAX_LORA_BYTES;
 
 use crate::exit::BadInput;
+use crate::input;
 use crate::output::folder_of;
 
 /// What PEFT's `save_pretrained` and diffusers' `save_lora_weights` call their files.
@@ -63,13 +66,35 @@ impl LoraSource {
         &self,
         file: &SafetensorsFile,
     ) -> Result<Option<AdapterConfig>, LoraFileError> {
-        let path = self.weights.with_file_name(CONFIG);
+        let Some(text) = self.config_text(file).await? else {
+            return Ok(None);
+        };
+        AdapterConfig::read(&text, &self.config_path().display().to_string()).map(Some)
+    }
+
+    /// The whole LoRA as one file, as a companion takes it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is larger than a companion takes.
+    pub async fn bytes(&self) -> anyhow::Result<Vec<u8>> {
+        let file = self.open().await?;
+        match self.config_text(&file).await? {
+            Some(config) => Ok(put_together(&file, &config).await?),
+            None => Ok(input::read(&self.weights, "LoRA", MAX_LORA_BYTES)?),
+        }
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.weights.with_file_name(CONFIG)
+    }
+
+    async fn config_text(&self, file: &SafetensorsFile) -> Result<Option<String>, CheckpointError> {
+        let path = self.config_path();
         if !file.tensors().keys().any(|key| is_saved_by_peft(key)) || !path.is_file() {
             return Ok(None);
         }
         let folder = DiskFolder::new(folder_of(&path))?;
-        let text = read_text(&folder, CONFIG, MAX_CONFIG_BYTES).await?;
-        AdapterConfig::read(&text, &path.display().to_string()).map(Some)
+        read_text(&folder, CONFIG, MAX_CONFIG_BYTES).await.map(Some)
     }
 }
 

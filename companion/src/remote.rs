@@ -82,8 +82,20 @@ impl Remote {
     /// # Errors
     /// What the companion says about it.
     pub async fn upload(&self, bytes: Vec<u8>) -> anyhow::Result<BlobId> {
+        self.put("blobs", bytes).await
+    }
+
+    /// Uploads a LoRA.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn upload_lora(&self, bytes: Vec<u8>) -> anyhow::Result<BlobId> {
+        self.put("loras", bytes).await
+    }
+
+    async fn put(&self, place: &str, bytes: Vec<u8>) -> anyhow::Result<BlobId> {
         let id = id_of(&bytes);
-        let url = format!("{}/blobs/{id}", self.place.http);
+        let url = format!("{}/{place}/{id}", self.place.http);
         let answer = self.http.put(&url, &self.token, bytes).await?;
         if answer.status == StatusCode::NO_CONTENT {
             return Ok(id);

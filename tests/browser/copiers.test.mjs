@@ -12,9 +12,11 @@ import { Copiers } from "./pages/copiers.mjs";
 import { PairSet } from "./pages/pair-set.mjs";
 import { text } from "./pictures.mjs";
 import { readTensors } from "./safetensors.mjs";
+import { StaticHost } from "./static-host.mjs";
 import { Suite } from "./suite.mjs";
 
-const suite = new Suite();
+const served = new Suite();
+const alone = new Suite(undefined, () => StaticHost.start());
 
 /** Each from nearer or farther, with its caption beside A. */
 const FRAMINGS = ["long", "usual", "wide"];
@@ -22,7 +24,7 @@ const FRAMINGS = ["long", "usual", "wide"];
 const SIZES = [[1280, 800], [720, 900], [390, 844]];
 
 test("a framing copier is made, renamed, reused by another run, and kept", async () => {
-  await suite.visit({ name: "copiers", reducedMotion: true }, async ({ page, bench, lower }) => {
+  await served.visit({ name: "copiers", reducedMotion: true }, async ({ page, bench, lower }) => {
     const [set, copiers] = [new PairSet(page), new Copiers(page)];
     await bench.dropFiles(await framings("A"));
     await set.has(3);
@@ -68,46 +70,56 @@ test("a framing copier is made, renamed, reused by another run, and kept", async
   });
 });
 
-test("anybody's LoRA becomes a copier, and one that does not fit is refused", async () => {
-  await suite.visit({ name: "copiers-import" }, async ({ page, bench, lower }) => {
-    const copiers = new Copiers(page);
-    const before = await countOf(copiers);
-    await bench.loadExample();
-    await bench.recipe.makeShort({ name: "glasses" });
-    await bench.train.click();
-    await lower.result.shown(RUN_WITHIN);
-    const [download] = await Promise.all([
-      page.waitForEvent("download"),
-      lower.result.download.click(),
-    ]);
-    const lora = await readFile(await download.path());
-    await bench.recipe.method("Copy machine").check({ force: true });
-    await copiers.fold.click();
-    await copiers.import("Style", text("notes.safetensors", "no LoRA at all"));
-    await copiers.refusal.filter({ hasText: "notes.safetensors" }).waitFor();
-    const file = { name: "inks.safetensors", mimeType: "application/octet-stream", buffer: lora };
-    await copiers.import("Style", file);
-    await copiers.has(before + 1);
-    await copiers.kind("Style").filter({ hasText: "inks" }).getByText(/imported/).waitFor();
-    await copiers.import("Style", file);
-    await copiers.refusal.filter({ hasText: "as inks" }).waitFor();
+for (const [where, suite] of [["a companion", served], ["the browser alone", alone]]) {
+  test(`in ${where} anybody's LoRA becomes a copier and stays one, and what does not fit is refused`, async () => {
+    await suite.visit({ name: "copiers-import" }, async ({ page, bench, lower, companion }) => {
+      const copiers = new Copiers(page);
+      const before = await countOf(copiers);
+      await bench.loadExample();
+      await bench.recipe.makeShort({ name: "glasses" });
+      await bench.train.click();
+      await lower.result.shown(RUN_WITHIN);
+      const [download] = await Promise.all([
+        page.waitForEvent("download"),
+        lower.result.download.click(),
+      ]);
+      const lora = await readFile(await download.path());
+      await bench.recipe.method("Copy machine").check({ force: true });
+      await copiers.fold.click();
+      await copiers.import("Style", text("notes.safetensors", "no LoRA at all"));
+      await copiers.refusal.filter({ hasText: "notes.safetensors" }).waitFor();
+      const file = { name: "inks.safetensors", mimeType: "application/octet-stream", buffer: lora };
+      await copiers.import("Style", file);
+      await copiers.has(before + 1);
+      await copiers.kind("Style").filter({ hasText: "inks" }).getByText(/imported/).waitFor();
+      await copiers.import("Style", file);
+      await copiers.refusal.filter({ hasText: "as inks" }).waitFor();
 
-    const [exported] = await Promise.all([
-      page.waitForEvent("download"),
-      copiers.actions("inks").getByRole("link", { name: "Export inks" }).click(),
-    ]);
-    assert.equal(exported.suggestedFilename(), "inks_copy.safetensors");
-    const tensors = readTensors(await readFile(await exported.path()));
-    assert.ok(tensors.size > 0, "a LoRA");
-    await page.reload();
-    await bench.ready();
-    await copiers.has(before + 1);
-    await copiers.fold.click();
-    await copiers.button("inks", "Delete").click();
-    await copiers.button("inks", "Delete for good").click();
-    await copiers.has(before);
+      const [exported] = await Promise.all([
+        page.waitForEvent("download"),
+        copiers.actions("inks").getByRole("link", { name: "Export inks" }).click(),
+      ]);
+      assert.equal(exported.suggestedFilename(), "inks_copy.safetensors");
+      const tensors = readTensors(await readFile(await exported.path()));
+      assert.ok(tensors.size > 0, "a LoRA");
+      await page.reload();
+      await bench.ready(companion.trainsOn);
+      await copiers.has(before + 1);
+      await copiers.fold.click();
+      await copiers.button("inks", "Use it").click();
+      await copiers.inUse.getByText("inks").waitFor();
+      await makeShort(bench, "upon inks");
+      await bench.recipe.set("Run", "Score budget", 0);
+      await bench.train.click();
+      await lower.run.name("upon inks").waitFor();
+      await lower.run.says(/^Finished/);
+      await copiers.takeBack.click();
+      await copiers.button("inks", "Delete").click();
+      await copiers.button("inks", "Delete for good").click();
+      await copiers.has(before);
+    });
   });
-});
+}
 
 /** How many there are before. */
 async function countOf(copiers) {

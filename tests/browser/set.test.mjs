@@ -1,12 +1,14 @@
 // Many pairs: dropped together, corrected, captioned, masked, trained, and all of it kept.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 import { looks } from "./axe.mjs";
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
 import { kept } from "./kept.mjs";
+import { writeTree } from "./opfs.mjs";
 import { Keys } from "./pages/keys.mjs";
 import { PairSet } from "./pages/pair-set.mjs";
 import { bundled, plain, text } from "./pictures.mjs";
@@ -160,6 +162,37 @@ test("one pair has no table until there is more, and what is missing is led to",
   });
 });
 
+test("a folder is picked with its button, with handles and without", async () => {
+  const framing = fileURLToPath(new URL("../../shared/base/sets/framing", import.meta.url));
+  const names = (await readdir(framing)).sort();
+  const check = async (set) => {
+    await set.has(5);
+    const found = (await set.names()).slice(2);
+    const expected = ["long", "usual", "wide"].map((name) => [`${name}_A.png`, `${name}_B.png`]);
+    assert.deepEqual(found, expected, "behind those that there are");
+    assert.equal(await set.caption(3).inputValue(), "long shot", "with its caption");
+    await set.mask(3).getByText(/^\d+ %$/).waitFor();
+  };
+  const settings = { name: "set-picked", prepare: pretendFolder };
+  await suite.visit(settings, async ({ page, bench }) => {
+    const set = await two(page, bench);
+    const read = async (name) => [`picked/${name}`, await readFile(`${framing}/${name}`)];
+    await writeTree(page, new Map(await Promise.all(names.map(read))));
+    await set.button("Add folder…").click();
+    await check(set);
+  });
+  const without = async (context) => context.addInitScript(() => delete window.showDirectoryPicker);
+  await suite.visit({ name: "set-picked-files", prepare: without }, async ({ page, bench }) => {
+    const set = await two(page, bench);
+    const [dialog] = await Promise.all([
+      page.waitForEvent("filechooser"),
+      set.button("Add folder…").click(),
+    ]);
+    await dialog.setFiles(framing);
+    await check(set);
+  });
+});
+
 test("a picture is dragged onto another one, and the keys are listed", async () => {
   await suite.visit({ name: "set-drag", reducedMotion: true }, async ({ page, bench }) => {
     const set = new PairSet(page);
@@ -184,6 +217,27 @@ test("a picture is dragged onto another one, and the keys are listed", async () 
     await page.getByText("Move the picture to another pair").waitFor();
   });
 });
+
+/** Two pairs on the bench, so that there is a table. */
+async function two(page, bench) {
+  const set = new PairSet(page);
+  const files = ["1_a", "1_b", "2_a", "2_b"].map((name, at) =>
+    plain(`${name}.png`, 64, 64, [60 * at, 90, 120]),
+  );
+  await bench.dropFiles(files);
+  await set.has(2);
+  return set;
+}
+
+/** What a user picks without a user: a folder of this origin has a handle as well. */
+async function pretendFolder(context) {
+  await context.addInitScript(() => {
+    window.showDirectoryPicker = async () => {
+      const all = await navigator.storage.getDirectory();
+      return (await all.getDirectoryHandle("mimeo")).getDirectoryHandle("picked");
+    };
+  });
+}
 
 /** What a row of the folder is called. */
 function name(at) {

@@ -68,6 +68,7 @@ impl Copier {
                 vae,
                 examples,
                 scores: false,
+                copier: None,
                 wants_copier: true,
             };
             let recipe = |size| self.build(file.as_ref(), size, count);

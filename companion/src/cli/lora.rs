@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{Base, FinishedCopier, LoadedLora};
-use mimeo_protocol::{InvalidNumber, Multiplier, Range};
+use mimeo_protocol::{InvalidNumber, JobName, Multiplier, Range};
 
+use super::train::job_name;
 use crate::lora_source::{LoraSource, is_network};
 use crate::progress::Report;
 
@@ -83,6 +84,16 @@ pub struct CopierFile<'a> {
     file: LoraFile,
 }
 
+/// The same for a companion, which wants its bytes.
+pub struct CopierUpload {
+    /// What to call it there.
+    pub name: JobName,
+    /// What was read of it.
+    pub file: LoraFile,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
+
 impl<'a> CopierFile<'a> {
     /// Reads it, if one is named.
     ///
@@ -95,6 +106,19 @@ impl<'a> CopierFile<'a> {
                 file: read(path).await?,
             }),
             None => None,
+        })
+    }
+
+    /// The copier for a companion.
+    ///
+    /// # Errors
+    /// When no copier can be called as it is, or it is too large.
+    pub async fn upload(self) -> anyhow::Result<CopierUpload> {
+        let Self { path, file } = self;
+        Ok(CopierUpload {
+            name: job_name(path)?,
+            file,
+            bytes: LoraSource::find(path)?.bytes().await?,
         })
     }
 

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use mimeo_engine::job::fit;
-use mimeo_engine::{Base, EngineError, PreparedExample, mask_note};
+use mimeo_engine::mask_note;
 use mimeo_image::{
     Difference, ImageError, Mask, MaskFile, Rgb, decode, decode_mask_file, encode_mask_png,
     encode_png,
 };
-use mimeo_protocol::{Example, Resolution};
+use mimeo_protocol::Example;
 use mimeo_service::blob::id_of;
 use mimeo_service::prepare::check_mask;
 
@@ -25,10 +24,10 @@ const MAX_BYTES: u64 = 512 << 20;
 #[derive(Debug, Args)]
 pub struct PairArgs {
     /// Picture A: what to start from (PNG, JPEG or WebP)
-    #[arg(long, value_name = "A.png")]
-    original: PathBuf,
+    #[arg(long, value_name = "A.png", required_unless_present = "set")]
+    original: Option<PathBuf>,
     /// Picture B: the same with the change
-    #[arg(long, value_name = "B.png", required_unless_present = "copier")]
+    #[arg(long, value_name = "B.png", required_unless_present_any = ["copier", "set"])]
     target: Option<PathBuf>,
     /// Where to learn: white is learnt, black is left alone [default: where A and B differ]
     #[arg(long, value_name = "M.png")]
@@ -69,44 +68,15 @@ pub struct Pair {
     pub example: Example,
 }
 
-impl Pair {
-    /// At the size at which the base trains it.
-    ///
-    /// - `resolution`: of the recipe
-    ///
-    /// # Errors
-    /// When it cannot be brought to that size.
-    pub fn prepare(
-        self,
-        base: &Base,
-        resolution: Option<Resolution>,
-    ) -> Result<PreparedExample, EngineError> {
-        Ok(PreparedExample {
-            pictures: fit(
-                base,
-                resolution,
-                &self.original,
-                &self.target,
-                self.mask.as_ref(),
-            )?,
-            named: Some(self.example),
-        })
-    }
-}
-
 impl PairArgs {
-    /// Reads the pictures and checks that they make a pair.
-    ///
-    /// # Errors
-    /// When a picture cannot be used, with its path.
-    pub fn read(&self, report: &mut Report) -> Result<Pair, BadInput> {
-        let paths = PairPaths {
-            original: self.original.clone(),
+    /// Where the pictures are; none where no original is named.
+    pub fn paths(&self) -> Option<PairPaths> {
+        Some(PairPaths {
+            original: self.original.clone()?,
             target: self.target.clone(),
             mask: self.mask.clone(),
             mask_from: self.mask_from.clone(),
-        };
-        Ok(paths.read(&mut |note| report.note(note))?.0)
+        })
     }
 }
 

@@ -10,8 +10,10 @@ use mimeo_protocol::{Example, Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
 use super::base::BaseArgs;
+use super::examples::{CheckedExample, Found};
 use super::held_out::HeldOutArgs;
 use super::pictures::PairArgs;
+use super::train::prepare;
 use super::{lora, score_table};
 use crate::exit::{BadInput, Exit};
 use crate::interrupt;
@@ -25,6 +27,9 @@ pub struct Score {
     lora: PathBuf,
     #[command(flatten)]
     pair: PairArgs,
+    /// Measure on pairs of a folder, up to four of them, as `mimeo train --set` finds them
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["original", "target", "mask"])]
+    set: Option<PathBuf>,
     /// The style copier that it was trained upon: measures style leak as well, of a picture without a
     /// --target nothing else
     #[arg(long, value_name = "FILE")]
@@ -46,12 +51,14 @@ impl Score {
     /// # Errors
     /// One sentence for the user.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
-        let mut pair = self.pair.read(report)?;
+        let mut examples = self.find()?.read("set", report)?;
         let held_out = self.held_out.read()?;
         let file = lora::read(&self.lora).await?;
         let copier = lora::CopierFile::read(self.copier.as_deref()).await?;
-        if let Some(caption) = caption_of(&file, &pair.example) {
-            pair.example.caption = caption;
+        for CheckedExample { example, .. } in &mut examples {
+            if let Some(caption) = caption_of(&file, example) {
+                example.caption = caption;
+            }
         }
         let recipe = recipe_of(&file).map_err(|newer| BadInput::file(newer, &self.lora))?;
         // As it was when the LoRA was trained.
@@ -66,7 +73,7 @@ impl Score {
         }
         let job = PreparedJob {
             name: String::new(),
-            examples: vec![pair.prepare(&base, recipe.resolution)?],
+            examples: prepare(&examples, &base, &recipe)?,
             held_out_prompts: self.base.held_out_prompts(&recipe),
             recipe,
             copier,
@@ -85,6 +92,14 @@ impl Score {
             &score_table::table(&scores, &job.recipe),
         );
         Ok(Exit::Done)
+    }
+
+    fn find(&self) -> Result<Found, BadInput> {
+        match (&self.set, self.pair.paths()) {
+            (Some(folder), _) => Found::in_folder(folder),
+            (None, Some(paths)) => Ok(Found::Pair(paths)),
+            (None, None) => Err(BadInput("name an --original, or a --set.".to_owned())),
+        }
     }
 }
 

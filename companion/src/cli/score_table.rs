@@ -71,8 +71,13 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
         && let [lowest, .., highest] = graded.levels[..]
     {
         let deviation = percent(graded.deviation);
+        let unseen = graded.held_out.as_ref().map(|unseen| {
+            let deviation = percent(unseen.deviation);
+            format!(", on unseen pictures {deviation}")
+        });
         let words = format!(
-            "from level {lowest} to {highest} the change is at most so far from being in proportion"
+            "from level {lowest} to {highest} the change is at most so far from being in proportion{}",
+            unseen.unwrap_or_default()
         );
         rows.push(("Grading", deviation, words));
     }
@@ -184,7 +189,7 @@ pub fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use mimeo_engine::{HeldOut, Linearity};
-    use mimeo_protocol::{Graded, Method, ModelSize, StyleLeak};
+    use mimeo_protocol::{Graded, HeldOutGrading, Method, ModelSize, StyleLeak};
 
     use super::*;
 
@@ -261,6 +266,10 @@ mod tests {
             levels: vec![-2.0, 1.0, 2.0],
             progress: vec![0.8, 1.0, 1.2],
             deviation: 0.2,
+            held_out: Some(HeldOutGrading {
+                progress: vec![0.4, 0.5, 0.8],
+                deviation: 0.41,
+            }),
         };
         let scores = Scores {
             graded: Some(graded),
@@ -270,6 +279,7 @@ mod tests {
         let line = text.lines().find(|line| line.starts_with("Grading"));
         let line = line.expect("a line of its own");
         assert!(line.contains("20 %   from level -2 to 2"), "{line}");
+        assert!(line.ends_with("on unseen pictures 41 %"), "{line}");
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Slider {
             vae,
             examples: Vec::new(),
             scores: !self.no_score,
+            copier: None,
             wants_copier: false,
         };
         train_there(remote, order, recipe, places, report)

@@ -38,7 +38,7 @@ pub struct Train {
     #[command(flatten)]
     held_out: HeldOutArgs,
     /// Method copier: use this finished copier of the original instead of training one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["save_copier", "remote"])]
+    #[arg(long, value_name = "FILE", conflicts_with = "save_copier")]
     copier: Option<PathBuf>,
     /// Method copier: write the copier as well
     #[arg(long, value_name = "FILE")]
@@ -115,6 +115,13 @@ impl Train {
         let held_out = self.held_out.read_unless(self.no_score)?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.file.read())?;
         self.tell_idle(recipe_file.as_ref(), report);
+        let copier = mimeo_engine::runtime::block_on(async {
+            let copier = lora::CopierFile::read(self.copier.as_deref()).await?;
+            match copier {
+                Some(copier) => copier.upload().await.map(Some),
+                None => Ok(None),
+            }
+        })?;
         let name = job_name(&self.run.out)?;
         let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
         let order = Order {
@@ -123,6 +130,7 @@ impl Train {
             vae,
             examples,
             scores: !self.no_score,
+            copier,
             wants_copier: self.save_copier.is_some(),
         };
         train_there(remote, order, recipe, places, report)

@@ -3,7 +3,7 @@
 use mimeo_image::{Rgb, decode, decode_mask, encode_mask_png, encode_png};
 use serde_json::{Value, json};
 
-use crate::desk::{Desk, pair};
+use crate::desk::{Desk, pair, trained};
 
 /// The pairs of glasses as they are bundled, with their masks and a caption.
 fn faces(desk: &Desk) {
@@ -178,6 +178,29 @@ fn what_does_not_belong_to_a_set_is_refused() {
 
 /// Trains a few quick steps on a folder.
 const TRAIN: &str = "train --device cpu --steps 3 --batch-size 1 --no-score --no-calibrate";
+
+#[test]
+fn a_lora_is_scored_on_the_levels_of_a_folder() {
+    let desk = Desk::new();
+    desk.put("x.safetensors", trained());
+    desk.put("graded/glasses_0.png", pair().original_png);
+    desk.put("graded/glasses_1.png", pair().target_png);
+    desk.put("graded/glasses_-1.png", pair().target_png);
+    desk.put("one.txt", "short hair, smile");
+    let score = "score x.safetensors --device cpu --set graded";
+    let scored = desk.run(&format!("{score} --held-out one.txt --json"));
+    let last = scored.done().events().pop().expect("the result");
+    let graded = &last["scores"]["graded"];
+    assert_eq!(graded["levels"], json!([-1.0, 1.0]), "{last}");
+    for progress in [&graded["progress"], &graded["held_out"]["progress"]] {
+        let progress = progress.as_array().expect("of each level");
+        assert_eq!(progress.len(), 2, "{last}");
+    }
+    let nothing = desk.refused("score x.safetensors --device cpu --set none", 2);
+    assert!(nothing.contains("none"), "which folder: {nothing}");
+    let both = desk.run(&format!("{score} --original a.png"));
+    assert_eq!(both.exit, Some(2), "one of the two: {}", both.stderr);
+}
 
 #[test]
 fn a_folder_becomes_one_lora_that_names_its_examples() {

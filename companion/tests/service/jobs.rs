@@ -3,11 +3,11 @@
 use std::process::Command;
 
 use mimeo_protocol::{
-    ClientMessage, FileKind, JobEventKind, JobState, LoraRef, LossPoint, Phase, PreviewRequest,
-    ServerMessage, Steps, Strength,
+    ClientMessage, CopierKind, FileKind, JobEventKind, JobState, LoraRef, LossPoint, Phase,
+    PreviewRequest, ServerMessage, Steps, Strength,
 };
 
-use crate::client::{Client, assert_gapless, portrait, previews};
+use crate::client::{Client, assert_gapless, blob_id, portrait, previews};
 use crate::companion::Companion;
 
 #[tokio::test]
@@ -206,6 +206,46 @@ async fn the_command_line_makes_the_same_file_with_and_without_a_companion() {
         .unwrap();
     let said = String::from_utf8_lossy(&nobody.stderr);
     assert!(said.contains("mimeo serve"), "how to start one: {said}");
+}
+
+#[tokio::test]
+async fn a_copier_in_a_file_is_built_upon_with_and_without_a_companion() {
+    let companion = Companion::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let pair = &mimeo_base::pairs()[0];
+    for (name, bytes) in [("a.png", pair.original_png), ("b.png", pair.target_png)] {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let run = |command: &str, out: &str, more: &[&str]| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_mimeo"))
+            .args(command.split(' '))
+            .args(["--json", "--overwrite", "--out", out])
+            .args(more)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{told}");
+        let file = std::fs::read(folder.path().join(out)).unwrap();
+        (file, String::from_utf8(ran.stdout).unwrap())
+    };
+    let copier = "copier --original a.png --steps 4 --kind style";
+    let (copier, _) = run(copier, "inks.safetensors", &["--device", "cpu"]);
+    let train = "train --original a.png --target b.png --steps 4 --no-score --no-calibrate --copier inks.safetensors";
+    let (local, _) = run(train, "x.safetensors", &["--device", "cpu"]);
+    for time in ["is brought", "is there"] {
+        let (remote, told) = run(train, "x.safetensors", &["--remote", &companion.ws()]);
+        assert!(local == remote, "the same bytes where it {time}");
+        let copying = told.contains(r#""phase":"copier""#);
+        assert!(!copying, "none was trained: {told}");
+    }
+    let client = companion.client().await;
+    let [known] = &client.snapshot.copiers[..] else {
+        panic!("once: {:?}", client.snapshot.copiers);
+    };
+    let told = (known.name.as_str(), known.kind);
+    assert_eq!(told, ("inks", CopierKind::Style), "as its file says");
+    assert_eq!(known.file.sha256, blob_id(&copier), "these bytes");
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ async fn a_job_of_two_examples_is_trained_measured_and_named_in_its_file() {
         });
         let graded = scores.expect("measured").graded.expect("two levels");
         assert_eq!(graded.levels, [-1.0, 1.0], "{method}: {graded:?}");
+        assert_eq!(graded.held_out, None, "each level has another size");
         let file = client.lora(id).await;
         let file = SafetensorsFile::open(Box::new(MemoryFile::new("set", file)));
         let file = file.await.unwrap();
@@ -68,6 +69,35 @@ async fn a_job_of_two_examples_is_trained_measured_and_named_in_its_file() {
         assert!(!metadata.contains_key(PAIR), "no single one");
         assert_eq!(metadata["modelspec.trigger_phrase"], "mimeo", "{method}");
     }
+}
+
+#[tokio::test]
+async fn of_graded_levels_unseen_pictures_are_measured_at_each() {
+    let companion = Companion::start("");
+    let mut client = companion.client().await;
+    let mut job = client.quick_job("graded").await;
+    job.scores = true;
+    // By every picture that there is.
+    job.recipe.score_budget = None;
+    let usual = job.examples[0].clone();
+    let half = Example {
+        level: Level::constant(0.5),
+        ..usual.clone()
+    };
+    job.examples = vec![usual.clone(), half, usual];
+    let id = client.submit(job).await;
+    assert_eq!(client.until_over(id).await, JobState::Finished);
+    let scores = client.events.iter().find_map(|event| match &event.kind {
+        JobEventKind::Scores { scores } => Some(scores.clone()),
+        _ => None,
+    });
+    let scores = scores.expect("measured");
+    let graded = scores.graded.expect("two levels");
+    assert_eq!(graded.levels, [0.5, 1.0], "the lowest first");
+    let unseen = graded.held_out.expect("of eight pictures");
+    assert_eq!(unseen.progress.len(), 2, "at each level: {unseen:?}");
+    let shown = scores.held_out.progress;
+    assert_eq!(unseen.progress[1], shown, "level 1 is what is told first");
 }
 
 fn phases(client: &Client, id: mimeo_protocol::JobId) -> Vec<Phase> {

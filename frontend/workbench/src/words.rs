@@ -194,8 +194,13 @@ pub fn score_sentences(measured: &Scores, recipe: &Recipe) -> Vec<String> {
         && let [lowest, .., highest] = graded.levels[..]
     {
         let deviation = percent(graded.deviation);
+        let unseen = graded.held_out.as_ref().map(|unseen| {
+            let deviation = percent(unseen.deviation);
+            format!(", on unseen pictures within {deviation}")
+        });
         sentences.push(format!(
-            "From level {lowest} to {highest} the change is in proportion within {deviation}"
+            "From level {lowest} to {highest} the change is in proportion within {deviation}{}",
+            unseen.unwrap_or_default()
         ));
     }
     sentences.extend(style(measured));

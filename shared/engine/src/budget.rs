@@ -9,13 +9,23 @@ use mimeo_protocol::Recipe;
 use crate::{calibrate, score};
 
 /// What is wanted of the time after training.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub calibration: bool,
     /// Held-out prompts to measure with; none without scores.
     pub prompts: usize,
-    /// Examples to measure on, at least one.
-    pub examples: usize,
+    /// Level of each example to measure on, at least one, in the order in which they are.
+    pub levels: Vec<f64>,
+}
+
+impl Wanted {
+    /// How many levels the first examples have.
+    fn levels_of(&self, examples: usize) -> usize {
+        let mut levels = self.levels[..examples].to_vec();
+        levels.sort_by(f64::total_cmp);
+        levels.dedup();
+        levels.len()
+    }
 }
 
 /// What is drawn after training: none of what nobody wants, or what there are too few calls for.
@@ -37,7 +47,7 @@ impl Plan {
 
     /// The most that is within the recipe's budget; first as many examples as are wanted, because they
     /// differ more from each other than what is drawn roughly does from what is drawn well.
-    pub fn new(recipe: &Recipe, wanted: Wanted) -> Self {
+    pub fn new(recipe: &Recipe, wanted: &Wanted) -> Self {
         let calls = recipe.score_calls().unwrap_or(u64::MAX);
         let steps = |examples| {
             let steps = calibrate::Effort::ALL.into_iter().zip(score::Effort::ALL);
@@ -47,23 +57,24 @@ impl Plan {
                 examples,
             })
         };
-        let plans = (1..=wanted.examples).rev().flat_map(steps);
-        let mut within = plans.filter(|plan| plan.calls(wanted.prompts) <= calls);
+        let plans = (1..=wanted.levels.len()).rev().flat_map(steps);
+        let mut within = plans.filter(|plan| plan.calls(wanted) <= calls);
         within.next().unwrap_or(Self::NOTHING)
     }
 
     /// What it takes.
-    pub fn calls(&self, prompts: usize) -> u64 {
+    pub fn calls(&self, wanted: &Wanted) -> u64 {
         let calibration = self.calibration.map_or(0, calibrate::Effort::calls);
+        let measured = (self.examples, wanted.levels_of(self.examples));
         let scores = self
             .scores
-            .map_or(0, |effort| effort.calls(prompts, self.examples));
+            .map_or(0, |effort| effort.calls(wanted.prompts, measured));
         calibration + scores
     }
 
     /// What to say about a recipe whose budget is too small for what is wanted; nothing where it is
     /// switched off.
-    pub fn told_of_small(&self, recipe: &Recipe, wanted: Wanted) -> Option<String> {
+    pub fn told_of_small(&self, recipe: &Recipe, wanted: &Wanted) -> Option<String> {
         let is_wanted = wanted.calibration || wanted.prompts > 0;
         if *self != Self::NOTHING || !is_wanted || !recipe.is_measured() {
             return None;
@@ -73,7 +84,7 @@ impl Plan {
             scores: (wanted.prompts > 0).then_some(score::Effort::LEAST),
             examples: 1,
         };
-        let needs = least.calls(wanted.prompts);
+        let needs = least.calls(wanted);
         let share = needs as f64 / recipe.training_calls() as f64;
         let share = (share * 100.0).ceil() / 100.0;
         Some(format!(
@@ -88,11 +99,14 @@ mod tests {
 
     use super::*;
 
-    const BOTH: Wanted = Wanted {
-        calibration: true,
-        prompts: 8,
-        examples: 1,
-    };
+    /// Of so many examples, all of one level.
+    fn both(examples: usize) -> Wanted {
+        Wanted {
+            calibration: true,
+            prompts: 8,
+            levels: vec![1.0; examples],
+        }
+    }
 
     fn recipe(method: Method, budget: Option<f64>) -> Recipe {
         Recipe {
@@ -107,7 +121,7 @@ mod tests {
             let mut last = 0;
             for share in [0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 100.0] {
                 let recipe = recipe(method, Some(share));
-                let calls = Plan::new(&recipe, BOTH).calls(BOTH.prompts);
+                let calls = Plan::new(&recipe, &both(1)).calls(&both(1));
                 let budget = recipe.score_calls().expect("a limit");
                 assert!(calls <= budget, "{method}: {calls} of {budget}");
                 assert!(calls >= last, "{method}: {calls} after {last}");
@@ -119,18 +133,14 @@ mod tests {
     #[test]
     fn without_a_limit_and_with_a_large_one_all_is_drawn() {
         for budget in [None, Some(100.0)] {
-            let plan = Plan::new(&recipe(Method::Addift, budget), BOTH);
+            let plan = Plan::new(&recipe(Method::Addift, budget), &both(1));
             assert_eq!(
                 plan.calibration,
                 Some(calibrate::Effort::FULL),
                 "{budget:?}"
             );
             assert_eq!(plan.scores, Some(score::Effort::FULL), "{budget:?}");
-            assert_eq!(
-                plan.calls(BOTH.prompts),
-                720 + 160 + 640,
-                "as it always was"
-            );
+            assert_eq!(plan.calls(&both(1)), 720 + 160 + 640, "as it always was");
         }
     }
 
@@ -139,7 +149,7 @@ mod tests {
         for method in Method::ALL {
             for size in ModelSize::ALL {
                 let recipe = Recipe::preset(method, size);
-                let plan = Plan::new(&recipe, BOTH);
+                let plan = Plan::new(&recipe, &both(1));
                 assert!(
                     plan.calibration.is_some() && plan.scores.is_some(),
                     "{method} {size:?}: {plan:?}"
@@ -152,35 +162,33 @@ mod tests {
     fn what_nobody_wants_leaves_its_calls_to_the_rest() {
         let recipe = recipe(Method::Addift, Some(0.3));
         let only = |calibration, prompts| {
-            Plan::new(
-                &recipe,
-                Wanted {
-                    calibration,
-                    prompts,
-                    examples: 1,
-                },
-            )
+            let wanted = Wanted {
+                calibration,
+                prompts,
+                ..both(1)
+            };
+            Plan::new(&recipe, &wanted)
         };
         assert_eq!(only(false, 0), Plan::NOTHING, "nothing");
         assert_eq!(only(true, 0).scores, None, "strength alone");
         assert!(
-            only(true, 0).calls(0) >= Plan::new(&recipe, BOTH).calls(8) / 2,
+            only(true, 0).calls(&Wanted {
+                prompts: 0,
+                ..both(1)
+            }) >= Plan::new(&recipe, &both(1)).calls(&both(1)) / 2,
             "with more of it"
         );
     }
 
     #[test]
     fn of_a_set_as_many_examples_are_measured_as_the_budget_has_room_for() {
-        let wanted = Wanted {
-            examples: 4,
-            ..BOTH
-        };
+        let wanted = both(4);
         let mut last = 1;
         for share in [0.15, 0.3, 0.5, 5.0] {
             let recipe = recipe(Method::Addift, Some(share));
-            let plan = Plan::new(&recipe, wanted);
+            let plan = Plan::new(&recipe, &wanted);
             let budget = recipe.score_calls().expect("a limit");
-            assert!(plan.calls(8) <= budget, "{plan:?} of {budget}");
+            assert!(plan.calls(&wanted) <= budget, "{plan:?} of {budget}");
             assert!(plan.examples >= last, "{plan:?} after {last}");
             last = plan.examples;
         }
@@ -188,10 +196,29 @@ mod tests {
     }
 
     #[test]
+    fn of_several_levels_held_out_pictures_are_drawn_at_each_where_they_are_many() {
+        let graded = Wanted {
+            levels: vec![1.0, -2.0, -1.0, 2.0],
+            ..both(4)
+        };
+        let more = |scores| {
+            let plan = Plan {
+                scores: Some(scores),
+                examples: 4,
+                ..Plan::NOTHING
+            };
+            plan.calls(&graded) - plan.calls(&both(4))
+        };
+        let drawing = 8 * 20 * 2;
+        assert_eq!(more(score::Effort::FULL), 3 * drawing, "three more levels");
+        assert_eq!(more(score::Effort::LEAST), 0, "of two pictures none");
+    }
+
+    #[test]
     fn a_budget_that_is_too_small_is_told_with_what_is_enough() {
         let told = |budget| {
             let recipe = recipe(Method::Addift, budget);
-            Plan::new(&recipe, BOTH).told_of_small(&recipe, BOTH)
+            Plan::new(&recipe, &both(1)).told_of_small(&recipe, &both(1))
         };
         let small = told(Some(0.01)).expect("it is told");
         assert!(small.contains("--score-budget"), "{small}");

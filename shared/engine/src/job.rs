@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::RECIPE;
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
 use mimeo_protocol::{BlobId, CopierKind, Example, Method, PreviewPlan, Recipe, Resolution};
@@ -79,15 +80,23 @@ impl PreparedJob {
 
     /// What the copier draws: as the recipe says, or where that says nothing, the file that is given.
     pub(crate) fn copier_kind(&self) -> CopierKind {
-        let said = self.recipe.copier.kind;
-        if said != CopierKind::Identical {
-            return said;
-        }
-        let given = self.copier.as_ref().map(|given| &given.file.metadata);
-        let recipe = given.and_then(|metadata| metadata.get(RECIPE));
-        let recipe = recipe.and_then(|json| serde_json::from_str::<Recipe>(json).ok());
-        recipe.map_or(said, |recipe| recipe.copier.kind)
+        let given = self.copier.as_ref();
+        given.map_or(self.recipe.copier.kind, |given| {
+            copier_kind(&self.recipe, &given.file)
+        })
     }
+}
+
+/// What a copier that is given draws: as the recipe says, or where that says nothing, its own.
+#[must_use]
+pub fn copier_kind(recipe: &Recipe, given: &LoraFile) -> CopierKind {
+    let said = recipe.copier.kind;
+    if said != CopierKind::Identical {
+        return said;
+    }
+    let own = given.metadata.get(RECIPE);
+    let own = own.and_then(|json| serde_json::from_str::<Recipe>(json).ok());
+    own.map_or(said, |recipe| recipe.copier.kind)
 }
 
 impl PreparedExample {

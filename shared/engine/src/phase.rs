@@ -1,7 +1,7 @@
 //! The phases of a job, in order.
 
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{CopierKind, Method, Scores};
+use mimeo_protocol::{CopierKind, Graded, Method, Scores};
 use mimeo_train::Objective;
 
 use crate::artifact::{Artifact, LoadedLora, Outcome, file_from_network, is_untrained};
@@ -15,7 +15,7 @@ use crate::job::PreparedJob;
 use crate::leak::Meter;
 use crate::pass::{Drawing, TrainedCopier};
 use crate::sample::SampleRequest;
-use crate::score::{Effort, RoundTrip, SCORE_SEED, TripMade, graded, held_out};
+use crate::score::{Effort, RoundTrip, SCORE_SEED, TripMade, graded, held_out, levels};
 use crate::session::{Scene, Session, Streams};
 use crate::slider::{Extent, Prompted};
 use crate::state::TrainingState;
@@ -260,25 +260,25 @@ impl Session<'_> {
         let wanted = Wanted {
             calibration: recipe.calibrate,
             prompts: self.job.held_out_prompts.len(),
-            examples: self.measurable(),
+            levels: self.levels(),
         };
         let plan = match self.scene.is_alone {
             true => Plan::NOTHING,
-            false => Plan::new(recipe, wanted),
+            false => Plan::new(recipe, &wanted),
         };
         let is_style = self.job.copier_kind() == CopierKind::Style;
         let style_copier = copier.filter(|_| is_style).map(|copier| &copier.network);
         let style = style_copier.and_then(|copier| {
             let left = recipe
                 .score_calls()
-                .map(|calls| calls - plan.calls(wanted.prompts));
+                .map(|calls| calls - plan.calls(&wanted));
             let prompts = self.unnamed_prompts().len();
             Some((copier, style::Effort::within(left, prompts)?))
         });
         let told = match (self.scene.is_alone, style) {
             (true, None) => Some("Nothing was measured and the strength stays as it was trained, because pictures alone show no change.".to_owned()),
             (true, Some(_)) => Some("The strength stays as it was trained, because pictures alone show no change.".to_owned()),
-            (false, _) => plan.told_of_small(recipe, wanted),
+            (false, _) => plan.told_of_small(recipe, &wanted),
         };
         if let Some(text) = told {
             control.emit(Event::Note { text });
@@ -330,9 +330,10 @@ impl Session<'_> {
         let request = self.held_out_request();
         let mut total = 0;
         if let Some((effort, examples)) = change {
+            let levels = levels(&self.scenes(examples)).len();
             total += effort.round_trip_steps()
                 + effort.further_trip_steps() * (examples - 1) as u32
-                + effort.held_out_steps(self.base, &effort.held_out(request.clone()))?;
+                + effort.held_out_steps(self.base, &effort.held_out(request.clone()), levels)?;
         }
         if let Some((_, effort)) = style {
             total += self.style_steps(effort)?;
@@ -393,19 +394,25 @@ impl Session<'_> {
             }
             made.push(trip.made(&redrawn)?);
         }
+        let unseen = held_out(base, request, effort, network, &scenes, rest);
+        let (held_out, grading) = unseen.await?;
+        let graded = graded(
+            made.iter()
+                .map(|made| (made.level, made.progress))
+                .collect(),
+        );
         let mean = |of: fn(&TripMade) -> f64| made.iter().map(of).sum::<f64>() / made.len() as f64;
         Ok(Some(Scores {
             edit_gain: mean(|made| made.edit_gain),
             spill: mean(|made| made.spill),
-            held_out: held_out(base, request, effort, network, &scenes, rest).await?,
+            held_out,
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,
-            graded: graded(
-                made.iter()
-                    .map(|made| (made.level, made.progress))
-                    .collect(),
-            ),
+            graded: graded.map(|graded| Graded {
+                held_out: grading,
+                ..graded
+            }),
             style: None,
         }))
     }
@@ -435,6 +442,12 @@ impl Session<'_> {
     /// Examples that can be measured on.
     pub(crate) fn measurable(&self) -> usize {
         1 + self.other_scenes.len()
+    }
+
+    /// The level of each of them, in their order.
+    fn levels(&self) -> Vec<f64> {
+        let scenes = self.scenes(self.measurable());
+        scenes.iter().map(|scene| scene.level).collect()
     }
 
     /// So many of them, the one that is shown first.

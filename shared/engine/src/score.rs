@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use mimeo_diffusion::{Conditioning, Guidance};
 use mimeo_image::{Rgb, mae, mae_weighted};
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{Graded, HeldOut, Linearity, PromptSyntax};
+use mimeo_protocol::{Graded, HeldOut, HeldOutGrading, Linearity, PromptSyntax};
 
 use crate::base::Base;
 use crate::error::EngineError;
@@ -55,6 +55,22 @@ struct HeldOutEffort {
     calls: usize,
     /// Whether with the base's guidance; without, they cost half.
     guided: bool,
+}
+
+impl HeldOutEffort {
+    /// Two pictures tell nothing of how levels differ.
+    const LEAST_GRADED: usize = 6;
+
+    /// Strengths at which they are drawn with the LoRA.
+    ///
+    /// - `levels`: of the examples that are measured on, how many there are
+    fn strengths(self, levels: usize) -> usize {
+        if self.pictures >= Self::LEAST_GRADED {
+            levels
+        } else {
+            1
+        }
+    }
 }
 
 impl Effort {
@@ -108,8 +124,8 @@ impl Effort {
 
     /// Calls of the UNet, of one picture each.
     ///
-    /// - `examples`: that are measured on, at least one
-    pub fn calls(self, prompts: usize, examples: usize) -> u64 {
+    /// - `examples`: that are measured on, at least one; `levels`: how many they have
+    pub fn calls(self, prompts: usize, (examples, levels): (usize, usize)) -> u64 {
         let HeldOutEffort {
             pictures,
             calls,
@@ -119,7 +135,8 @@ impl Effort {
         let further = self.further_trip_steps() as usize * (examples - 1);
         let round_trip = self.steps + self.calls * self.strengths.len() + further;
         let answers = if guided { 2 } else { 1 };
-        (round_trip + 2 * pictures.min(prompts) * calls * answers) as u64
+        let drawings = 1 + self.held_out.strengths(levels);
+        (round_trip + drawings * pictures.min(prompts) * calls * answers) as u64
     }
 
     /// Denoising steps of the round trip and its redrawings.
@@ -135,12 +152,20 @@ impl Effort {
     }
 
     /// Denoising steps of the held-out pictures, with and without the LoRA.
-    pub fn held_out_steps(self, base: &Base, request: &SampleRequest) -> Result<u32, EngineError> {
+    ///
+    /// - `levels`: as for [`Self::calls`]
+    pub fn held_out_steps(
+        self,
+        base: &Base,
+        request: &SampleRequest,
+        levels: usize,
+    ) -> Result<u32, EngineError> {
         let drawn = SampleRequest {
             steps: self.held_out.calls,
             ..request.clone()
         };
-        Ok(2 * total_steps(base, &drawn)?)
+        let drawings = 1 + self.held_out.strengths(levels) as u32;
+        Ok(drawings * total_steps(base, &drawn)?)
     }
 
     /// The held-out pictures, of so many of these.
@@ -376,14 +401,35 @@ pub(crate) fn at(strengths: &[f64], wanted: f64) -> usize {
     found.unwrap_or_default()
 }
 
-/// Draws the held-out pictures with and without the LoRA.
+/// The levels at which held-out pictures can be judged, the lowest first: all that the examples have, if
+/// each has one of the size of that which is shown first, else its alone.
+///
+/// - `scenes`: at least one
+pub(crate) fn levels(scenes: &[&Scene]) -> Vec<f64> {
+    let sorted = |levels: &mut dyn Iterator<Item = f64>| {
+        let mut levels: Vec<f64> = levels.collect();
+        levels.sort_by(f64::total_cmp);
+        levels.dedup();
+        levels
+    };
+    let all = sorted(&mut scenes.iter().map(|scene| scene.level));
+    let is_alike = |scene: &&&Scene| scene.size() == scenes[0].size();
+    let alike = scenes.iter().filter(is_alike);
+    match sorted(&mut alike.map(|scene| scene.level)) {
+        alike if alike == all => all,
+        _ => vec![scenes[0].level],
+    }
+}
+
+/// Draws the held-out pictures without the LoRA and at the level of the example that is shown first, and
+/// where the effort allows it at all other levels.
 ///
 /// - `request`: by [`Effort::held_out`]
-/// - `scenes`: of the examples that are measured on, the one that is shown first; its level is the
-///   strength, and those of its size and level are what pictures are judged by
+/// - `scenes`: of the examples that are measured on, at least one; those of its size and level are what
+///   pictures are judged by
 ///
 /// # Errors
-/// [`EngineError`] when the device fails.
+/// When the device fails.
 pub(crate) async fn held_out(
     base: &Base,
     request: &SampleRequest,
@@ -391,16 +437,31 @@ pub(crate) async fn held_out(
     network: &LoraNetwork,
     scenes: &[&Scene],
     rest: &mut impl Rest,
-) -> Result<HeldOut, EngineError> {
-    let level = scenes.first().map_or(1.0, |scene| scene.level);
-    let with = LoraStack::none().with(network, level);
+) -> Result<(HeldOut, Option<HeldOutGrading>), EngineError> {
     let (calls, own) = (effort.held_out.calls, LoraStack::none());
     let before = sample_foreseen(base, request, calls, &own, rest).await?;
-    let after = sample_foreseen(base, request, calls, &with, rest).await?;
-    let scenes = scenes.iter();
-    let alike = scenes.filter(|scene| scene.size() == request.size && scene.level == level);
-    let judges: Vec<Judge<'_>> = alike.map(|scene| Judge::new(scene)).collect();
-    judged(&before, &after, &judges)
+    let shown = scenes.first().map_or(1.0, |scene| scene.level);
+    let levels = levels(scenes);
+    let is_graded = levels.len() > 1 && effort.held_out.strengths(levels.len()) > 1;
+    let levels = if is_graded { levels } else { vec![shown] };
+    let mut of_levels = Vec::with_capacity(levels.len());
+    for level in &levels {
+        let with = LoraStack::none().with(network, *level);
+        let after = sample_foreseen(base, request, calls, &with, rest).await?;
+        let scenes = scenes.iter();
+        let alike = scenes.filter(|scene| scene.size() == request.size && scene.level == *level);
+        let judges: Vec<Judge<'_>> = alike.map(|scene| Judge::new(scene)).collect();
+        of_levels.push(judged(&before, &after, &judges)?);
+    }
+    let grading = is_graded.then(|| {
+        let progress: Vec<f64> = of_levels.iter().map(|level| level.progress).collect();
+        let deviation = deviation(&progress);
+        HeldOutGrading {
+            progress,
+            deviation,
+        }
+    });
+    Ok((of_levels.swap_remove(at(&levels, shown)), grading))
 }
 
 /// An example by whose change pictures are judged.
@@ -598,18 +659,24 @@ pub(crate) fn graded(mut progress: Vec<(f64, f64)>) -> Option<Graded> {
     if levels.len() < 2 {
         return None;
     }
-    let mean = mean(&mut progress.iter().copied());
+    let deviation = deviation(&progress);
+    Some(Graded {
+        levels,
+        progress,
+        deviation,
+        held_out: None,
+    })
+}
+
+/// The largest difference from the mean, as a share of it.
+fn deviation(progress: &[f64]) -> f64 {
+    let mean = progress.iter().sum::<f64>() / progress.len() as f64;
     // Where nothing is done at any level, nothing is in proportion either.
     let unit = mean.abs().max(STANDSTILL);
     let away = progress
         .iter()
         .map(|progress| (progress - mean).abs() / unit);
-    let deviation = away.fold(0.0, f64::max);
-    Some(Graded {
-        levels,
-        progress,
-        deviation,
-    })
+    away.fold(0.0, f64::max)
 }
 
 /// `⟨now - before, goal - start⟩ / ‖goal - start‖²` over weighted pixels: the part of the change

@@ -66,7 +66,7 @@ pub use recipe::{
     PromptSyntax, Recipe, RecipeFormat, SliderRecipe, prompts_in,
 };
 pub use said::{Prediction, Said};
-pub use score::{Graded, HeldOut, Linearity, Scores, StyleLeak};
+pub use score::{Graded, HeldOut, HeldOutGrading, Linearity, Scores, StyleLeak};
 pub use server::{
     BaseInfo, CopierInfo, DeviceInfo, JobProgress, JobSummary, MemoryPlan, Pace, Rejection,
     ServerMessage, Snapshot, UnreadableJob, VaeInfo,

@@ -96,6 +96,18 @@ pub struct Graded {
     pub progress: Vec<f64>,
     /// The largest difference from the mean of `progress`, as a share of it.
     pub deviation: f64,
+    /// The same of held-out pictures, where several of them were drawn at every level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOutGrading>,
+}
+
+/// How far held-out pictures go at the strength of each level of a [`Graded`], a mean over them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldOutGrading {
+    /// The way that the examples of each level go, in the order of the levels; 1 is as far as they do.
+    pub progress: Vec<f64>,
+    /// The largest difference from the mean of `progress`, as a share of it.
+    pub deviation: f64,
 }
 
 /// Pictures never trained on, the same noise with and without the LoRA: 8, or fewer within a small

@@ -1,14 +1,17 @@
 //! `mimeo train --remote`: a companion does the work, this follows and fetches the result.
 
+use mimeo_engine::job::copier_kind;
 use mimeo_engine::{Emit as _, Event, Outcome, Phase};
 use mimeo_protocol::{
-    BaseId, ClientMessage, CopierChoice, FileId, FileKind, JobControl, JobEvent, JobEventKind,
-    JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe, ServerMessage, TrainJob,
-    VaeId, VaeInfo,
+    BaseId, ClientMessage, CopierChoice, CopierId, CopierInfo, FileId, FileKind, JobControl,
+    JobEvent, JobEventKind, JobId, JobName, JobProgress, JobState, ModelSize, PauseReason, Recipe,
+    ServerMessage, TrainJob, VaeId, VaeInfo,
 };
+use mimeo_service::blob::id_of;
 
 use super::{Trained, makes_copier};
 use crate::cli::examples::Examples;
+use crate::cli::lora::CopierUpload;
 use crate::exit::BadInput;
 use crate::interrupt;
 use crate::progress::Report;
@@ -26,6 +29,8 @@ pub struct Order {
     pub examples: Examples,
     /// Whether to measure.
     pub scores: bool,
+    /// The copier to build upon; none: one of its own.
+    pub copier: Option<CopierUpload>,
     /// Whether the copier is to be fetched as well.
     pub wants_copier: bool,
 }
@@ -46,9 +51,17 @@ pub async fn train(
     let device = &snapshot.device;
     report.remote_device(&device.name, &device.reason);
     let recipe = recipe(model_size(&mut remote, &order).await?)?;
-    if !makes_copier(&order.examples, &recipe) {
+    if order.copier.is_some() || !makes_copier(&order.examples, &recipe) {
         report.plan(&recipe, order.scores);
     }
+    let copier = match &order.copier {
+        Some(given) => {
+            let known = &snapshot.copiers;
+            CopierChoice::Given(bring_copier(&mut remote, given, &order, (&recipe, known)).await?)
+        }
+        None if order.wants_copier => CopierChoice::New,
+        None => CopierChoice::Cached,
+    };
     let mut examples = Vec::new();
     for example in &order.examples {
         let files = example.files()?;
@@ -62,11 +75,7 @@ pub async fn train(
         examples.push(example.example.clone());
     }
     let job = TrainJob {
-        copier: if order.wants_copier {
-            CopierChoice::New
-        } else {
-            CopierChoice::Cached
-        },
+        copier,
         vae: order.vae,
         scores: order.scores,
         examples,
@@ -83,6 +92,43 @@ pub async fn train(
     let mut run = Run::new(job, &recipe);
     run.follow(&mut remote, report).await?;
     Ok((run.fetch(&remote).await?, recipe))
+}
+
+/// The companion's copier of these bytes; the file becomes one where there is none yet.
+///
+/// - `known`: the copiers that it has
+async fn bring_copier(
+    remote: &mut Remote,
+    given: &CopierUpload,
+    order: &Order,
+    (recipe, known): (&Recipe, &[CopierInfo]),
+) -> anyhow::Result<CopierId> {
+    let id = id_of(&given.bytes);
+    let same = |known: &[CopierInfo]| {
+        let is_same = |copier: &&CopierInfo| copier.file.sha256 == id && copier.base == order.base;
+        known.iter().find(is_same).map(|copier| copier.id)
+    };
+    if let Some(known) = same(known) {
+        return Ok(known);
+    }
+    let lora = remote.upload_lora(given.bytes.clone()).await?;
+    let import = |request| ClientMessage::ImportCopier {
+        request,
+        lora,
+        name: given.name.clone(),
+        kind: copier_kind(recipe, &given.file),
+        base: order.base.clone(),
+        vae: order.vae.clone(),
+    };
+    remote.ask(import).await?;
+    // Every client is told of it, this one too.
+    loop {
+        if let ServerMessage::Copiers { copiers } = remote.next().await?
+            && let Some(brought) = same(&copiers)
+        {
+            return Ok(brought);
+        }
+    }
 }
 
 /// Bases that are named where another one has to be chosen: a sentence has no room for a hundred.

@@ -193,13 +193,14 @@ fn Thumbnail(picture: Memo<Option<BlobId>>) -> impl IntoView {
 #[component]
 fn Differences(id: JobId) -> impl IntoView {
     let link = expect_context::<Link>();
-    // Jobs do not change, so this is found once for each pair of them.
+    // Jobs do not change, so this is found once for each pair of them, and when copiers are renamed.
     let before = Memo::new(move |_| link.runs.with(|runs| runs.previous(id).map(Run::id)));
     let changes = Memo::new(move |_| {
         let before = before.get()?;
         link.runs.with_untracked(|runs| {
             let (before, after) = (runs.get(before)?, runs.get(id)?);
-            Some(differs(before.job(), after.job()))
+            link.host
+                .with(|host| Some(differs(before.job(), after.job(), &host.copiers)))
         })
     });
     move || {

@@ -2,7 +2,8 @@
 
 use mimeo_protocol::fields::{Field, Kind};
 use mimeo_protocol::{
-    BlobId, Example, JobState, LearningRate, PauseReason, Phase, Recipe, TrainJob,
+    BlobId, CopierChoice, CopierId, CopierInfo, Example, JobState, LearningRate, Method,
+    PauseReason, Phase, Recipe, TrainJob,
 };
 use serde_json::Value;
 
@@ -171,8 +172,14 @@ fn left_text(left: Left, phase: Phase) -> String {
 }
 
 /// What a job changed against another one, as label and new value, the weightiest first.
+///
+/// - `copiers`: those that the server has
 #[must_use]
-pub fn differs(before: &TrainJob, after: &TrainJob) -> Vec<(&'static str, String)> {
+pub fn differs(
+    before: &TrainJob,
+    after: &TrainJob,
+    copiers: &[CopierInfo],
+) -> Vec<(&'static str, String)> {
     let mut changes = Vec::new();
     let count = after.examples.len();
     if before.examples.len() != count {
@@ -202,6 +209,16 @@ pub fn differs(before: &TrainJob, after: &TrainJob) -> Vec<(&'static str, String
         let (title, _) = plain::explain(after.recipe.method);
         changes.push(("Method", title.to_owned()));
     }
+    if given(before) != given(after) && after.recipe.method == Method::Copier {
+        let copier = match given(after) {
+            None => "its own".to_owned(),
+            Some(id) => {
+                let known = copiers.iter().find(|copier| copier.id == id);
+                known.map_or("one that is gone".to_owned(), |it| it.name.to_string())
+            }
+        };
+        changes.push(("Copier", copier));
+    }
     let fields = edited(&after.recipe, &before.recipe);
     changes.extend(
         fields
@@ -209,6 +226,14 @@ pub fn differs(before: &TrainJob, after: &TrainJob) -> Vec<(&'static str, String
             .map(|field| (field.label, field_text(field, &after.recipe))),
     );
     changes
+}
+
+/// The finished copier that a job was told to build upon.
+const fn given(job: &TrainJob) -> Option<CopierId> {
+    match job.copier {
+        CopierChoice::Given(id) => Some(id),
+        CopierChoice::Cached | CopierChoice::New => None,
+    }
 }
 
 fn mask_change(before: Option<BlobId>, after: Option<BlobId>) -> Option<&'static str> {

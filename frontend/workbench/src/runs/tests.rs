@@ -1,8 +1,8 @@
 use mimeo_protocol::{
-    BaseId, BlobId, CopierChoice, DeviceInfo, Example, FileId, FileKind, HeldOut, JobControl,
-    JobEvent, JobEventKind, JobId, JobProgress, JobState, JobSummary, Linearity, LossPoint, Method,
-    ModelSize, PauseReason, Phase, PreviewPlan, Rank, Recipe, ResultFile, Scores, ServerMessage,
-    Snapshot, Steps, Strength, TrainJob, UnreadableJob,
+    BaseId, BlobId, CopierChoice, CopierId, CopierInfo, CopierKind, DeviceInfo, Example, FileId,
+    FileKind, HeldOut, JobControl, JobEvent, JobEventKind, JobId, JobProgress, JobState,
+    JobSummary, Linearity, LossPoint, Method, ModelSize, PauseReason, Phase, PreviewPlan, Rank,
+    Recipe, ResultFile, Scores, ServerMessage, Snapshot, Steps, Strength, TrainJob, UnreadableJob,
 };
 
 use super::*;
@@ -566,6 +566,7 @@ fn buttons_know_what_the_server_would_refuse() {
 #[test]
 fn only_what_changed_is_told() {
     let before = job(Method::Copier);
+    let differs = |before: &TrainJob, after: &TrainJob| super::differs(before, after, &[]);
     assert!(differs(&before, &before.clone()).is_empty(), "nothing did");
     let mut after = before.clone();
     after.examples[0].mask = Some(blob(3));
@@ -604,6 +605,43 @@ fn only_what_changed_is_told() {
         Some(&("Method", "Direct difference".to_owned())),
         "the method before its numbers"
     );
+}
+
+#[test]
+fn the_copier_that_a_run_builds_upon_is_told_by_its_name() {
+    let of_its_own = job(Method::Copier);
+    let mut upon = of_its_own.clone();
+    upon.copier = CopierChoice::Given(CopierId(3));
+    let inks = CopierInfo {
+        id: CopierId(3),
+        name: "inks".parse().expect("a name"),
+        original: None,
+        kind: CopierKind::Style,
+        base: BaseId::bundled(),
+        fidelity: None,
+        steps: 0,
+        file: ResultFile {
+            id: FileId(1),
+            kind: FileKind::Copier,
+            name: "inks_copy.safetensors".to_owned(),
+            bytes: 4,
+            sha256: blob(3),
+        },
+        finished_millis: 0,
+    };
+    let told = |before, after, copiers: &[CopierInfo]| differs(before, after, copiers);
+    let copier = |text: &str| vec![("Copier", text.to_owned())];
+    let there = std::slice::from_ref(&inks);
+    assert_eq!(told(&of_its_own, &upon, there), copier("inks"), "by name");
+    assert_eq!(told(&of_its_own, &upon, &[]), copier("one that is gone"));
+    assert_eq!(told(&upon, &of_its_own, there), copier("its own"), "back");
+    let mut anew = of_its_own.clone();
+    anew.copier = CopierChoice::New;
+    assert_eq!(told(&of_its_own, &anew, there), [], "both are its own");
+    let mut addift = of_its_own.clone();
+    addift.recipe.method = Method::Addift;
+    let method = vec![("Method", "Direct difference".to_owned())];
+    assert_eq!(told(&upon, &addift, there), method, "which has none");
 }
 
 #[test]

@@ -263,39 +263,50 @@ impl Workbench {
 
     /// Which pair each of these files is the caption of, and what it says.
     fn beside<'a>(&self, files: &'a [(String, String)]) -> Vec<(usize, &'a str)> {
-        let pairs = self.set().pairs().iter().enumerate();
-        let pictures: Vec<(usize, &str)> = pairs
-            .flat_map(|(at, pair)| {
-                let pictures = Slot::ALL.into_iter().filter_map(|slot| pair.picture(slot));
-                pictures.map(move |picture| (at, picture.name.as_str()))
-            })
-            .collect();
-        let names = pictures.iter().map(|(_, name)| *name);
+        // A picture of several pairs, such as the original of graded levels, is one file.
+        let mut pictures: Vec<&Picture> = Vec::new();
+        let mut pairs = Vec::new();
+        for pair in self.set().pairs() {
+            let halves = Slot::ALL.map(|slot| {
+                let picture = pair.picture(slot)?;
+                let is_same =
+                    |known: &&Picture| (known.id, &known.name) == (picture.id, &picture.name);
+                let known = pictures.iter().position(is_same);
+                Some(known.unwrap_or_else(|| {
+                    pictures.push(picture);
+                    pictures.len() - 1
+                }))
+            });
+            pairs.push(halves);
+        }
+        let names = pictures.iter().map(|picture| &picture.name);
         let paths: Vec<&str> = names
-            .chain(files.iter().map(|(name, _)| name.as_str()))
+            .chain(files.iter().map(|(name, _)| name))
+            .map(String::as_str)
             .collect();
-        let links = pictures.windows(2).enumerate();
-        let links = links.filter(|(_, halves)| halves[0].0 == halves[1].0);
-        let links: Vec<Link> = links
-            .map(|(original, _)| Link {
-                original,
-                target: original + 1,
+        let links = pairs.iter().filter_map(|halves| {
+            Some(Link {
+                original: halves[0]?,
+                target: halves[1]?,
                 level: Pair::USUAL.1,
                 evidence: Evidence::Names,
             })
-            .collect();
-        let pairing = arrange(&paths, &links);
-        let of_pairs = pairing
-            .pairs
-            .iter()
-            .map(|pair| (pair.original, pair.caption));
-        let of_alone = pairing
-            .alone
-            .iter()
-            .map(|alone| (alone.picture, alone.caption));
-        let found = of_pairs.chain(of_alone).filter_map(|(picture, caption)| {
+        });
+        let pairing = arrange(&paths, &links.collect::<Vec<_>>());
+        let found = pairs.iter().enumerate().filter_map(|(at, halves)| {
+            let mut of_pairs = pairing.pairs.iter();
+            let pair = of_pairs.find(|pair| [pair.original, pair.target].map(Some) == *halves);
+            // One whose B is another pair's as well is no pair to the names, which know A alone.
+            let caption = match (pair, halves) {
+                (Some(pair), _) => pair.caption,
+                (None, [Some(picture), _] | [None, Some(picture)]) => {
+                    let mut of_alone = pairing.alone.iter();
+                    of_alone.find(|alone| alone.picture == *picture)?.caption
+                }
+                (None, [None, None]) => None,
+            };
             let (_, text) = files.get(caption?.checked_sub(pictures.len())?)?;
-            Some((pictures[picture].0, text.as_str()))
+            Some((at, text.as_str()))
         });
         found.collect()
     }

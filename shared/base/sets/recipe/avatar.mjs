@@ -176,13 +176,13 @@ export const FRAMINGS = {
 /**
  * @param who attributes
  * @param options `head`: scale of the head about its neck; `framing`: one of FRAMINGS; `palette`:
- *   changes each colour (hex without #)
+ *   changes each colour (hex without #); `skin`: such a colour, instead of the person's own
  */
-export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex } = {}) {
+export function svg(who, { head = 1, framing = 'usual', palette = (hex) => hex, skin } = {}) {
   const hex = (attribute) => `#${palette(VOCABULARY[attribute][who[attribute]][0])}`;
   const hair = hex('hairColor');
   const colours = {
-    skin: hex('skin'),
+    skin: skin ? `#${palette(skin)}` : hex('skin'),
     clothes: hex('clothingColor'),
     hat: hex('hatColor'),
     hair,

@@ -3,7 +3,7 @@
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { FRAMINGS, SIDE, caption, mask, person, pixels, png, random, svg } from './avatar.mjs';
+import { FRAMINGS, SIDE, VOCABULARY, caption, mask, person, pixels, png, random, svg } from './avatar.mjs';
 
 const [out, seed = '1'] = process.argv.slice(2);
 if (!out) throw new Error('node render.mjs OUT [SEED]: say where to put the sets');
@@ -34,16 +34,18 @@ function pairs(set, change, fixed = {}) {
   }
 }
 
+const rgb = (hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16));
+
+/** A colour on the way from one (0) to another (1). */
+const between = (from, to, share) => {
+  const mixed = from.map((value, at) => Math.round(value + (to[at] - value) * share));
+  return mixed.map((value) => value.toString(16).padStart(2, '0')).join('');
+};
+
 const two = (hex) => {
   // Luminance (ITU-R BT.709) between two inks.
-  const [r, g, b] = [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255);
-  const light = 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  const inks = [
-    [30, 40, 110],
-    [250, 225, 170],
-  ];
-  const mixed = [0, 1, 2].map((at) => Math.round(inks[0][at] + (inks[1][at] - inks[0][at]) * light));
-  return mixed.map((value) => value.toString(16).padStart(2, '0')).join('');
+  const [r, g, b] = rgb(hex).map((value) => value / 255);
+  return between([30, 40, 110], [250, 225, 170], 0.2126 * r + 0.7152 * g + 0.0722 * b);
 };
 
 // One change, twelve people.
@@ -61,12 +63,21 @@ pairs('beard', (who) => svg({ ...who, facialHair: 'beard' }));
   }
 }
 
-// One person with five sizes of head.
-{
-  const who = person(random(Number(seed) * 1000 + 600), { top: 'short' });
+/** One person at five levels of one change. */
+function graded(set, who, change) {
   for (const level of [-2, -1, 0, 1, 2]) {
-    write('head', `head_${level}`, pixels(svg(who, { head: 1 - 0.11 * level })));
+    write(set, `${set}_${level}`, pixels(svg(who, change(level))));
   }
+}
+
+// Five sizes of head, of which the base knows the usual one and the smallest.
+graded('head', person(random(Number(seed) * 1000 + 600), { top: 'short' }), (level) => ({ head: 1 - 0.11 * level }));
+
+// Skin from pale to dark, which the base knows both, in even steps.
+{
+  const [pale, dark] = ['pale', 'dark'].map((name) => rgb(VOCABULARY.skin[name][0]));
+  const who = person(random(Number(seed) * 1000 + 800), { top: 'short' });
+  graded('skin', who, (level) => ({ skin: between(pale, dark, (level + 2) / 4) }));
 }
 
 // A style: people printed in two inks. And somebody who is known in that style only.

@@ -125,9 +125,9 @@ fn Row(id: CopierId) -> impl IntoView {
     };
     let download = move || {
         let copier = copier.get()?;
-        let address = move || link.file_url(&copier.file);
         let says = format!("Export {}", copier.name);
-        let file = format!("{}.safetensors", copier.name);
+        let file = copier.file.name.clone();
+        let address = move || link.file_url(&copier.file);
         Some(view! { <a class="button" href=address download=file aria-label=says>"Export"</a> })
     };
     let delete = Callback::new(move |request| ClientMessage::DeleteCopier {

@@ -187,6 +187,13 @@ fn numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)> {
             plain(graded.deviation),
             "How far the change at a level is from being in proportion to it, at most. 0 is best.",
         ));
+        if let Some(unseen) = &graded.held_out {
+            rows.push((
+                "Grading, unseen pictures",
+                plain(unseen.deviation),
+                "The same of pictures that it was not trained on.",
+            ));
+        }
     }
     rows.extend(style_numbers(scores));
     rows.push((

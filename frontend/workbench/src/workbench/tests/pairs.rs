@@ -213,6 +213,37 @@ fn captions_that_come_after_their_pictures_find_them() {
 }
 
 #[test]
+fn a_caption_reaches_every_pair_of_its_picture() {
+    let mut bench = Workbench::default();
+    let level = |name: &str, red| NewPair {
+        original: Some(picture("head_0.png", None)),
+        target: Some(picture(name, Some([red, 9, 60]))),
+        ..NewPair::default()
+    };
+    let again = NewPair {
+        original: Some(picture("hat.png", Some([3, 3, 3]))),
+        ..level("head_2.png", 90)
+    };
+    let levels = vec![level("head_-1.png", 9), level("head_2.png", 90), again];
+    pairs(&mut bench, PairsCommand::Add(levels));
+    let files = |names: &[&str]| {
+        let files = names.iter();
+        let files = files.map(|name| ((*name).to_owned(), format!("of {name}")));
+        PairsCommand::CaptionFiles(files.collect())
+    };
+    let captions = |bench: &Workbench| {
+        let pairs = bench.set().pairs().iter();
+        pairs.map(|pair| pair.caption.clone()).collect::<Vec<_>>()
+    };
+    pairs(&mut bench, files(&["head_0.txt"]));
+    let of_original = ["of head_0.txt", "of head_0.txt", ""];
+    assert_eq!(captions(&bench), of_original, "of each level");
+    pairs(&mut bench, files(&["head_2.txt", "hat.txt"]));
+    let of_level = ["of head_0.txt", "of head_2.txt", "of hat.txt"];
+    assert_eq!(captions(&bench), of_level, "of one level, and of another A");
+}
+
+#[test]
 fn a_tag_is_given_to_all_and_taken_from_all() {
     let mut bench = three();
     let captions = |bench: &Workbench| {
