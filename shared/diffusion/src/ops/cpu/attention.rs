@@ -1,4 +1,5 @@
-//! Attention on the CPU: a block of queries at a time, whose scores stay in the core's cache.
+//! Attention on the CPU: a block of queries meets a block of keys at a time, so that their scores stay
+//! in a core's first cache (arXiv 2205.14135, algorithms 1 and 4).
 //!
 //! The scores are held transposed, `[keys, queries]`: the softmax then runs down the columns, a
 //! vector of queries at once, and every product is that of [`super::product`].
@@ -12,8 +13,13 @@ use super::{CpuTensor, tensor, values};
 
 /// Queries per block: whole vectors on every machine, and three of the widest.
 const BLOCK: usize = 48;
-/// Keys that are summed before their sum is added to the others: one long sum in f32 loses digits.
-const PART: usize = 256;
+/// Keys per block: their scores fill the cache. Sums over keys are summed block by block, since one
+/// long sum in f32 loses digits.
+const KEYS: usize = 128;
+/// Queries of a task where there are few heads.
+const QUERIES: usize = 10 * BLOCK;
+/// Heads of a batch from which on each is a task.
+const HEADS: usize = 8;
 
 /// Sizes of one call.
 #[derive(Debug, Clone, Copy)]
@@ -30,63 +36,103 @@ impl Sizes {
         self.heads * self.head_width
     }
 
-    /// One task per picture and head; each answers `[rows of the head's width]`.
-    fn each_head(self, head: impl Fn(Head) -> Vec<Vec<f32>> + Sync) -> Vec<Vec<Vec<f32>>> {
+    /// One task per picture and head.
+    fn each_head<T: Send>(self, head: impl Fn(Head) -> T + Sync) -> Vec<T> {
         (0..self.batch * self.heads)
             .into_par_iter()
-            .map(|index| {
-                head(Head {
-                    sizes: self,
-                    batch: index / self.heads,
-                    head: index % self.heads,
-                })
-            })
+            .map(|index| head(self.head(index)))
             .collect()
     }
 
-    /// Puts one part of every head's answer beside the other heads': `[batch, rows, channels]`.
-    fn gather(self, heads: &[Vec<Vec<f32>>], part: usize, rows: usize) -> CpuTensor {
+    const fn head(self, index: usize) -> Head {
+        Head {
+            sizes: self,
+            batch: index / self.heads,
+            head: index % self.heads,
+        }
+    }
+
+    /// Puts every head's `[rows, head width]` beside the other heads': `[batch, rows, channels]`.
+    fn gather<'a>(self, heads: impl Fn(usize) -> &'a [f32] + Sync, rows: usize) -> CpuTensor {
         let (width, channels) = (self.head_width, self.channels());
         let mut out = vec![0.0; self.batch * rows * channels];
-        out.par_chunks_mut((rows * channels).max(1))
+        out.par_chunks_mut(channels.max(1))
+            .with_min_len(64)
             .enumerate()
-            .for_each(|(batch, out)| {
-                for (row, out) in out.chunks_exact_mut(channels).enumerate() {
-                    for (head, out) in out.chunks_exact_mut(width).enumerate() {
-                        let of_head = &heads[batch * self.heads + head][part];
-                        out.copy_from_slice(&of_head[row * width..][..width]);
-                    }
+            .for_each(|(row, out)| {
+                let (batch, row) = (row / rows, row % rows);
+                for (head, out) in out.chunks_exact_mut(width).enumerate() {
+                    let of_head = heads(batch * self.heads + head);
+                    out.copy_from_slice(&of_head[row * width..][..width]);
                 }
             });
         tensor(out, [self.batch, rows, channels])
     }
 }
 
-/// See [`crate::ops::scaled_dot_product_attention`].
+/// See [`crate::ops::scaled_dot_product_attention`]: the answer, and what the backward pass takes of the
+/// softmax, `[batch · heads, 2, queries]`: the largest score of each query, and one over the sum of the
+/// exponentials of what the scores lack to it.
 pub(in crate::ops) fn attention(
     q: &CpuTensor,
     k: &CpuTensor,
     v: &CpuTensor,
     sizes: Sizes,
-) -> CpuTensor {
+) -> (CpuTensor, CpuTensor) {
     let [q, k, v] = [q, k, v].map(CpuTensor::to_contiguous);
-    let heads = sizes.each_head(|head| {
-        let (q, k, v) = (head.queries(&q), head.keys(&k), head.keys(&v));
-        let forward = Forward { head, q, k, v };
-        vec![Arch::new().dispatch(forward)]
-    });
-    sizes.gather(&heads, 0, sizes.queries)
+    let count = sizes.batch * sizes.heads;
+    let queries = if count >= HEADS {
+        sizes.queries
+    } else {
+        sizes.queries.min(QUERIES)
+    };
+    let parts = sizes.queries.div_ceil(queries);
+    let done: Vec<Attended> = (0..count * parts)
+        .into_par_iter()
+        .map(|index| {
+            let head = sizes.head(index / parts);
+            let first = index % parts * queries;
+            let of_part = head.queries(&q).from(first, queries);
+            let (k, v) = (head.keys(&k), head.keys(&v));
+            let forward = Forward {
+                head,
+                q: of_part,
+                k,
+                v,
+            };
+            Arch::new().dispatch(forward)
+        })
+        .collect();
+    let mut softmax = Vec::with_capacity(count * 2 * sizes.queries);
+    for parts in done.chunks_exact(parts) {
+        softmax.extend(parts.iter().flat_map(|part| &part.largest));
+        softmax.extend(parts.iter().flat_map(|part| &part.shares));
+    }
+    let softmax = tensor(softmax, [count, 2, sizes.queries]);
+    let heads: Vec<Vec<f32>> = match parts {
+        1 => done.into_iter().map(|part| part.out).collect(),
+        _ => done
+            .chunks_exact(parts)
+            .map(|parts| parts.iter().flat_map(|part| &part.out).copied().collect())
+            .collect(),
+    };
+    (sizes.gather(|head| &heads[head], sizes.queries), softmax)
 }
 
 /// The gradients of `q`, `k` and `v`, from that of the answer.
+///
+/// - `softmax`: as [`attention`] answers it
 pub(in crate::ops) fn attention_backward(
     [q, k, v]: [&CpuTensor; 3],
-    answer: &CpuTensor,
+    [answer, softmax]: [&CpuTensor; 2],
     gradient: &CpuTensor,
     sizes: Sizes,
 ) -> (CpuTensor, CpuTensor, CpuTensor) {
     let [q, k, v, answer, gradient] = [q, k, v, answer, gradient].map(CpuTensor::to_contiguous);
+    let softmax = softmax.to_contiguous();
     let heads = sizes.each_head(|head| {
+        let index = head.batch * sizes.heads + head.head;
+        let of_head = &values(&softmax)[2 * index * sizes.queries..];
         let backward = Backward {
             head,
             q: head.queries(&q),
@@ -94,13 +140,14 @@ pub(in crate::ops) fn attention_backward(
             v: head.keys(&v),
             answer: head.queries(&answer),
             gradient: head.queries(&gradient),
+            softmax: of_head.split_at(sizes.queries),
         };
-        Arch::new().dispatch(backward).into()
+        Arch::new().dispatch(backward)
     });
     (
-        sizes.gather(&heads, 0, sizes.queries),
-        sizes.gather(&heads, 1, sizes.keys),
-        sizes.gather(&heads, 2, sizes.keys),
+        sizes.gather(|head| &heads[head][0], sizes.queries),
+        sizes.gather(|head| &heads[head][1], sizes.keys),
+        sizes.gather(|head| &heads[head][2], sizes.keys),
     )
 }
 
@@ -180,75 +227,65 @@ fn transposed(rows: Rows<'_>, width: usize) -> Vec<f32> {
     out
 }
 
-/// The scores of a block, `[keys, BLOCK]`, as rows.
-const fn block_rows(scores: &[f32]) -> Rows<'_> {
-    Rows::new(scores, BLOCK, scores.len() / BLOCK)
-}
-
-/// `eˢ` of the scores of a block, and what each column adds up to.
+/// The largest of each column of scores that and `largest`.
 ///
 /// - `scores`: `[keys, BLOCK]`
 #[inline(always)]
-fn exponentials<S: Simd>(simd: S, scores: &mut [f32], totals: &mut [f32; BLOCK]) {
-    let mut largest = [f32::NEG_INFINITY; BLOCK];
+fn raise<S: Simd>(simd: S, scores: &[f32], largest: &mut [f32; BLOCK]) {
     for row in scores.chunks_exact(BLOCK) {
         update(
             simd,
             row,
-            &mut largest,
+            largest,
             #[inline(always)]
             |x, most| simd.max_f32s(x, most),
         );
     }
-    *totals = [0.0; BLOCK];
-    for rows in scores.chunks_mut(PART * BLOCK) {
-        let mut sums = [0.0; BLOCK];
-        for row in rows.chunks_exact_mut(BLOCK) {
-            update(
-                simd,
-                &largest,
-                row,
-                #[inline(always)]
-                |most, x| exp(simd, simd.sub_f32s(x, most)),
-            );
-            update(
-                simd,
-                row,
-                &mut sums,
-                #[inline(always)]
-                |x, sum| simd.add_f32s(x, sum),
-            );
-        }
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total += sum;
-        }
+}
+
+/// `scores` become `eˢ` of what each lacks to the largest of its column.
+#[inline(always)]
+fn exponentials<S: Simd>(simd: S, scores: &mut [f32], largest: &[f32; BLOCK]) {
+    for row in scores.chunks_exact_mut(BLOCK) {
+        update(
+            simd,
+            largest,
+            row,
+            #[inline(always)]
+            |most, x| exp(simd, simd.sub_f32s(x, most)),
+        );
     }
 }
 
-/// `out = Σ_key columns[.., key] · scores[key]`: `[width, BLOCK]`.
-///
-/// - `scores`: `[keys, BLOCK]`; `by_key`: where the scores of a part's keys begin
+/// Each row times what stands in `factors`.
 #[inline(always)]
-fn sum_over_keys<S: Simd>(
-    simd: S,
-    columns: Rows<'_>,
-    scores: &[f32],
-    by_key: &[usize],
-    out: &mut [f32],
-) {
-    for (part, scores) in scores.chunks(PART * BLOCK).enumerate() {
-        let columns = Rows {
-            values: &columns.values[part * PART..],
-            ..columns
-        };
-        let right = Shifts::new(scores, &by_key[..scores.len() / BLOCK]);
-        let answer = if part == 0 {
-            Output::Replace
-        } else {
-            Output::Add
-        };
-        product(simd, columns, right, BLOCK, out, BLOCK, answer);
+fn scale_columns<S: Simd>(simd: S, rows: &mut [f32], factors: &[f32; BLOCK]) {
+    for row in rows.chunks_exact_mut(BLOCK) {
+        update(
+            simd,
+            factors,
+            row,
+            #[inline(always)]
+            |factor, x| simd.mul_f32s(factor, x),
+        );
     }
+}
+
+/// The queries of a block among the numbers of all, zeros beyond the last.
+fn of_block(numbers: &[f32], first: usize) -> [f32; BLOCK] {
+    let mut out = [0.0; BLOCK];
+    for (out, number) in out.iter_mut().zip(&numbers[first..]) {
+        *out = *number;
+    }
+    out
+}
+
+/// What some queries of a head have attended to.
+struct Attended {
+    /// `[queries, head width]`
+    out: Vec<f32>,
+    largest: Vec<f32>,
+    shares: Vec<f32>,
 }
 
 struct Forward<'a> {
@@ -259,29 +296,72 @@ struct Forward<'a> {
 }
 
 impl WithSimd for Forward<'_> {
-    type Output = Vec<f32>;
+    type Output = Attended;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
+    fn with_simd<S: Simd>(self, simd: S) -> Attended {
         let Self { head, q, k, v } = self;
         let (width, keys) = (head.sizes.head_width, k.rows);
-        let v_columns = transposed(v, width);
-        let v_columns = Rows::new(&v_columns, keys, width);
-        let (by_channel, by_key) = (every(BLOCK, width), every(BLOCK, keys.min(PART)));
-        let mut scores = vec![0.0; keys * BLOCK];
-        let mut totals = [0.0; BLOCK];
-        let mut block = vec![0.0; width * BLOCK];
-        let mut out = vec![0.0; q.rows * width];
+        let k = packed(k, width, width, [0, keys], 1.0);
+        let v = transposed(v, width);
+        let (by_channel, by_key) = (every(BLOCK, width), every(BLOCK, KEYS));
+        let mut scores = vec![0.0; KEYS * BLOCK];
+        let mut sums = vec![0.0; width * BLOCK];
+        let mut attended = Attended {
+            out: vec![0.0; q.rows * width],
+            largest: Vec::with_capacity(q.rows),
+            shares: Vec::with_capacity(q.rows),
+        };
         for first in (0..q.rows).step_by(BLOCK) {
+            let count = BLOCK.min(q.rows - first);
             let queries = columns(q, width, first, head.scale());
             let queries = Shifts::new(&queries, &by_channel);
-            product(simd, k, queries, BLOCK, &mut scores, BLOCK, Output::Replace);
-            exponentials(simd, &mut scores, &mut totals);
-            sum_over_keys(simd, v_columns, &scores, &by_key, &mut block);
-            write_rows(&block, &totals.map(f32::recip), &mut out[first * width..]);
+            let mut largest = [f32::NEG_INFINITY; BLOCK];
+            let mut totals = [0.0; BLOCK];
+            sums.fill(0.0);
+            for first in (0..keys).step_by(KEYS) {
+                let here = KEYS.min(keys - first);
+                let scores = &mut scores[..here * BLOCK];
+                let rows = Rows::new(&k[first * width..], width, here);
+                product(simd, rows, queries, count, scores, BLOCK, Output::Replace);
+
+                // What was summed before is less than it seemed if a larger score comes.
+                let before = largest;
+                raise(simd, scores, &mut largest);
+                let mut lost = before;
+                exponentials(simd, &mut lost, &largest);
+                scale_columns(simd, &mut sums, &lost);
+                scale_columns(simd, &mut totals, &lost);
+                exponentials(simd, scores, &largest);
+                let mut here_totals = [0.0; BLOCK];
+                for row in scores.chunks_exact(BLOCK) {
+                    add(simd, row, &mut here_totals);
+                }
+                add(simd, &here_totals, &mut totals);
+
+                let rows = Rows::new(&v[first..], keys, width);
+                let right = Shifts::new(scores, &by_key[..here]);
+                product(simd, rows, right, count, &mut sums, BLOCK, Output::Add);
+            }
+            let shares = totals.map(f32::recip);
+            write_rows(&sums, &shares, &mut attended.out[first * width..]);
+            attended.largest.extend(&largest[..count]);
+            attended.shares.extend(&shares[..count]);
         }
-        out
+        attended
     }
+}
+
+/// `out += x`
+#[inline(always)]
+fn add<S: Simd>(simd: S, x: &[f32], out: &mut [f32]) {
+    update(
+        simd,
+        x,
+        out,
+        #[inline(always)]
+        |x, sum| simd.add_f32s(x, sum),
+    );
 }
 
 struct Backward<'a> {
@@ -291,6 +371,8 @@ struct Backward<'a> {
     v: Rows<'a>,
     answer: Rows<'a>,
     gradient: Rows<'a>,
+    /// The largest score of each query, and one over the sum.
+    softmax: (&'a [f32], &'a [f32]),
 }
 
 impl WithSimd for Backward<'_> {
@@ -308,52 +390,29 @@ impl WithSimd for Backward<'_> {
             v,
             answer,
             gradient,
+            softmax,
         } = self;
         let (width, keys, scale) = (head.sizes.head_width, k.rows, head.scale());
         let padded_width = padded::<S>(width);
         let k_columns = transposed(k, width);
-        let k_columns = Rows::new(&k_columns, keys, width);
-        let (by_channel, by_key) = (every(BLOCK, width), every(BLOCK, keys.min(PART)));
+        let [k, v] = [k, v].map(|rows| packed(rows, width, width, [0, keys], 1.0));
+        let (by_channel, by_key) = (every(BLOCK, width), every(BLOCK, KEYS));
         let by_query = every(padded_width, BLOCK);
-        let mut p = vec![0.0; keys * BLOCK];
-        let mut ds = vec![0.0; keys * BLOCK];
-        let mut totals = [0.0; BLOCK];
-        let mut block = vec![0.0; width * BLOCK];
+        let mut p = vec![0.0; KEYS * BLOCK];
+        let mut ds = vec![0.0; KEYS * BLOCK];
+        let mut dq_block = vec![0.0; width * BLOCK];
         let mut dq = vec![0.0; q.rows * width];
         let mut dk = vec![0.0; keys * padded_width];
         let mut dv = vec![0.0; keys * padded_width];
         for first in (0..q.rows).step_by(BLOCK) {
-            // 1. P again
+            let count = BLOCK.min(q.rows - first);
             let queries = columns(q, width, first, scale);
             let queries = Shifts::new(&queries, &by_channel);
-            product(simd, k, queries, BLOCK, &mut p, BLOCK, Output::Replace);
-            exponentials(simd, &mut p, &mut totals);
-            let shares = totals.map(f32::recip);
-            for row in p.chunks_exact_mut(BLOCK) {
-                update(
-                    simd,
-                    &shares,
-                    row,
-                    #[inline(always)]
-                    |share, x| simd.mul_f32s(share, x),
-                );
-            }
-
-            // 2. dV
             let rows_of = |rows, factor| packed(rows, width, padded_width, [first, BLOCK], factor);
+            let query_rows = rows_of(q, scale);
+            let query_rows = Shifts::new(&query_rows, &by_query[..count]);
             let gradient_rows = rows_of(gradient, 1.0);
-            let right = Shifts::new(&gradient_rows, &by_query);
-            product(
-                simd,
-                block_rows(&p),
-                right,
-                width,
-                &mut dv,
-                padded_width,
-                Output::Add,
-            );
-
-            // 3. dS
+            let gradient_rows = Shifts::new(&gradient_rows, &by_query[..count]);
             let gradient = columns(gradient, width, first, 1.0);
             let answer = columns(answer, width, first, 1.0);
             let mut row_sums = [0.0; BLOCK];
@@ -364,39 +423,70 @@ impl WithSimd for Backward<'_> {
                     *sum += gradient * answer;
                 }
             }
-            let right = Shifts::new(&gradient, &by_channel);
-            product(simd, v, right, BLOCK, &mut ds, BLOCK, Output::Replace);
-            for (p, ds) in p.chunks_exact(BLOCK).zip(ds.chunks_exact_mut(BLOCK)) {
-                update(
+            let gradient = Shifts::new(&gradient, &by_channel);
+            let largest = of_block(softmax.0, first);
+            let shares = of_block(&softmax.1[..q.rows], first);
+            dq_block.fill(0.0);
+            for first in (0..keys).step_by(KEYS) {
+                let here = KEYS.min(keys - first);
+                let (p, ds) = (&mut p[..here * BLOCK], &mut ds[..here * BLOCK]);
+
+                // 1. P again
+                let rows = Rows::new(&k[first * width..], width, here);
+                product(simd, rows, queries, count, p, BLOCK, Output::Replace);
+                exponentials(simd, p, &largest);
+                scale_columns(simd, p, &shares);
+
+                // 2. dV
+                let out = &mut dv[first * padded_width..];
+                let rows = Rows::new(p, BLOCK, here);
+                product(
                     simd,
-                    &row_sums,
-                    ds,
-                    #[inline(always)]
-                    |sum, dp| simd.sub_f32s(dp, sum),
+                    rows,
+                    gradient_rows,
+                    width,
+                    out,
+                    padded_width,
+                    Output::Add,
                 );
-                update(
+
+                // 3. dS
+                let rows = Rows::new(&v[first * width..], width, here);
+                product(simd, rows, gradient, count, ds, BLOCK, Output::Replace);
+                for (p, ds) in p.chunks_exact(BLOCK).zip(ds.chunks_exact_mut(BLOCK)) {
+                    update(
+                        simd,
+                        &row_sums,
+                        ds,
+                        #[inline(always)]
+                        |sum, dp| simd.sub_f32s(dp, sum),
+                    );
+                    update(
+                        simd,
+                        p,
+                        ds,
+                        #[inline(always)]
+                        |p, dp| simd.mul_f32s(p, dp),
+                    );
+                }
+
+                // 4. dQ and dK
+                let rows = Rows::new(&k_columns[first..], keys, width);
+                let right = Shifts::new(ds, &by_key[..here]);
+                product(simd, rows, right, count, &mut dq_block, BLOCK, Output::Add);
+                let out = &mut dk[first * padded_width..];
+                let rows = Rows::new(ds, BLOCK, here);
+                product(
                     simd,
-                    p,
-                    ds,
-                    #[inline(always)]
-                    |p, dp| simd.mul_f32s(p, dp),
+                    rows,
+                    query_rows,
+                    width,
+                    out,
+                    padded_width,
+                    Output::Add,
                 );
             }
-
-            // 4. dQ and dK
-            sum_over_keys(simd, k_columns, &ds, &by_key, &mut block);
-            write_rows(&block, &[scale; BLOCK], &mut dq[first * width..]);
-            let query_rows = rows_of(q, scale);
-            let right = Shifts::new(&query_rows, &by_query);
-            product(
-                simd,
-                block_rows(&ds),
-                right,
-                width,
-                &mut dk,
-                padded_width,
-                Output::Add,
-            );
+            write_rows(&dq_block, &[scale; BLOCK], &mut dq[first * width..]);
         }
         let narrow = |rows: &[f32]| -> Vec<f32> {
             rows.chunks_exact(padded_width)
