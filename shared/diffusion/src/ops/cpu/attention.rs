@@ -16,6 +16,9 @@ const BLOCK: usize = 48;
 /// Keys per block: their scores fill the cache. Sums over keys are summed block by block, since one
 /// long sum in f32 loses digits.
 const KEYS: usize = 128;
+/// Keys that the backward pass has before it while all queries pass by: what it has of them, and the
+/// gradients, stay in a core's second cache.
+const SPAN: usize = 4 * KEYS;
 /// Queries of a task where there are few heads.
 const QUERIES: usize = 10 * BLOCK;
 /// Heads of a batch from which on each is a task.
@@ -132,7 +135,7 @@ pub(in crate::ops) fn attention_backward(
     let softmax = softmax.to_contiguous();
     let heads = sizes.each_head(|head| {
         let index = head.batch * sizes.heads + head.head;
-        let of_head = &values(&softmax)[2 * index * sizes.queries..];
+        let of_head = &values(&softmax)[2 * index * sizes.queries..][..2 * sizes.queries];
         let backward = Backward {
             head,
             q: head.queries(&q),
@@ -216,45 +219,67 @@ fn packed(rows: Rows<'_>, width: usize, padded: usize, range: [usize; 2], factor
     out
 }
 
-/// The transpose: `[width, rows]`.
+/// The transposes of [`KEYS`] rows at a time, one after another: `[rows / KEYS, width, KEYS]`. Numbers of
+/// one channel that lay further apart would fall into the same few places of the cache.
 fn transposed(rows: Rows<'_>, width: usize) -> Vec<f32> {
-    let mut out = vec![0.0; width * rows.rows];
-    for row in 0..rows.rows {
-        for (channel, value) in rows.values[row * rows.stride..][..width].iter().enumerate() {
-            out[channel * rows.rows + row] = *value;
+    let mut out = vec![0.0; rows.rows.div_ceil(KEYS) * width * KEYS];
+    for (first, out) in (0..rows.rows)
+        .step_by(KEYS)
+        .zip(out.chunks_exact_mut(width * KEYS))
+    {
+        for row in 0..KEYS.min(rows.rows - first) {
+            let values = &rows.values[(first + row) * rows.stride..][..width];
+            for (value, out) in values.iter().zip(out.chunks_exact_mut(KEYS)) {
+                out[row] = *value;
+            }
         }
     }
     out
 }
 
-/// The largest of each column of scores that and `largest`.
+/// Rows whose numbers are worked on together: one after another, each would wait for the last.
+const AT_ONCE: usize = 4;
+
+/// The largest of each column of scores and of `largest`.
 ///
 /// - `scores`: `[keys, BLOCK]`
 #[inline(always)]
 fn raise<S: Simd>(simd: S, scores: &[f32], largest: &mut [f32; BLOCK]) {
-    for row in scores.chunks_exact(BLOCK) {
-        update(
-            simd,
-            row,
-            largest,
-            #[inline(always)]
-            |x, most| simd.max_f32s(x, most),
-        );
+    let (most, _) = S::as_mut_simd_f32s(largest);
+    for (vector, most) in most.iter_mut().enumerate() {
+        let mut parts = [*most; AT_ONCE];
+        for rows in scores.chunks(AT_ONCE * BLOCK) {
+            for (part, row) in parts.iter_mut().zip(rows.chunks_exact(BLOCK)) {
+                *part = simd.max_f32s(*part, S::as_simd_f32s(row).0[vector]);
+            }
+        }
+        for part in parts {
+            *most = simd.max_f32s(*most, part);
+        }
     }
 }
 
-/// `scores` become `eˢ` of what each lacks to the largest of its column.
+/// `scores` become `eˢ` of what each lacks to the largest of its column; answers what each column adds
+/// up to.
 #[inline(always)]
-fn exponentials<S: Simd>(simd: S, scores: &mut [f32], largest: &[f32; BLOCK]) {
-    for row in scores.chunks_exact_mut(BLOCK) {
-        update(
-            simd,
-            largest,
-            row,
-            #[inline(always)]
-            |most, x| exp(simd, simd.sub_f32s(x, most)),
-        );
+fn exponentials<S: Simd>(simd: S, scores: &mut [f32], largest: &[f32; BLOCK]) -> [f32; BLOCK] {
+    let mut totals = [0.0; BLOCK];
+    let (most, _) = S::as_simd_f32s(largest);
+    let (sums, _) = S::as_mut_simd_f32s(&mut totals);
+    for (vector, (most, sum)) in most.iter().zip(sums).enumerate() {
+        let mut parts = [simd.splat_f32s(0.0); AT_ONCE];
+        for rows in scores.chunks_mut(AT_ONCE * BLOCK) {
+            for (part, row) in parts.iter_mut().zip(rows.chunks_exact_mut(BLOCK)) {
+                let x = &mut S::as_mut_simd_f32s(row).0[vector];
+                *x = exp(simd, simd.sub_f32s(*x, *most));
+                *part = simd.add_f32s(*part, *x);
+            }
+        }
+        for part in parts {
+            *sum = simd.add_f32s(*sum, part);
+        }
     }
+    totals
 }
 
 /// Each row times what stands in `factors`.
@@ -271,8 +296,38 @@ fn scale_columns<S: Simd>(simd: S, rows: &mut [f32], factors: &[f32; BLOCK]) {
     }
 }
 
-/// The queries of a block among the numbers of all, zeros beyond the last.
-fn of_block(numbers: &[f32], first: usize) -> [f32; BLOCK] {
+/// `scores` become the shares of the softmax that the forward pass has found.
+#[inline(always)]
+fn softmax_again<S: Simd>(
+    simd: S,
+    scores: &mut [f32],
+    largest: &[f32; BLOCK],
+    shares: &[f32; BLOCK],
+) {
+    let (most, _) = S::as_simd_f32s(largest);
+    let (shares, _) = S::as_simd_f32s(shares);
+    for row in scores.chunks_exact_mut(BLOCK) {
+        let (row, _) = S::as_mut_simd_f32s(row);
+        for (x, (most, share)) in row.iter_mut().zip(most.iter().zip(shares)) {
+            *x = simd.mul_f32s(exp(simd, simd.sub_f32s(*x, *most)), *share);
+        }
+    }
+}
+
+/// `ds = p (dp - sum)`, of which `ds` is dp before.
+#[inline(always)]
+fn scores_gradient<S: Simd>(simd: S, p: &[f32], ds: &mut [f32], sums: &[f32; BLOCK]) {
+    let (sums, _) = S::as_simd_f32s(sums);
+    for (p, ds) in p.chunks_exact(BLOCK).zip(ds.chunks_exact_mut(BLOCK)) {
+        let ((p, _), (ds, _)) = (S::as_simd_f32s(p), S::as_mut_simd_f32s(ds));
+        for (ds, (p, sum)) in ds.iter_mut().zip(p.iter().zip(sums)) {
+            *ds = simd.mul_f32s(*p, simd.sub_f32s(*ds, *sum));
+        }
+    }
+}
+
+/// The numbers of a block of queries among those of all, zeros beyond the last.
+fn padded_block(numbers: &[f32], first: usize) -> [f32; BLOCK] {
     let mut out = [0.0; BLOCK];
     for (out, number) in out.iter_mut().zip(&numbers[first..]) {
         *out = *number;
@@ -326,20 +381,17 @@ impl WithSimd for Forward<'_> {
                 product(simd, rows, queries, count, scores, BLOCK, Output::Replace);
 
                 // What was summed before is less than it seemed if a larger score comes.
-                let before = largest;
+                let mut lost = largest;
                 raise(simd, scores, &mut largest);
-                let mut lost = before;
                 exponentials(simd, &mut lost, &largest);
                 scale_columns(simd, &mut sums, &lost);
                 scale_columns(simd, &mut totals, &lost);
-                exponentials(simd, scores, &largest);
-                let mut here_totals = [0.0; BLOCK];
-                for row in scores.chunks_exact(BLOCK) {
-                    add(simd, row, &mut here_totals);
+                let added = exponentials(simd, scores, &largest);
+                for (total, added) in totals.iter_mut().zip(added) {
+                    *total += added;
                 }
-                add(simd, &here_totals, &mut totals);
 
-                let rows = Rows::new(&v[first..], keys, width);
+                let rows = Rows::new(&v[first * width..], KEYS, width);
                 let right = Shifts::new(scores, &by_key[..here]);
                 product(simd, rows, right, count, &mut sums, BLOCK, Output::Add);
             }
@@ -350,18 +402,6 @@ impl WithSimd for Forward<'_> {
         }
         attended
     }
-}
-
-/// `out += x`
-#[inline(always)]
-fn add<S: Simd>(simd: S, x: &[f32], out: &mut [f32]) {
-    update(
-        simd,
-        x,
-        out,
-        #[inline(always)]
-        |x, sum| simd.add_f32s(x, sum),
-    );
 }
 
 struct Backward<'a> {
@@ -398,95 +438,91 @@ impl WithSimd for Backward<'_> {
         let [k, v] = [k, v].map(|rows| packed(rows, width, width, [0, keys], 1.0));
         let (by_channel, by_key) = (every(BLOCK, width), every(BLOCK, KEYS));
         let by_query = every(padded_width, BLOCK);
+        let blocks = q.rows.div_ceil(BLOCK);
+        let all_columns = |rows, factor| -> Vec<f32> {
+            (0..blocks)
+                .flat_map(|block| columns(rows, width, block * BLOCK, factor))
+                .collect()
+        };
+        let all_rows =
+            |rows: Rows<'_>, factor| packed(rows, width, padded_width, [0, rows.rows], factor);
+        let (query_columns, query_rows) = (all_columns(q, scale), all_rows(q, scale));
+        let (gradient_columns, gradient_rows) =
+            (all_columns(gradient, 1.0), all_rows(gradient, 1.0));
+        let row_sums: Vec<f32> = (0..q.rows)
+            .map(|row| {
+                let terms = gradient.row(row, width).iter().zip(answer.row(row, width));
+                terms.map(|(gradient, answer)| gradient * answer).sum()
+            })
+            .collect();
         let mut p = vec![0.0; KEYS * BLOCK];
         let mut ds = vec![0.0; KEYS * BLOCK];
-        let mut dq_block = vec![0.0; width * BLOCK];
-        let mut dq = vec![0.0; q.rows * width];
+        let mut dq_columns = vec![0.0; blocks * width * BLOCK];
         let mut dk = vec![0.0; keys * padded_width];
         let mut dv = vec![0.0; keys * padded_width];
-        for first in (0..q.rows).step_by(BLOCK) {
-            let count = BLOCK.min(q.rows - first);
-            let queries = columns(q, width, first, scale);
-            let queries = Shifts::new(&queries, &by_channel);
-            let rows_of = |rows, factor| packed(rows, width, padded_width, [first, BLOCK], factor);
-            let query_rows = rows_of(q, scale);
-            let query_rows = Shifts::new(&query_rows, &by_query[..count]);
-            let gradient_rows = rows_of(gradient, 1.0);
-            let gradient_rows = Shifts::new(&gradient_rows, &by_query[..count]);
-            let gradient = columns(gradient, width, first, 1.0);
-            let answer = columns(answer, width, first, 1.0);
-            let mut row_sums = [0.0; BLOCK];
-            for (gradient, answer) in gradient.chunks_exact(BLOCK).zip(answer.chunks_exact(BLOCK)) {
-                for (sum, (gradient, answer)) in
-                    row_sums.iter_mut().zip(gradient.iter().zip(answer))
-                {
-                    *sum += gradient * answer;
-                }
-            }
-            let gradient = Shifts::new(&gradient, &by_channel);
-            let largest = of_block(softmax.0, first);
-            let shares = of_block(&softmax.1[..q.rows], first);
-            dq_block.fill(0.0);
-            for first in (0..keys).step_by(KEYS) {
-                let here = KEYS.min(keys - first);
-                let (p, ds) = (&mut p[..here * BLOCK], &mut ds[..here * BLOCK]);
+        for span in (0..keys).step_by(SPAN) {
+            for block in 0..blocks {
+                let first_query = block * BLOCK;
+                let count = BLOCK.min(q.rows - first_query);
+                let (columns, rows) = (first_query * width, first_query * padded_width);
+                let queries = Shifts::new(&query_columns[columns..], &by_channel);
+                let gradients = Shifts::new(&gradient_columns[columns..], &by_channel);
+                let by_query = &by_query[..count];
+                let query_rows = Shifts::new(&query_rows[rows..], by_query);
+                let gradient_rows = Shifts::new(&gradient_rows[rows..], by_query);
+                let largest = padded_block(softmax.0, first_query);
+                let shares = padded_block(softmax.1, first_query);
+                let row_sums = padded_block(&row_sums, first_query);
+                let dq = &mut dq_columns[block * width * BLOCK..][..width * BLOCK];
+                for first in (span..keys.min(span + SPAN)).step_by(KEYS) {
+                    let here = KEYS.min(keys - first);
+                    let (p, ds) = (&mut p[..here * BLOCK], &mut ds[..here * BLOCK]);
 
-                // 1. P again
-                let rows = Rows::new(&k[first * width..], width, here);
-                product(simd, rows, queries, count, p, BLOCK, Output::Replace);
-                exponentials(simd, p, &largest);
-                scale_columns(simd, p, &shares);
+                    // 1. P again
+                    let rows = Rows::new(&k[first * width..], width, here);
+                    product(simd, rows, queries, count, p, BLOCK, Output::Replace);
+                    softmax_again(simd, p, &largest, &shares);
 
-                // 2. dV
-                let out = &mut dv[first * padded_width..];
-                let rows = Rows::new(p, BLOCK, here);
-                product(
-                    simd,
-                    rows,
-                    gradient_rows,
-                    width,
-                    out,
-                    padded_width,
-                    Output::Add,
-                );
-
-                // 3. dS
-                let rows = Rows::new(&v[first * width..], width, here);
-                product(simd, rows, gradient, count, ds, BLOCK, Output::Replace);
-                for (p, ds) in p.chunks_exact(BLOCK).zip(ds.chunks_exact_mut(BLOCK)) {
-                    update(
+                    // 2. dV
+                    let out = &mut dv[first * padded_width..];
+                    let rows = Rows::new(p, BLOCK, here);
+                    product(
                         simd,
-                        &row_sums,
-                        ds,
-                        #[inline(always)]
-                        |sum, dp| simd.sub_f32s(dp, sum),
+                        rows,
+                        gradient_rows,
+                        width,
+                        out,
+                        padded_width,
+                        Output::Add,
                     );
-                    update(
+
+                    // 3. dS
+                    let rows = Rows::new(&v[first * width..], width, here);
+                    product(simd, rows, gradients, count, ds, BLOCK, Output::Replace);
+                    scores_gradient(simd, p, ds, &row_sums);
+
+                    // 4. dQ and dK
+                    let rows = Rows::new(&k_columns[first * width..], KEYS, width);
+                    let right = Shifts::new(ds, &by_key[..here]);
+                    product(simd, rows, right, count, dq, BLOCK, Output::Add);
+                    let out = &mut dk[first * padded_width..];
+                    let rows = Rows::new(ds, BLOCK, here);
+                    product(
                         simd,
-                        p,
-                        ds,
-                        #[inline(always)]
-                        |p, dp| simd.mul_f32s(p, dp),
+                        rows,
+                        query_rows,
+                        width,
+                        out,
+                        padded_width,
+                        Output::Add,
                     );
                 }
-
-                // 4. dQ and dK
-                let rows = Rows::new(&k_columns[first..], keys, width);
-                let right = Shifts::new(ds, &by_key[..here]);
-                product(simd, rows, right, count, &mut dq_block, BLOCK, Output::Add);
-                let out = &mut dk[first * padded_width..];
-                let rows = Rows::new(ds, BLOCK, here);
-                product(
-                    simd,
-                    rows,
-                    query_rows,
-                    width,
-                    out,
-                    padded_width,
-                    Output::Add,
-                );
             }
-            write_rows(&dq_block, &[scale; BLOCK], &mut dq[first * width..]);
+        }
+        let mut dq = vec![0.0; q.rows * width];
+        let blocks = dq_columns.chunks_exact(width * BLOCK);
+        for (block, dq) in blocks.zip(dq.chunks_mut(BLOCK * width)) {
+            write_rows(block, &[scale; BLOCK], dq);
         }
         let narrow = |rows: &[f32]| -> Vec<f32> {
             rows.chunks_exact(padded_width)

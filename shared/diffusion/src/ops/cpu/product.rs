@@ -43,7 +43,7 @@ impl<'a> Rows<'a> {
         Self::new(&self.values[first * self.stride..], self.stride, rows)
     }
 
-    fn row(&self, row: usize, depth: usize) -> &'a [f32] {
+    pub fn row(&self, row: usize, depth: usize) -> &'a [f32] {
         &self.values[row * self.stride..][..depth]
     }
 }

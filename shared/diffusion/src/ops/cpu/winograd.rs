@@ -125,19 +125,36 @@ impl Part {
         POINTS * self.strips() * DEPTH * STRIP
     }
 
-    /// Calls `run` for each stretch of a row of tiles that lies in one strip, with the tile of the row
-    /// at which it begins, its length, and its strip and place therein.
+    /// The stretches of a row of tiles that lie in one strip each.
     #[inline(always)]
-    fn stretches(self, row: usize, mut run: impl FnMut(usize, usize, usize, usize)) {
-        let mut tile = 0;
-        while tile < self.tiles {
-            let index = row * self.tiles + tile;
-            let (strip, place) = (index / STRIP, index % STRIP);
-            let count = (STRIP - place).min(self.tiles - tile);
-            run(tile, count, strip, place);
-            tile += count;
-        }
+    fn stretches(self, row: usize) -> impl Iterator<Item = Stretch> {
+        let first = row * self.tiles;
+        let strips = first / STRIP..(first + self.tiles).div_ceil(STRIP);
+        strips.map(
+            #[inline(always)]
+            move |strip| {
+                let start = first.max(strip * STRIP);
+                let end = (first + self.tiles).min((strip + 1) * STRIP);
+                Stretch {
+                    tile: start - first,
+                    count: end - start,
+                    strip,
+                    place: start % STRIP,
+                }
+            },
+        )
     }
+}
+
+/// Some tiles of a row that lie in one strip.
+#[derive(Clone, Copy)]
+struct Stretch {
+    /// The first, of the row.
+    tile: usize,
+    count: usize,
+    strip: usize,
+    /// Of the first, in the strip.
+    place: usize,
 }
 
 /// What tiles look at becomes points: `Bᵀ d B`.
@@ -187,7 +204,13 @@ impl WithSimd for Look<'_> {
                     for (pair, (even, odd)) in pairs.iter().zip(even.iter_mut().zip(&mut *odd)) {
                         [*even, *odd] = *pair;
                     }
-                    part.stretches(row, |tile, count, strip, place| {
+                    for stretch in part.stretches(row) {
+                        let Stretch {
+                            tile,
+                            count,
+                            strip,
+                            place,
+                        } = stretch;
                         let e0 = &even[tile..][..count];
                         let e1 = &even[tile + 1..][..count];
                         let o0 = &odd[tile..][..count];
@@ -201,7 +224,7 @@ impl WithSimd for Look<'_> {
                         point(1, o0, e1, 1.0);
                         point(2, e1, o0, -1.0);
                         point(3, o0, o1, -1.0);
-                    });
+                    }
                 }
             }
         }
@@ -363,7 +386,13 @@ impl Draw<'_> {
             for row in 0..part.rows {
                 let top = 2 * (part.first + row);
                 for y in top..height.min(top + 2) {
-                    part.stretches(row, |tile, count, strip, place| {
+                    for stretch in part.stretches(row) {
+                        let Stretch {
+                            tile,
+                            count,
+                            strip,
+                            place,
+                        } = stretch;
                         let start = (strip * DRAWN + channel) * STRIP + place;
                         for column in 0..4 {
                             let point = |row: usize| {
@@ -376,7 +405,7 @@ impl Draw<'_> {
                                 three(point(1), point(2), point(3), out, |a, b, c| a - b - c);
                             }
                         }
-                    });
+                    }
                     let columns: [&[f32]; 4] =
                         std::array::from_fn(|column| &down[column * part.tiles..][..part.tiles]);
                     let line = &mut plane[y * width..][..width];
