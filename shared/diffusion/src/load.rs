@@ -87,6 +87,16 @@ impl WeightFormat {
         }
     }
 
+    /// The format of the other components on a device.
+    #[must_use]
+    pub fn of_others(device: &Device) -> Self {
+        if device.supports_dtype(DType::F16) {
+            Tuning::of(device).other_weights
+        } else {
+            Self::Single
+        }
+    }
+
     /// Whether a tensor of the file lies on the device as f16.
     #[must_use]
     pub fn is_half(self, entry: &TensorEntry) -> bool {

@@ -17,6 +17,8 @@ pub struct Tuning {
     pub attention_tile: usize,
     /// How the weights of the UNet are best kept where the device can read f16.
     pub unet_weights: WeightFormat,
+    /// The same of the VAE and the text encoders.
+    pub other_weights: WeightFormat,
     /// Whether the kernels of wide convolutions best lie channels last.
     pub is_channels_last: bool,
 }
@@ -33,6 +35,7 @@ impl Tuning {
         is_side_by_side: true,
         attention_tile: ATTENTION_TILE,
         unet_weights: WeightFormat::LargeHalfAsStored,
+        other_weights: WeightFormat::LargeHalfAsStored,
         is_channels_last: true,
     };
 
@@ -42,6 +45,7 @@ impl Tuning {
         is_side_by_side: false,
         attention_tile: ATTENTION_TILE,
         unet_weights: WeightFormat::HalfAsStored,
+        other_weights: WeightFormat::Single,
         is_channels_last: false,
     };
 

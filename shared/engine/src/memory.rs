@@ -88,7 +88,7 @@ pub struct BaseShape {
     weights: u64,
     /// Those among them that a device with half precision gets as f16.
     halves: u64,
-    /// Those that the CPU does.
+    /// Those that the CPU does, of all components.
     large_halves: u64,
     /// Numbers in the largest weight.
     largest_weight: u64,
@@ -142,10 +142,8 @@ impl BaseShape {
                 let numbers = sides.map(|side| *side as u64).product::<u64>();
                 shape.weights += numbers;
                 shape.largest_weight = shape.largest_weight.max(numbers);
-                if component != Component::Unet {
-                    continue;
-                }
-                if WeightFormat::HalfAsStored.is_half(tensor.entry) {
+                let is_of_unet = component == Component::Unet;
+                if is_of_unet && WeightFormat::HalfAsStored.is_half(tensor.entry) {
                     shape.halves += numbers;
                 }
                 if WeightFormat::LargeHalfAsStored.is_half(tensor.entry) {
@@ -233,7 +231,7 @@ impl BaseShape {
 
     /// What the base's weights take of the device.
     ///
-    /// - `unet`: format of the UNet's; the others' are f32
+    /// - `unet`: format of the UNet's; the others' are f32, on the CPU as the UNet's
     #[must_use]
     pub const fn weights_bytes(&self, unet: WeightFormat) -> u64 {
         let halves = match unet {

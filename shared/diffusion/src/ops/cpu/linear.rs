@@ -185,3 +185,46 @@ impl WithSimd for Multiply<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::f16;
+
+    use super::*;
+
+    #[test]
+    fn a_weight_of_either_format_and_lie_gives_the_same_product() {
+        // Rows that fill no task, columns that fill no strip and depth that fills no block.
+        let (rows, io) = (37, [200, 80]);
+        let [input, output] = io;
+        let value = |index: usize| ((index * 37) % 19) as f32 - 9.0;
+        let x: Vec<f32> = (0..rows * input).map(value).collect();
+        let weight: Vec<f32> = (0..input * output).map(|index| value(index * 5)).collect();
+        let halves: Vec<f16> = weight.iter().map(|value| f16::from_f32(*value)).collect();
+        let mut turned = vec![0.0; input * output];
+        for (index, value) in weight.iter().enumerate() {
+            turned[index % output * input + index / output] = *value;
+        }
+        for (weight, is_transposed) in [
+            (Weight::Single(&weight), false),
+            (Weight::Half(&halves), false),
+            (Weight::Single(&turned), true),
+        ] {
+            let matrix = Matrix {
+                weight,
+                io,
+                is_transposed,
+            };
+            let answer = multiply(&x, matrix);
+            for (index, answer) in answer.iter().enumerate() {
+                let (row, column) = (index / output, index % output);
+                let terms = (0..input).map(|k| {
+                    let weight = value((k * output + column) * 5);
+                    x[row * input + k] * weight
+                });
+                // Whole numbers, so that no order of the terms rounds.
+                assert_eq!(*answer, terms.sum::<f32>(), "row {row}, column {column}");
+            }
+        }
+    }
+}

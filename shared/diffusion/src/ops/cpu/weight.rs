@@ -51,3 +51,19 @@ const fn widened(bits: u16) -> f32 {
     let value = if magnitude < 1 << 23 { tiny } else { normal };
     f32::from_bits(value.to_bits() | sign)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finite_half_is_widened_exactly() {
+        for bits in 0..=u16::MAX {
+            let half = f16::from_bits(bits);
+            if half.is_finite() {
+                let (ours, theirs) = (widened(bits).to_bits(), half.to_f32().to_bits());
+                assert_eq!(ours, theirs, "{half} of {bits:#06x}");
+            }
+        }
+    }
+}

@@ -466,3 +466,75 @@ fn vector<S: Simd>(values: &[f32]) -> S::f32s {
     let (vectors, _) = S::as_simd_f32s(values);
     vectors[0]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The plain sum for one channel drawn, in double precision.
+    fn plain(
+        x: &[f32],
+        kernels: Kernels<'_>,
+        channel: usize,
+        [height, width]: [usize; 2],
+    ) -> Vec<f64> {
+        let Kernels {
+            io: [input, _],
+            is_turned,
+            ..
+        } = kernels;
+        let [channels, _] = kernels.channels();
+        let mut out = vec![0.0; height * width];
+        for looked in 0..channels {
+            for tap in 0..TAPS {
+                let mut weight = [0.0];
+                let place = if is_turned {
+                    (looked * TAPS + TAPS - 1 - tap) * input + channel
+                } else {
+                    (channel * TAPS + tap) * input + looked
+                };
+                kernels.weight.read(place, &mut weight);
+                for (index, out) in out.iter_mut().enumerate() {
+                    let (y, x_place) = (index / width + tap / 3, index % width + tap % 3);
+                    if (1..=height).contains(&y) && (1..=width).contains(&x_place) {
+                        let place = (looked * height + y - 1) * width + x_place - 1;
+                        *out += f64::from(weight[0]) * f64::from(x[place]);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn fewer_multiplications_give_the_same_sum() {
+        let value = |index: usize| ((index * 7919) % 1009) as f32 / 504.5 - 1.0;
+        // Odd sides, more tiles than a strip, and channels that fill no block.
+        for (io, size) in [([70, 40], [7, 9]), ([33, 65], [20, 22])] {
+            let [input, output] = io;
+            let weight: Vec<f32> = (0..input * output * TAPS).map(value).collect();
+            for is_turned in [false, true] {
+                let kernels = Kernels {
+                    weight: Weight::Single(&weight),
+                    io,
+                    is_turned,
+                };
+                let [channels, drawn] = kernels.channels();
+                let plane = size[0] * size[1];
+                let x: Vec<f32> = (0..channels * plane)
+                    .map(|index| value(index * 3 + 1))
+                    .collect();
+                let bias: Vec<f32> = (0..drawn).map(value).collect();
+                let out = convolve(&x, kernels, Some(&bias), size);
+                for (channel, out) in out.chunks_exact(plane).enumerate() {
+                    let expected = plain(&x, kernels, channel, size);
+                    for (out, expected) in out.iter().zip(expected) {
+                        let expected = expected + f64::from(bias[channel]);
+                        let error = (f64::from(*out) - expected).abs();
+                        assert!(error < 2e-5, "channel {channel}: {out} is not {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
