@@ -9,14 +9,17 @@ pub(super) trait Left: Copy {
     /// How many rows it has.
     fn rows(&self) -> usize;
 
-    /// `sums[r] += Σ_k self[row + r][k] right[k]`, for `V` vectors from `column` on.
+    /// `sums[r] + Σ_k self[row + r][k] right[k]`, for `V` vectors from `column` on. By value: behind a
+    /// reference each sum would be stored after every term.
+    ///
+    /// - `place`: row and column
     fn add_products<S: Simd, const R: usize, const V: usize>(
         self,
         simd: S,
         right: Shifts<'_>,
         place: [usize; 2],
-        sums: &mut [[S::f32s; V]; R],
-    );
+        sums: [[S::f32s; V]; R],
+    ) -> [[S::f32s; V]; R];
 }
 
 /// A matrix given by its rows.
@@ -60,8 +63,8 @@ impl Left for Rows<'_> {
         simd: S,
         right: Shifts<'_>,
         [row, column]: [usize; 2],
-        sums: &mut [[S::f32s; V]; R],
-    ) {
+        mut sums: [[S::f32s; V]; R],
+    ) -> [[S::f32s; V]; R] {
         let depth = right.starts.len();
         let mut rows = [(&[][..], &[][..]); R];
         for (row, out) in (row..).zip(&mut rows) {
@@ -77,7 +80,7 @@ impl Left for Rows<'_> {
             }
             for (k, start) in starts.iter().enumerate() {
                 let x = &right.values[start + column..][..width];
-                accumulate(simd, sums, &weights, k, x);
+                accumulate(simd, &mut sums, &weights, k, x);
             }
         }
         for (k, start) in last.iter().enumerate() {
@@ -86,6 +89,7 @@ impl Left for Rows<'_> {
                 accumulate(simd, std::array::from_mut(&mut sums[r]), &[rows[r].1], k, x);
             }
         }
+        sums
     }
 }
 
@@ -110,8 +114,8 @@ impl Left for Columns<'_> {
         simd: S,
         right: Shifts<'_>,
         [row, column]: [usize; 2],
-        sums: &mut [[S::f32s; V]; R],
-    ) {
+        mut sums: [[S::f32s; V]; R],
+    ) -> [[S::f32s; V]; R] {
         let width = V * S::F32_LANES;
         let columns = self.values.chunks_exact(self.stride);
         for (weights, start) in columns.zip(right.starts) {
@@ -124,6 +128,7 @@ impl Left for Columns<'_> {
                 }
             }
         }
+        sums
     }
 }
 
@@ -255,7 +260,7 @@ fn tile<S: Simd, L: Left, const R: usize, const V: usize>(
             }
         }
     }
-    left.add_products(simd, right, [row, column], &mut sums);
+    let sums = left.add_products(simd, right, [row, column], sums);
     for (r, sums) in sums.iter().enumerate() {
         let start = (row + r) * stride + column;
         let (out, _) = S::as_mut_simd_f32s(&mut out[start..][..width]);
