@@ -161,7 +161,9 @@ impl ClipTextModel {
         let ids = Tensor::<2, Int>::from_data(ids, &device);
 
         let positions = self.position_embedding.clone().narrow(0, 0, tokens);
-        embedding(self.token_embedding.clone(), ids) + positions.unsqueeze()
+        // A large table may lie there as f16.
+        let tokens = embedding(self.token_embedding.clone(), ids).cast(positions.dtype());
+        tokens + positions.unsqueeze()
     }
 }
 

@@ -4,7 +4,10 @@ use burn::tensor::Tensor;
 use mimeo_lora::{Kernel, LoraStack, TargetId, TargetKind, Targets};
 
 use crate::load::{LoadError, Weights};
-use crate::ops::{Activation, frozen_conv2d, frozen_linear, group_norm, layer_norm};
+use crate::ops::{
+    Activation, channels_last, frozen_conv2d, frozen_linear, group_norm, is_channels_last,
+    layer_norm,
+};
 
 /// Whether a layer has a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,8 +151,12 @@ impl Conv2d {
         padding: usize,
     ) -> Result<Self, LoadError> {
         let [input, output] = io;
+        let mut weight = weights.tensor("weight", [output, input, kernel, kernel])?;
+        if stride == 1 && is_channels_last(&weight, padding) {
+            weight = channels_last(weight);
+        }
         Ok(Self {
-            weight: weights.tensor("weight", [output, input, kernel, kernel])?,
+            weight,
             bias: weights.tensor("bias", [output])?,
             stride,
             padding,

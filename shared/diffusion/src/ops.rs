@@ -14,6 +14,7 @@ mod norm;
 mod recorded;
 
 pub use attention::scaled_dot_product_attention;
+pub(crate) use frozen::{channels_last, is_channels_last};
 pub use frozen::{frozen_conv2d, frozen_linear};
 pub use gate::geglu;
 pub use norm::{Activation, group_norm, layer_norm};

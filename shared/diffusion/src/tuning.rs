@@ -2,6 +2,8 @@
 
 use burn::tensor::Device;
 
+use crate::load::WeightFormat;
+
 /// How work is cut and weights are kept for a kind of device.
 ///
 /// Nothing here depends on how many cores there are, so neither does any rounding.
@@ -13,8 +15,12 @@ pub struct Tuning {
     pub is_side_by_side: bool,
     /// Scores (over batch and heads) that attention's portable backward pass holds at once.
     pub attention_tile: usize,
-    /// Whether weights that a file holds as F16 may stay so, where the device can read them.
-    pub keeps_halves: bool,
+    /// How the weights of the UNet are best kept where the device can read f16.
+    pub unet_weights: WeightFormat,
+    /// The same of the VAE and the text encoders.
+    pub other_weights: WeightFormat,
+    /// Whether the kernels of wide convolutions best lie channels last.
+    pub is_channels_last: bool,
 }
 
 /// 64 MiB in f32.
@@ -28,8 +34,9 @@ impl Tuning {
         rows_per_task: 2,
         is_side_by_side: true,
         attention_tile: ATTENTION_TILE,
-        // It would widen every weight in every pass to save memory that it has.
-        keeps_halves: false,
+        unet_weights: WeightFormat::LargeHalfAsStored,
+        other_weights: WeightFormat::LargeHalfAsStored,
+        is_channels_last: true,
     };
 
     /// Few large kernels win.
@@ -37,7 +44,9 @@ impl Tuning {
         rows_per_task: usize::MAX,
         is_side_by_side: false,
         attention_tile: ATTENTION_TILE,
-        keeps_halves: true,
+        unet_weights: WeightFormat::HalfAsStored,
+        other_weights: WeightFormat::Single,
+        is_channels_last: false,
     };
 
     /// What suits a device.

@@ -436,7 +436,7 @@ pub(crate) async fn load_vae(
     emit: &mut impl Emit,
 ) -> Result<AutoencoderKl, EngineError> {
     let weights = checkpoint.weights(Component::Vae).await?;
-    let mut weights = WeightMap::read(&weights, device, WeightFormat::Single).await?;
+    let mut weights = WeightMap::read(&weights, device, WeightFormat::of_others(device)).await?;
     let vae = AutoencoderKl::load(config, &mut weights)?;
     say_unused("VAE", &weights, emit);
     Ok(vae)

@@ -88,6 +88,8 @@ pub struct BaseShape {
     weights: u64,
     /// Those among them that a device with half precision gets as f16.
     halves: u64,
+    /// Those that the CPU does, of all components.
+    large_halves: u64,
     /// Numbers in the largest weight.
     largest_weight: u64,
     /// Numbers that one rank of a LoRA has.
@@ -111,6 +113,7 @@ impl BaseShape {
             vae: VaeConfig::from_json(&checkpoint.config(Component::Vae).await?)?,
             weights: 0,
             halves: 0,
+            large_halves: 0,
             largest_weight: 0,
             per_rank: 0,
             modules: 0,
@@ -139,9 +142,12 @@ impl BaseShape {
                 let numbers = sides.map(|side| *side as u64).product::<u64>();
                 shape.weights += numbers;
                 shape.largest_weight = shape.largest_weight.max(numbers);
-                let may_be_half = component == Component::Unet;
-                if may_be_half && WeightFormat::HalfAsStored.is_half(tensor.entry) {
+                let is_of_unet = component == Component::Unet;
+                if is_of_unet && WeightFormat::HalfAsStored.is_half(tensor.entry) {
                     shape.halves += numbers;
+                }
+                if WeightFormat::LargeHalfAsStored.is_half(tensor.entry) {
+                    shape.large_halves += numbers;
                 }
             }
         }
@@ -225,12 +231,13 @@ impl BaseShape {
 
     /// What the base's weights take of the device.
     ///
-    /// - `unet`: format of the UNet's; the others' are f32
+    /// - `unet`: format of the UNet's; the others' are f32, on the CPU as the UNet's
     #[must_use]
     pub const fn weights_bytes(&self, unet: WeightFormat) -> u64 {
         let halves = match unet {
             WeightFormat::Single => 0,
             WeightFormat::HalfAsStored => self.halves,
+            WeightFormat::LargeHalfAsStored => self.large_halves,
         };
         (self.weights - halves) * BYTES + halves * HALF_BYTES
     }

@@ -84,7 +84,7 @@ impl TextEncoder {
         device: &Device,
     ) -> Result<(Self, WeightMap), EngineError> {
         let config = &parts.config;
-        let mut weights = WeightMap::read(weights, device, WeightFormat::Single).await?;
+        let mut weights = WeightMap::read(weights, device, WeightFormat::of_others(device)).await?;
         let model = match parts.component {
             Component::TextEncoder2 => {
                 let model = ClipTextModelWithProjection::load(config, &mut weights)?;

@@ -58,6 +58,18 @@ pub(crate) trait RecomputingAttention: Backend {
         portable::<Self>(q, k, v, shape.heads)
     }
 
+    /// The answer, and what else of it the backward pass takes, if it does.
+    #[fusion(default)]
+    fn attention_and_softmax(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        shape: AttentionShape,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let answer = Self::recomputing_attention(q, k, v, shape);
+        (answer.clone(), answer)
+    }
+
     /// Gradients of `q`, `k` and `v` from that of the answer.
     #[fusion(default)]
     fn recomputing_attention_backward(
@@ -65,6 +77,7 @@ pub(crate) trait RecomputingAttention: Backend {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         answer: FloatTensor<Self>,
+        _softmax: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         shape: AttentionShape,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
@@ -83,9 +96,22 @@ impl RecomputingAttention for burn::backend::Flex {
         shape: AttentionShape,
     ) -> FloatTensor<Self> {
         if cpu::all_f32(&[&q, &k, &v]) {
-            return cpu::attention::attention(&q, &k, &v, sizes(&q, &k, shape.heads));
+            return cpu::attention::attention(&q, &k, &v, sizes(&q, &k, shape.heads)).0;
         }
         portable::<Self>(q, k, v, shape.heads)
+    }
+
+    fn attention_and_softmax(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        shape: AttentionShape,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        if cpu::all_f32(&[&q, &k, &v]) {
+            return cpu::attention::attention(&q, &k, &v, sizes(&q, &k, shape.heads));
+        }
+        let answer = portable::<Self>(q, k, v, shape.heads);
+        (answer.clone(), answer)
     }
 
     fn recomputing_attention_backward(
@@ -93,12 +119,14 @@ impl RecomputingAttention for burn::backend::Flex {
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
         answer: FloatTensor<Self>,
+        softmax: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         shape: AttentionShape,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         if cpu::all_f32(&[&q, &k, &v, &answer, &gradient]) {
             let sizes = sizes(&q, &k, shape.heads);
-            return cpu::attention::attention_backward([&q, &k, &v], &answer, &gradient, sizes);
+            let (inputs, kept) = ([&q, &k, &v], [&answer, &softmax]);
+            return cpu::attention::attention_backward(inputs, kept, &gradient, sizes);
         }
         portable_backward::<Self>([q, k, v], answer, gradient, shape)
     }
@@ -127,12 +155,12 @@ impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Au
             [0, 1, 2],
             [0, 1, 2],
             |[q, k, v]| {
-                let answer = B::recomputing_attention(q, k, v, shape);
-                (answer.clone(), (answer, shape))
+                let (answer, softmax) = B::attention_and_softmax(q, k, v, shape);
+                (answer.clone(), (answer, softmax, shape))
             },
-            |[q, k, v], (answer, shape), gradient| {
+            |[q, k, v], (answer, softmax, shape), gradient| {
                 let (dq, dk, dv) =
-                    B::recomputing_attention_backward(q, k, v, answer, gradient, shape);
+                    B::recomputing_attention_backward(q, k, v, answer, softmax, gradient, shape);
                 [dq, dk, dv]
             },
         )

@@ -6,15 +6,20 @@
 //! has, also in WebAssembly) halve the step. Everything here works on contiguous f32; anything else
 //! takes the portable path.
 
+use burn::backend::ops::FloatTensorOps as _;
 use burn::backend::{Flex, tensor::FloatTensor};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, FloatDType, Shape, TensorData};
 
 pub(super) mod attention;
 pub(super) mod conv;
 pub(super) mod gate;
+pub(super) mod linear;
 pub(super) mod norm;
 mod product;
+mod scratch;
 mod vector;
+mod weight;
+mod winograd;
 
 /// A tensor of the CPU backend.
 pub(super) type CpuTensor = FloatTensor<Flex>;
@@ -31,6 +36,14 @@ fn values(contiguous: &CpuTensor) -> &[f32] {
     })
 }
 
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> CpuTensor {
+/// A tensor as f32.
+fn single(tensor: &CpuTensor) -> CpuTensor {
+    if tensor.dtype() == DType::F32 {
+        return tensor.clone();
+    }
+    Flex::float_cast(tensor.clone(), FloatDType::F32)
+}
+
+fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> CpuTensor {
     CpuTensor::from_data(TensorData::new(values, shape))
 }

@@ -13,6 +13,7 @@ use burn::backend::{
 use burn::tensor::{FloatDType, Shape, Tensor, ops::ConvOptions};
 
 use super::{cpu, recorded};
+use crate::tuning::Tuning;
 
 /// `x · weight`, in the number format of `x`.
 ///
@@ -47,12 +48,29 @@ pub fn frozen_conv2d(
     ))
 }
 
+/// Whether [`frozen_conv2d`] best finds a kernel of stride 1 laid [`channels_last`].
+pub(crate) fn is_channels_last(weight: &Tensor<4>, padding: usize) -> bool {
+    let [output, input, side, _] = weight.dims();
+    let is_wide = cpu::conv::Kernel { side, padding }.is_wide([input, output]);
+    is_wide && Tuning::of(&weight.device()).is_channels_last
+}
+
+/// The same kernel, with its numbers in memory as `[out, kernel, kernel, in]`.
+pub(crate) fn channels_last(weight: Tensor<4>) -> Tensor<4> {
+    let [output, input, side, _] = weight.dims();
+    let shape = [output, side, side, input];
+    // A change of shape lays out what a change of axes does not; this one takes the first two as one.
+    let flat = weight
+        .permute([0, 2, 3, 1])
+        .reshape([output, side * side * input]);
+    flat.reshape(shape).permute([0, 3, 1, 2])
+}
+
 #[backend_extension(Cube: cfg(feature = "gpu"), Flex, Fusion: cfg(feature = "tuned"), Autodiff)]
 pub(crate) trait FrozenOps: Backend {
     #[fusion(default)]
     fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        let weight = cast_like::<Self>(weight, &x);
-        Self::linear(x, weight, None)
+        portable_linear::<Self>(x, weight)
     }
 
     #[fusion(default)]
@@ -83,6 +101,15 @@ pub(crate) trait FrozenOps: Backend {
 impl FrozenOps for burn_cubecl::CubeBackend {}
 
 impl FrozenOps for burn::backend::Flex {
+    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        let io = weight.shape().dims();
+        let rows = x.shape().num_elements() / io[0];
+        if cpu::all_f32(&[&x]) && cpu::linear::suits(rows, io) {
+            return cpu::linear::linear(&x, &weight, io);
+        }
+        portable_linear::<Self>(x, weight)
+    }
+
     fn frozen_conv2d(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -90,8 +117,8 @@ impl FrozenOps for burn::backend::Flex {
         stride: usize,
         padding: usize,
     ) -> FloatTensor<Self> {
-        let (weight, bias) = (cast_like::<Self>(weight, &x), cast_like::<Self>(bias, &x));
         if stride == 1 && cpu::all_f32(&[&x]) {
+            let bias = cast_like::<Self>(bias, &x);
             let (dims, [out, _, side, _]) = (x.shape().dims(), weight.shape().dims());
             let kernel = cpu::conv::Kernel { side, padding };
             return cpu::conv::conv2d(&x, &weight, Some(&bias), dims, out, kernel);
@@ -106,7 +133,6 @@ impl FrozenOps for burn::backend::Flex {
         stride: usize,
         padding: usize,
     ) -> FloatTensor<Self> {
-        let weight = cast_like::<Self>(weight, &gradient);
         if stride == 1 && cpu::all_f32(&[&gradient]) {
             let (dims, [_, input, side, _]) = (gradient.shape().dims(), weight.shape().dims());
             let kernel = cpu::conv::Kernel { side, padding };
@@ -150,6 +176,11 @@ impl<B: FrozenOps, C: CheckpointStrategy> FrozenOps for Autodiff<B, C> {
             },
         )
     }
+}
+
+fn portable_linear<B: Backend>(x: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTensor<B> {
+    let weight = cast_like::<B>(weight, &x);
+    B::linear(x, weight, None)
 }
 
 fn portable_conv2d<B: Backend>(

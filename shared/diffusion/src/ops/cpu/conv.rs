@@ -1,4 +1,4 @@
-//! Convolution of stride 1 on the CPU: every tap of the kernel is the padded picture moved by a
+//! Convolution of stride 1 on the CPU. Wide ones of 3×3 go through [`super::winograd`]. Else every tap of the kernel is the padded picture moved by a
 //! constant, so the convolution is one product, with no copy of the picture per tap.
 //!
 //! The product is done in blocks of the weights that stay in a core's cache. Each number is the same
@@ -10,8 +10,12 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::product::{Output, Rows, Shifts, padded, product};
-use super::{CpuTensor, tensor, values};
+use super::weight::Weight;
+use super::winograd::{self, Kernels};
+use super::{CpuTensor, single, tensor, values};
 
+/// Channels from which on fewer multiplications are worth their preparation.
+const WIDE: usize = 128;
 /// Padded pixels that one task draws: its channels stay in the core's cache.
 const BAND: usize = 1536;
 /// Channels of the answer that one task draws.
@@ -31,6 +35,13 @@ impl Kernel {
     const fn taps(self) -> usize {
         self.side * self.side
     }
+
+    /// Whether [`winograd`] convolves with it, for which weights best lie channels last.
+    ///
+    /// - `io`: channels of the picture and of the answer
+    pub const fn is_wide(self, [input, output]: [usize; 2]) -> bool {
+        self.side == 3 && self.padding == 1 && input >= WIDE && output >= WIDE
+    }
 }
 
 /// See [`crate::ops::frozen_conv2d`].
@@ -44,10 +55,21 @@ pub(in crate::ops) fn conv2d(
     out_channels: usize,
     kernel: Kernel,
 ) -> CpuTensor {
-    let weight = weight.to_contiguous();
     let bias = bias.map(CpuTensor::to_contiguous);
     let bias = bias.as_ref().map(values);
-    let weight = Weight::AsItIs(values(&weight));
+    let [batch, channels, height, width] = dims;
+    if kernel.is_wide([channels, out_channels]) {
+        let (x, weight) = (x.to_contiguous(), channels_last(weight));
+        let kernels = Kernels {
+            weight: Weight::of(&weight),
+            io: [channels, out_channels],
+            is_turned: false,
+        };
+        let out = winograd::convolve(values(&x), kernels, bias, [height, width]);
+        return tensor(out, [batch, out_channels, height, width]);
+    }
+    let weight = single(weight).to_contiguous();
+    let weight = Lying::AsItIs(values(&weight));
     convolve(x, weight, bias, dims, out_channels, kernel)
 }
 
@@ -62,18 +84,34 @@ pub(in crate::ops) fn conv2d_backward(
     in_channels: usize,
     kernel: Kernel,
 ) -> CpuTensor {
-    let weight = weight.to_contiguous();
+    let [batch, channels, height, width] = dims;
+    if kernel.is_wide([in_channels, channels]) {
+        let (gradient, weight) = (gradient.to_contiguous(), channels_last(weight));
+        let kernels = Kernels {
+            weight: Weight::of(&weight),
+            io: [in_channels, channels],
+            is_turned: true,
+        };
+        let out = winograd::convolve(values(&gradient), kernels, None, [height, width]);
+        return tensor(out, [batch, in_channels, height, width]);
+    }
+    let weight = single(weight).to_contiguous();
     let turned_kernel = Kernel {
         side: kernel.side,
         padding: kernel.side - 1 - kernel.padding,
     };
-    let weight = Weight::Turned(values(&weight));
+    let weight = Lying::Turned(values(&weight));
     convolve(gradient, weight, None, dims, in_channels, turned_kernel)
 }
 
-/// The weights of a convolution.
+/// `[out, in, side, side]` as `[out, side, side, in]`: no copy where the weights lie so.
+fn channels_last(weight: &CpuTensor) -> CpuTensor {
+    weight.permute(&[0, 2, 3, 1]).to_contiguous()
+}
+
+/// How the weights of a convolution lie.
 #[derive(Clone, Copy)]
-enum Weight<'a> {
+enum Lying<'a> {
     /// `[out, in, side, side]`
     AsItIs(&'a [f32]),
     /// Of the convolution whose way back this is: `[in, out, side, side]`, each kernel the other way
@@ -83,7 +121,7 @@ enum Weight<'a> {
 
 fn convolve(
     x: &CpuTensor,
-    weight: Weight<'_>,
+    weight: Lying<'_>,
     bias: Option<&[f32]>,
     [batch, channels, height, width]: [usize; 4],
     out_channels: usize,
@@ -206,7 +244,7 @@ impl Band {
 /// Some channels of some rows of one picture's answer.
 struct Part<'a> {
     band: &'a Band,
-    weight: Weight<'a>,
+    weight: Lying<'a>,
     bias: Option<&'a [f32]>,
     /// Of the whole answer.
     out_channels: usize,
@@ -260,12 +298,12 @@ impl Part<'_> {
     fn weights<'w>(&'w self, channels: Range<usize>, turned: &'w mut Vec<f32>) -> Rows<'w> {
         let taps = self.kernel.taps();
         match self.weight {
-            Weight::AsItIs(values) => {
+            Lying::AsItIs(values) => {
                 let stride = self.band.channels * taps;
                 let first = self.drawn.start * stride + channels.start * taps;
                 Rows::new(&values[first..], stride, self.drawn.len())
             }
-            Weight::Turned(values) => {
+            Lying::Turned(values) => {
                 let stride = channels.len() * taps;
                 turned.clear();
                 turned.resize(self.drawn.len() * stride, 0.0);

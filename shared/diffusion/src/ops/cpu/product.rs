@@ -4,6 +4,24 @@ use std::ops::Index;
 
 use pulp::Simd;
 
+/// The left matrix of a product.
+pub(super) trait Left: Copy {
+    /// How many rows it has.
+    fn rows(&self) -> usize;
+
+    /// `sums[r] + Σ_k self[row + r][k] right[k]`, for `V` vectors from `column` on. By value: behind a
+    /// reference each sum would be stored after every term.
+    ///
+    /// - `place`: row and column
+    fn add_products<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        right: Shifts<'_>,
+        place: [usize; 2],
+        sums: [[S::f32s; V]; R],
+    ) -> [[S::f32s; V]; R];
+}
+
 /// A matrix given by its rows.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
@@ -22,8 +40,95 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn row(&self, row: usize, depth: usize) -> &'a [f32] {
+    /// So many of them at most, from one on.
+    pub fn from(&self, first: usize, count: usize) -> Self {
+        let rows = count.min(self.rows - first);
+        Self::new(&self.values[first * self.stride..], self.stride, rows)
+    }
+
+    pub fn row(&self, row: usize, depth: usize) -> &'a [f32] {
         &self.values[row * self.stride..][..depth]
+    }
+}
+
+impl Left for Rows<'_> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    #[inline(always)]
+    fn add_products<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        right: Shifts<'_>,
+        [row, column]: [usize; 2],
+        mut sums: [[S::f32s; V]; R],
+    ) -> [[S::f32s; V]; R] {
+        let depth = right.starts.len();
+        let mut rows = [(&[][..], &[][..]); R];
+        for (row, out) in (row..).zip(&mut rows) {
+            *out = self.row(row, depth).as_chunks::<UNROLL>();
+        }
+        let width = V * S::F32_LANES;
+        // Several at a time, so that the bounds are checked once for all of them.
+        let (several, last) = right.starts.as_chunks::<UNROLL>();
+        for (block, starts) in several.iter().enumerate() {
+            let mut weights = [&[0.0; UNROLL]; R];
+            for r in 0..R {
+                weights[r] = &rows[r].0[block];
+            }
+            for (k, start) in starts.iter().enumerate() {
+                let x = &right.values[start + column..][..width];
+                accumulate(simd, &mut sums, &weights, k, x);
+            }
+        }
+        for (k, start) in last.iter().enumerate() {
+            let x = &right.values[start + column..][..width];
+            for r in 0..R {
+                accumulate(simd, std::array::from_mut(&mut sums[r]), &[rows[r].1], k, x);
+            }
+        }
+        sums
+    }
+}
+
+/// A matrix given by its columns, one after another.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    pub values: &'a [f32],
+    /// From the start of one column to that of the next.
+    pub stride: usize,
+    pub rows: usize,
+}
+
+impl Left for Columns<'_> {
+    #[inline(always)]
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    #[inline(always)]
+    fn add_products<S: Simd, const R: usize, const V: usize>(
+        self,
+        simd: S,
+        right: Shifts<'_>,
+        [row, column]: [usize; 2],
+        mut sums: [[S::f32s; V]; R],
+    ) -> [[S::f32s; V]; R] {
+        let width = V * S::F32_LANES;
+        let columns = self.values.chunks_exact(self.stride);
+        for (weights, start) in columns.zip(right.starts) {
+            let weights = &weights[row..][..R];
+            let x = vectors::<S, V>(&right.values[start + column..][..width]);
+            for r in 0..R {
+                let weight = simd.splat_f32s(weights[r]);
+                for v in 0..V {
+                    sums[r][v] = simd.mul_add_e_f32s(weight, x[v], sums[r][v]);
+                }
+            }
+        }
+        sums
     }
 }
 
@@ -72,7 +177,7 @@ pub(super) const fn padded<S: Simd>(columns: usize) -> usize {
 #[inline(always)]
 pub(super) fn product<S: Simd>(
     simd: S,
-    left: Rows<'_>,
+    left: impl Left,
     right: Shifts<'_>,
     columns: usize,
     out: &mut [f32],
@@ -90,9 +195,9 @@ pub(super) fn product<S: Simd>(
             _ => VECTORS,
         };
         match width {
-            1 => strip::<S, 1>(simd, left, right, column, out, stride, answer),
-            2 => strip::<S, 2>(simd, left, right, column, out, stride, answer),
-            _ => strip::<S, VECTORS>(simd, left, right, column, out, stride, answer),
+            1 => strip::<S, _, 1>(simd, left, right, column, out, stride, answer),
+            2 => strip::<S, _, 2>(simd, left, right, column, out, stride, answer),
+            _ => strip::<S, _, VECTORS>(simd, left, right, column, out, stride, answer),
         }
         vector += width;
     }
@@ -110,9 +215,9 @@ const fn registers<S: Simd>() -> usize {
 
 /// All rows of a few columns.
 #[inline(always)]
-fn strip<S: Simd, const V: usize>(
+fn strip<S: Simd, L: Left, const V: usize>(
     simd: S,
-    left: Rows<'_>,
+    left: L,
     right: Shifts<'_>,
     column: usize,
     out: &mut [f32],
@@ -120,35 +225,30 @@ fn strip<S: Simd, const V: usize>(
     answer: Output,
 ) {
     let mut row = 0;
-    while registers::<S>() >= 32 && row + 2 * ROWS <= left.rows {
-        tile::<S, { 2 * ROWS }, V>(simd, left, right, [row, column], out, stride, answer);
+    while registers::<S>() >= 32 && row + 2 * ROWS <= left.rows() {
+        tile::<S, L, { 2 * ROWS }, V>(simd, left, right, [row, column], out, stride, answer);
         row += 2 * ROWS;
     }
-    while row + ROWS <= left.rows {
-        tile::<S, ROWS, V>(simd, left, right, [row, column], out, stride, answer);
+    while row + ROWS <= left.rows() {
+        tile::<S, L, ROWS, V>(simd, left, right, [row, column], out, stride, answer);
         row += ROWS;
     }
-    while row < left.rows {
-        tile::<S, 1, V>(simd, left, right, [row, column], out, stride, answer);
+    while row < left.rows() {
+        tile::<S, L, 1, V>(simd, left, right, [row, column], out, stride, answer);
         row += 1;
     }
 }
 
 #[inline(always)]
-fn tile<S: Simd, const R: usize, const V: usize>(
+fn tile<S: Simd, L: Left, const R: usize, const V: usize>(
     simd: S,
-    left: Rows<'_>,
+    left: L,
     right: Shifts<'_>,
     [row, column]: [usize; 2],
     out: &mut [f32],
     stride: usize,
     answer: Output,
 ) {
-    let depth = right.starts.len();
-    let mut rows = [(&[][..], &[][..]); R];
-    for (row, out) in (row..).zip(&mut rows) {
-        *out = left.row(row, depth).as_chunks::<UNROLL>();
-    }
     let width = V * S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     if answer == Output::Continue {
@@ -160,24 +260,7 @@ fn tile<S: Simd, const R: usize, const V: usize>(
             }
         }
     }
-    // Several at a time, so that the bounds are checked once for all of them.
-    let (several, last) = right.starts.as_chunks::<UNROLL>();
-    for (block, starts) in several.iter().enumerate() {
-        let mut weights = [&[0.0; UNROLL]; R];
-        for r in 0..R {
-            weights[r] = &rows[r].0[block];
-        }
-        for (k, start) in starts.iter().enumerate() {
-            let x = &right.values[start + column..][..width];
-            accumulate(simd, &mut sums, &weights, k, x);
-        }
-    }
-    for (k, start) in last.iter().enumerate() {
-        let x = &right.values[start + column..][..width];
-        for r in 0..R {
-            accumulate(simd, std::array::from_mut(&mut sums[r]), &[rows[r].1], k, x);
-        }
-    }
+    let sums = left.add_products(simd, right, [row, column], sums);
     for (r, sums) in sums.iter().enumerate() {
         let start = (row + r) * stride + column;
         let (out, _) = S::as_mut_simd_f32s(&mut out[start..][..width]);
