@@ -272,7 +272,7 @@ mod tests {
             }),
         };
         let scores = Scores {
-            graded: Some(graded),
+            graded: Some(Box::new(graded)),
             ..scores()
         };
         let text = table(&scores, &Recipe::preset(Method::Addift, ModelSize::Small));

@@ -409,9 +409,11 @@ impl Session<'_> {
             linearity: trip.linearity(&redrawn)?,
             copy_fidelity: None,
             calibrated_strength: 1.0,
-            graded: graded.map(|graded| Graded {
-                held_out: grading,
-                ..graded
+            graded: graded.map(|graded| {
+                Box::new(Graded {
+                    held_out: grading,
+                    ..graded
+                })
             }),
             style: None,
         }))

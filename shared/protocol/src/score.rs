@@ -23,7 +23,7 @@ pub struct Scores {
     pub calibrated_strength: f64,
     /// How the change grows with the level, where the examples have several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub graded: Option<Graded>,
+    pub graded: Option<Box<Graded>>,
     /// What the style copier below it has left to the LoRA, where it was trained upon one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub style: Option<StyleLeak>,
