@@ -95,14 +95,13 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
 /// Those that scores of before do not have.
 fn further_rows(scores: &Scores) -> Vec<(&'static str, String, String)> {
     let linearity = &scores.linearity;
-    let valid = linearity.valid.map(|valid| {
+    let valid = linearity.valid.map(|[low, high]| {
         let strongest = f64::from(linearity.strongest());
-        let words = match valid {
-            0.0 => "every strength that was tried takes the change back, or changes more elsewhere",
-            _ if valid < strongest => "beyond it takes the change back, or changes more elsewhere",
-            _ => "all that was tried goes on with the change, and changes less elsewhere",
+        let words = match (low, high) == (-strongest, strongest) {
+            true => "all that was tried goes on with the change, and changes less elsewhere",
+            false => "beyond it takes the change back, or changes more elsewhere",
         };
-        ("Valid range", format!("±{valid}"), words.to_owned())
+        ("Valid range", format!("{low} to {high}"), words.to_owned())
     });
     let unevenness = linearity.unevenness.map(|uneven| {
         let words = "is how much what equal steps of strength change differs";
@@ -245,12 +244,16 @@ mod tests {
     fn range_steps_and_consistency_have_lines_where_they_were_measured() {
         let mut scores = scores();
         scores.linearity.progress = vec![0.0; 5];
-        scores.linearity.valid = Some(1.0);
+        scores.linearity.valid = Some([-0.5, 1.0]);
         scores.linearity.unevenness = Some(0.42);
         scores.held_out.consistency = Some(0.83);
         let text = table(&scores, &Recipe::preset(Method::Addift, ModelSize::Small));
         for (name, number, words) in [
-            ("Valid range", "±1 ", "beyond it takes the change back"),
+            (
+                "Valid range",
+                "-0.5 to 1 ",
+                "beyond it takes the change back",
+            ),
             ("Unevenness", "42 %", "equal steps of strength"),
             ("Consistency", "83 %", "how alike unseen pictures change"),
         ] {

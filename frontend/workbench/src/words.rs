@@ -283,14 +283,20 @@ fn linearity(measured: &Scores) -> String {
 
 /// Up to which strength it can be used.
 fn valid(linearity: &Linearity) -> Option<String> {
-    let valid = linearity.valid?;
+    let [low, high] = linearity.valid?;
     let strongest = f64::from(linearity.strongest());
-    Some(match valid {
-        0.0 => "Every strength that was tried does damage: it takes the change back, or changes more elsewhere than where you meant it".to_owned(),
-        _ if valid < strongest => {
-            format!("Beyond \u{2212}{valid} and {valid} it does damage")
-        }
-        _ => format!("From \u{2212}{valid} to {valid} it does no damage"),
+    let from = match low {
+        0.0 => "0".to_owned(),
+        _ => format!("\u{2212}{}", -low),
+    };
+    Some(if (low, high) == (0.0, 0.0) {
+        "Every strength that was tried does damage: it takes the change back, or changes more elsewhere than where you meant it".to_owned()
+    } else if (low, high) == (-strongest, strongest) {
+        format!("From {from} to {high} it does no damage")
+    } else {
+        format!(
+            "From {from} to {high} it does no damage; beyond, it takes the change back or changes more elsewhere"
+        )
     })
 }
 
@@ -512,7 +518,7 @@ mod tests {
     #[test]
     fn range_steps_and_consistency_are_told_where_they_were_measured() {
         let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
-        let told = |valid: f64, uneven: f64, alike: f64| {
+        let told = |valid: [f64; 2], uneven: f64, alike: f64| {
             let mut scores = measured(0.86);
             scores.linearity.progress = vec![0.0; 5];
             scores.linearity.valid = Some(valid);
@@ -520,7 +526,7 @@ mod tests {
             scores.held_out.consistency = Some(alike);
             score_sentences(&scores, &recipe)
         };
-        let sentences = told(2.0, 0.1, 0.83);
+        let sentences = told([-2.0, 2.0], 0.1, 0.83);
         assert_eq!(
             [&sentences[2], &sentences[4], &sentences[5]],
             [
@@ -530,7 +536,7 @@ mod tests {
             ],
             "of {sentences:?}"
         );
-        let sentences = told(1.0, 0.6, 0.2);
+        let sentences = told([0.0, 1.0], 0.6, 0.2);
         assert!(
             sentences[2].contains("differs from one picture"),
             "{sentences:?}"
@@ -539,9 +545,9 @@ mod tests {
             sentences[4].ends_with("that differ by 60 %"),
             "{sentences:?}"
         );
-        let words = "Beyond \u{2212}1 and 1 it does damage";
-        assert_eq!(sentences[5], words, "of {sentences:?}");
-        let none = told(0.0, 0.6, 0.5);
+        let words = "From 0 to 1 it does no damage; beyond, it takes";
+        assert!(sentences[5].starts_with(words), "{sentences:?}");
+        let none = told([0.0; 2], 0.6, 0.5);
         assert!(
             none[5].starts_with("Every strength that was tried does damage"),
             "{none:?}"

@@ -549,12 +549,12 @@ pub(crate) fn consistency(before: &[Rgb], after: &[Rgb], weights: &[f32]) -> Opt
     Some(each / (count * (count - 1)) as f64)
 }
 
-/// The largest strength up to which, both ways, each step goes on with the change, and changes less
-/// elsewhere than where it was meant; standing still is no damage.
+/// The lowest and the highest strength, from 0 on, down to and up to which each step goes on with the
+/// change, and changes less elsewhere than where it was meant; standing still is no damage.
 ///
 /// - `strengths`: the lowest first, as far down as up
 /// - `spill`: at each, as [`RoundTrip::spill`] tells it
-pub(crate) fn valid(strengths: &[f64], progress: &[f64], spill: &[f64]) -> f64 {
+pub(crate) fn valid(strengths: &[f64], progress: &[f64], spill: &[f64]) -> [f64; 2] {
     let zero = at(strengths, 0.0);
     let is_good = |from: usize, to: usize| {
         let way = (progress[to] - progress[from]) * strengths[to].signum();
@@ -563,8 +563,7 @@ pub(crate) fn valid(strengths: &[f64], progress: &[f64], spill: &[f64]) -> f64 {
     };
     let up = (zero + 1..strengths.len()).take_while(|to| is_good(to - 1, *to));
     let down = (0..zero).rev().take_while(|to| is_good(to + 1, *to));
-    let (up, down) = (up.last().unwrap_or(zero), down.last().unwrap_or(zero));
-    strengths[up].min(-strengths[down]).abs()
+    [down.last(), up.last()].map(|last| strengths[last.unwrap_or(zero)])
 }
 
 /// Coefficient of variation of the steps between neighbouring strengths, each for one unit of strength;
@@ -809,18 +808,22 @@ mod tests {
         let progress = [-0.5, -0.4, -0.2, 0.0, 0.5, 1.0, 1.8];
         let of = |progress: &[f64], spill: &[f64]| valid(&STRENGTHS, progress, spill);
         let none = [0.0; 7];
-        assert_eq!(of(&progress, &none), 2.0, "nothing is");
+        assert_eq!(of(&progress, &none), [-2.0, 2.0], "nothing is");
         let mut falls = progress;
         falls[6] = 0.7;
-        assert_eq!(of(&falls, &none), 1.0, "2 takes back some of the change");
+        let told = of(&falls, &none);
+        assert_eq!(told, [-2.0, 1.0], "2 takes back some of the change");
         let spills = [0.1, 0.1, 0.0, 0.0, 0.0, 0.7, 0.8];
-        assert_eq!(of(&progress, &spills), 0.5, "1 changes more elsewhere");
+        let told = of(&progress, &spills);
+        assert_eq!(told, [-2.0, 0.5], "1 changes more elsewhere");
         let below = [0.9, 0.1, 0.0, 0.0, 0.1, 0.2, 0.3];
-        assert_eq!(of(&progress, &below), 1.0, "-2 does");
+        assert_eq!(of(&progress, &below), [-1.0, 2.0], "-2 does");
         let at_once = [9.0, 9.0, 9.0, 0.0, 0.0, 0.0, 0.0];
-        assert_eq!(of(&progress, &at_once), 0.0, "no strength is without it");
-        assert_eq!(of(&none, &none), 2.0, "standing still is no damage");
-        assert_eq!(valid(&THREE_STRENGTHS, &[-1.0, 0.0, 1.0], &[0.0; 3]), 1.0);
+        let told = of(&progress, &at_once);
+        assert_eq!(told, [0.0, 2.0], "no strength below 0 is without it");
+        assert_eq!(of(&none, &none), [-2.0, 2.0], "standing still is no damage");
+        let three = valid(&THREE_STRENGTHS, &[-1.0, 0.0, 1.0], &[0.0; 3]);
+        assert_eq!(three, [-1.0, 1.0], "as far as was tried");
     }
 
     #[test]

@@ -143,10 +143,11 @@ pub struct Linearity {
     pub monotone: bool,
     /// Correlation of `progress` with strength: 1 is a straight line.
     pub correlation: f64,
-    /// The largest strength that was tried up to which, both ways, each step goes on with the change, and
-    /// changes less elsewhere than where it was meant; none in files of before it was measured.
+    /// The lowest and the highest strength that were tried, from 0 on, down to and up to which each step
+    /// goes on with the change, and changes less elsewhere than where it was meant; none in files of before
+    /// it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub valid: Option<f64>,
+    pub valid: Option<[f64; 2]>,
     /// Coefficient of variation of what a step of strength changes where the change was meant: 0 where
     /// equal steps make equal changes. None where nothing changes, and in files of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]

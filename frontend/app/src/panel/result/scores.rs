@@ -104,8 +104,10 @@ fn further_numbers(scores: &Scores) -> Vec<(&'static str, String, &'static str)>
     let rows = [
         (
             "Valid range",
-            linearity.valid.map(|valid| format!("±{valid}")),
-            "Up to which strength it goes on with the change and changes less elsewhere than where you meant it.",
+            linearity
+                .valid
+                .map(|[low, high]| format!("{low} to {high}")),
+            "At which strengths it goes on with the change and changes less elsewhere than where you meant it.",
         ),
         (
             "Unevenness",
