@@ -96,8 +96,7 @@ fn rows(scores: &Scores, recipe: &Recipe) -> Vec<(&'static str, String, String)>
 fn further_rows(scores: &Scores) -> Vec<(&'static str, String, String)> {
     let linearity = &scores.linearity;
     let valid = linearity.valid.map(|[low, high]| {
-        let strongest = f64::from(linearity.strongest());
-        let words = match (low, high) == (-strongest, strongest) {
+        let words = match linearity.is_valid_throughout() {
             true => "all that was tried goes on with the change, and changes less elsewhere",
             false => "beyond it takes the change back, or changes more elsewhere",
         };

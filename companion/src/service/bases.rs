@@ -327,11 +327,10 @@ impl Bases {
 
 /// Why a base cannot be used as it is wanted.
 pub fn unreadable(id: &BaseId, error: &anyhow::Error) -> Rejection {
-    let lacks_vae = |error: &EngineError| match error {
-        EngineError::Checkpoint(error) => error.is_missing_vae(),
-        _ => false,
-    };
-    match error.downcast_ref().is_some_and(lacks_vae) {
+    match error
+        .downcast_ref()
+        .is_some_and(EngineError::is_missing_vae)
+    {
         true => needs_vae(id),
         false => Rejection::Failed {
             message: format!("{error:#}"),

@@ -284,14 +284,13 @@ fn linearity(measured: &Scores) -> String {
 /// Up to which strength it can be used.
 fn valid(linearity: &Linearity) -> Option<String> {
     let [low, high] = linearity.valid?;
-    let strongest = f64::from(linearity.strongest());
     let from = match low {
         0.0 => "0".to_owned(),
         _ => format!("\u{2212}{}", -low),
     };
     Some(if (low, high) == (0.0, 0.0) {
         "Every strength that was tried does damage: it takes the change back, or changes more elsewhere than where you meant it".to_owned()
-    } else if (low, high) == (-strongest, strongest) {
+    } else if linearity.is_valid_throughout() {
         format!("From {from} to {high} it does no damage")
     } else {
         format!(

@@ -227,12 +227,8 @@ impl Bases {
 
     /// - `id`: of a base, or of a VAE
     fn forget_shapes(&self, id: &BaseId) {
-        let is_of_it = |base: &BaseId, vae: &Option<VaeId>| {
-            base == id || vae.as_ref().is_some_and(|vae| vae.as_str() == id.as_str())
-        };
-        self.shapes
-            .borrow_mut()
-            .retain(|(base, vae), _| !is_of_it(base, vae));
+        let mut shapes = self.shapes.borrow_mut();
+        shapes.retain(|(base, vae), _| !reads(base, vae.as_ref(), id));
     }
 
     /// Whether a base is here.
@@ -250,14 +246,9 @@ impl Bases {
     fn vae(&self, id: &VaeId) -> Result<BlobFile, Rejection> {
         let picked = self.picked.borrow();
         let mut vaes = picked.iter().filter(|(_, picked)| picked.is_vae);
-        match vaes.find(|(known, _)| known.as_str() == id.as_str()) {
-            Some((
-                _,
-                Picked {
-                    source: Source::File { name, blob },
-                    ..
-                },
-            )) => Ok(BlobFile::new(name.clone(), blob.clone())),
+        let found = vaes.find(|(known, _)| known.as_str() == id.as_str());
+        match found.map(|(_, picked)| &picked.source) {
+            Some(Source::File { name, blob }) => Ok(BlobFile::new(name.clone(), blob.clone())),
             _ => Err(missing_vae(id)),
         }
     }
@@ -351,11 +342,16 @@ fn failed(error: &CheckpointError) -> Rejection {
     }
 }
 
+/// Whether a base with a VAE is read from what was picked as `picked`.
+pub fn reads(base: &BaseId, vae: Option<&VaeId>, picked: &BaseId) -> bool {
+    base == picked || vae.is_some_and(|vae| vae.as_str() == picked.as_str())
+}
+
 /// Why a base cannot be loaded: of one without a VAE, what to do about that.
 pub fn unreadable(id: &BaseId, error: &EngineError) -> Rejection {
-    match error {
-        EngineError::Checkpoint(error) if error.is_missing_vae() => rules::needs_vae(id),
-        _ => Rejection::Failed {
+    match error.is_missing_vae() {
+        true => rules::needs_vae(id),
+        false => Rejection::Failed {
             message: error.to_string(),
         },
     }

@@ -7,7 +7,7 @@ use mimeo_engine::{Base, Compute, Emit, PreparedJob};
 use mimeo_protocol::{BaseId, Method, TrainJob, VaeId};
 use mimeo_service::WantedBase;
 
-use crate::bases::{Bases, unreadable};
+use crate::bases::{Bases, reads, unreadable};
 use crate::{Desk, page};
 
 /// Base, method, batch size, rank, and width and height of each picture.
@@ -98,10 +98,7 @@ impl Machine {
 
     /// Takes a base off the device, or the one that has this VAE, so that its files are read anew.
     pub fn unload(&self, id: &BaseId) {
-        let is_it = |loaded: &mut Loaded| {
-            let vae = loaded.vae.as_ref();
-            loaded.id == *id || vae.is_some_and(|vae| vae.as_str() == id.as_str())
-        };
+        let is_it = |loaded: &mut Loaded| reads(&loaded.id, loaded.vae.as_ref(), id);
         if self.loaded.borrow_mut().take_if(is_it).is_some() {
             self.compute.free_unused();
         }

@@ -185,6 +185,14 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Whether a base has no VAE, so that one can be brought.
+    #[must_use]
+    pub fn is_missing_vae(&self) -> bool {
+        matches!(self, Self::Checkpoint(error) if error.is_missing_vae())
+    }
+}
+
 impl From<LoadError> for EngineError {
     fn from(error: LoadError) -> Self {
         match error {

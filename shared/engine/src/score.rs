@@ -515,21 +515,27 @@ fn judged(before: &[Rgb], after: &[Rgb], judges: &[Judge<'_>]) -> Result<HeldOut
         gained: gained as f64 / count,
         progress: sum / count,
         elsewhere: elsewhere / count,
-        consistency: inside.and_then(|inside| consistency(before, after, inside)),
+        consistency: inside.and_then(|inside| consistency(before.iter().zip(after), inside)),
     })
 }
 
 /// How alike pictures change: the mean cosine of the changes of each two over weighted pixels; one that
 /// does not change is like no other. None of fewer than two.
-pub(crate) fn consistency(before: &[Rgb], after: &[Rgb], weights: &[f32]) -> Option<f64> {
-    let count = before.len();
+///
+/// - `pictures`: of one size, before and after
+pub(crate) fn consistency<'a>(
+    pictures: impl ExactSizeIterator<Item = (&'a Rgb, &'a Rgb)>,
+    weights: &[f32],
+) -> Option<f64> {
+    let count = pictures.len();
     if count < 2 {
         return None;
     }
-    let channels = before[0].pixels().len() / weights.len().max(1);
-    let mut sum = vec![0.0; before[0].pixels().len()];
+    let mut sum = Vec::new();
     let mut changed = 0.0;
-    for (before, after) in before.iter().zip(after) {
+    for (before, after) in pictures {
+        let channels = before.pixels().len() / weights.len().max(1);
+        sum.resize(before.pixels().len(), 0.0);
         let pixels = before.pixels().iter().zip(after.pixels()).enumerate();
         let change = pixels.map(|(index, (before, after))| {
             let weight = f64::from(weights[index / channels]).sqrt();
@@ -764,7 +770,7 @@ mod tests {
         let told = |after: &[[u8; 3]]| {
             let before = vec![of([100; 3]); after.len()];
             let after: Vec<Rgb> = after.iter().map(|values| of(*values)).collect();
-            consistency(&before, &after, &[1.0])
+            consistency(before.iter().zip(&after), &[1.0])
         };
         let is = |told: Option<f64>, wanted: f64, why: &str| {
             let told = told.expect(why);
@@ -794,7 +800,7 @@ mod tests {
         assert_eq!(told(&[[110, 100, 100]]), None, "like what?");
         let before = [row_of(&[0, 0]), row_of(&[0, 0])];
         let after = [row_of(&[9, 3]), row_of(&[9, 200])];
-        let inside = consistency(&before, &after, &[1.0, 0.0]);
+        let inside = consistency(before.iter().zip(&after), &[1.0, 0.0]);
         is(inside, 1.0, "where the change was meant");
     }
 

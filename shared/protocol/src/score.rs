@@ -155,6 +155,13 @@ pub struct Linearity {
 }
 
 impl Linearity {
+    /// Whether every strength that was tried is in the valid range.
+    #[must_use]
+    pub fn is_valid_throughout(&self) -> bool {
+        let strongest = f64::from(self.strongest());
+        self.valid == Some([-strongest, strongest])
+    }
+
     /// The largest strength that was tried; the smallest is its negative.
     #[must_use]
     pub fn strongest(&self) -> u8 {

@@ -95,10 +95,7 @@ impl RecomputingAttention for burn::backend::Flex {
         v: FloatTensor<Self>,
         shape: AttentionShape,
     ) -> FloatTensor<Self> {
-        if cpu::all_f32(&[&q, &k, &v]) {
-            return cpu::attention::attention(&q, &k, &v, sizes(&q, &k, shape.heads)).0;
-        }
-        portable::<Self>(q, k, v, shape.heads)
+        Self::attention_and_softmax(q, k, v, shape).0
     }
 
     fn attention_and_softmax(

@@ -300,9 +300,9 @@ impl Drawn {
             steps.push(mean_change(&pair[0], &pair[1])?);
         }
         let at_one = score::at(strengths, 1.0);
-        let told = |pictures: &[Rgb]| -> Vec<Rgb> {
-            told.iter().map(|index| pictures[*index].clone()).collect()
-        };
+        let changed = told
+            .iter()
+            .map(|index| (&self.before[*index], &self.after[at_one][*index]));
         Ok(Scores {
             edit_gain: gains[at_one],
             spill: elsewhere / whole.max(NO_CHANGE),
@@ -311,11 +311,7 @@ impl Drawn {
                 gained: gained as f64 / count,
                 progress: ways[at_one],
                 elsewhere,
-                consistency: score::consistency(
-                    &told(&self.before),
-                    &told(&self.after[at_one]),
-                    &every,
-                ),
+                consistency: score::consistency(changed, &every),
             },
             graded: None,
             style: None,

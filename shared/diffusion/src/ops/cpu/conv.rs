@@ -1,5 +1,6 @@
-//! Convolution of stride 1 on the CPU. Wide ones of 3×3 go through [`super::winograd`]. Else every tap of the kernel is the padded picture moved by a
-//! constant, so the convolution is one product, with no copy of the picture per tap.
+//! Convolution of stride 1 on the CPU. Wide ones of 3×3 go through [`super::winograd`]. Else every tap
+//! of the kernel is the padded picture moved by a constant, so the convolution is one product, with no
+//! copy of the picture per tap.
 //!
 //! The product is done in blocks of the weights that stay in a core's cache. Each number is the same
 //! sum in the same order however it is cut.
