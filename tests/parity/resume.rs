@@ -84,6 +84,7 @@ fn job(method: Method) -> PreparedJob {
         recipe,
         copier: None,
         held_out_prompts: Vec::new(),
+        scores: false,
         previews: None,
     }
 }

@@ -73,9 +73,11 @@ impl Methods {
         if self.judge.judge {
             let out = self.judge.claim(existing)?;
             let base = self.base.load(Said::default(), report).await?;
+            let prompts = self.base.unseen_prompts();
+            let base = (&base, &*prompts);
             let run = self
                 .judge
-                .run(&base, &pairs, &methods, self.seeds, &out, report);
+                .run(base, &pairs, &methods, self.seeds, &out, report);
             return Box::pin(run).await;
         }
         let sheets = self.claim_sheets(&pairs)?;
@@ -140,7 +142,7 @@ impl Methods {
                 score_budget: None,
                 ..Recipe::preset(method, base.model_size())
             };
-            let job = pair.job(base, recipe, self.base.unseen_prompts())?;
+            let job = pair.job(base, recipe, (self.base.unseen_prompts(), true))?;
             let Some(trained) = train(base, &job, report).await? else {
                 return Ok(None);
             };

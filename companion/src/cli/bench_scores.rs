@@ -196,7 +196,7 @@ impl BenchScores {
                 score_budget,
                 ..preset.clone()
             };
-            pair.job(base, recipe, self.base.unseen_prompts())
+            pair.job(base, recipe, (self.base.unseen_prompts(), true))
         };
         let unmeasured = with(Some(ScoreBudget::constant(0.0)))?;
         let in_full = with(None)?;

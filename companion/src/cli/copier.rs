@@ -86,6 +86,7 @@ impl Copier {
             recipe,
             copier: None,
             held_out_prompts: Vec::new(),
+            scores: false,
             previews: None,
         };
         train_here(&base, &job, places, started, report).await

@@ -75,6 +75,7 @@ impl Score {
             name: String::new(),
             examples: prepare(&examples, &base, &recipe)?,
             held_out_prompts: self.base.held_out_prompts(&recipe),
+            scores: true,
             recipe,
             copier,
             previews: None,

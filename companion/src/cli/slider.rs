@@ -66,16 +66,13 @@ impl Slider {
         let recipe = self.build(recipe_file.as_ref(), base.model_size(), held_out.as_ref())?;
         let base = base.as_said(&recipe.said(), report)?;
         report.plan(&recipe, !self.no_score);
-        let held_out_prompts = match self.no_score {
-            true => Vec::new(),
-            false => self.run.compute.held_out_prompts(&recipe),
-        };
         let job = PreparedJob {
             name: stem(&self.run.out),
             examples: Vec::new(),
+            held_out_prompts: self.run.compute.held_out_prompts(&recipe),
+            scores: !self.no_score,
             recipe,
             copier: None,
-            held_out_prompts,
             previews: None,
         };
         train_here(&base, &job, places, started, report).await

@@ -86,17 +86,13 @@ impl Train {
             report.plan(&recipe, !self.no_score);
         }
         let copier = copier.map(|copier| copier.fit(&base, report)).transpose()?;
-        let held_out_prompts = if self.no_score {
-            Vec::new()
-        } else {
-            self.run.compute.held_out_prompts(&recipe)
-        };
         let job = PreparedJob {
             name: stem(&self.run.out),
             examples: prepare(&examples, &base, &recipe)?,
+            held_out_prompts: self.run.compute.held_out_prompts(&recipe),
+            scores: !self.no_score,
             recipe,
             copier,
-            held_out_prompts,
             previews: None,
         };
         train_here(&base, &job, places, started, report).await

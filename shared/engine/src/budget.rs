@@ -49,10 +49,11 @@ impl Plan {
     /// differ more from each other than what is drawn roughly does from what is drawn well.
     pub fn new(recipe: &Recipe, wanted: &Wanted) -> Self {
         let calls = recipe.score_calls().unwrap_or(u64::MAX);
+        let is_guided = recipe.calibrate_guided;
         let steps = |examples| {
             let steps = calibrate::Effort::ALL.into_iter().zip(score::Effort::ALL);
             steps.map(move |(calibration, scores)| Self {
-                calibration: wanted.calibration.then_some(calibration),
+                calibration: wanted.calibration.then_some(calibration.guided(is_guided)),
                 scores: (wanted.prompts > 0).then_some(scores),
                 examples,
             })
@@ -80,7 +81,9 @@ impl Plan {
             return None;
         }
         let least = Self {
-            calibration: wanted.calibration.then_some(calibrate::Effort::LEAST),
+            calibration: wanted
+                .calibration
+                .then_some(calibrate::Effort::LEAST.guided(recipe.calibrate_guided)),
             scores: (wanted.prompts > 0).then_some(score::Effort::LEAST),
             examples: 1,
         };
@@ -133,14 +136,17 @@ mod tests {
     #[test]
     fn without_a_limit_and_with_a_large_one_all_is_drawn() {
         for budget in [None, Some(100.0)] {
-            let plan = Plan::new(&recipe(Method::Addift, budget), &both(1));
-            assert_eq!(
-                plan.calibration,
-                Some(calibrate::Effort::FULL),
-                "{budget:?}"
-            );
-            assert_eq!(plan.scores, Some(score::Effort::FULL), "{budget:?}");
-            assert_eq!(plan.calls(&both(1)), 720 + 160 + 640, "as it always was");
+            for (calibrate_guided, calls) in [(false, 720), (true, 2 * 720)] {
+                let recipe = Recipe {
+                    calibrate_guided,
+                    ..recipe(Method::Addift, budget)
+                };
+                let plan = Plan::new(&recipe, &both(1));
+                let full = calibrate::Effort::FULL.guided(calibrate_guided);
+                assert_eq!(plan.calibration, Some(full), "{budget:?}");
+                assert_eq!(plan.scores, Some(score::Effort::FULL), "{budget:?}");
+                assert_eq!(plan.calls(&both(1)), calls + 160 + 640, "{budget:?}");
+            }
         }
     }
 

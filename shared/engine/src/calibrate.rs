@@ -1,8 +1,9 @@
 //! The strength at which a LoRA makes the change that the pair shows.
 //!
 //! Measured on pictures that it was not trained on: A nearly drowned in fresh noise and drawn
-//! again, which keeps its composition and changes who is in it, and pictures of the pair's prompt
-//! that have nothing of A. A itself needs less strength than any other picture; calibrated on it, a
+//! again, which keeps its composition and changes who is in it, and pictures that have nothing of A.
+//! They are drawn as they will be where the LoRA is used: of prompts that say who else they show, and
+//! guided. Pictures of the pair's own prompt, unguided, take to a change at less strength. A itself needs less strength than any other picture; calibrated on it, a
 //! LoRA is too weak for everything else. A LoRA does little up to some strength, then quickly all
 //! of the change, and beyond that only damage: wanted is the end of the rise, where the change made
 //! less the change made elsewhere is largest.
@@ -30,6 +31,8 @@ pub(crate) struct Effort {
     /// How many of [`DDIM_STEPS`] are done of each; of the rest is foreseen what they would lead to.
     calls: usize,
     search: Search,
+    /// Whether each call asks for the empty prompt as well.
+    is_guided: bool,
 }
 
 /// At which strengths is drawn.
@@ -47,6 +50,7 @@ impl Effort {
         pictures: COUNT,
         calls: DDIM_STEPS,
         search: Search::Every,
+        is_guided: false,
     };
 
     const fn within(pictures: usize, calls: usize, strengths: usize) -> Self {
@@ -54,7 +58,13 @@ impl Effort {
             pictures,
             calls,
             search: Search::Bracket(strengths),
+            is_guided: false,
         }
+    }
+
+    /// The same, of pictures that are guided or are not.
+    pub const fn guided(self, is_guided: bool) -> Self {
+        Self { is_guided, ..self }
     }
 
     /// The most first; as many as scores have.
@@ -71,7 +81,7 @@ impl Effort {
 
     /// Calls of the UNet, of one picture each.
     pub const fn calls(self) -> u64 {
-        (self.denoising_steps() as usize * self.pictures) as u64
+        (self.denoising_steps() as usize * self.pictures) as u64 * (1 + self.is_guided as u64)
     }
 
     /// Among how many of so many examples the pictures are shared.
@@ -137,12 +147,21 @@ struct Part<'a> {
     level: f64,
 }
 
+/// What the pictures are to show, and how that is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subjects<'a> {
+    /// What guided pictures show, in turn; with none, as without guidance, all are of the pair's own prompt.
+    pub prompts: &'a [String],
+    /// Stands before each.
+    pub trigger: &'a str,
+    pub syntax: PromptSyntax,
+}
+
 /// How the pictures are drawn, with the LoRA and without.
 struct Drawing<'a> {
     base: &'a Base,
     effort: Effort,
-    /// Of the pair, and how it is read.
-    prompt: (&'a str, PromptSyntax),
+    asked: Asked,
     size: (u32, u32),
     /// What it is without the LoRA.
     guidance: Guidance,
@@ -157,7 +176,7 @@ impl Drawing<'_> {
     ) -> Result<Tensor<4>, EngineError> {
         let (base, effort) = (self.base, self.effort);
         let guidance = match lora.changes_text() {
-            true => &guidance(base, effort, self.prompt, self.size, lora)?,
+            true => &self.asked.guidance(base, self.size, lora)?,
             false => &self.guidance,
         };
         let (noisy, of) = (self.noisy.clone(), (effort.calls, DDIM_STEPS));
@@ -165,17 +184,61 @@ impl Drawing<'_> {
     }
 }
 
-/// The prompt of the pair, for each picture.
-fn guidance(
-    base: &Base,
-    effort: Effort,
-    (prompt, syntax): (&str, PromptSyntax),
-    size: (u32, u32),
-    lora: &LoraStack<'_>,
-) -> Result<Guidance, EngineError> {
-    let prompts = vec![prompt; effort.pictures];
-    let said = base.encode_prompts(&prompts, syntax, size, lora)?;
-    Ok(Guidance::unguided(Conditioning::cat(said)))
+/// The prompt of each picture, and how it is drawn.
+struct Asked {
+    prompts: Vec<String>,
+    syntax: PromptSyntax,
+    is_guided: bool,
+}
+
+impl Asked {
+    /// - `index`, `own`: the example's number, with which the turn begins, and its prompt
+    fn new(
+        base: &Base,
+        effort: Effort,
+        (index, own): (usize, &str),
+        subjects: Subjects<'_>,
+    ) -> Result<Self, EngineError> {
+        let syntax = subjects.syntax;
+        let called = |prompt: &String| match subjects.trigger {
+            "" => prompt.clone(),
+            trigger => format!("{trigger}, {prompt}"),
+        };
+        let mut prompts: Vec<String> = subjects.prompts.iter().map(called).collect();
+        // They go through the model together.
+        let chunks = base.count_chunks(&prompts, syntax)?;
+        let mut chunks = chunks.iter();
+        prompts.retain(|_| chunks.next() == Some(&1));
+        let is_guided = effort.is_guided && !prompts.is_empty();
+        if !is_guided {
+            prompts = vec![own.to_owned()];
+        }
+        let turns = prompts.iter().cycle().skip(index % prompts.len());
+        Ok(Self {
+            prompts: turns.take(effort.pictures).cloned().collect(),
+            syntax,
+            is_guided,
+        })
+    }
+
+    fn guidance(
+        &self,
+        base: &Base,
+        size: (u32, u32),
+        lora: &LoraStack<'_>,
+    ) -> Result<Guidance, EngineError> {
+        let said = base.encode_prompts(&self.prompts, self.syntax, size, lora)?;
+        let conditional = Conditioning::cat(said);
+        if !self.is_guided {
+            return Ok(Guidance::unguided(conditional));
+        }
+        Ok(Guidance {
+            conditional,
+            unconditional: base.encode_prompt("", self.syntax, size, lora)?,
+            scale: base.model_size().guidance(),
+            rescale: base.guidance_rescale(),
+        })
+    }
 }
 
 /// The pictures without the LoRA, and how to tell what it makes of them.
@@ -202,19 +265,18 @@ struct Latents {
 
 impl<'a> Calibration<'a> {
     /// - `scenes`: the examples that share the pictures, at least one
-    /// - `syntax`: how their prompts are read
     pub async fn new(
         base: &'a Base,
         effort: Effort,
         scenes: &[&'a Scene],
-        syntax: PromptSyntax,
+        subjects: Subjects<'_>,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let count = effort.parts(scenes.len());
         let mut parts = Vec::with_capacity(count);
         for (index, scene) in scenes.iter().take(count).enumerate() {
             let share = effort.share((index, count));
-            parts.push(Part::new(base, share, (index as u64, scene), syntax, rest).await?);
+            parts.push(Part::new(base, share, (index, scene), subjects, rest).await?);
         }
         let search = effort.search;
         Ok(Self { search, parts })
@@ -264,15 +326,16 @@ impl<'a> Part<'a> {
     async fn new(
         base: &'a Base,
         (effort, drowned): (Effort, usize),
-        (index, scene): (u64, &'a Scene),
-        syntax: PromptSyntax,
+        (index, scene): (usize, &'a Scene),
+        subjects: Subjects<'_>,
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let pictures = effort.pictures;
-        let (pair, size, prompt) = (&scene.pair, scene.size(), (&*scene.prompt, syntax));
-        let guidance = guidance(base, effort, prompt, size, &LoraStack::none())?;
+        let (pair, size) = (&scene.pair, scene.size());
+        let asked = Asked::new(base, effort, (index, &scene.prompt), subjects)?;
+        let guidance = asked.guidance(base, size, &LoraStack::none())?;
         let [_, channels, height, width] = pair.original.dims();
-        let noise = NoiseRng::new(SEED + index, STREAM)
+        let noise = NoiseRng::new(SEED + index as u64, STREAM)
             .normal([COUNT, channels, height, width], base.device());
         let timestep = Ddim::new(&base.schedule, DDIM_STEPS).timesteps()[0];
         let mut noisy = Vec::new();
@@ -288,7 +351,7 @@ impl<'a> Part<'a> {
         let drawing = Drawing {
             base,
             effort,
-            prompt,
+            asked,
             size,
             guidance,
             noisy: Tensor::cat(noisy, 0),

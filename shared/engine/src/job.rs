@@ -23,8 +23,10 @@ pub struct PreparedJob {
     pub recipe: Recipe,
     /// A finished copier of the original, used instead of training one.
     pub copier: Option<FinishedCopier>,
-    /// Prompts that the job is not trained on, for the held-out score; none: no scores.
+    /// Prompts that the job is not trained on: what it is calibrated on, and measured.
     pub held_out_prompts: Vec<String>,
+    /// Whether it is measured.
+    pub scores: bool,
     /// Pictures to draw with the finished LoRA; none: none. Those before are asked for by the
     /// [`Control`](crate::Control).
     pub previews: Option<PreviewPlan>,
@@ -55,6 +57,14 @@ impl PreparedJob {
             (picture.width(), picture.height())
         });
         Ok(examples.collect())
+    }
+
+    /// The prompts that it is measured on; none where it is not.
+    pub(crate) fn measured_prompts(&self) -> &[String] {
+        match self.scores {
+            true => &self.held_out_prompts,
+            false => &[],
+        }
     }
 
     /// The prompts that its examples are trained under, each once: many share theirs.

@@ -379,12 +379,12 @@ async fn probes_of_pair(
 }
 
 impl Session<'_> {
-    /// Prompts of pictures that the LoRA is not trained on. Where nobody wants scores, only the recipe may
-    /// know some.
+    /// Prompts of pictures that the LoRA is not trained on.
     fn asked_prompts(&self) -> Vec<String> {
-        let known = [&self.job.held_out_prompts, &self.recipe.held_out_prompts];
-        let known = known.into_iter().find(|prompts| !prompts.is_empty());
-        known.map_or_else(|| vec![self.scene.prompt.clone()], Clone::clone)
+        match &*self.job.held_out_prompts {
+            [] => vec![self.scene.prompt.clone()],
+            known => known.to_vec(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use mimeo_train::Objective;
 use crate::artifact::{Artifact, LoadedLora, Outcome, file_from_network, is_untrained};
 use crate::base::Base;
 use crate::budget::{Plan, Wanted};
-use crate::calibrate::Calibration;
+use crate::calibrate::{Calibration, Subjects};
 use crate::control::{Control, Directive, PassStep, Within};
 use crate::error::EngineError;
 use crate::event::{Event, Phase};
@@ -43,7 +43,7 @@ pub async fn run(
         None => Session::new(base, job, control)?,
     };
     let recipe = &job.recipe;
-    let measured = job.held_out_prompts.iter().map(String::as_str);
+    let measured = job.measured_prompts().iter().map(String::as_str);
     let trained = match &prompted {
         Some(_) => recipe.slider.prompts().cloned().collect(),
         None => job.captions(),
@@ -259,7 +259,7 @@ impl Session<'_> {
         let recipe = &self.recipe;
         let wanted = Wanted {
             calibration: recipe.calibrate,
-            prompts: self.job.held_out_prompts.len(),
+            prompts: self.job.measured_prompts().len(),
             levels: self.levels(),
         };
         let plan = match self.scene.is_alone {
@@ -293,9 +293,13 @@ impl Session<'_> {
                 total,
             });
             let mut rest = Within::counted(control);
-            let syntax = recipe.prompt_syntax;
+            let subjects = Subjects {
+                prompts: &self.job.held_out_prompts,
+                trigger: &recipe.trigger,
+                syntax: recipe.prompt_syntax,
+            };
             let calibration =
-                Calibration::new(self.base, effort, &scenes, syntax, &mut rest).await?;
+                Calibration::new(self.base, effort, &scenes, subjects, &mut rest).await?;
             calibrated_strength = calibration.best_strength(&network, &mut rest).await?;
             network = network.scaled(calibrated_strength);
         }
@@ -421,7 +425,7 @@ impl Session<'_> {
 
     /// Held-out pictures at the size of the example that is shown.
     fn held_out_request(&self) -> SampleRequest {
-        let prompts = self.job.held_out_prompts.iter().cloned().zip(SCORE_SEED..);
+        let prompts = self.job.measured_prompts().iter().cloned().zip(SCORE_SEED..);
         SampleRequest {
             size: self.scene.size(),
             syntax: self.recipe.prompt_syntax,

@@ -94,6 +94,7 @@ impl PreparedJob {
             recipe,
             copier: None,
             held_out_prompts: Vec::new(),
+            scores: false,
             previews: None,
         })
     }

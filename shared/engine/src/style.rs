@@ -141,7 +141,7 @@ impl Session<'_> {
     /// Held-out prompts that do not name what is trained.
     pub(crate) fn unnamed_prompts(&self) -> Vec<String> {
         let captions = self.job.captions();
-        let prompts = self.job.held_out_prompts.iter();
+        let prompts = self.job.measured_prompts().iter();
         let unnamed = prompts.filter(|prompt| is_unnamed(prompt, &self.recipe.trigger, &captions));
         unnamed.cloned().collect()
     }

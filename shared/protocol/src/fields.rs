@@ -284,6 +284,7 @@ pub const FIELDS: &[Field] = &[
     field(Run, "/prompt_syntax", Choice(&["a1111", "comfy", "plain", "cut"]), flag("prompt-syntax", "SYNTAX"), "Prompt syntax", "Emphasis as A1111 or ComfyUI means it; plain takes brackets as letters, cut also stops after 75 tokens, as old recipes do"),
     field(Run, "/resolution", OptionalNumber(Resolution::RANGE, NATIVE), flag("size", "PIXELS|native"), "Resolution", "Side of a square with as many pixels as the pair is trained at; its proportions stay"),
     field(Run, "/calibrate", Switch, off("no-calibrate", "Leave the strength as it was trained"), "Calibrate strength", "So that 1 means the change you showed"),
+    field(Run, "/calibrate_guided", Switch, off("calibrate-unguided", "Calibrate on what the base draws of the pair's own prompt, without guidance"), "Calibrate guided", "On pictures of the held-out prompts, drawn as the LoRA is used"),
     field(Run, "/score_budget", OptionalNumber(ScoreBudget::RANGE, FULL), flag("score-budget", "SHARE|full"), "Score budget", "What calibration and scores may take, as a share of training; 0 leaves them out"),
     field(Run, "/held_out_prompts", Lines, None, "Held-out prompts", "What the LoRA is measured on, a prompt a line; empty means prompts that suit the base"),
     field(Run, "/precision", Choice(&["f16", "f32"]), flag("precision", "PRECISION"), "Number format", "f16 is half the size, and what other programs expect"),

@@ -405,6 +405,10 @@ pub struct Recipe {
     pub clip_skip: Option<ClipSkip>,
     /// Fold the strength that reproduces the change into the weights after training.
     pub calibrate: bool,
+    /// Look for that strength on pictures of the held-out prompts, drawn with the base's guidance, as the
+    /// LoRA is used; else on what the base draws of the pair's own prompt without any.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub calibrate_guided: bool,
     /// What calibration and scores may take of [`Self::training_calls`]; 0 leaves both out. None:
     /// all that they ask for, which is what they took before there was a choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -768,7 +772,12 @@ impl Recipe {
             clip_skip: None,
             // Strength 1 of a slider is what its prompts say already.
             calibrate: method != Method::Slider,
-            score_budget: Some(ScoreBudget::constant(0.3)),
+            calibrate_guided: method != Method::Slider,
+            // The direct difference is trained in so few calls that measuring takes as many.
+            score_budget: Some(match method {
+                Method::Addift => ScoreBudget::constant(1.0),
+                Method::Copier | Method::Plain | Method::Slider => ScoreBudget::constant(0.3),
+            }),
             held_out_prompts: Vec::new(),
             precision: Precision::F16,
         }

@@ -24,9 +24,7 @@ pub async fn prepare(
     shelf: &impl Shelf,
 ) -> Result<PreparedJob, ServiceError> {
     let mut prepared = decoded(base, job, shelf).await?;
-    if job.scores {
-        prepared.held_out_prompts = Origin::of(&job.base).held_out_prompts(&job.recipe);
-    }
+    prepared.scores = job.scores;
     if let Some(plan) = &job.previews {
         // Now rather than at the first preview, which would end a run that has come far.
         base.check_prompt(&plan.prompt, job.recipe.prompt_syntax)?;
@@ -50,7 +48,8 @@ pub(crate) async fn decoded(
         examples,
         recipe: job.recipe.clone(),
         copier: None,
-        held_out_prompts: Vec::new(),
+        held_out_prompts: Origin::of(&job.base).held_out_prompts(&job.recipe),
+        scores: false,
         previews: None,
     })
 }

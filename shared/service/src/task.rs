@@ -11,7 +11,6 @@ use mimeo_protocol::{
     RequestId, Scores, ServerMessage, TrainJob, VaeId,
 };
 
-use crate::bases::Origin;
 use crate::error::{ServiceError, in_full};
 use crate::prepare::{decoded, fitted_size};
 use crate::runner::{Runner, Turns, WantedBase};
@@ -204,7 +203,7 @@ async fn score(
     let (lora, _) = read_lora(&LoraRef::File { file }, shelf).await?;
     let network = LoadedLora::new(base, &lora, "the LoRA")?.network;
     let mut prepared = decoded(base, job, shelf).await?;
-    prepared.held_out_prompts = Origin::of(&job.base).held_out_prompts(&job.recipe);
+    prepared.scores = true;
     let control = &mut Unsteered(rest);
     let scored = score_file(base, &prepared, &network, control);
     let scores = Box::pin(scored).await?;

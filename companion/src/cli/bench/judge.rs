@@ -62,6 +62,9 @@ pub struct JudgeArgs {
     /// With --judge: a recipe (TOML, JSON or a LoRA by Mimeo) over the preset of each method
     #[arg(long, value_name = "FILE", requires = "judge")]
     recipe: Option<PathBuf>,
+    /// With --judge: beside the LoRAs the base itself, asked for the change in the words of B's caption
+    #[arg(long, requires = "judge")]
+    words: bool,
     /// With --judge: where to write every curve
     #[arg(long, value_name = "FILE", default_value = "curves.json")]
     curves: PathBuf,
@@ -91,11 +94,13 @@ impl JudgeArgs {
 
     /// Trains, draws, judges and tells.
     ///
+    /// - `prompts`: that LoRAs are calibrated on; people are drawn of others
+    ///
     /// # Errors
     /// One sentence for the user.
     pub async fn run(
         &self,
-        base: &Base,
+        (base, prompts): (&Base, &[String]),
         pairs: &[Pair],
         methods: &[Method],
         seeds: u32,
@@ -136,6 +141,19 @@ impl JudgeArgs {
         let mut exit = Exit::Done;
         report.answer("columns", &table::COLUMNS, &table::head());
         'pairs: for pair in pairs {
+            let control = pair.edited(session.judge.names()).len() > 1;
+            if self.words {
+                let curve = self.asked(&mut session, pair, report).await?;
+                let row = Row::new(&pair.name, "words", Merit::of(&curve, 0.0), control);
+                report.answer("row", &row, &row.line());
+                rows.push(row);
+                judged.push(Judged {
+                    pair: pair.name.clone(),
+                    method: "words".to_owned(),
+                    curve,
+                    control,
+                });
+            }
             let runs: Vec<(String, Vec<Recipe>)> = match &lora {
                 Some(_) => vec![("file".to_owned(), Vec::new())],
                 None => recipes
@@ -151,7 +169,7 @@ impl JudgeArgs {
                         .await?;
                 }
                 for recipe in &recipes {
-                    let job = pair.job(base, recipe.clone(), Vec::new())?;
+                    let job = pair.job(base, recipe.clone(), (prompts.to_vec(), false))?;
                     let trained = train(base, &job, report).await?;
                     let (Some(trained), false) = (trained, stopped()) else {
                         exit = Exit::Stopped;
@@ -168,7 +186,6 @@ impl JudgeArgs {
                 let points = STRENGTHS.iter().zip(&tallies);
                 let curve =
                     Curve::new(points.map(|(strength, tally)| Point::new(*strength, tally)));
-                let control = pair.edited(session.judge.names()).len() > 1;
                 let row = Row::new(&pair.name, &method, Merit::of(&curve, secs), control);
                 report.answer("row", &row, &row.line());
                 rows.push(row);
@@ -265,27 +282,63 @@ impl JudgeArgs {
             .people
             .iter()
             .map(|tags| prompt(session.judge.names(), tags, &edited));
-        let mut request = SampleRequest::new(session.base, prompts.zip(PEOPLE_SEED..).collect());
+        let drawn = Rc::new(self.draw(session, prompts.collect(), report).await?);
+        session.drawn.insert(edited, drawn.clone());
+        Ok(drawn)
+    }
+
+    /// The same people where the base is asked for the change, in what B's caption says beyond A's: what can be
+    /// expected of a LoRA on this base. One point, at strength 1.
+    async fn asked(
+        &self,
+        session: &mut Session<'_>,
+        pair: &Pair,
+        report: &mut Report,
+    ) -> anyhow::Result<Curve> {
+        let without = self.without_lora(session, pair, report).await?;
+        let edited = pair.edited(session.judge.names());
+        let words = &pair.words;
+        let prompts = session.people.iter().map(|tags| {
+            let mut tags = tags.clone();
+            // All of them in the place of the first: their order is that of the attributes.
+            tags.retain(|name, _| !edited.contains(&name.as_str()));
+            let first = edited.first().map(|name| ((*name).to_owned(), words.clone()));
+            tags.extend(first);
+            prompt(session.judge.names(), &tags, &[])
+        });
+        let asked = self.draw(session, prompts.collect(), report).await?;
+        let mut tally = Tally::default();
+        for (before, after) in without.people.iter().zip(&asked.people) {
+            count(&session.judge, pair, before, after, &mut tally)?;
+        }
+        Ok(Curve::new([Point::new(1.0, &tally)]))
+    }
+
+    /// Draws people without any LoRA and reads them, each with the next seed.
+    async fn draw(
+        &self,
+        session: &Session<'_>,
+        prompts: Vec<String>,
+        report: &mut Report,
+    ) -> anyhow::Result<Drawn> {
+        let prompts = prompts.into_iter().zip(PEOPLE_SEED..).collect();
+        let mut request = SampleRequest::new(session.base, prompts);
         request.steps = self.steps as usize;
         report.begin("Drawing", total_steps(session.base, &request)?);
         let mut rest = Counted::new(|done| report.advance(done));
         let pictures = sample(session.base, &request, &LoraStack::none(), &mut rest).await?;
-        let people: Result<Vec<Seen>, BadInput> = pictures
-            .into_iter()
-            .map(|picture| {
-                let attributes = session.judge.read(&picture)?;
-                Ok(Seen {
-                    attributes,
-                    picture,
-                })
+        let people = pictures.into_iter().map(|picture| {
+            let attributes = session.judge.read(&picture)?;
+            Ok(Seen {
+                attributes,
+                picture,
             })
-            .collect();
-        let drawn = Rc::new(Drawn {
+        });
+        let people: Result<Vec<Seen>, BadInput> = people.collect();
+        Ok(Drawn {
             request,
             people: people?,
-        });
-        session.drawn.insert(edited, drawn.clone());
-        Ok(drawn)
+        })
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Pair {
     pub original: Attributes,
     /// What B is like.
     pub target: Attributes,
+    /// What B's caption says beyond A's, in the base's own words.
+    pub words: String,
     /// Whether it is only looked at in the end.
     pub held_out: bool,
 }
@@ -44,6 +46,20 @@ struct Record {
     original: Described,
     #[serde(rename = "B")]
     target: Described,
+    #[serde(rename = "caption_A")]
+    original_caption: String,
+    #[serde(rename = "caption_B")]
+    target_caption: String,
+}
+
+impl Record {
+    /// Tags of B's caption that A's has not.
+    fn words(&self) -> String {
+        let known: Vec<&str> = self.original_caption.split(", ").collect();
+        let tags = self.target_caption.split(", ");
+        let new: Vec<&str> = tags.filter(|tag| !known.contains(tag)).collect();
+        new.join(", ")
+    }
 }
 
 /// What somebody is like, as far as it can be said.
@@ -91,6 +107,7 @@ impl Pair {
                 target: decode(target)?.picture,
                 mask: Some(decode_mask(mask)?),
             },
+            words: record.words(),
             original: record.original.known(),
             target: record.target.known(),
             held_out: record.held_out,
@@ -105,13 +122,15 @@ impl Pair {
 
     /// A job on it.
     ///
+    /// - `scores`: whether it is measured on the prompts
+    ///
     /// # Errors
     /// When the base cannot train at its size.
     pub fn job(
         &self,
         base: &Base,
         recipe: Recipe,
-        held_out_prompts: Vec<String>,
+        (held_out_prompts, scores): (Vec<String>, bool),
     ) -> Result<PreparedJob, EngineError> {
         let FittedPair {
             original,
@@ -127,6 +146,7 @@ impl Pair {
             recipe,
             copier: None,
             held_out_prompts,
+            scores,
             previews: None,
         })
     }

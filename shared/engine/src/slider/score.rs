@@ -122,7 +122,7 @@ impl Prompted {
         network: &LoraNetwork,
         control: &mut impl Control,
     ) -> Result<Option<Scores>, EngineError> {
-        let (recipe, prompts) = (&self.job.recipe, self.job.held_out_prompts.len());
+        let (recipe, prompts) = (&self.job.recipe, self.job.measured_prompts().len());
         if let Some(text) = Effort::told_of_small(recipe, prompts) {
             control.emit(Event::Note { text });
         }
@@ -156,7 +156,7 @@ impl Prompted {
             return Ok(None);
         }
         let keep = &self.job.recipe.slider.keep;
-        let prompts = self.job.held_out_prompts.iter().take(effort.pictures);
+        let prompts = self.job.measured_prompts().iter().take(effort.pictures);
         let pictures: Vec<_> = prompts.cloned().zip(SCORE_SEED..).collect();
         let kept = keep
             .iter()
