@@ -291,6 +291,14 @@ fn the_schedule_of_each_family_is_diffusers() {
         let (ddim, euler) = (Ddim::new(schedule, 8), Euler::new(schedule, 8));
         let theirs_ddim = fixture.timesteps(&theirs("ddim_timesteps"));
         assert_eq!(ddim.timesteps(), theirs_ddim, "DDIM of {name}");
+        // What a prediction of 1 moves the clean picture by, squared.
+        for timestep in theirs_ddim {
+            let ones = Tensor::ones([1, 1, 1, 1], &cpu());
+            let moved = ddim.pred_original_sample(timestep, ones.clone(), ones.zeros_like());
+            let weight = schedule.picture_weight(timestep) as f32;
+            let label = format!("picture_weight of {name} at {timestep}");
+            assert_values_close(&label, &[weight], &values(moved.square()), RATIOS);
+        }
         let theirs_euler = fixture.timesteps(&theirs("euler_timesteps"));
         assert_eq!(euler.timesteps(), theirs_euler, "Euler of {name}");
         compare("euler_sigmas", euler.sigmas().to_vec(), RATIOS);

@@ -5,6 +5,7 @@
 
 use burn::tensor::Tensor;
 use mimeo_lora::{LoraNetwork, LoraStack};
+use mimeo_protocol::TimestepRange;
 use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
 use mimeo_train::optimizer::{AdamW, clip};
@@ -134,7 +135,7 @@ fn three_steps_of_addift_match_the_reference() {
             Direction::Forward,
             student,
             &scene.weights(&masked()),
-            &addift(),
+            (&addift(), TimestepRange::ALL),
         )
     });
 }

@@ -3,7 +3,7 @@
 
 use burn::tensor::Tensor;
 use mimeo_lora::{LoraNetwork, LoraStack};
-use mimeo_protocol::{Accumulation, BatchSize, Pass};
+use mimeo_protocol::{Accumulation, BatchSize, Pass, TimestepRange};
 use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
 use mimeo_train::hold::{self, Hold};
@@ -67,6 +67,12 @@ fn a_reverse_step_of_addift_matches_the_reference() {
     let (file, scene) = ("train_addift_reverse.safetensors", Scene::new(&cpu()));
     let step = Step::Addift(Direction::Reverse);
     assert_step(file, base(), &scene, step, ALLOWED);
+}
+
+#[test]
+fn a_step_of_addift_measured_in_the_picture_matches_the_reference() {
+    let (file, scene) = ("train_addift_picture.safetensors", Scene::new(&cpu()));
+    assert_step(file, base(), &scene, Step::AddiftOfPicture, ALLOWED);
 }
 
 #[test]
@@ -238,6 +244,7 @@ fn the_trainer_takes_these_steps_for_every_objective() {
                 lora,
                 level: 1.0,
             };
+            let recipe = (recipe, TimestepRange::ALL);
             addift::loss(model, pair, draw, direction, student, weights, recipe)
         }
     };

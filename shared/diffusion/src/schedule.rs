@@ -123,6 +123,16 @@ impl NoiseSchedule {
         }
     }
 
+    /// How much the clean picture's squared error is of the prediction's: `s²/a²` for ε-prediction, whose picture is
+    /// `(x - s ε)/a`, and `s²` for v-prediction, whose picture is `a x - s v`.
+    #[must_use]
+    pub fn picture_weight(&self, timestep: usize) -> f64 {
+        match self.prediction_type {
+            PredictionType::Epsilon => self.snr(timestep).recip(),
+            PredictionType::VPrediction => (self.snr(timestep) + 1.0).recip(),
+        }
+    }
+
     /// `(a_t, s_t)` of each picture of a batch, each `[batch, 1, 1, 1]` on the device of `like`.
     #[must_use]
     pub fn signal_and_noise(

@@ -127,6 +127,9 @@ const STRENGTHS: [f64; 8] = [
 /// Worth this much less is as good, and the weaker LoRA is taken: around its largest value the
 /// worth hardly changes over a factor of two in strength, but what it weighs up does.
 const AS_GOOD: f64 = 0.01;
+/// The same of guided pictures: guidance makes sharp what it agrees with, so their rise goes on for long and
+/// brings hardly any more people the change.
+const AS_GOOD_GUIDED: f64 = 0.05;
 /// Strengths that are farther apart than two of [`STRENGTHS`].
 const FAR: f64 = 1.5;
 const SEED: u64 = 8000;
@@ -135,6 +138,7 @@ const STREAM: u64 = 5;
 /// Pictures to calibrate on, and what each would be with B's change.
 pub(crate) struct Calibration<'a> {
     search: Search,
+    as_good: f64,
     /// Those of each example.
     parts: Vec<Part<'a>>,
 }
@@ -278,8 +282,14 @@ impl<'a> Calibration<'a> {
             let share = effort.share((index, count));
             parts.push(Part::new(base, share, (index, scene), subjects, rest).await?);
         }
-        let search = effort.search;
-        Ok(Self { search, parts })
+        Ok(Self {
+            search: effort.search,
+            as_good: match effort.is_guided {
+                true => AS_GOOD_GUIDED,
+                false => AS_GOOD,
+            },
+            parts,
+        })
     }
 
     /// The multiplier at which the LoRA is worth most; 1 where no picture takes to the change at any
@@ -289,7 +299,10 @@ impl<'a> Calibration<'a> {
         network: &LoraNetwork,
         rest: &mut impl Rest,
     ) -> Result<f64, EngineError> {
-        let mut tried = Tried::default();
+        let mut tried = Tried {
+            as_good: self.as_good,
+            ..Tried::default()
+        };
         match self.search {
             Search::Every => {
                 for strength in STRENGTHS {
@@ -471,6 +484,8 @@ impl Made {
 /// What a LoRA made of the pictures, at every strength tried, the weakest first.
 #[derive(Debug, Default)]
 struct Tried {
+    /// Worth this much less is as good.
+    as_good: f64,
     strengths: Vec<f64>,
     made: Vec<Vec<Made>>,
 }
@@ -483,13 +498,17 @@ impl Tried {
     }
 
     fn end_of_rise(&self) -> Option<f64> {
-        Some(end_of_rise(&self.strengths, &worth(&self.made)?))
+        Some(end_of_rise(
+            &self.strengths,
+            &worth(&self.made)?,
+            self.as_good,
+        ))
     }
 
     /// The strength that tells most about where the rise ends.
     fn next(&self) -> f64 {
         let worth = worth(&self.made).unwrap_or_else(|| vec![0.0; self.made.len()]);
-        next_strength(&self.strengths, &worth)
+        next_strength(&self.strengths, &worth, self.as_good)
     }
 }
 
@@ -512,11 +531,11 @@ fn worth(made: &[Vec<Made>]) -> Option<Vec<f64>> {
     Some(worth.collect())
 }
 
-/// The least strength, between two of those tried, at which the worth comes within [`AS_GOOD`] of
-/// its largest.
-fn end_of_rise(strengths: &[f64], worth: &[f64]) -> f64 {
+/// The least strength, between two of those tried, at which the worth comes within `as_good` of its
+/// largest.
+fn end_of_rise(strengths: &[f64], worth: &[f64], as_good: f64) -> f64 {
     let largest = worth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let enough = largest - AS_GOOD;
+    let enough = largest - as_good;
     let end = worth.iter().position(|worth| *worth >= enough);
     match end.unwrap_or_default() {
         0 => strengths[0],
@@ -531,7 +550,7 @@ fn end_of_rise(strengths: &[f64], worth: &[f64]) -> f64 {
 
 /// Where to look next for the end of the rise: outwards until it lies between two strengths, then
 /// between those.
-fn next_strength(strengths: &[f64], worth: &[f64]) -> f64 {
+fn next_strength(strengths: &[f64], worth: &[f64], as_good: f64) -> f64 {
     let (weakest, strongest) = (STRENGTHS[0], STRENGTHS[STRENGTHS.len() - 1]);
     let (Some(first), Some(last)) = (strengths.first(), strengths.last()) else {
         return 1.0;
@@ -542,7 +561,7 @@ fn next_strength(strengths: &[f64], worth: &[f64]) -> f64 {
         // be worth more than both, and what lies beyond is more damage.
         let before = strengths.len().checked_sub(2);
         match before.map(|at| (strengths[at], worth[at])) {
-            Some((before, as_good)) if as_good >= largest - AS_GOOD => {
+            Some((before, its_worth)) if its_worth >= largest - as_good => {
                 if last / before > FAR {
                     return (before * last).sqrt();
                 }
@@ -550,7 +569,7 @@ fn next_strength(strengths: &[f64], worth: &[f64]) -> f64 {
             _ => return (last * 2.0).min(strongest),
         }
     }
-    let end = worth.iter().position(|worth| *worth >= largest - AS_GOOD);
+    let end = worth.iter().position(|worth| *worth >= largest - as_good);
     match end.unwrap_or_default() {
         0 if *first > weakest => (first / 2.0).max(weakest),
         0 => (strengths[0] * strengths[1.min(strengths.len() - 1)]).sqrt(),
@@ -578,20 +597,32 @@ mod tests {
 
     #[test]
     fn the_strength_is_where_the_rise_ends() {
-        let rise = end_of_rise(&STRENGTHS, &[0.0, 0.0, 0.1, 0.4, 0.79, 0.79, 0.8, 0.7]);
+        let rise = end_of_rise(
+            &STRENGTHS,
+            &[0.0, 0.0, 0.1, 0.4, 0.79, 0.79, 0.8, 0.7],
+            AS_GOOD,
+        );
         assert!((rise - 1.0).abs() < 1e-9, "0.79 is as good as 0.8: {rise}");
-        let between = end_of_rise(&STRENGTHS, &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.99, 1.0]);
+        let between = end_of_rise(
+            &STRENGTHS,
+            &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.99, 1.0],
+            AS_GOOD,
+        );
         assert!(
             (between - 2.0).abs() < 1e-9,
             "the largest may be the last: {between}"
         );
-        let half_way = end_of_rise(&STRENGTHS, &[0.0, 0.0, 0.0, 0.0, 0.98, 1.0, 0.9, 0.8]);
+        let half_way = end_of_rise(
+            &STRENGTHS,
+            &[0.0, 0.0, 0.0, 0.0, 0.98, 1.0, 0.9, 0.8],
+            AS_GOOD,
+        );
         let expected = 2.0_f64.powf(0.25);
         assert!(
             (half_way - expected).abs() < 1e-9,
             "between 1 and √2: {half_way}"
         );
-        let at_once = end_of_rise(&STRENGTHS, &[0.9; 8]);
+        let at_once = end_of_rise(&STRENGTHS, &[0.9; 8], AS_GOOD);
         assert!(
             (at_once - 0.25).abs() < 1e-9,
             "nothing weaker was tried: {at_once}"
@@ -603,7 +634,7 @@ mod tests {
         let mut strengths: Vec<f64> = Vec::new();
         for _ in 0..count {
             let made: Vec<f64> = strengths.iter().map(|strength| worth(*strength)).collect();
-            let next = next_strength(&strengths, &made);
+            let next = next_strength(&strengths, &made, AS_GOOD);
             assert!(
                 (STRENGTHS[0]..=STRENGTHS[7]).contains(&next) && !strengths.contains(&next),
                 "{next} after {strengths:?}"
@@ -612,7 +643,7 @@ mod tests {
             strengths.sort_by(f64::total_cmp);
         }
         let made: Vec<f64> = strengths.iter().map(|strength| worth(*strength)).collect();
-        end_of_rise(&strengths, &made)
+        end_of_rise(&strengths, &made, AS_GOOD)
     }
 
     #[test]
@@ -640,13 +671,13 @@ mod tests {
     fn between_two_that_are_worth_the_same_the_largest_is_looked_for() {
         // As measured on a beard.
         let (of_one, of_two) = (0.287, 0.296);
-        let next = next_strength(&[1.0, 2.0], &[of_one, of_two]);
+        let next = next_strength(&[1.0, 2.0], &[of_one, of_two], AS_GOOD);
         assert!((next - std::f64::consts::SQRT_2).abs() < 1e-12, "{next}");
-        let found = end_of_rise(&[1.0, next, 2.0], &[of_one, 0.33, of_two]);
+        let found = end_of_rise(&[1.0, next, 2.0], &[of_one, 0.33, of_two], AS_GOOD);
         assert!(found > 1.2 && found < next, "no longer the first: {found}");
-        let rising = next_strength(&[1.0, 2.0], &[0.2, 0.296]);
+        let rising = next_strength(&[1.0, 2.0], &[0.2, 0.296], AS_GOOD);
         assert_eq!(rising, STRENGTHS[7], "the rise is not over");
-        let level = next_strength(&[1.0, next, 2.0], &[of_one, of_one, of_two]);
+        let level = next_strength(&[1.0, next, 2.0], &[of_one, of_one, of_two], AS_GOOD);
         assert_eq!(level, 0.5, "nothing between: it may end before");
     }
 

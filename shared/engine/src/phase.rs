@@ -425,7 +425,12 @@ impl Session<'_> {
 
     /// Held-out pictures at the size of the example that is shown.
     fn held_out_request(&self) -> SampleRequest {
-        let prompts = self.job.measured_prompts().iter().cloned().zip(SCORE_SEED..);
+        let prompts = self
+            .job
+            .measured_prompts()
+            .iter()
+            .cloned()
+            .zip(SCORE_SEED..);
         SampleRequest {
             size: self.scene.size(),
             syntax: self.recipe.prompt_syntax,

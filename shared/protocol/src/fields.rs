@@ -262,6 +262,7 @@ pub const FIELDS: &[Field] = &[
     field(Addift, "/addift/multiplier", Number(Multiplier::RANGE), flag("multiplier", "MULTIPLIER"), "Multiplier", "Strength of the LoRA while it is trained"),
     field(Addift, "/addift/antisymmetric", Switch, None, "Both directions", "Negative strength then undoes the change"),
     field(Addift, "/addift/preservation", Number(Weight::RANGE), None, "Preservation", "Weight of “do nothing on pure noise”"),
+    field(Addift, "/addift/loss", Choice(&["prediction", "picture"]), flag("addift-loss", "WHERE"), "Error in", "In what the error is measured: what the model predicts, or the clean picture that it leads to"),
     field(Slider, "/slider/original", Text, None, "Original prompt", "What the change leads away from; may be empty"),
     field(Slider, "/slider/target", Text, None, "Target prompt", "What it leads to"),
     field(Slider, "/slider/neutral", Text, None, "Neutral prompt", "Whose pictures are changed while it is trained; empty means the original prompt's"),

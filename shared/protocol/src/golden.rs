@@ -22,6 +22,7 @@ fn name(text: &str) -> JobName {
 }
 
 fn job() -> TrainJob {
+    let preset = Recipe::preset(Method::Copier, ModelSize::Small);
     TrainJob {
         format: JobFormat::default(),
         name: name("眼鏡"),
@@ -31,11 +32,16 @@ fn job() -> TrainJob {
             mask: Some(blob(0xc)),
             ..Example::new(blob(0xa), blob(0xb))
         }],
-        // From before recipes said how prompts are read, and what scores may take.
+        // From before recipes said how prompts are read, what scores may take, and how strength is found.
         recipe: Recipe {
             prompt_syntax: PromptSyntax::Cut,
             score_budget: None,
-            ..Recipe::preset(Method::Copier, ModelSize::Small)
+            calibrate_guided: false,
+            addift: AddiftRecipe {
+                loss: AddiftLoss::Prediction,
+                ..preset.addift
+            },
+            ..preset
         },
         copier: CopierChoice::Given(CopierId(3)),
         previews: Some(PreviewPlan {
@@ -262,6 +268,9 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
         weight: Weight::constant(2.0),
         prompts: vec!["a girl".to_owned(), String::new()],
     };
+    let mut as_used = with_budget.clone();
+    as_used.recipe.calibrate_guided = true;
+    as_used.recipe.addift.loss = AddiftLoss::Picture;
     let mut said = preview(Canvas::Native);
     if let ClientMessage::Preview { preview, .. } = &mut said {
         preview.vae.clone_from(&with_said.vae);
@@ -338,6 +347,13 @@ fn client_messages() -> Vec<(&'static str, ClientMessage)> {
             ClientMessage::Submit {
                 request,
                 job: Box::new(held),
+            },
+        ),
+        (
+            "submit_as_used",
+            ClientMessage::Submit {
+                request,
+                job: Box::new(as_used),
             },
         ),
         ("control_pause", control(JobControl::Pause)),

@@ -61,7 +61,7 @@ pub use number::{
     WeightDecay, parse_seed,
 };
 pub use recipe::{
-    AddiftRecipe, AugmentRecipe, CopierKind, CopierRecipe, HoldRecipe, InvalidExamples,
+    AddiftLoss, AddiftRecipe, AugmentRecipe, CopierKind, CopierRecipe, HoldRecipe, InvalidExamples,
     InvalidRecipe, LeakRecipe, LrSchedule, MaskRecipe, Method, ModelSize, Pass, Precision,
     PromptSyntax, Recipe, RecipeFormat, SliderRecipe, prompts_in,
 };

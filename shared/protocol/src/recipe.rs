@@ -264,6 +264,25 @@ pub struct CopierRecipe {
     pub check_every: Steps,
 }
 
+/// In what the error of a step is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AddiftLoss {
+    /// In what the model predicts, as the published method does: an error of the same size in the picture then
+    /// counts hardly anything where noise is high, which is where shapes are decided.
+    #[default]
+    Prediction,
+    /// In the clean picture that the prediction leads to.
+    Picture,
+}
+
+impl AddiftLoss {
+    /// Whether it is what was done before there was a choice.
+    fn is_of_prediction(&self) -> bool {
+        *self == Self::Prediction
+    }
+}
+
 /// What only [`Method::Addift`] needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -275,6 +294,9 @@ pub struct AddiftRecipe {
     pub antisymmetric: bool,
     /// Weight of "do nothing on pure noise".
     pub preservation: Weight,
+    /// In what the error is measured.
+    #[serde(default, skip_serializing_if = "AddiftLoss::is_of_prediction")]
+    pub loss: AddiftLoss,
 }
 
 /// Versions of each example that are trained on beside it: its pictures and mask, changed alike. None
@@ -755,6 +777,11 @@ impl Recipe {
                 multiplier: Multiplier::constant(0.25),
                 antisymmetric: true,
                 preservation: Weight::constant(0.0),
+                // Measured on the bundled base; for others as TrainTrain has it.
+                loss: match size {
+                    ModelSize::Small => AddiftLoss::Picture,
+                    ModelSize::Sd1 | ModelSize::Sd2 | ModelSize::Xl => AddiftLoss::Prediction,
+                },
             },
             slider: SliderRecipe::default(),
             auto_timesteps: false,
@@ -919,7 +946,7 @@ mod tests {
         let preset = Recipe::preset(Method::Addift, ModelSize::Small);
         let mut old = serde_json::to_value(&preset).expect("a recipe is plain data");
         let said = old.as_object_mut().expect("a table").remove("score_budget");
-        assert_eq!(said, Some(0.3.into()), "new recipes say it");
+        assert_eq!(said, Some(1.0.into()), "new recipes say it");
         let read: Recipe = serde_json::from_value(old.clone()).expect("old recipes can be read");
         assert_eq!(read.score_calls(), None, "as it was");
         let again = serde_json::to_value(&read).expect("a recipe is plain data");
@@ -1068,7 +1095,9 @@ mod tests {
             120 * (1 + 3),
             "teacher and student"
         );
-        assert_eq!(addift.score_calls(), Some(144), "three tenths of them");
+        assert_eq!(addift.score_calls(), Some(480), "as many again");
+        let plain = of(Method::Plain);
+        assert_eq!(plain.score_calls(), Some(432), "three tenths of them");
         assert_eq!(of(Method::Plain).training_calls(), 120 * 4 * 3, "students");
         assert_eq!(
             of(Method::Copier).training_calls(),

@@ -6,9 +6,9 @@
 
 use burn::tensor::Tensor;
 use mimeo_diffusion::{NoiseSchedule, PredictionType, Tuning};
-use mimeo_protocol::AddiftRecipe;
+use mimeo_protocol::{AddiftLoss, AddiftRecipe, TimestepRange};
 
-use crate::loss::MaskWeights;
+use crate::loss::{MaskWeights, weighted_mean};
 use crate::plain::{Student, predict};
 use crate::{Draw, Model, Pair};
 
@@ -23,7 +23,11 @@ pub enum Direction {
 
 /// `mean ‖student - teacher‖²`, inside the mask and, with the prior's weight, outside.
 ///
-/// Outside the mask the two pictures are the same, so the teacher is the prior there.
+/// Outside the mask the two pictures are the same, so the teacher is the prior there. Measured in the clean
+/// picture, each timestep weighs `‖x̂0 error‖² / ‖prediction error‖²`, in proportion to the mean over the window:
+/// the loss stays of the same size, whatever it is measured in.
+///
+/// - `window`: the timesteps of the pass
 #[must_use]
 pub fn loss(
     model: Model<'_>,
@@ -32,7 +36,7 @@ pub fn loss(
     direction: Direction,
     student: Student<'_>,
     weights: &MaskWeights,
-    recipe: &AddiftRecipe,
+    (recipe, window): (&AddiftRecipe, TimestepRange),
 ) -> Tensor<1> {
     let Student { below, lora, level } = student;
     let (from, to, multiplier) = match direction {
@@ -72,7 +76,16 @@ pub fn loss(
         losses = losses + weights.everywhere().learn(student - own) * preservation;
     }
     // No min-SNR weight: it is for losses whose target is noise.
-    losses.mean()
+    match recipe.loss {
+        AddiftLoss::Prediction => losses.mean(),
+        AddiftLoss::Picture => {
+            let weight = |timestep: usize| schedule.picture_weight(timestep);
+            let window = window.min() as usize..(window.max() as usize).min(schedule.len());
+            let mean = window.clone().map(weight).sum::<f64>() / window.len() as f64;
+            let own = timesteps.iter().map(|timestep| weight(*timestep) / mean);
+            weighted_mean(&losses, own)
+        }
+    }
 }
 
 /// What the student must answer so that its clean picture is the teacher's plus `delta`.

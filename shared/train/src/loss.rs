@@ -145,10 +145,15 @@ pub fn batch_mean(
     let Some(gamma) = gamma else {
         return losses.mean();
     };
-    let weights: Vec<f32> = timesteps
-        .iter()
-        .map(|timestep| schedule.min_snr_weight(*timestep, gamma.get()) as f32)
-        .collect();
-    let weights = TensorData::new(weights, [timesteps.len(), 1]);
+    let weight = |timestep: &usize| schedule.min_snr_weight(*timestep, gamma.get());
+    weighted_mean(&losses, timesteps.iter().map(weight))
+}
+
+/// Mean over the batch, each picture with its weight.
+///
+/// - `losses`: `[batch, 1]`
+pub(crate) fn weighted_mean(losses: &Tensor<2>, weights: impl Iterator<Item = f64>) -> Tensor<1> {
+    let weights: Vec<f32> = weights.map(|weight| weight as f32).collect();
+    let weights = TensorData::new(weights, losses.dims());
     (losses.clone() * Tensor::from_data(weights, &losses.device())).mean()
 }

@@ -464,6 +464,7 @@ impl<'a> Trainer<'a> {
                 plain::loss(model, latent, prompt, draw, student, weights, gamma)
             }
             Objective::Addift(recipe) => {
+                let recipe = (recipe, self.pass.timesteps);
                 addift::loss(model, pair, draw, direction, student, weights, recipe)
             }
             Objective::Slider(_) => unreachable!("it has its own draw"),

@@ -3,9 +3,9 @@
 use burn::tensor::Device;
 use mimeo_lora::{LoraNetwork, Targets};
 use mimeo_protocol::{
-    Accumulation, AddiftRecipe, Alpha, BatchSize, ClipNorm, Gamma, LearningRate, LrSchedule,
-    MaskRecipe, Method, ModelSize, Multiplier, Pass, Rank, Recipe, Share, Steps, TimestepRange,
-    Warmup, Weight, WeightDecay,
+    Accumulation, AddiftLoss, AddiftRecipe, Alpha, BatchSize, ClipNorm, Gamma, LearningRate,
+    LrSchedule, MaskRecipe, Method, ModelSize, Multiplier, Pass, Rank, Recipe, Share, Steps,
+    TimestepRange, Warmup, Weight, WeightDecay,
 };
 use mimeo_train::loss::MaskWeights;
 use mimeo_train::{Draw, Example, Pair};
@@ -128,6 +128,7 @@ pub fn addift() -> AddiftRecipe {
         multiplier: Multiplier::constant(0.5),
         antisymmetric: true,
         preservation: Weight::constant(0.0),
+        loss: AddiftLoss::Prediction,
     }
 }
 

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use mimeo_engine::Base;
 use mimeo_lora::{LoraNetwork, LoraStack, Targets};
+use mimeo_protocol::{AddiftLoss, AddiftRecipe, TimestepRange};
 use mimeo_train::addift::{self, Direction};
 use mimeo_train::copier::{copy_loss, difference_loss};
 use mimeo_train::hold;
@@ -32,6 +33,8 @@ pub enum Step {
     Difference,
     /// The teacher difference, in a direction.
     Addift(Direction),
+    /// The teacher difference, its error measured in the clean picture.
+    AddiftOfPicture,
     /// The teacher difference on top of a copier.
     AddiftOnCopier,
     /// The difference of two prompts, in a direction.
@@ -126,14 +129,16 @@ fn loss(base: &Base, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1>
     let nothing = LoraStack::none();
     let on_copier = nothing.clone().with(&copier, 1.0);
     let weights = |recipe| scene.weights(&recipe);
-    let addift = |direction, below| {
-        let (weights, recipe) = (weights(masked()), addift());
+    let addift = |direction, below, loss| {
+        let weights = weights(masked());
+        let recipe = AddiftRecipe { loss, ..addift() };
+        let recipe = (&recipe, TimestepRange::ALL);
         let student = Student {
             below,
             lora,
             level: 1.0,
         };
-        addift::loss(model, pair, draw, direction, student, &weights, &recipe)
+        addift::loss(model, pair, draw, direction, student, &weights, recipe)
     };
     match step {
         Step::Plain => {
@@ -163,8 +168,9 @@ fn loss(base: &Base, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1>
             };
             difference_loss(model, pair, draw, student, &weights, gamma)
         }
-        Step::Addift(direction) => addift(direction, &nothing),
-        Step::AddiftOnCopier => addift(Direction::Forward, &on_copier),
+        Step::Addift(direction) => addift(direction, &nothing, AddiftLoss::Prediction),
+        Step::AddiftOfPicture => addift(Direction::Forward, &nothing, AddiftLoss::Picture),
+        Step::AddiftOnCopier => addift(Direction::Forward, &on_copier, AddiftLoss::Prediction),
         Step::Slider(direction) => {
             let slider = slider(base, scene);
             let rows = Rows {

@@ -166,6 +166,20 @@ def train_addift_reverse(base: Base):
     }
 
 
+@fixture({"train_addift_picture.safetensors": "method addift, forward, error measured in the clean picture, weights 1 on average over all timesteps"})
+def train_addift_picture(base: Base):
+    """For `train.rs`: the forward direction, whose error is that of x0 instead of the prediction."""
+    step = Step(base)
+    signal = base.scheduler.alphas_cumprod
+    weights = (1.0 - signal) / signal
+    return {
+        "train_addift_picture.safetensors": towards_teacher(
+            step.unet(with_copier=False), step.target_latent, step.original_latent, ADDIFT_MULTIPLIER,
+            (weights / weights.mean())[step.timesteps],
+        )
+    }
+
+
 @fixture({"train_addift_copier.safetensors": "method addift, forward, student and teacher with the frozen copier"})
 def train_addift_copier(base: Base):
     """For `train.rs`: one code path with and without a copier."""
@@ -216,12 +230,12 @@ def towards_target(trained: TrainedUnet) -> dict[str, torch.Tensor]:
     return {"noise_pred": student, "frozen_noise_pred": frozen, "prior_loss": prior, **updated}
 
 
-def towards_teacher(trained: TrainedUnet, shown, taught, multiplier: float) -> dict[str, torch.Tensor]:
+def towards_teacher(trained: TrainedUnet, shown, taught, multiplier: float, weights=1.0) -> dict[str, torch.Tensor]:
     """A step of the student on one picture towards what the frozen model says of the other."""
     step = trained.step
     teacher = trained.predict_frozen(step.noisy(taught))
     student = trained.predict(step.noisy(shown), multiplier)
-    loss = masked(student - step.taught(teacher, shown - taught), step.mask).mean()
+    loss = (weights * masked(student - step.taught(teacher, shown - taught), step.mask)).mean()
     return {"noise_pred": student, "teacher_noise_pred": teacher, **trained.update(loss)}
 
 

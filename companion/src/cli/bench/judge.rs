@@ -302,7 +302,9 @@ impl JudgeArgs {
             let mut tags = tags.clone();
             // All of them in the place of the first: their order is that of the attributes.
             tags.retain(|name, _| !edited.contains(&name.as_str()));
-            let first = edited.first().map(|name| ((*name).to_owned(), words.clone()));
+            let first = edited
+                .first()
+                .map(|name| ((*name).to_owned(), words.clone()));
             tags.extend(first);
             prompt(session.judge.names(), &tags, &[])
         });
