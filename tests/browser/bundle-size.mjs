@@ -7,7 +7,7 @@ import { argv, exit } from "node:process";
 import { brotliCompressSync } from "node:zlib";
 
 /** Compressed bytes that must arrive before anything can be done in the page. */
-const PAGE_BUDGET = 1_315_000;
+const PAGE_BUDGET = 1_316_000;
 /** Compressed bytes of the trainer. */
 const TRAINER_BUDGET = 3_750_000;
 

@@ -119,7 +119,7 @@ fn what_a_trained_lora_does_is_measured_on_every_family() {
         let desk = Desk::new();
         put_family(&desk, family);
         // The preset's share of so few steps would be too little for anything.
-        let train = QUICK.replace("--no-score --no-calibrate", "--score-budget 10");
+        let train = QUICK.replace("--no-score --no-calibrate", "--score-budget 20");
         desk.run(&format!("train {train} --base base --out x.safetensors"))
             .done();
         let lora = read_lora(&desk.path("x.safetensors"));

@@ -103,8 +103,7 @@ fn a_run_that_is_only_watched_makes_the_lora_that_it_makes_alone() {
 fn a_lora_that_is_held_to_the_base_leaks_less() {
     let desk = Desk::new();
     let leak = |name: &str, hold: &str| {
-        let train =
-            "train --method addift --steps 80 --no-score --no-calibrate --device cpu --json";
+        let train = "train --method addift --addift-loss prediction --steps 80 --no-score --no-calibrate --device cpu --json";
         let pair = "--original a.png --target b.png --mask mask.png --leak-every 80";
         let run = desk.run(&format!("{train} {pair} {hold} --out {name}"));
         let told = run.done().events();

@@ -379,12 +379,12 @@ async fn probes_of_pair(
 }
 
 impl Session<'_> {
-    /// Prompts of pictures that the LoRA is not trained on.
+    /// Prompts of pictures that the LoRA is not trained on. Where nobody wants scores, only the recipe may
+    /// know some.
     fn asked_prompts(&self) -> Vec<String> {
-        match &*self.job.held_out_prompts {
-            [] => vec![self.scene.prompt.clone()],
-            known => known.to_vec(),
-        }
+        let known = [self.job.measured_prompts(), &self.recipe.held_out_prompts];
+        let known = known.into_iter().find(|prompts| !prompts.is_empty());
+        known.map_or_else(|| vec![self.scene.prompt.clone()], <[String]>::to_vec)
     }
 }
 
