@@ -3,8 +3,8 @@
 //! Measured on pictures that it was not trained on: A nearly drowned in fresh noise and drawn
 //! again, which keeps its composition and changes who is in it, and pictures that have nothing of A.
 //! They are drawn as they will be where the LoRA is used: of prompts that say who else they show, and
-//! guided. Pictures of the pair's own prompt, unguided, take to a change at less strength. A itself needs less strength than any other picture; calibrated on it, a
-//! LoRA is too weak for everything else. A LoRA does little up to some strength, then quickly all
+//! guided. A itself needs less strength than any other picture, and so do pictures of the pair's own
+//! prompt without guidance; calibrated on them, a LoRA is too weak for everything else. A LoRA does little up to some strength, then quickly all
 //! of the change, and beyond that only damage: wanted is the end of the rise, where the change made
 //! less the change made elsewhere is largest.
 
