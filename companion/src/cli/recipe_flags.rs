@@ -239,7 +239,8 @@ impl<S: Selection> Given<S> {
                     "--min-snr does nothing with method {method}, whose target has no noise. Leave one of them out."
                 )));
             }
-            let is_of_pictures = matches!(field.path, "/prompt" | "/calibrate");
+            let is_of_pictures =
+                matches!(field.path, "/prompt" | "/calibrate" | "/calibrate_guided");
             if let Some(flag) = flag_of(field)
                 && (!field.group.is_for(method) || is_of_pictures && !method.takes_pictures())
             {

@@ -79,6 +79,14 @@ impl Effort {
     /// The last of [`Self::ALL`].
     pub const LEAST: Self = Self::within(2, 4, 3);
 
+    /// How much less a strength may be worth than the best and count as good.
+    const fn as_good(self) -> f64 {
+        match self.is_guided {
+            true => AS_GOOD_GUIDED,
+            false => AS_GOOD,
+        }
+    }
+
     /// Calls of the UNet, of one picture each.
     pub const fn calls(self) -> u64 {
         (self.denoising_steps() as usize * self.pictures) as u64 * (1 + self.is_guided as u64)
@@ -137,8 +145,7 @@ const STREAM: u64 = 5;
 
 /// Pictures to calibrate on, and what each would be with B's change.
 pub(crate) struct Calibration<'a> {
-    search: Search,
-    as_good: f64,
+    effort: Effort,
     /// Those of each example.
     parts: Vec<Part<'a>>,
 }
@@ -204,18 +211,20 @@ impl Asked {
         subjects: Subjects<'_>,
     ) -> Result<Self, EngineError> {
         let syntax = subjects.syntax;
-        let called = |prompt: &String| match subjects.trigger {
-            "" => prompt.clone(),
-            trigger => format!("{trigger}, {prompt}"),
-        };
-        let mut prompts: Vec<String> = subjects.prompts.iter().map(called).collect();
-        // They go through the model together.
-        let chunks = base.count_chunks(&prompts, syntax)?;
-        let mut chunks = chunks.iter();
-        prompts.retain(|_| chunks.next() == Some(&1));
-        let is_guided = effort.is_guided && !prompts.is_empty();
+        let mut prompts = Vec::new();
+        if effort.is_guided {
+            let called = |prompt: &String| match subjects.trigger {
+                "" => prompt.clone(),
+                trigger => format!("{trigger}, {prompt}"),
+            };
+            prompts.extend(subjects.prompts.iter().map(called));
+            // They go through the model together.
+            let mut chunks = base.count_chunks(&prompts, syntax)?.into_iter();
+            prompts.retain(|_| chunks.next() == Some(1));
+        }
+        let is_guided = !prompts.is_empty();
         if !is_guided {
-            prompts = vec![own.to_owned()];
+            prompts.push(own.to_owned());
         }
         let turns = prompts.iter().cycle().skip(index % prompts.len());
         Ok(Self {
@@ -282,14 +291,7 @@ impl<'a> Calibration<'a> {
             let share = effort.share((index, count));
             parts.push(Part::new(base, share, (index, scene), subjects, rest).await?);
         }
-        Ok(Self {
-            search: effort.search,
-            as_good: match effort.is_guided {
-                true => AS_GOOD_GUIDED,
-                false => AS_GOOD,
-            },
-            parts,
-        })
+        Ok(Self { effort, parts })
     }
 
     /// The multiplier at which the LoRA is worth most; 1 where no picture takes to the change at any
@@ -300,10 +302,10 @@ impl<'a> Calibration<'a> {
         rest: &mut impl Rest,
     ) -> Result<f64, EngineError> {
         let mut tried = Tried {
-            as_good: self.as_good,
+            as_good: self.effort.as_good(),
             ..Tried::default()
         };
-        match self.search {
+        match self.effort.search {
             Search::Every => {
                 for strength in STRENGTHS {
                     tried.add(strength, self.made(network, strength, rest).await?);

@@ -137,22 +137,24 @@ impl JudgeArgs {
         session.people.truncate(self.people as usize);
 
         let mut judged = Vec::new();
-        let mut rows = Vec::new();
         let mut exit = Exit::Done;
         report.answer("columns", &table::COLUMNS, &table::head());
         'pairs: for pair in pairs {
             let control = pair.edited(session.judge.names()).len() > 1;
-            if self.words {
-                let curve = self.asked(&mut session, pair, report).await?;
-                let row = Row::new(&pair.name, "words", Merit::of(&curve, 0.0), control);
+            let told = |method: String, curve: Curve, secs: f64, report: &mut Report| {
+                let row = Row::new(&pair.name, &method, Merit::of(&curve, secs), control);
                 report.answer("row", &row, &row.line());
-                rows.push(row);
-                judged.push(Judged {
+                let judged = Judged {
                     pair: pair.name.clone(),
-                    method: "words".to_owned(),
+                    method,
                     curve,
                     control,
-                });
+                };
+                (row, judged)
+            };
+            if self.words {
+                let curve = self.asked(&mut session, pair, report).await?;
+                judged.push(told("words".to_owned(), curve, 0.0, report));
             }
             let runs: Vec<(String, Vec<Recipe>)> = match &lora {
                 Some(_) => vec![("file".to_owned(), Vec::new())],
@@ -186,17 +188,10 @@ impl JudgeArgs {
                 let points = STRENGTHS.iter().zip(&tallies);
                 let curve =
                     Curve::new(points.map(|(strength, tally)| Point::new(*strength, tally)));
-                let row = Row::new(&pair.name, &method, Merit::of(&curve, secs), control);
-                report.answer("row", &row, &row.line());
-                rows.push(row);
-                judged.push(Judged {
-                    pair: pair.name.clone(),
-                    method,
-                    curve,
-                    control,
-                });
+                judged.push(told(method, curve, secs, report));
             }
         }
+        let (rows, judged): (Vec<Row>, Vec<Judged>) = judged.into_iter().unzip();
         for mean in Row::means(&rows) {
             report.answer("mean", &mean, &mean.lines());
         }

@@ -34,7 +34,10 @@ impl Selection for OfCopier {
             // It has no part in how a copier is trained.
             Group::Copier => field.path != STRENGTH,
             Group::Set | Group::Base => true,
-            Group::Run => !matches!(field.path, "/calibrate" | "/score_budget"),
+            Group::Run => !matches!(
+                field.path,
+                "/calibrate" | "/calibrate_guided" | "/score_budget"
+            ),
             Group::Lora | Group::Addift | Group::Slider | Group::Mask => false,
         };
         let fields = FIELDS.iter().filter(is_its_own).filter_map(with_flag);
