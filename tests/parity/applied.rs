@@ -57,7 +57,7 @@ fn stack<'a>(network: &'a LoraNetwork, file: &str) -> LoraStack<'a> {
 
 fn said(base: &Base, prompt: &str, lora: &LoraStack<'_>) -> Conditioning {
     let said = base.encode_prompt(prompt, PromptSyntax::A1111, SIZE, lora);
-    said.unwrap()
+    block_on(said).unwrap()
 }
 
 /// The base alone, and it with each file.

@@ -4,6 +4,7 @@ use mimeo_checkpoint::Checkpoint;
 use mimeo_diffusion::{Conditioning, OutputLayer};
 use mimeo_lora::LoraStack;
 use mimeo_protocol::PromptSyntax;
+use pollster::block_on;
 
 use crate::support::close::{Tolerance, assert_close};
 use crate::support::fixture::Fixture;
@@ -55,7 +56,8 @@ fn the_base_encodes_the_prompts_of_old_recipes_as_the_reference_does() {
         &long.repeat(5).join(", "),
     ];
     let size = (128, 128);
-    let ours = base().encode_prompts(&prompts, PromptSyntax::Cut, size, &LoraStack::none());
+    let own = LoraStack::none();
+    let ours = block_on(base().encode_prompts(&prompts, PromptSyntax::Cut, size, &own));
     let ours = ours.unwrap();
     let ours = Conditioning::cat(ours).hidden_states;
     assert_close("prompts", ours, theirs, TOLERANCE);

@@ -55,7 +55,8 @@ fn prompts_are_said_as_diffusers_pipelines_and_a1111_say_them() {
     for name in WITH_WEIGHTS {
         let (base, fixture) = (family(name), fixture(name, "text"));
         let prompts = ["", "glasses, smile", &long, "glasses, (smile:1.3), hat"];
-        let said = base.encode_prompts(&prompts, PromptSyntax::A1111, (64, 48), &LoraStack::none());
+        let (syntax, own) = (PromptSyntax::A1111, LoraStack::none());
+        let said = block_on(base.encode_prompts(&prompts, syntax, (64, 48), &own));
         for (index, ours) in said.unwrap().into_iter().enumerate() {
             let label = format!("prompt {index} of {name}");
             let theirs = fixture.tensor(&index.to_string(), &cpu());
@@ -101,7 +102,8 @@ fn layers_that_are_skipped_are_those_that_diffusers_skips() {
 #[test]
 fn both_vaes_match_diffusers() {
     for name in WITH_WEIGHTS {
-        let (vae, fixture) = (&family(name).vae, fixture(name, "vae"));
+        let vae = block_on(family(name).vae()).unwrap();
+        let fixture = fixture(name, "vae");
         let latent: Tensor<4> = fixture.tensor("latent", &cpu());
         let ours = vae.encode(fixture.tensor("image", &cpu()));
         assert_close(&format!("latent of {name}"), ours, latent.clone(), VAE);

@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use mimeo_diffusion::Guidance;
 use mimeo_lora::LoraStack;
 use mimeo_protocol::PromptSyntax;
+use pollster::block_on;
 use serde::Deserialize;
 
 use crate::support::close::{Tolerance, assert_close};
@@ -30,9 +31,9 @@ fn assert_conditions(list: &'static str, tensors: &'static str) {
     let cases: Vec<Case> = read_json(list);
     assert!(!cases.is_empty(), "{list} proves nothing");
     for (index, Case { syntax, prompt }) in cases.into_iter().enumerate() {
-        let ours = base()
-            .encode_prompt(&prompt, syntax, (128, 128), &LoraStack::none())
-            .unwrap();
+        let own = LoraStack::none();
+        let ours = block_on(base().encode_prompt(&prompt, syntax, (128, 128), &own));
+        let ours = ours.unwrap();
         let theirs = fixture.tensor(&index.to_string(), &cpu());
         let name = format!("{syntax:?}: {}", prompt.get(..60).unwrap_or(&prompt));
         let tolerance = match syntax {

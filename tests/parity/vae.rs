@@ -2,6 +2,7 @@
 
 use mimeo_checkpoint::Checkpoint;
 use mimeo_image::{LatentMask, decode, decode_mask};
+use pollster::block_on;
 
 use crate::support::close::{Tolerance, assert_close, assert_values_close};
 use crate::support::fixture::Fixture;
@@ -55,8 +56,9 @@ fn the_base_encodes_a_pair_as_the_reference_does() {
         ("original_latent", pair.original_png),
         ("target_latent", pair.target_png),
     ] {
-        let ours = base().encode_picture(&decode(png).unwrap().picture);
-        assert_close(name, ours, fixture.tensor(name, &cpu()), TOLERANCE);
+        let picture = decode(png).unwrap().picture;
+        let ours = block_on(base().encode_picture(&picture));
+        assert_close(name, ours.unwrap(), fixture.tensor(name, &cpu()), TOLERANCE);
     }
     let mask = LatentMask::new(&decode_mask(pair.mask_png).unwrap()).unwrap();
     // Sixty-four pixels of 0 or 1: their average is the same number in any order.

@@ -13,6 +13,7 @@ use mimeo_workbench::lora::{self, Parcel};
 use mimeo_workbench::picture::hash;
 use mimeo_workbench::workbench::{MaskCommand, PairsCommand, Where};
 use mimeo_workbench::{Command, Picture, Refusal, Slot, dropped, from_disk, gathered};
+use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -315,12 +316,14 @@ pub async fn read(file: &File) -> Result<Read, String> {
 /// A file that is read piece by piece: of a checkpoint only the header is in memory.
 struct PartsOf {
     name: String,
-    file: File,
+    /// The page has one thread.
+    file: SendWrapper<File>,
 }
 
 impl PartsOf {
     fn new(file: File) -> Self {
         let name = file.name();
+        let file = SendWrapper::new(file);
         Self { name, file }
     }
 }

@@ -1,6 +1,6 @@
 //! LoRA files on their way to whoever draws: which belong together, what of them will not be applied.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use mimeo_checkpoint::lora_file::{put_together, survey};
 use mimeo_checkpoint::{LoraFileError, MemoryFile, SafetensorsFile, Stranger, printable, text_of};
@@ -89,14 +89,14 @@ fn refusal(name: &str) -> String {
 /// One sentence: why it cannot be used, and what to do.
 pub async fn pack(name: &str, bytes: Vec<u8>, config: Option<&[u8]>) -> Result<Parcel, String> {
     let shown = printable(name, QUOTE);
-    let mut bytes = Rc::new(bytes);
+    let mut bytes = Arc::new(bytes);
     if let Some(config) = config {
         let text = text_of(config).map_err(|Stranger { found, .. }| {
             format!("{CONFIG} is {found}. Choose the one that PEFT saved beside {WEIGHTS}.")
         })?;
         let file = open(&shown, &bytes).await?;
         let whole = put_together(&file, &text).await;
-        bytes = Rc::new(whole.map_err(|error| error.to_string())?);
+        bytes = Arc::new(whole.map_err(|error| error.to_string())?);
     }
     let file = open(&shown, &bytes).await?;
     let remarks = survey(&file).await.map_err(|error| match error {
@@ -109,14 +109,14 @@ pub async fn pack(name: &str, bytes: Vec<u8>, config: Option<&[u8]>) -> Result<P
     drop(file);
     let sentences = remarks.sentences(&shown);
     Ok(Parcel {
-        bytes: Rc::unwrap_or_clone(bytes),
+        bytes: Arc::unwrap_or_clone(bytes),
         remark: (!sentences.is_empty()).then(|| sentences.join(" ")),
     })
 }
 
 /// Opens bytes that are handed back: a LoRA may fill half of what a page may take.
-async fn open(name: &str, bytes: &Rc<Vec<u8>>) -> Result<SafetensorsFile, String> {
-    let file = MemoryFile::shared(name, Rc::clone(bytes));
+async fn open(name: &str, bytes: &Arc<Vec<u8>>) -> Result<SafetensorsFile, String> {
+    let file = MemoryFile::shared(name, Arc::clone(bytes));
     let opened = SafetensorsFile::open(Box::new(file)).await;
     opened.map_err(|error| error.to_string())
 }

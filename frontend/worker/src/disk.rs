@@ -10,6 +10,7 @@ use std::rc::Rc;
 use futures_util::lock::Mutex;
 use js_sys::{Array, Reflect, Uint8Array};
 use mimeo_checkpoint::{AsyncReadAt, BoxFuture, CheckpointError};
+use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast as _, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -285,9 +286,10 @@ pub async fn bytes_of(blob: &Blob) -> Result<Vec<u8>, DiskError> {
 #[derive(Debug)]
 pub struct BlobFile {
     name: String,
-    blob: Blob,
+    /// The worker has one thread.
+    blob: SendWrapper<Blob>,
     /// Where the part begins that was read last, and its bytes.
-    ahead: RefCell<(u64, Vec<u8>)>,
+    ahead: Mutex<(u64, Vec<u8>)>,
 }
 
 /// Bytes that are read at once: asking a browser takes milliseconds, however little one asks for,
@@ -296,17 +298,17 @@ const READ_AHEAD: u64 = 8 << 20;
 
 impl BlobFile {
     /// Makes a blob readable; `name` is what messages call it.
-    pub const fn new(name: String, blob: Blob) -> Self {
+    pub fn new(name: String, blob: Blob) -> Self {
         Self {
             name,
-            blob,
-            ahead: RefCell::new((0, Vec::new())),
+            blob: SendWrapper::new(blob),
+            ahead: Mutex::default(),
         }
     }
 
     /// A range, if it was read before.
-    fn known(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
-        let ahead = self.ahead.borrow();
+    async fn known(&self, offset: u64, length: usize) -> Option<Vec<u8>> {
+        let ahead = self.ahead.lock().await;
         let (start, bytes) = &*ahead;
         let at = usize::try_from(offset.checked_sub(*start)?).ok()?;
         let end = at.checked_add(length)?;
@@ -343,7 +345,7 @@ impl AsyncReadAt for BlobFile {
     ) -> BoxFuture<'_, Result<Vec<u8>, CheckpointError>> {
         Box::pin(async move {
             mimeo_checkpoint::check_range(self, offset, length)?;
-            if let Some(bytes) = self.known(offset, length) {
+            if let Some(bytes) = self.known(offset, length).await {
                 return Ok(bytes);
             }
             let end = offset + length as u64;
@@ -353,8 +355,9 @@ impl AsyncReadAt for BlobFile {
             let ahead = self
                 .read(offset, (offset + READ_AHEAD).min(self.size()))
                 .await?;
-            self.ahead.replace((offset, ahead));
+            *self.ahead.lock().await = (offset, ahead);
             self.known(offset, length)
+                .await
                 .ok_or_else(|| CheckpointError::Truncated {
                     expected: end,
                     found: offset,

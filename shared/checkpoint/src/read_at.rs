@@ -18,7 +18,10 @@ use crate::CheckpointError;
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// A source of bytes that can be read at any position.
-pub trait AsyncReadAt {
+///
+/// It may be read from any thread, one after the other: a base reads parts of itself again when it needs
+/// them, wherever it is then.
+pub trait AsyncReadAt: Send + Sync {
     /// What to call this source in a message to the user: a path, or a name.
     fn name(&self) -> &str;
 
@@ -127,7 +130,7 @@ impl MemoryFile {
 }
 
 impl<B: Deref<Target: AsRef<[u8]>>> MemoryFile<B> {
-    /// The same of bytes that somebody else holds as well, such as an [`Rc`](std::rc::Rc).
+    /// The same of bytes that somebody else holds as well, such as an [`Arc`](std::sync::Arc).
     pub fn shared(name: impl Into<String>, bytes: B) -> Self {
         let name = name.into();
         Self { name, bytes }
@@ -138,7 +141,7 @@ impl<B: Deref<Target: AsRef<[u8]>>> MemoryFile<B> {
     }
 }
 
-impl<B: Deref<Target: AsRef<[u8]>>> AsyncReadAt for MemoryFile<B> {
+impl<B: Deref<Target: AsRef<[u8]>> + Send + Sync> AsyncReadAt for MemoryFile<B> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -229,7 +232,7 @@ mod platform {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use super::*;
     use pollster::block_on;
@@ -242,8 +245,8 @@ mod tests {
 
         let on_disk = DiskFile::open(&path).unwrap();
         let in_memory = MemoryFile::new("numbers", b"0123456789".as_slice());
-        let held = Rc::new(b"0123456789".to_vec());
-        let shared = MemoryFile::shared("numbers", Rc::clone(&held));
+        let held = Arc::new(b"0123456789".to_vec());
+        let shared = MemoryFile::shared("numbers", Arc::clone(&held));
         for source in [&on_disk as &dyn AsyncReadAt, &in_memory, &shared] {
             assert_eq!(source.size(), 10, "size of {}", source.name());
             let middle = block_on(source.read_at(3, 4)).unwrap();
@@ -252,7 +255,7 @@ mod tests {
             assert!(nothing.is_empty(), "an empty range at the end is inside");
         }
         drop(shared);
-        assert!(Rc::try_unwrap(held).is_ok(), "handed back, not copied");
+        assert!(Arc::try_unwrap(held).is_ok(), "handed back, not copied");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use mimeo_protocol::{ModelSize, Resolution, Said};
 
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
+use crate::on_demand::OnDemand;
 use crate::rest::Rest;
 use crate::said::AsItIs;
 use crate::text::{TextEncoder, TextParts, config_files, text_config};
@@ -41,7 +42,8 @@ const FULL_MULTIPLE: u32 = 64;
 /// Width of a latent's cell in px, where there is no VAE that tells: it is so in every Stable Diffusion.
 const DOWNSCALE: usize = 8;
 
-/// Every part of a checkpoint, on the device. A clone shares the weights.
+/// Every part of a checkpoint: the UNet on the device, the others while they are needed. A clone shares
+/// the weights.
 #[derive(Clone)]
 pub struct Base {
     /// What it came from.
@@ -53,7 +55,7 @@ pub struct Base {
     /// The noise prediction model.
     pub unet: Arc<UNet2DConditionModel>,
     /// Pictures to latents and back.
-    pub vae: Arc<AutoencoderKl>,
+    pub(crate) vae: Arc<OnDemand<AutoencoderKl>>,
     /// The noise schedule.
     pub schedule: NoiseSchedule,
     /// What LoRA files may call the modules of each component that they change.
@@ -122,7 +124,7 @@ impl Base {
         for parts in texts {
             let weights = checkpoint.weights(parts.component).await?;
             let title = parts.title();
-            let (encoder, weights) = TextEncoder::load(parts, &weights, device).await?;
+            let (encoder, weights) = TextEncoder::load(parts, weights, device).await?;
             say_unused(title, &weights, emit);
             text_encoders.push(encoder);
         }
@@ -138,7 +140,7 @@ impl Base {
         let layout = unet_layout(checkpoint).await.ok();
         let mut module_names = vec![names_in_unet(&unet, layout.as_ref())?];
         for encoder in &text_encoders {
-            module_names.push(names_of(encoder.targets())?);
+            module_names.push(names_of(&encoder.targets)?);
         }
         let spelling = Spelling::of(family.architecture, layout.as_ref());
         let hash = checkpoint.hash().await?;
@@ -210,12 +212,32 @@ impl Base {
         [1, self.vae_config.latent_channels, rows, columns]
     }
 
+    /// Pictures to latents and back; on the device for as long as it is held.
+    ///
+    /// # Errors
+    /// [`EngineError::Load`] when it cannot be read any more.
+    pub async fn vae(&self) -> Result<Arc<AutoencoderKl>, EngineError> {
+        self.vae.hold().await
+    }
+
     /// The latent of a picture: `[1, 4, height/8, width/8]`.
-    #[must_use]
-    pub fn encode_picture(&self, picture: &Rgb) -> Tensor<4> {
+    ///
+    /// # Errors
+    /// [`EngineError::Load`] when the VAE cannot be read any more.
+    pub async fn encode_picture(&self, picture: &Rgb) -> Result<Tensor<4>, EngineError> {
         let shape = [1, 3, picture.height() as usize, picture.width() as usize];
         let planes = TensorData::new(picture.to_signed_planes(), shape);
-        self.vae.encode(Tensor::from_data(planes, &self.device))
+        let vae = self.vae().await?;
+        Ok(vae.encode(Tensor::from_data(planes, &self.device)))
+    }
+
+    /// Takes off the device what training has no use for: text encoders and VAE. They come back by
+    /// themselves where they are needed.
+    pub(crate) fn put_down_encoders(&self) {
+        self.vae.put_down();
+        for encoder in &*self.text_encoders {
+            encoder.model.put_down();
+        }
     }
 
     /// The pictures of latents, one by one so that memory stays that of one picture.
@@ -223,16 +245,18 @@ impl Base {
     /// - `latents`: `[pictures, 4, height, width]`
     ///
     /// # Errors
-    /// [`EngineError::Readback`] when the device fails; [`EngineError::GivenUp`].
+    /// [`EngineError::Readback`] when the device fails; [`EngineError::GivenUp`];
+    /// [`EngineError::Load`] when the VAE cannot be read any more.
     pub async fn decode(
         &self,
         latents: Tensor<4>,
         rest: &mut impl Rest,
     ) -> Result<Vec<Rgb>, EngineError> {
+        let vae = self.vae().await?;
         let [count, ..] = latents.dims();
         let mut pictures = Vec::with_capacity(count);
         for index in 0..count {
-            let planes = self.vae.decode(latents.clone().narrow(0, index, 1));
+            let planes = vae.decode(latents.clone().narrow(0, index, 1));
             let [_, _, height, width] = planes.dims();
             let planes = read_back(planes).await?;
             pictures.push(Rgb::from_signed_planes(
@@ -272,7 +296,7 @@ impl Base {
 
     /// The modules that a LoRA can change, by component.
     pub(crate) fn all_targets(&self) -> impl Iterator<Item = &Targets> {
-        let texts = self.text_encoders.iter().map(TextEncoder::targets);
+        let texts = self.text_encoders.iter().map(|encoder| &encoder.targets);
         std::iter::once(self.unet.all_targets()).chain(texts)
     }
 
@@ -434,11 +458,12 @@ pub(crate) async fn load_vae(
     checkpoint: &dyn Checkpoint,
     device: &Device,
     emit: &mut impl Emit,
-) -> Result<AutoencoderKl, EngineError> {
+) -> Result<OnDemand<AutoencoderKl>, EngineError> {
     let weights = checkpoint.weights(Component::Vae).await?;
-    let mut weights = WeightMap::read(&weights, device, WeightFormat::of_others(device)).await?;
-    let vae = AutoencoderKl::load(config, &mut weights)?;
-    say_unused("VAE", &weights, emit);
+    let config = config.clone();
+    let build = move |weights: &mut WeightMap| AutoencoderKl::load(&config, weights);
+    let (vae, unused) = OnDemand::load(weights, device, build).await?;
+    say_unused("VAE", &unused, emit);
     Ok(vae)
 }
 

@@ -187,7 +187,7 @@ impl Drawing<'_> {
     ) -> Result<Tensor<4>, EngineError> {
         let (base, effort) = (self.base, self.effort);
         let guidance = match lora.changes_text() {
-            true => &self.asked.guidance(base, self.size, lora)?,
+            true => &self.asked.guidance(base, self.size, lora).await?,
             false => &self.guidance,
         };
         let (noisy, of) = (self.noisy.clone(), (effort.calls, DDIM_STEPS));
@@ -234,20 +234,20 @@ impl Asked {
         })
     }
 
-    fn guidance(
+    async fn guidance(
         &self,
         base: &Base,
         size: (u32, u32),
         lora: &LoraStack<'_>,
     ) -> Result<Guidance, EngineError> {
-        let said = base.encode_prompts(&self.prompts, self.syntax, size, lora)?;
-        let conditional = Conditioning::cat(said);
+        let said = base.encode_prompts(&self.prompts, self.syntax, size, lora);
+        let conditional = Conditioning::cat(said.await?);
         if !self.is_guided {
             return Ok(Guidance::unguided(conditional));
         }
         Ok(Guidance {
             conditional,
-            unconditional: base.encode_prompt("", self.syntax, size, lora)?,
+            unconditional: base.encode_prompt("", self.syntax, size, lora).await?,
             scale: base.model_size().guidance(),
             rescale: base.guidance_rescale(),
         })
@@ -348,7 +348,7 @@ impl<'a> Part<'a> {
         let pictures = effort.pictures;
         let (pair, size) = (&scene.pair, scene.size());
         let asked = Asked::new(base, effort, (index, &scene.prompt), subjects)?;
-        let guidance = asked.guidance(base, size, &LoraStack::none())?;
+        let guidance = asked.guidance(base, size, &LoraStack::none()).await?;
         let [_, channels, height, width] = pair.original.dims();
         let noise = NoiseRng::new(SEED + index as u64, STREAM)
             .normal([COUNT, channels, height, width], base.device());

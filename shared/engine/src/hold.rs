@@ -45,12 +45,12 @@ impl Session<'_> {
         });
         let rest = &mut Within::counted(control);
         let size = self.scene.size();
-        let empty = Said::new(base, recipe, "", size)?;
+        let empty = Said::new(base, recipe, "", size).await?;
         let [_, channels, height, width] = self.scene.pair.original.dims();
         let mut rng = NoiseRng::new(recipe.seed, STREAM);
         let mut kept = Vec::with_capacity(prompts.len());
         for prompt in prompts {
-            let said = Said::new(base, recipe, prompt, size)?;
+            let said = Said::new(base, recipe, prompt, size).await?;
             let noise = rng.normal([pictures, channels, height, width], base.device());
             let walks = Walks {
                 noise: &noise,

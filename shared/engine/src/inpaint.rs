@@ -87,16 +87,16 @@ pub async fn inpaint(
         return Err(EngineError::NothingToDraw);
     }
     let free = free_cells(base, mask)?;
-    let encode = |prompt: &str| base.encode_prompt(prompt, request.syntax, (width, height), lora);
+    let encode = |prompt| base.encode_prompt(prompt, request.syntax, (width, height), lora);
     let guidance = Guidance {
-        conditional: encode(request.prompt)?,
-        unconditional: encode(request.negative_prompt)?,
+        conditional: encode(request.prompt).await?,
+        unconditional: encode(request.negative_prompt).await?,
         scale: request.guidance,
         rescale: request.guidance_rescale,
     };
     let shape = base.latent_shape(width, height);
     let noise = NoiseRng::new(request.seed, STREAM).normal(shape, base.device());
-    let latent = base.encode_picture(picture);
+    let latent = base.encode_picture(picture).await?;
 
     let ddim = Ddim::new(&base.schedule, request.steps);
     let (timesteps, schedule) = (ddim.timesteps(), &base.schedule);

@@ -346,12 +346,9 @@ async fn probes_of_pair(
     let (base, pair) = (session.base, &session.scene.pair);
     let [_, channels, height, width] = pair.original.dims();
     let mut rng = NoiseRng::new(session.recipe.seed, STREAM);
-    let said = session.base.encode_prompts(
-        &session.asked_prompts(),
-        session.recipe.prompt_syntax,
-        session.scene.size(),
-        &LoraStack::none(),
-    )?;
+    let (prompts, syntax) = (session.asked_prompts(), session.recipe.prompt_syntax);
+    let (size, own) = (session.scene.size(), LoraStack::none());
+    let said = base.encode_prompts(&prompts, syntax, size, &own).await?;
     let (along, elsewhere) = weights(pair, [height, width]).await?;
     let mut probes = Vec::new();
     for conditioning in in_turn(&said, pictures) {

@@ -29,6 +29,7 @@ mod inpaint;
 pub mod job;
 mod leak;
 pub mod memory;
+mod on_demand;
 mod pass;
 mod phase;
 mod prompt;

@@ -388,6 +388,7 @@ impl Running<'_> {
             }
         }
 
+        session.base.put_down_encoders();
         let watch = Stopwatch::start();
         let report = match self.trainer.step().await {
             Ok(report) => report,

@@ -39,8 +39,8 @@ pub async fn run(
     let prompted = prompted(base, job, Extent::WHOLE, control).await?;
     let mut session = match &prompted {
         // What the base drew is no news.
-        Some(prompted) => Session::new(base, &prompted.job, &mut |_| ())?,
-        None => Session::new(base, job, control)?,
+        Some(prompted) => Session::new(base, &prompted.job, &mut |_| ()).await?,
+        None => Session::new(base, job, control).await?,
     };
     let recipe = &job.recipe;
     let measured = job.measured_prompts().iter().map(String::as_str);
@@ -83,7 +83,7 @@ pub async fn run(
     }
 
     if let Some(copier) = &copier {
-        session.prompt_under(&copier.network)?;
+        session.prompt_under(&copier.network).await?;
     }
 
     if recipe.auto_timesteps && !session.scene.is_alone {
@@ -218,7 +218,7 @@ pub async fn score_file(
     if let Some(prompted) = prompted(base, job, Extent::LEAST, control).await? {
         return prompted.measure_fully(base, network, control).await;
     }
-    let session = Session::new(base, job, control)?;
+    let session = Session::new(base, job, control).await?;
     let copier = job.copier.as_ref();
     let copier = copier.map(|given| LoadedLora::new(base, &given.file, "the copier"));
     let copier = copier.transpose()?.map(|loaded| loaded.network);
@@ -241,7 +241,7 @@ pub async fn measure_file(
     if let Some(prompted) = prompted(base, job, Extent::LEAST, control).await? {
         return prompted.measure(base, &network, control).await;
     }
-    let session = Session::new(base, job, control)?;
+    let session = Session::new(base, job, control).await?;
     let (_, scores) = session.measure(network, None, control).await?;
     Ok(scores)
 }

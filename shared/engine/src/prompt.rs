@@ -10,7 +10,7 @@ use mimeo_protocol::PromptSyntax;
 
 use crate::base::Base;
 use crate::error::EngineError;
-use crate::text::TextEncoder;
+use crate::text::{TextEncoder, TextModel};
 
 /// More chunks than this are a mistake, and memory for nobody.
 const MAX_CHUNKS: usize = 20;
@@ -39,8 +39,8 @@ impl Base {
     ///
     /// # Errors
     /// [`EngineError::Tokenizer`] when the vocabulary cannot spell a prompt,
-    /// [`EngineError::PromptTooLong`].
-    pub fn encode_prompts<S: AsRef<str>>(
+    /// [`EngineError::PromptTooLong`], [`EngineError::Load`] when a text encoder cannot be read any more.
+    pub async fn encode_prompts<S: AsRef<str>>(
         &self,
         prompts: &[S],
         syntax: PromptSyntax,
@@ -58,7 +58,8 @@ impl Base {
                 read.chunks.resize_with(*length, Chunk::default);
                 chunks.extend(read.chunks);
             }
-            let (states, vectors) = self.say(encoder, &chunks, syntax, lora);
+            let model = encoder.model.hold().await?;
+            let (states, vectors) = self.say((encoder, &model), &chunks, syntax, lora);
             hidden_states.push(states);
             pooled = vectors.or(pooled);
         }
@@ -87,14 +88,14 @@ impl Base {
     ///
     /// # Errors
     /// As there.
-    pub fn encode_prompt(
+    pub async fn encode_prompt(
         &self,
         prompt: &str,
         syntax: PromptSyntax,
         size: (u32, u32),
         lora: &LoraStack<'_>,
     ) -> Result<Conditioning, EngineError> {
-        let encoded = self.encode_prompts(&[prompt], syntax, size, lora)?;
+        let encoded = self.encode_prompts(&[prompt], syntax, size, lora).await?;
         // One prompt, one answer.
         Ok(Conditioning::cat(encoded))
     }
@@ -175,7 +176,7 @@ impl Base {
     /// What a text encoder says of chunks: `[chunks, tokens, width]`, and in one vector each if it can.
     fn say(
         &self,
-        encoder: &TextEncoder,
+        (encoder, model): (&TextEncoder, &TextModel),
         chunks: &[Chunk],
         syntax: PromptSyntax,
         lora: &LoraStack<'_>,
@@ -183,10 +184,10 @@ impl Base {
         let ids = chunks
             .iter()
             .map(|chunk| encoder.tokenizer.framed(&chunk.ids));
-        let (hidden_states, pooled) = encoder.forward(&ids.collect::<Vec<_>>(), self.output, lora);
+        let (hidden_states, pooled) = model.forward(&ids.collect::<Vec<_>>(), self.output, lora);
         let mut weights = chunks.iter().flat_map(|chunk| &chunk.weights);
         if weights.any(|weight| *weight != 1.0) {
-            let emphasised = self.emphasised(hidden_states, encoder, chunks, syntax, lora);
+            let emphasised = self.emphasised(hidden_states, (encoder, model), chunks, syntax, lora);
             (emphasised, pooled)
         } else {
             (hidden_states, pooled)
@@ -197,7 +198,7 @@ impl Base {
     fn emphasised(
         &self,
         hidden_states: Tensor<3>,
-        encoder: &TextEncoder,
+        (encoder, model): (&TextEncoder, &TextModel),
         chunks: &[Chunk],
         syntax: PromptSyntax,
         lora: &LoraStack<'_>,
@@ -210,8 +211,7 @@ impl Base {
         let weights = Tensor::from_data(weights, self.device());
         match syntax {
             PromptSyntax::Comfy => {
-                let (empty, _) =
-                    encoder.forward(&[encoder.tokenizer.framed(&[])], self.output, lora);
+                let (empty, _) = model.forward(&[encoder.tokenizer.framed(&[])], self.output, lora);
                 from_the_empty_prompt(hidden_states, empty, weights)
             }
             // The others know no weights but 1, which change nothing.
@@ -304,6 +304,7 @@ mod tests {
     use crate::runtime::block_on;
 
     const SIZE: (u32, u32) = (128, 128);
+    const OWN: &LoraStack<'_> = &LoraStack::none();
 
     fn numbers(conditioning: &Conditioning) -> Vec<f32> {
         block_on(read_back(conditioning.hidden_states.clone())).expect("f32")
@@ -345,8 +346,8 @@ mod tests {
                 vec!["is left out of the prompt"],
             ),
         ] {
-            let states = base.encode_prompt(prompt, syntax, SIZE, &LoraStack::none());
-            let states = states.expect("it can be read");
+            let states = base.encode_prompt(prompt, syntax, SIZE, OWN);
+            let states = block_on(states).expect("it can be read");
             assert_eq!(
                 states.hidden_states.dims(),
                 [1, tokens, 64],
@@ -374,12 +375,11 @@ mod tests {
             PromptSyntax::Comfy,
             PromptSyntax::Plain,
         ] {
-            let together = base
-                .encode_prompts(&prompts, syntax, SIZE, &LoraStack::none())
-                .expect("they can be read");
+            let together = base.encode_prompts(&prompts, syntax, SIZE, OWN);
+            let together = block_on(together).expect("they can be read");
             for (prompt, states) in prompts.iter().zip(&together) {
-                let alone = base.encode_prompt(prompt, syntax, SIZE, &LoraStack::none());
-                let alone = alone.expect("it can be read");
+                let alone = base.encode_prompt(prompt, syntax, SIZE, OWN);
+                let alone = block_on(alone).expect("it can be read");
                 let [dims, alone_dims] = [states, &alone].map(|it| it.hidden_states.dims());
                 assert_eq!(dims, alone_dims, "{prompt} as {syntax:?}");
                 let pairs = numbers(states).into_iter().zip(numbers(&alone));
@@ -418,9 +418,8 @@ mod tests {
     fn an_endless_prompt_is_refused_in_a_sentence() {
         let base = bundled::base();
         for prompt in ["glasses ".repeat(2000), "BREAK ".repeat(30)] {
-            let refused =
-                base.encode_prompt(&prompt, PromptSyntax::A1111, SIZE, &LoraStack::none());
-            let sentence = refused.expect_err("it is too long").to_string();
+            let refused = base.encode_prompt(&prompt, PromptSyntax::A1111, SIZE, OWN);
+            let sentence = block_on(refused).expect_err("it is too long").to_string();
             assert!(sentence.contains("at most 20 can be read"), "{sentence}");
         }
     }

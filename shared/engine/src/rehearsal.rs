@@ -42,7 +42,7 @@ pub async fn rehearse(
     let prompted = prompted(base, job, Extent::LEAST, &mut Unsteered(&mut rest)).await?;
     let job = prompted.as_ref().map_or(job, |prompted| &prompted.job);
     // Quiet about the pictures: the job itself will tell.
-    let session = Session::new(base, job, &mut |_| ())?;
+    let session = Session::new(base, job, &mut |_| ()).await?;
     let recipe = &job.recipe;
     let copier = session.fresh_network(&recipe.copier.pass, Streams::COPIER);
     let objective = match recipe.method {

@@ -161,15 +161,17 @@ pub(crate) async fn sample_latents(
     let (width, height) = request.size;
     let shape = base.latent_shape(width, height);
     let (syntax, size) = (request.syntax, request.size);
-    let unconditional = base.encode_prompt(&request.negative_prompt, syntax, size, lora)?;
+    let unconditional = base.encode_prompt(&request.negative_prompt, syntax, size, lora);
+    let unconditional = unconditional.await?;
     let prompts = request.prompts();
     let lengths = base.count_chunks(&prompts, request.syntax)?;
     let mut latents = Vec::new();
     for batch in batches(&lengths) {
         let prompts = &prompts[batch.clone()];
         let batch = &request.pictures[batch];
+        let said = base.encode_prompts(prompts, syntax, size, lora);
         let guidance = Guidance {
-            conditional: Conditioning::cat(base.encode_prompts(prompts, syntax, size, lora)?),
+            conditional: Conditioning::cat(said.await?),
             unconditional: unconditional.clone(),
             scale: request.guidance,
             rescale: request.guidance_rescale,

@@ -217,8 +217,8 @@ impl<'a> RoundTrip<'a> {
         rest: &mut impl Rest,
     ) -> Result<Self, EngineError> {
         let own = LoraStack::none();
-        let empty = base.encode_prompt("", PromptSyntax::USUAL, scene.size(), &own)?;
-        let guidance = Guidance::unguided(empty);
+        let empty = base.encode_prompt("", PromptSyntax::USUAL, scene.size(), &own);
+        let guidance = Guidance::unguided(empty.await?);
         let latent = scene.pair.original.clone();
         let noise = invert(base, &guidance, latent, effort.steps, rest).await?;
         let mut trip = Self {
@@ -246,7 +246,7 @@ impl<'a> RoundTrip<'a> {
         rest: &mut impl Rest,
     ) -> Result<Vec<Rgb>, EngineError> {
         let noise = self.noise.clone().repeat_dim(0, rows);
-        let guidance = Guidance::unguided(self.conditioning(rows, lora)?);
+        let guidance = Guidance::unguided(self.conditioning(rows, lora).await?);
         let Effort { steps, calls, .. } = self.effort;
         let of = (calls, steps);
         let latents = foresee(self.base, &guidance, noise, of, lora, rest).await?;
@@ -254,17 +254,22 @@ impl<'a> RoundTrip<'a> {
     }
 
     /// The empty prompt of each row, as it is said under the adapters.
-    fn conditioning(&self, rows: usize, lora: &LoraStack<'_>) -> Result<Conditioning, EngineError> {
+    async fn conditioning(
+        &self,
+        rows: usize,
+        lora: &LoraStack<'_>,
+    ) -> Result<Conditioning, EngineError> {
         if !lora.changes_text() {
             return Ok(self.guidance.conditional.repeat(rows));
         }
         // Each row has a strength of its own.
-        let said = (0..rows).map(|row| {
-            let (lora, size) = (lora.rows(row, 1), self.scene.size());
-            self.base
-                .encode_prompt("", PromptSyntax::USUAL, size, &lora)
-        });
-        Ok(Conditioning::cat(said.collect::<Result<_, _>>()?))
+        let mut said = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let (base, lora) = (self.base, lora.rows(row, 1));
+            let empty = base.encode_prompt("", PromptSyntax::USUAL, self.scene.size(), &lora);
+            said.push(empty.await?);
+        }
+        Ok(Conditioning::cat(said))
     }
 
     /// `1 - MAE_in(G_s, B) / MAE_in(G_0, B)`

@@ -82,7 +82,7 @@ impl Scene {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(
+    pub(crate) async fn new(
         base: &'a Base,
         job: &'a PreparedJob,
         emit: &mut impl Emit,
@@ -107,7 +107,7 @@ impl<'a> Session<'a> {
             let number = index + 1;
             let mut emit = |event: Event| emit.emit(if is_set { of(number, event) } else { event });
             let encoded = encode(base, (index, prepared), &job.recipe, &mut emit);
-            let (versions, scene) = encoded.map_err(|error| match error {
+            let (versions, scene) = encoded.await.map_err(|error| match error {
                 EngineError::Image(error) if is_set => EngineError::InExample { number, error },
                 other => other,
             })?;
@@ -155,7 +155,7 @@ impl<'a> Session<'a> {
 
     /// Says the prompts as under a copier, below which the LoRA is trained. One of Mimeo's changes nothing
     /// of them; another program's may.
-    pub(crate) fn prompt_under(&mut self, copier: &LoraNetwork) -> Result<(), EngineError> {
+    pub(crate) async fn prompt_under(&mut self, copier: &LoraNetwork) -> Result<(), EngineError> {
         let recipe = &self.recipe;
         let stack = LoraStack::none().with(copier, recipe.copier.strength.get());
         if stack.changes_text() {
@@ -163,8 +163,8 @@ impl<'a> Session<'a> {
                 let prepared = &self.job.examples[*number];
                 let original = &prepared.pictures.original;
                 let size = (original.width(), original.height());
-                let said = say(self.base, prepared, recipe, size, &stack)?;
-                (example.pair.conditioning, example.uncaptioned) = said;
+                let said = say(self.base, prepared, recipe, size, &stack);
+                (example.pair.conditioning, example.uncaptioned) = said.await?;
             }
         }
         Ok(())
@@ -272,21 +272,24 @@ fn of(number: usize, event: Event) -> Event {
 }
 
 /// The prompt of an example, and what stands in for it where its caption is dropped.
-fn say(
+async fn say(
     base: &Base,
     example: &PreparedExample,
     recipe: &Recipe,
     size: (u32, u32),
     stack: &LoraStack<'_>,
 ) -> Result<(Conditioning, Option<Conditioning>), EngineError> {
-    let say = |prompt: &str| base.encode_prompt(prompt, recipe.prompt_syntax, size, stack);
-    let drops = recipe.caption_dropout.get() > 0.0;
-    let uncaptioned = drops.then(|| say("")).transpose()?;
-    Ok((say(&example.prompt(recipe))?, uncaptioned))
+    let (syntax, prompt) = (recipe.prompt_syntax, example.prompt(recipe));
+    let said = base.encode_prompt(&prompt, syntax, size, stack).await?;
+    let uncaptioned = match recipe.caption_dropout.get() > 0.0 {
+        true => Some(base.encode_prompt("", syntax, size, stack).await?),
+        false => None,
+    };
+    Ok((said, uncaptioned))
 }
 
 /// An example in all its versions, itself first.
-fn encode(
+async fn encode(
     base: &Base,
     (index, example): (usize, &PreparedExample),
     recipe: &Recipe,
@@ -306,7 +309,8 @@ fn encode(
     };
 
     let size = (original.width(), original.height());
-    let (conditioning, uncaptioned) = say(base, example, recipe, size, &LoraStack::none())?;
+    let own = LoraStack::none();
+    let (conditioning, uncaptioned) = say(base, example, recipe, size, &own).await?;
     let mut encoded = Vec::new();
     for version in versions(&recipe.augment, index) {
         let mask = version.mask(&mask)?;
@@ -328,8 +332,8 @@ fn encode(
             .map(|weight| 1.0 - f64::from(*weight))
             .sum();
         let pair = Pair {
-            original: base.encode_picture(&version.picture(original)?),
-            target: base.encode_picture(&version.picture(&target)?),
+            original: base.encode_picture(&version.picture(original)?).await?,
+            target: base.encode_picture(&version.picture(&target)?).await?,
             mask: Tensor::from_data(TensorData::new(latent_mask.weights, shape), base.device()),
             conditioning: conditioning.clone(),
         };

@@ -10,7 +10,6 @@ mod score;
 use burn::tensor::Tensor;
 use mimeo_diffusion::Conditioning;
 use mimeo_image::{Difference, FittedPair, Mask, Rgb};
-use mimeo_lora::LoraStack;
 use mimeo_protocol::{Recipe, Resolution, SliderRecipe, TimestepRange};
 use mimeo_train::NoiseRng;
 use mimeo_train::slider::Slider;
@@ -79,7 +78,7 @@ impl Prompted {
         let recipe = &job.recipe;
         recipe.check()?;
         let size = size(base, recipe.resolution)?;
-        let prompts = Prompts::new(base, recipe, size)?;
+        let prompts = Prompts::new(base, recipe, size).await?;
         let walks = 1 + prompts.keep.len();
         let batches = extent.pictures.div_ceil(prompts.batch);
         let units = extent.steps * (walks * batches + 2);
@@ -279,25 +278,23 @@ struct Prompts {
 }
 
 impl Prompts {
-    fn new(base: &Base, recipe: &Recipe, size: (u32, u32)) -> Result<Self, EngineError> {
+    async fn new(base: &Base, recipe: &Recipe, size: (u32, u32)) -> Result<Self, EngineError> {
         let slider = &recipe.slider;
-        let conditioning = |prompt: &str| {
-            base.encode_prompt(prompt, recipe.prompt_syntax, size, &LoraStack::none())
+        let said = async |prompt: &str| Said::new(base, recipe, prompt, size).await;
+        let original = match slider.neutral() == slider.original {
+            true => None,
+            false => Some(said(&slider.original).await?.conditioning),
         };
-        let said = |prompt: &str| Said::new(base, recipe, prompt, size);
-        let has_own_original = slider.neutral() != slider.original;
+        let mut keep = Vec::with_capacity(slider.keep.len());
+        for prompt in &slider.keep {
+            keep.push(said(prompt).await?);
+        }
         Ok(Self {
-            neutral: said(slider.neutral())?,
-            original: has_own_original
-                .then(|| conditioning(&slider.original))
-                .transpose()?,
-            target: conditioning(&slider.target)?,
-            keep: slider
-                .keep
-                .iter()
-                .map(|prompt| said(prompt))
-                .collect::<Result<_, _>>()?,
-            empty: conditioning("")?,
+            neutral: said(slider.neutral()).await?,
+            original,
+            target: said(&slider.target).await?.conditioning,
+            keep,
+            empty: said("").await?.conditioning,
             eta: slider.guidance.get(),
             batch: recipe.pass.batch_size.get() as usize,
         })

@@ -36,15 +36,16 @@ pub(crate) struct Walks<'a> {
 
 impl Said {
     /// Reads a prompt for pictures of a size.
-    pub fn new(
+    pub async fn new(
         base: &Base,
         recipe: &Recipe,
         prompt: &str,
         size: (u32, u32),
     ) -> Result<Self, EngineError> {
         let own = LoraStack::none();
+        let conditioning = base.encode_prompt(prompt, recipe.prompt_syntax, size, &own);
         Ok(Self {
-            conditioning: base.encode_prompt(prompt, recipe.prompt_syntax, size, &own)?,
+            conditioning: conditioning.await?,
             is_empty: prompt.is_empty(),
         })
     }

@@ -6,11 +6,12 @@ use mimeo_checkpoint::{
     Checkpoint, CheckpointError, Component, ComponentWeights, TextEncoderConfig,
 };
 use mimeo_diffusion::{
-    ClipTextModel, ClipTextModelWithProjection, OutputLayer, Tokenizer, WeightFormat, WeightMap,
+    ClipTextModel, ClipTextModelWithProjection, LoadError, OutputLayer, Tokenizer, WeightMap,
 };
 use mimeo_lora::{LoraStack, Targets};
 
 use crate::error::EngineError;
+use crate::on_demand::OnDemand;
 
 /// Where the token that fills a prompt may be named; transformers believes the first one more.
 const PADDING_FILES: [&str; 2] = ["special_tokens_map.json", "tokenizer_config.json"];
@@ -62,15 +63,18 @@ pub(crate) fn text_config(
     })
 }
 
-/// A text encoder on the device.
+/// A text encoder of a base, with what is known of it while it is not on the device.
 pub(crate) struct TextEncoder {
     pub tokenizer: Tokenizer,
     /// Layers that it has.
     pub layers: usize,
-    model: Model,
+    /// The modules that a LoRA can change.
+    pub targets: Targets,
+    pub model: OnDemand<TextModel>,
 }
 
-enum Model {
+/// A text encoder on the device.
+pub(crate) enum TextModel {
     Clip(Box<ClipTextModel>),
     /// Also says a prompt in one vector.
     Projecting(Box<ClipTextModelWithProjection>),
@@ -80,31 +84,46 @@ impl TextEncoder {
     /// Reads the weights; answers also those that nothing took.
     pub async fn load(
         parts: TextParts,
-        weights: &ComponentWeights,
+        weights: ComponentWeights,
         device: &Device,
     ) -> Result<(Self, WeightMap), EngineError> {
-        let config = &parts.config;
-        let mut weights = WeightMap::read(weights, device, WeightFormat::of_others(device)).await?;
-        let model = match parts.component {
-            Component::TextEncoder2 => {
-                let model = ClipTextModelWithProjection::load(config, &mut weights)?;
-                Model::Projecting(Box::new(model))
-            }
-            _ => Model::Clip(Box::new(ClipTextModel::load(config, &mut weights)?)),
-        };
+        let TextParts {
+            component,
+            config,
+            tokenizer,
+        } = parts;
+        let layers = config.num_hidden_layers;
+        let build = move |weights: &mut WeightMap| TextModel::load(component, &config, weights);
+        let (model, unused) = OnDemand::load(weights, device, build).await?;
         let encoder = Self {
-            tokenizer: parts.tokenizer,
-            layers: parts.config.num_hidden_layers,
+            tokenizer,
+            layers,
+            targets: model.hold().await?.targets().clone(),
             model,
         };
-        Ok((encoder, weights))
+        Ok((encoder, unused))
+    }
+}
+
+impl TextModel {
+    fn load(
+        component: Component,
+        config: &TextEncoderConfig,
+        weights: &mut WeightMap,
+    ) -> Result<Self, LoadError> {
+        Ok(match component {
+            Component::TextEncoder2 => {
+                let model = ClipTextModelWithProjection::load(config, weights)?;
+                Self::Projecting(Box::new(model))
+            }
+            _ => Self::Clip(Box::new(ClipTextModel::load(config, weights)?)),
+        })
     }
 
-    /// The modules that a LoRA can change.
-    pub fn targets(&self) -> &Targets {
-        match &self.model {
-            Model::Clip(model) => model.targets(),
-            Model::Projecting(model) => model.targets(),
+    fn targets(&self) -> &Targets {
+        match self {
+            Self::Clip(model) => model.targets(),
+            Self::Projecting(model) => model.targets(),
         }
     }
 
@@ -118,9 +137,9 @@ impl TextEncoder {
         output: OutputLayer,
         lora: &LoraStack<'_>,
     ) -> (Tensor<3>, Option<Tensor<2>>) {
-        match &self.model {
-            Model::Clip(model) => (model.forward(ids, output, lora), None),
-            Model::Projecting(model) => {
+        match self {
+            Self::Clip(model) => (model.forward(ids, output, lora), None),
+            Self::Projecting(model) => {
                 let (hidden_states, pooled) = model.forward(ids, output, lora);
                 (hidden_states, Some(pooled))
             }

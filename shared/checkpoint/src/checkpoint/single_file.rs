@@ -10,7 +10,7 @@ mod parts;
 mod unet;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::error::VAE;
 use crate::family::Detected;
@@ -34,7 +34,7 @@ const PADDING: &str = "special_tokens_map.json";
 
 /// A checkpoint in a single file.
 pub struct SingleFile {
-    file: Rc<SafetensorsFile>,
+    file: Arc<SafetensorsFile>,
     detected: Detected,
     parts: BTreeMap<Component, Views>,
     left_aside: LeftAside,
@@ -70,7 +70,7 @@ impl SingleFile {
         }
         let (parts, left_aside) = parts::sorted(&file, detected.family.architecture).await?;
         Ok(Self {
-            file: Rc::new(file),
+            file: Arc::new(file),
             detected,
             parts,
             left_aside,

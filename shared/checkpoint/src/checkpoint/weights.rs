@@ -1,7 +1,7 @@
 //! The weights of a component, wherever they lie and however they are stored there.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use half::f16;
 
@@ -9,7 +9,7 @@ use crate::{Array, CheckpointError, Dtype, Number, SafetensorsFile, TensorEntry}
 
 /// The weights of one component by diffusers' names; each is read when it is asked for.
 pub struct ComponentWeights {
-    files: Vec<Rc<SafetensorsFile>>,
+    files: Vec<Arc<SafetensorsFile>>,
     /// Which of the files holds a weight, and how it comes out of it.
     places: BTreeMap<String, (usize, View)>,
 }
@@ -126,15 +126,15 @@ impl ComponentWeights {
                 places.insert(name.clone(), (place, View::plain(name, entry)));
             }
         }
-        let files = files.into_iter().map(Rc::new).collect();
+        let files = files.into_iter().map(Arc::new).collect();
         Self { files, places }
     }
 
     /// Of one file that others read too.
-    pub(super) fn of_views(file: &Rc<SafetensorsFile>, views: &BTreeMap<String, View>) -> Self {
+    pub(super) fn of_views(file: &Arc<SafetensorsFile>, views: &BTreeMap<String, View>) -> Self {
         let views = views.iter();
         Self {
-            files: vec![Rc::clone(file)],
+            files: vec![Arc::clone(file)],
             places: views
                 .map(|(name, view)| (name.clone(), (0, view.clone())))
                 .collect(),

@@ -1,6 +1,6 @@
 //! A checkpoint whose VAE is taken from another file, because its user says so.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::family::{Architecture, Family};
 use crate::{AsyncReadAt, BoxFuture, CheckpointError, SafetensorsFile, text};
@@ -22,7 +22,7 @@ pub async fn check_vae(source: Box<dyn AsyncReadAt>) -> Result<(), CheckpointErr
 /// A checkpoint with the VAE of another file.
 pub struct WithVae {
     checkpoint: Box<dyn Checkpoint>,
-    file: Rc<SafetensorsFile>,
+    file: Arc<SafetensorsFile>,
     views: VaeViews,
 }
 
@@ -39,7 +39,7 @@ impl WithVae {
         let views = vae_views(&file)?;
         Ok(Self {
             checkpoint,
-            file: Rc::new(file),
+            file: Arc::new(file),
             views,
         })
     }

@@ -1,4 +1,10 @@
-use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use ::safetensors::{SafeTensors, serialize, tensor::TensorView};
 use pollster::block_on;
@@ -463,7 +469,7 @@ fn a_written_file_is_read_by_the_reference_and_has_one_form() {
 /// Counts what is asked for, to see that a hostile header cannot make the reader greedy.
 struct CountingFile {
     inner: MemoryFile,
-    asked_bytes: Rc<Cell<usize>>,
+    asked_bytes: Arc<AtomicUsize>,
 }
 
 impl AsyncReadAt for CountingFile {
@@ -480,18 +486,17 @@ impl AsyncReadAt for CountingFile {
         offset: u64,
         length: usize,
     ) -> BoxFuture<'_, Result<Vec<u8>, CheckpointError>> {
-        self.asked_bytes
-            .set(self.asked_bytes.get().saturating_add(length));
+        self.asked_bytes.fetch_add(length, Ordering::Relaxed);
         self.inner.read_at(offset, length)
     }
 }
 
 /// Opens `bytes` and reads all that can be read; whatever happens is a value or a sentence.
 fn exercise(bytes: &[u8]) -> bool {
-    let asked_bytes = Rc::new(Cell::new(0));
+    let asked_bytes = Arc::new(AtomicUsize::new(0));
     let source = CountingFile {
         inner: MemoryFile::new("test", bytes.to_vec()),
-        asked_bytes: Rc::clone(&asked_bytes),
+        asked_bytes: Arc::clone(&asked_bytes),
     };
     let opened = block_on(SafetensorsFile::open(Box::new(source)));
     let is_ok = opened.is_ok();
@@ -507,7 +512,7 @@ fn exercise(bytes: &[u8]) -> bool {
     }
     // How the file begins is looked at before the header is read.
     assert!(
-        asked_bytes.get() <= bytes.len() + PREFIX_BYTES,
+        asked_bytes.load(Ordering::Relaxed) <= bytes.len() + PREFIX_BYTES,
         "asked for more than the file has"
     );
     is_ok

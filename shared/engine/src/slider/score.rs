@@ -226,7 +226,8 @@ impl Prompted {
         for (prompt, seed) in &request.pictures {
             let prompts = self
                 .prompts
-                .of(base, prompt, &self.job.recipe, request.size)?;
+                .of(base, prompt, &self.job.recipe, request.size)
+                .await?;
             let noise = NoiseRng::new(*seed, STREAM).normal(shape, base.device());
             let guidance = request.guidance;
             let goal = prompts.draw(base, &noise, (effort.steps, guidance), 1.0, rest);
@@ -242,7 +243,7 @@ impl Prompted {
 
 impl Prompts {
     /// The same change, of another prompt's pictures.
-    fn of(
+    async fn of(
         &self,
         base: &Base,
         prompt: &str,
@@ -251,7 +252,7 @@ impl Prompts {
     ) -> Result<Self, EngineError> {
         let neutral = self.neutral.conditioning.clone();
         Ok(Self {
-            neutral: Said::new(base, recipe, prompt, size)?,
+            neutral: Said::new(base, recipe, prompt, size).await?,
             original: Some(self.original.clone().unwrap_or(neutral)),
             target: self.target.clone(),
             keep: Vec::new(),
