@@ -44,6 +44,8 @@ pub enum Format {
     Picture,
     /// Numbers for other programs.
     Json,
+    /// Lines and letters.
+    Drawing,
 }
 
 impl Format {
@@ -52,6 +54,7 @@ impl Format {
             Self::Lora => "safetensors",
             Self::Picture => "png",
             Self::Json => "json",
+            Self::Drawing => "svg",
         }
     }
 
@@ -68,6 +71,7 @@ impl Format {
             Self::Lora => "LoRAs are written as safetensors",
             Self::Picture => "pictures are written as PNG",
             Self::Json => "numbers are written as JSON",
+            Self::Drawing => "charts are written as SVG",
         };
         let why = format!("{what}; choose a name that ends in .{wanted}");
         Err(BadInput::file(why, path))

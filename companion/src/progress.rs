@@ -8,7 +8,7 @@ use mimeo_engine::{Compute, Emit, Event, Phase};
 use mimeo_protocol::{LeakPoint, Recipe, ResponseCurve};
 use serde::Serialize;
 
-use crate::{console, exit};
+use crate::{console, exit, tuned};
 
 /// Lines of a log come at most this often.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ impl Report {
 
     /// Which device computes, and why.
     pub fn device(&mut self, compute: &Compute) {
-        self.remote_device(&compute.name, &compute.reason);
+        self.remote_device(&compute.name, &tuned::reason(compute));
     }
 
     /// As [`Self::device`], of a companion.
@@ -112,6 +112,12 @@ impl Report {
     /// A part of the work that is no phase of the engine, with its own bar.
     pub fn begin(&mut self, name: &'static str, total: u32) {
         self.start(name, Some(total));
+        if self.is_json() {
+            console::json(&Tagged {
+                event: "work",
+                body: WorkBody { name, total },
+            });
+        }
     }
 
     /// Units done of what [`Self::begin`] announced.
@@ -283,6 +289,12 @@ struct Tagged<'a, T> {
 struct DeviceBody<'a> {
     name: &'a str,
     reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct WorkBody<'a> {
+    name: &'a str,
+    total: u32,
 }
 
 #[derive(Serialize)]

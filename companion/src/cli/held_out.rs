@@ -47,20 +47,6 @@ impl HeldOutArgs {
         }
         Ok(Some(HeldOut(prompts)))
     }
-
-    /// The same for commands that can leave the scores out.
-    ///
-    /// # Errors
-    /// As [`Self::read`]; when there are prompts for scores that are left out.
-    pub fn read_unless(&self, no_score: bool) -> Result<Option<HeldOut>, BadInput> {
-        let held_out = self.read()?;
-        if held_out.is_some() && no_score {
-            let why =
-                "--held-out is for the scores that --no-score leaves out; leave one of them out.";
-            return Err(BadInput(why.to_owned()));
-        }
-        Ok(held_out)
-    }
 }
 
 /// Prompts that were given.
@@ -77,5 +63,18 @@ impl HeldOut {
         let checked = recipe.check();
         checked.map_err(|error| BadInput(error.to_string()))?;
         Ok(recipe)
+    }
+
+    /// The same for a run that may leave the scores out.
+    ///
+    /// # Errors
+    /// As [`Self::over`]; when nothing in the run asks them.
+    pub fn over_run(&self, recipe: Recipe, scores: bool) -> Result<Recipe, BadInput> {
+        let recipe = self.over(recipe)?;
+        if scores || recipe.calibrate && recipe.calibrate_guided {
+            return Ok(recipe);
+        }
+        let why = "--held-out is for scores and guided calibration, and this run has neither; leave it out.";
+        Err(BadInput(why.to_owned()))
     }
 }

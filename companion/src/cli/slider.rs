@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clap::Args;
-use mimeo_engine::PreparedJob;
+use mimeo_engine::{DeviceChoice, PreparedJob};
 use mimeo_protocol::{ModelSize, Recipe};
 
 use super::held_out::{HeldOut, HeldOutArgs};
@@ -48,6 +48,11 @@ pub struct Slider {
 }
 
 impl Slider {
+    /// Where it is to be computed; none if a companion does it.
+    pub fn device(&self) -> Option<&DeviceChoice> {
+        self.run.device()
+    }
+
     /// Trains, saves and tells.
     ///
     /// # Errors
@@ -58,7 +63,7 @@ impl Slider {
             return self.run_remote(remote, report);
         }
         let places = self.claim_places()?;
-        let held_out = self.held_out.read_unless(self.no_score)?;
+        let held_out = self.held_out.read()?;
         let recipe_file = self.recipe.file.read().await?;
 
         let started = Instant::now();
@@ -86,7 +91,7 @@ impl Slider {
     ) -> anyhow::Result<Exit> {
         let places = self.claim_places()?;
         let (base, vae) = self.run.compute.remote_base()?;
-        let held_out = self.held_out.read_unless(self.no_score)?;
+        let held_out = self.held_out.read()?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.file.read())?;
         let name = job_name(&self.run.out)?;
         let recipe = |size| self.build(recipe_file.as_ref(), size, held_out.as_ref());
@@ -130,7 +135,7 @@ impl Slider {
             }
         })?;
         match held_out {
-            Some(held_out) => held_out.over(recipe),
+            Some(held_out) => held_out.over_run(recipe, !self.no_score),
             None => Ok(recipe),
         }
     }

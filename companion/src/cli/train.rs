@@ -6,7 +6,9 @@ use std::time::Instant;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode as encode_lora;
-use mimeo_engine::{Base, Outcome, Phase, PreparedExample, PreparedJob, Scores, Stoppable};
+use mimeo_engine::{
+    Base, DeviceChoice, Outcome, Phase, PreparedExample, PreparedJob, Scores, Stoppable,
+};
 use mimeo_protocol::{InvalidId, JobName, Method, ModelSize, Recipe};
 use serde::Serialize;
 
@@ -61,6 +63,11 @@ struct Written {
 }
 
 impl Train {
+    /// Where it is to be computed; none if a companion does it.
+    pub fn device(&self) -> Option<&DeviceChoice> {
+        self.run.device()
+    }
+
     /// Trains, saves and tells.
     ///
     /// # Errors
@@ -73,7 +80,7 @@ impl Train {
         let found = self.examples.find()?;
         let places = self.claim_places(&found)?;
         let examples = found.read("set", report)?;
-        let held_out = self.held_out.read_unless(self.no_score)?;
+        let held_out = self.held_out.read()?;
         let recipe_file = self.recipe.file.read().await?;
         self.tell_idle(recipe_file.as_ref(), report);
         let copier = lora::CopierFile::read(self.copier.as_deref()).await?;
@@ -108,7 +115,7 @@ impl Train {
         let places = self.claim_places(&found)?;
         let examples = found.read("set", report)?;
         let (base, vae) = self.run.compute.remote_base()?;
-        let held_out = self.held_out.read_unless(self.no_score)?;
+        let held_out = self.held_out.read()?;
         let recipe_file = mimeo_engine::runtime::block_on(self.recipe.file.read())?;
         self.tell_idle(recipe_file.as_ref(), report);
         let copier = mimeo_engine::runtime::block_on(async {
@@ -156,7 +163,7 @@ impl Train {
     ) -> Result<Recipe, BadInput> {
         let mut recipe = self.recipe.build(file, size)?;
         if let Some(held_out) = held_out {
-            recipe = held_out.over(recipe)?;
+            recipe = held_out.over_run(recipe, !self.no_score)?;
         }
         self.check_copier_flags(&recipe)?;
         Ok(recipe)

@@ -76,7 +76,16 @@ fn what_cannot_be_measured_on_is_refused_before_training() {
     desk.put("prompts.txt", "a girl");
     let train = format!("train {QUICK} --held-out prompts.txt --out x.safetensors");
     let sentence = desk.refused(&train, 2);
-    assert!(sentence.contains("--no-score leaves out"), "{sentence}");
+    assert!(sentence.contains("this run has neither"), "{sentence}");
+    let calibrated = QUICK.replace("--no-calibrate", "--score-budget 20");
+    let train = format!("train {calibrated} --held-out prompts.txt --out calibrated.safetensors");
+    let ran = desk.run(&train);
+    assert_eq!(
+        ran.exit,
+        Some(0),
+        "what is calibrated asks them: {}",
+        ran.stderr
+    );
     let train = format!(
         "train {} --held-out prompts.txt --out prompts.txt",
         measured()

@@ -1,4 +1,4 @@
-//! One training run seen from outside: its steps as it reports them, its memory as the system does.
+//! One run seen from outside: its steps as it reports them, its memory as the system does.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -46,14 +46,15 @@ impl Measurement {
     }
 }
 
-/// A line of the program. Other events than `step` have other fields and are passed over.
+/// A line of the program. Other events than `step`, `work` and `progress` are passed over.
 #[derive(Deserialize)]
 struct Event {
     event: String,
     secs: Option<f64>,
 }
 
-/// Runs a program that prints `{"event":"step", …, "secs":0.1}` for each of `steps` steps. In the first
+/// Runs a program that prints `{"event":"step", …, "secs":0.1}` for each of `steps` steps, or as
+/// `mimeo sample` does `{"event":"work", …}` and then `{"event":"progress", …}` after each. In the first
 /// `warm_up` of them caches fill and pools grow: they are not counted.
 ///
 /// # Errors
@@ -98,14 +99,22 @@ pub fn measure(command: &mut Command, steps: u32, warm_up: u32) -> Result<Measur
 fn follow(child: &mut Child, started: Instant) -> Result<(Vec<f64>, Measurement)> {
     let stdout = child.stdout.take().context("its output is not connected")?;
     let (mut all, mut run) = (Vec::new(), Measurement::default());
+    // When the last step of a drawing was over.
+    let mut drawing: Option<Instant> = None;
     for line in BufReader::new(stdout).lines() {
         let line = line?;
         let event: Event = serde_json::from_str(&line)
             .with_context(|| format!("this line is no event in JSON: {line}"))?;
-        if event.event != "step" {
-            continue;
-        }
-        let secs = event.secs.context("a step did not say its `secs`")?;
+        let secs = match (&*event.event, drawing) {
+            ("step", _) => event.secs.context("a step did not say its `secs`")?,
+            ("progress", Some(last)) => last.elapsed().as_secs_f64(),
+            ("work", _) => {
+                drawing = Some(Instant::now());
+                continue;
+            }
+            _ => continue,
+        };
+        drawing = drawing.map(|_| Instant::now());
         if all.is_empty() {
             run.start_secs = started.elapsed().as_secs_f64() - secs;
         }
@@ -190,6 +199,19 @@ mod tests {
     fn a_program_is_measured_by_what_it_prints() {
         let run = measure(&mut shell(&steps(4)), 4, 3).unwrap();
         assert_eq!(run.step_secs, [0.5], "the first three are warm-up");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_drawing_is_measured_by_its_progress() {
+        let progress = r#"echo '{"event":"progress","done":1}';"#;
+        let work = r#"echo '{"event":"work","name":"Drawing","total":2}';"#;
+        let script = format!("{progress}{work} sleep 0.2; {progress} {progress}");
+        let run = measure(&mut shell(&script), 2, 0).unwrap();
+        let [second, first] = run.step_secs[..] else {
+            panic!("what came before the drawing is none of it: {run:?}")
+        };
+        assert!(first >= 0.2 && second < first, "{run:?}");
     }
 
     #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! `mimeo bench methods --judge`: what LoRAs do to people they never saw, read by a net that never
 //! saw a LoRA.
 
+mod chart;
 mod curve;
 mod reader;
 mod table;
@@ -68,6 +69,15 @@ pub struct JudgeArgs {
     /// With --judge: where to write every curve
     #[arg(long, value_name = "FILE", default_value = "curves.json")]
     curves: PathBuf,
+    /// With --judge: where to draw them
+    #[arg(long, value_name = "FILE.svg", requires = "judge")]
+    chart: Option<PathBuf>,
+}
+
+/// The places of what the judge writes.
+pub struct Outs {
+    curves: OutFile,
+    chart: Option<OutFile>,
 }
 
 /// A curve of the file.
@@ -81,15 +91,21 @@ struct Judged {
 }
 
 impl JudgeArgs {
-    /// Claims the place of the curves.
+    /// Claims the places of the curves.
     ///
     /// # Errors
     /// When nothing can be written there.
-    pub fn claim(&self, existing: Existing) -> Result<OutFile, BadInput> {
+    pub fn claim(&self, existing: Existing) -> Result<Outs, BadInput> {
         let recipe = self.recipe.as_deref().map(|path| ("--recipe", path));
         let lora = self.lora.as_deref().map(|path| ("--lora", path));
         let mut claims = Claims::new(existing, recipe.into_iter().chain(lora));
-        claims.claim(&self.curves, Format::Json)
+        let chart = self.chart.as_deref();
+        Ok(Outs {
+            curves: claims.claim(&self.curves, Format::Json)?,
+            chart: chart
+                .map(|chart| claims.claim(chart, Format::Drawing))
+                .transpose()?,
+        })
     }
 
     /// Trains, draws, judges and tells.
@@ -104,7 +120,7 @@ impl JudgeArgs {
         pairs: &[Pair],
         methods: &[Method],
         seeds: u32,
-        out: &OutFile,
+        outs: &Outs,
         report: &mut Report,
     ) -> anyhow::Result<Exit> {
         let pairs: Vec<&Pair> = pairs
@@ -196,13 +212,19 @@ impl JudgeArgs {
             report.answer("mean", &mean, &mean.lines());
         }
         if !judged.is_empty() {
-            let out = out.save(&serde_json::to_vec_pretty(&judged)?, report)?;
+            let mut out = vec![
+                outs.curves
+                    .save(&serde_json::to_vec_pretty(&judged)?, report)?,
+            ];
+            if let Some(chart) = &outs.chart {
+                out.push(chart.save(chart::chart(&judged).as_bytes(), report)?);
+            }
             #[derive(Serialize)]
             struct Saved {
-                out: String,
+                out: Vec<String>,
             }
-            let text = format!("Saved {out:?}");
-            report.result(&Saved { out }, &text);
+            let lines: Vec<String> = out.iter().map(|name| format!("Saved {name:?}")).collect();
+            report.result(&Saved { out }, &lines.join("\n"));
         }
         Ok(exit)
     }

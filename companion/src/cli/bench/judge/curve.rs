@@ -137,6 +137,11 @@ impl Curve {
         area
     }
 
+    /// All of them.
+    pub fn points(&self) -> &[Point] {
+        &self.0
+    }
+
     /// The point of a strength that was measured.
     pub fn at_strength(&self, strength: f64) -> Option<Point> {
         let mut points = self.0.iter();
