@@ -27,9 +27,11 @@ use std::future::ready;
 
 use clap::{Parser, Subcommand};
 use mimeo_checkpoint::BoxFuture;
+use mimeo_engine::DeviceChoice;
 
 use crate::exit::Exit;
 use crate::progress::Report;
+use crate::tuned::{Engine, SelfTest};
 
 /// Two pictures that differ in one thing become a LoRA that makes that change.
 #[derive(Debug, Parser)]
@@ -41,6 +43,10 @@ pub struct Cli {
     /// One JSON object per line on stdout, for programs
     #[arg(long, global = true)]
     pub json: bool,
+    /// Which engine computes on a GPU: the tuned one where it was found to be right and faster, or the
+    /// one that every driver bears
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub engine: Engine,
 }
 
 #[derive(Debug, Subcommand)]
@@ -64,6 +70,9 @@ enum Command {
     /// Measure the methods, or the service
     #[command(subcommand)]
     Bench(Bench),
+    /// Train a few steps on the CPU and on a device, and say how far apart the LoRAs are
+    #[command(hide = true)]
+    SelfTest(SelfTest),
     /// Print the completions for a shell
     #[command(hide = true)]
     Completions(manual::Completions),
@@ -83,6 +92,27 @@ enum Bench {
 }
 
 impl Cli {
+    /// The device that the command computes on; none if it computes nothing here.
+    pub fn device(&self) -> Option<&DeviceChoice> {
+        match &self.command {
+            Command::Serve(command) => Some(command.device()),
+            Command::Train(command) => command.device(),
+            Command::Copier(command) => command.device(),
+            Command::Slider(command) => command.device(),
+            Command::Sample(command) => Some(command.device()),
+            Command::Grid(command) => Some(command.device()),
+            Command::Score(command) => Some(command.device()),
+            Command::Bench(Bench::Methods(command)) => Some(command.device()),
+            Command::Bench(Bench::Scores(command)) => Some(command.device()),
+            // What is tried is this program.
+            Command::SelfTest(_)
+            | Command::Bench(Bench::Service(_))
+            | Command::Inspect(_)
+            | Command::Completions(_)
+            | Command::Man(_) => None,
+        }
+    }
+
     /// Runs the command.
     ///
     /// # Errors
@@ -101,6 +131,7 @@ impl Cli {
             Command::Bench(Bench::Methods(command)) => Box::pin(command.run(report)),
             Command::Bench(Bench::Scores(command)) => Box::pin(command.run(report)),
             Command::Bench(Bench::Service(command)) => Box::pin(command.run(report)),
+            Command::SelfTest(command) => Box::pin(command.run(report)),
             Command::Completions(command) => Box::pin(ready(Ok(command.run()))),
             Command::Man(command) => Box::pin(ready(command.run())),
         };

@@ -14,6 +14,7 @@ mod recipe;
 mod remote;
 mod service;
 mod tls;
+mod tuned;
 mod writing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +38,14 @@ fn main() -> ExitCode {
         Err(error) => return exit::usage(&error).into(),
     };
     let mut report = Report::new(cli.json);
+    match tuned::take_over(cli.engine, cli.device(), &mut report) {
+        Ok(None) => {}
+        Ok(Some(exit)) => return exit.into(),
+        Err(error) => {
+            report.error(&error.into());
+            return Exit::BadInput.into();
+        }
+    }
     // The hook has told the user about a panic; what is left is the exit code.
     let ran = catch_unwind(AssertUnwindSafe(|| run(cli, &mut report)));
     ran.unwrap_or(Exit::Failure).into()

@@ -51,7 +51,7 @@ pub use folder::DataFolder;
 pub use page::remedy as page_remedy;
 
 use crate::exit::BadInput;
-use crate::tls;
+use crate::{tls, tuned};
 use bases::Bases;
 use blobs::Blobs;
 use guard::Guard;
@@ -239,7 +239,7 @@ async fn open(
     let memory = Memory::of(&compute, settings.device_memory_bytes);
     let device = DeviceInfo {
         name: compute.name.clone(),
-        reason: compute.reason.clone(),
+        reason: tuned::reason(&compute),
         memory_bytes: memory.total_bytes,
         is_gpu: compute.is_gpu(),
         in_use: true,

@@ -87,7 +87,7 @@ const MACHINE_KNOWN_BY: [&str; 3] = [
 ];
 
 /// Where the program connects, or starts another.
-const CONNECTIONS_MADE_BY: [&str; 8] = [
+const CONNECTIONS_MADE_BY: [&str; 9] = [
     "companion/src/cli/bench_service.rs",
     "companion/src/cli/serve.rs",
     "companion/src/cli/train/remote.rs",
@@ -96,6 +96,7 @@ const CONNECTIONS_MADE_BY: [&str; 8] = [
     "companion/src/service/port.rs",
     "companion/src/service/reveal.rs",
     "companion/src/tls.rs",
+    "companion/src/tuned.rs",
 ];
 
 #[test]

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use cargo_metadata::MetadataCommand;
 
 use crate::page;
+use crate::tuned;
 use crate::workspace::{Workspace, answer, executable, finish};
 
 /// The package of the program, its name, and its feature for GPUs.
@@ -33,28 +34,43 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         let archive = path::absolute(archive)?;
         return finish(dist(workspace).arg("check").arg(archive));
     }
-    let features = features(workspace, arguments.cpu)?.join(",");
+    let features = features(workspace, arguments.cpu)?;
     let platform = platform(workspace)?;
     // Before the program, which embeds it.
     page::build(workspace)?;
     println!("Building mimeo for others (this takes its time: it is optimised as a whole) …");
-    let program = executable(
-        PROGRAM,
-        workspace
-            .cargo()
+    let build = |features: &str, target: PathBuf| {
+        let mut cargo = workspace.cargo();
+        cargo
             .args(["build", "--release", "--package", PACKAGE])
-            .args(["--no-default-features", "--features", &features])
-            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&platform)),
-    )?;
+            .args(["--no-default-features", "--features", features])
+            .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&platform))
+            .arg("--target-dir")
+            .arg(target);
+        executable(PROGRAM, &mut cargo)
+    };
+    let program = build(&features.join(","), workspace.target_path(""))?;
+    let mut all = features.clone();
+    let tuned = if arguments.cpu {
+        None
+    } else {
+        println!("Building its tuned engine …");
+        all.push(tuned::FEATURE.to_owned());
+        let target = workspace.target_path(tuned::TARGET);
+        Some(build(&all.join(","), target)?)
+    };
     let out = workspace.target_path("dist");
     let device = if arguments.cpu { "cpu" } else { "gpu" };
+    let mut make = dist(workspace);
+    make.args(["make", "--platform", &platform, "--device", device])
+        .args(["--features", &all.join(",")])
+        .arg("--program")
+        .arg(program);
+    if let Some(tuned) = tuned {
+        make.arg("--tuned").arg(tuned);
+    }
     finish(
-        dist(workspace)
-            .args(["make", "--platform", &platform, "--device", device])
-            .args(["--features", &features])
-            .arg("--program")
-            .arg(program)
-            .arg("--root")
+        make.arg("--root")
             .arg(workspace.path(""))
             .arg("--out")
             .arg(out),

@@ -20,6 +20,7 @@ mod page;
 mod progress;
 mod python;
 mod run;
+mod tuned;
 mod workspace;
 
 use std::process::ExitCode;

@@ -25,6 +25,8 @@ pub enum Part {
     Program,
     /// The same with GPU support.
     GpuProgram,
+    /// The same once more, with the compilers of the graphics API.
+    TunedProgram,
     /// The page's WebAssembly.
     Page,
     /// The browser's trainer.
@@ -37,6 +39,7 @@ impl Part {
         match self {
             Self::Program => "the program",
             Self::GpuProgram => "the program with GPU support",
+            Self::TunedProgram => "its tuned engine",
             Self::Page => "the page",
             Self::Trainer => "the browser's trainer",
         }

@@ -10,12 +10,13 @@ use crate::install;
 use crate::machine::{self, gpu};
 use crate::page;
 use crate::progress::{Part, Progress, clock};
+use crate::tuned;
 use crate::workspace::{Workspace, named};
 
 /// The room that a build from nothing takes, sources of crates included, and some to work with: 3.7 GB
 /// for the CPU; 1.0 more with GPU support, 1.4 with the browser's trainer.
 const CPU_BYTES: u64 = 4 << 30;
-const GPU_BYTES: u64 = 1 << 30;
+const GPU_BYTES: u64 = 3 << 30;
 const TRAINER_BYTES: u64 = 3 << 29;
 
 #[derive(clap::Args)]
@@ -41,7 +42,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let mut parts = vec![Part::Program, Part::Page];
     if has_gpu {
         needed += GPU_BYTES;
-        parts[0] = Part::GpuProgram;
+        parts = vec![Part::GpuProgram, Part::TunedProgram, Part::Page];
     }
     if arguments.browser {
         needed += TRAINER_BYTES;
@@ -60,14 +61,21 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     install::wasm_target(workspace)?;
 
+    let features = features(has_gpu, &arguments.arguments);
     let built = progress.build(
         workspace
             .cargo()
             .args(["build", "--package", "mimeo-companion"])
             .args(["--package", "mimeo-page", "--no-default-features"])
-            .arg("--features")
-            .arg(features(has_gpu, &arguments.arguments)),
+            .args(["--features", &features]),
     )?;
+    let program = named(&built, "mimeo")?;
+    if has_gpu {
+        let tuned = progress.build(&mut tuned::build(workspace, &features))?;
+        tuned::put_beside(&program, &named(&tuned, "mimeo")?)?;
+    } else {
+        tuned::remove_beside(&program);
+    }
     // It shares macros and build scripts with the program, and is not optimised as a whole.
     let page = progress.build(&mut page::compile(workspace, page::APP, "dev"))?;
     let mut programs = vec![(page::APP, named(&page, page::APP)?)];
@@ -84,7 +92,7 @@ pub fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     println!();
     become_program(
         workspace
-            .command(named(&built, "mimeo")?)
+            .command(program)
             // Paths among the arguments are relative to where the user is.
             .current_dir(env::current_dir().context("this folder was deleted; choose another")?)
             .arg("serve")

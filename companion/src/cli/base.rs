@@ -36,6 +36,11 @@ pub struct BaseArgs {
 }
 
 impl ComputeArgs {
+    /// Where it is to be computed.
+    pub const fn device(&self) -> &DeviceChoice {
+        &self.device
+    }
+
     /// What is read from disk.
     pub fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
         let base = match &self.base {
@@ -107,6 +112,11 @@ impl ComputeArgs {
 }
 
 impl BaseArgs {
+    /// Where it is to be computed.
+    pub const fn device(&self) -> &DeviceChoice {
+        self.compute.device()
+    }
+
     /// What is read from disk.
     pub fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
         self.compute.inputs()

@@ -11,8 +11,8 @@ use clap::builder::PossibleValuesParser;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::sample::sample;
 use mimeo_engine::{
-    Base, EngineError, Event, LoadedLora, LoraStack, NoRest, Outcome, Phase, PreparedJob,
-    SampleRequest, Scores, Stoppable,
+    Base, DeviceChoice, EngineError, Event, LoadedLora, LoraStack, NoRest, Outcome, Phase,
+    PreparedJob, SampleRequest, Scores, Stoppable,
 };
 use mimeo_image::Sheet;
 use mimeo_protocol::{Method, Recipe, Said};
@@ -59,6 +59,11 @@ pub struct Methods {
 }
 
 impl Methods {
+    /// Where it is to be computed.
+    pub const fn device(&self) -> &DeviceChoice {
+        self.base.device()
+    }
+
     /// Trains, measures and tells.
     ///
     /// # Errors

@@ -3,7 +3,8 @@
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use mimeo_engine::{
-    Base, EngineError, LoadedLora, Outcome, Scores, Stoppable, measure_file, score_file,
+    Base, DeviceChoice, EngineError, LoadedLora, Outcome, Scores, Stoppable, measure_file,
+    score_file,
 };
 use mimeo_protocol::{Method, Recipe, Said, ScoreBudget};
 use serde::Serialize;
@@ -142,6 +143,11 @@ impl Row {
 }
 
 impl BenchScores {
+    /// Where it is to be computed.
+    pub const fn device(&self) -> &DeviceChoice {
+        self.base.device()
+    }
+
     /// Trains each pair once, measures twice and tells.
     ///
     /// # Errors

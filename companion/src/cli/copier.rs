@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mimeo_engine::PreparedJob;
+use mimeo_engine::{DeviceChoice, PreparedJob};
 use mimeo_protocol::{CopierKind, ModelSize, Recipe};
 
 use super::examples::Found;
@@ -49,6 +49,11 @@ pub struct Copier {
 }
 
 impl Copier {
+    /// Where it is to be computed; none if a companion does it.
+    pub fn device(&self) -> Option<&DeviceChoice> {
+        self.run.device()
+    }
+
     /// Trains, saves and tells.
     ///
     /// # Errors

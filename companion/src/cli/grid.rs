@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mimeo_engine::LoraStack;
 use mimeo_engine::rest::Counted;
 use mimeo_engine::sample::{sample, total_steps};
+use mimeo_engine::{DeviceChoice, LoraStack};
 use mimeo_image::{Rgb, Sheet, SheetRow};
 use mimeo_protocol::{Said, parse_seed};
 use serde::Serialize;
@@ -61,6 +61,11 @@ struct GridResult {
 }
 
 impl Grid {
+    /// Where it is to be computed.
+    pub const fn device(&self) -> &DeviceChoice {
+        self.base.device()
+    }
+
     /// Draws and saves.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use mimeo_engine::DeviceChoice;
 
 use super::base::ComputeArgs;
 use crate::exit::BadInput;
@@ -28,6 +29,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// Where it is to be computed; none if a companion does it.
+    pub fn device(&self) -> Option<&DeviceChoice> {
+        self.remote.is_none().then(|| self.compute.device())
+    }
+
     /// The companion that is to do it, and its token.
     pub fn companion(&self) -> Option<(&str, Option<&str>)> {
         let url = self.remote.as_deref()?;

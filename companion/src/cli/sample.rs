@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mimeo_checkpoint::{Array, DiskFile, SafetensorsFile};
 use mimeo_engine::rest::Counted;
 use mimeo_engine::sample::{sample, total_steps};
-use mimeo_engine::{Base, EngineError, LoraStack, SampleRequest, SamplerKind};
+use mimeo_engine::{Base, DeviceChoice, EngineError, LoraStack, SampleRequest, SamplerKind};
 use mimeo_protocol::{PromptSyntax, Said, parse_seed};
 use serde::Serialize;
 
@@ -125,6 +125,11 @@ struct SampleResult {
 }
 
 impl Sample {
+    /// Where it is to be computed.
+    pub const fn device(&self) -> &DeviceChoice {
+        self.base.device()
+    }
+
     /// Draws and saves.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::{EXAMPLES, PAIR, RECIPE};
-use mimeo_engine::{PreparedJob, Scores, Stoppable, score_file};
+use mimeo_engine::{DeviceChoice, PreparedJob, Scores, Stoppable, score_file};
 use mimeo_protocol::{Example, Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
@@ -46,6 +46,11 @@ struct ScoreResult<'a> {
 }
 
 impl Score {
+    /// Where it is to be computed.
+    pub const fn device(&self) -> &DeviceChoice {
+        self.base.device()
+    }
+
     /// Measures and tells.
     ///
     /// # Errors

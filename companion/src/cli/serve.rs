@@ -78,6 +78,11 @@ struct Serving<'a> {
 }
 
 impl Serve {
+    /// Where it is to be computed.
+    pub const fn device(&self) -> &DeviceChoice {
+        &self.device
+    }
+
     /// Serves until Ctrl+C.
     ///
     /// # Errors

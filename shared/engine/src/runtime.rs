@@ -53,6 +53,20 @@ impl FromStr for DeviceChoice {
     }
 }
 
+impl DeviceChoice {
+    /// Which of the adapters it leads to; none: the CPU, or nothing.
+    fn find(&self, adapters: &[Adapter]) -> Option<usize> {
+        adapters.iter().position(|adapter| match self {
+            Self::Cpu => false,
+            Self::Named(name) => {
+                let wanted = name.to_lowercase();
+                adapter.name.to_lowercase().contains(&wanted)
+            }
+            Self::Auto | Self::Gpu => !adapter.is_software,
+        })
+    }
+}
+
 /// A device that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -114,6 +128,8 @@ pub enum MemoryKind {
 pub struct Offer {
     /// Name for people.
     pub name: String,
+    /// Its driver with the version, where the system tells.
+    pub driver: String,
     /// Whether it is a rasteriser on the CPU, chosen only by name.
     pub is_software: bool,
 }
@@ -121,12 +137,15 @@ pub struct Offer {
 impl Compute {
     /// The graphics adapters of this machine.
     pub async fn offers() -> Vec<Offer> {
-        let adapters = platform::adapters().await.into_iter();
-        let offers = adapters.map(|adapter| Offer {
-            is_software: adapter.is_software,
-            name: adapter.name,
-        });
-        offers.collect()
+        let adapters = platform::adapters().await;
+        adapters.into_iter().map(Offer::from).collect()
+    }
+
+    /// The graphics adapter that a choice leads to; none where that is the CPU, or nothing.
+    pub async fn offer(choice: &DeviceChoice) -> Option<Offer> {
+        let mut adapters = platform::adapters().await;
+        let place = choice.find(&adapters)?;
+        Some(adapters.swap_remove(place).into())
     }
 
     /// Picks the device for a choice.
@@ -138,15 +157,7 @@ impl Compute {
             return Ok(Self::cpu("as asked".to_owned()));
         }
         let adapters = platform::adapters().await;
-        let mut candidates = adapters.iter();
-        let (found, wanted) = match choice {
-            DeviceChoice::Named(name) => {
-                let wanted = name.to_lowercase();
-                let found = candidates.find(|it| it.name.to_lowercase().contains(&wanted));
-                (found, format!("adapter named {name:?}"))
-            }
-            _ => (candidates.find(|it| !it.is_software), "GPU".to_owned()),
-        };
+        let found = choice.find(&adapters).map(|place| &adapters[place]);
         match (found, choice) {
             (Some(adapter), DeviceChoice::Auto) => adapter.compute("the first GPU").await,
             (Some(adapter), _) => adapter.compute("as asked").await,
@@ -154,7 +165,10 @@ impl Compute {
                 Ok(Self::cpu(format!("no GPU was found ({})", list(&adapters))))
             }
             (None, _) => Err(DeviceError::Missing {
-                wanted,
+                wanted: match choice {
+                    DeviceChoice::Named(name) => format!("adapter named {name:?}"),
+                    _ => "GPU".to_owned(),
+                },
                 found: list(&adapters),
                 remedy: platform::WITHOUT_ADAPTER,
             }),
@@ -194,9 +208,21 @@ impl Compute {
     }
 }
 
+impl From<Adapter> for Offer {
+    fn from(adapter: Adapter) -> Self {
+        Self {
+            name: adapter.name,
+            driver: adapter.driver,
+            is_software: adapter.is_software,
+        }
+    }
+}
+
 /// A graphics adapter.
 struct Adapter {
     name: String,
+    /// With its version, where the system tells.
+    driver: String,
     /// A rasteriser on the CPU, such as llvmpipe: correct, but slower than Burn's own CPU backend.
     is_software: bool,
     memory: MemoryKind,

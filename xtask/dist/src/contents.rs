@@ -11,6 +11,12 @@ use crate::{Device, Make, licences, sums};
 
 /// The program's file.
 pub const PROGRAM: &str = if cfg!(windows) { "mimeo.exe" } else { "mimeo" };
+/// The file of the tuned program, which the other one looks for beside itself.
+pub const TUNED: &str = if cfg!(windows) {
+    "mimeo-tuned.exe"
+} else {
+    "mimeo-tuned"
+};
 /// The sums of all other files.
 pub const SUMS: &str = "SHA256SUMS";
 /// The main page of the manual.
@@ -56,6 +62,13 @@ pub fn collect(make: &Make) -> Result<Vec<Entry>> {
         bytes: program,
         mode: Mode::Program,
     });
+    if let Some(tuned) = &make.tuned {
+        entries.push(Entry {
+            path: TUNED.to_owned(),
+            bytes: read(tuned)?,
+            mode: Mode::Program,
+        });
+    }
     entries.sort_by(|left, right| left.path.cmp(&right.path));
     let lines = entries
         .iter()

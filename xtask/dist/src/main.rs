@@ -46,6 +46,10 @@ pub struct Make {
     /// The built program.
     #[arg(long)]
     program: PathBuf,
+    /// The same with the compilers of the platform, which computes on a GPU where it was found to be
+    /// right and faster.
+    #[arg(long)]
+    tuned: Option<PathBuf>,
     /// What it was built for, such as `x86_64-unknown-linux-gnu`.
     #[arg(long)]
     platform: String,

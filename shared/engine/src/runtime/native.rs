@@ -48,6 +48,7 @@ pub(super) async fn adapters() -> Vec<Adapter> {
                     DeviceType::Other => return None,
                 };
                 Some(Adapter {
+                    driver: format!("{} {}", info.driver, info.driver_info),
                     name: info.name,
                     is_software: kind == DeviceKind::Cpu,
                     memory: match kind {

@@ -42,6 +42,8 @@ pub(super) async fn adapters() -> Vec<Adapter> {
             } else {
                 format!("{NAME}, {}", info.name)
             },
+            // Browsers do not tell.
+            driver: String::new(),
             is_software,
             memory: if is_software {
                 MemoryKind::System
