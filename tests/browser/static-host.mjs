@@ -34,11 +34,12 @@ export class StaticHost {
    * Serves the built page on a free port.
    *
    * @param {string} folder a page; $MIMEO_DIST if not given, or where the workbench is built
+   * @param {Record<string, string>} instead names of files in whose place others are served
    */
-  static async start(folder = distribution()) {
+  static async start(folder = distribution(), instead = {}) {
     const host = new StaticHost();
     host.#server = createServer((request, response) => {
-      answer(folder, request, response).catch((error) => response.destroy(error));
+      answer({ folder, instead }, request, response).catch((error) => response.destroy(error));
     });
     await new Promise((resolve, reject) => {
       host.#server.once("error", reject);
@@ -72,10 +73,11 @@ export function distribution() {
   return process.env.MIMEO_DIST ?? fileURLToPath(built);
 }
 
-async function answer(folder, request, response) {
+async function answer({ folder, instead }, request, response) {
   const { pathname } = new URL(request.url, "http://host");
   const path = decodeURIComponent(pathname);
-  const name = path.slice(PLACE.length) || "index.html";
+  const asked = path.slice(PLACE.length) || "index.html";
+  const name = instead[asked] ?? asked;
   if (path === `${PLACE}${EMPTY}`) {
     send(response, 200, TYPES[".html"], "<!doctype html><title>Empty</title><link rel=icon href=data:,>");
     return;
