@@ -8,7 +8,7 @@
 //! One program could hold both, but which one computes is decided when it is built.
 
 mod record;
-mod trial;
+mod self_test;
 
 use std::env;
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ use crate::base::stamp::Stamp;
 use crate::exit::{BadInput, Exit};
 use crate::progress::Report;
 use record::{Key, Record, Verdict};
-pub use trial::SelfTest;
+pub use self_test::SelfTest;
 
 /// What the other program is called.
 const NAME: &str = "mimeo-tuned";
@@ -136,9 +136,9 @@ fn decide(tuned: &Path, offer: &Offer, report: &mut Report) -> Verdict {
         "{} is tried with both engines, once for this driver.",
         offer.name
     ));
-    let verdict = trial::compare(
-        || trial::of(&portable, &offer.name),
-        || trial::of(tuned, &offer.name),
+    let verdict = self_test::compare(
+        || self_test::of(&portable, &offer.name),
+        || self_test::of(tuned, &offer.name),
     );
     record.keep(key, &verdict);
     verdict

@@ -1,4 +1,4 @@
-//! A trial of a program on an adapter: a few steps of the bundled base on the CPU and there, and how far
+//! The self-test of a program on an adapter: a few steps of the bundled base on the CPU and there, and how far
 //! the two LoRAs are apart.
 
 use std::io::Read as _;
@@ -23,26 +23,26 @@ use crate::base::BaseSource;
 use crate::exit::Exit;
 use crate::progress::Report;
 
-/// Steps of a trial; in the first all programs are compiled.
+/// Steps of it; in the first all programs are compiled.
 const STEPS: u32 = 6;
 /// How far the LoRAs may be apart, of the way that the CPU's went. Sound programs are less than a
 /// hundredth apart; optimiser steps make much of little, and a wrong kernel puts them far beyond one.
 const MAX_APART: f64 = 0.1;
 /// A driver may hang. Compiling every program for the first time takes a minute on slow ones.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often it is looked whether a trial is over.
+/// How often it is looked whether it is over.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a trial found.
+/// What a self-test found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Trial {
+pub struct Tested {
     /// How far its LoRA is from the CPU's, as a share of the way that the CPU's went.
     apart: f64,
     /// Seconds of its fastest step.
     secs: f64,
 }
 
-impl Trial {
+impl Tested {
     /// What is no number is wrong too.
     fn is_right(self) -> bool {
         self.apart <= MAX_APART
@@ -65,16 +65,16 @@ impl SelfTest {
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         let (ours, _) = train(&DeviceChoice::Cpu).await?;
         let (theirs, secs) = train(&self.device).await?;
-        let trial = Trial {
+        let tested = Tested {
             apart: apart(&ours, &theirs),
             secs,
         };
         let text = format!(
             "{:.2} % of the way apart, {:.3} s in the fastest step",
-            trial.apart * 100.0,
-            trial.secs
+            tested.apart * 100.0,
+            tested.secs
         );
-        report.result(&trial, &text);
+        report.result(&tested, &text);
         Ok(Exit::Done)
     }
 }
@@ -112,7 +112,7 @@ fn job(base: &Base) -> anyhow::Result<PreparedJob> {
     let fitted: FittedPair =
         mimeo_engine::job::fit(base, recipe.resolution, original, target, Some(&mask))?;
     Ok(PreparedJob {
-        name: "trial".to_owned(),
+        name: "self-test".to_owned(),
         examples: vec![PreparedExample {
             pictures: fitted,
             named: None,
@@ -145,16 +145,15 @@ fn apart(ours: &LoraFile, theirs: &LoraFile) -> f64 {
 ///
 /// # Errors
 /// What it did instead, as a part of a sentence.
-pub fn of(program: &Path, adapter: &str) -> Result<Trial, String> {
-    let mut trial = command(program);
-    trial
-        .args(["self-test", "--json", "--engine", "portable"])
+pub fn of(program: &Path, adapter: &str) -> Result<Tested, String> {
+    let mut test = command(program);
+    test.args(["self-test", "--json", "--engine", "portable"])
         .arg("--device")
         .arg(format!("gpu:{adapter}"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    let mut child = trial
+    let mut child = test
         .spawn()
         .map_err(|error| format!("does not start ({error})"))?;
     let status = wait(&mut child, PATIENCE)?;
@@ -183,21 +182,22 @@ fn wait(child: &mut Child, patience: Duration) -> Result<ExitStatus, String> {
     }
 }
 
-fn answer(status: ExitStatus, said: &str) -> Result<Trial, String> {
+fn answer(status: ExitStatus, said: &str) -> Result<Tested, String> {
     #[derive(Deserialize)]
     struct Said {
         message: Option<String>,
         #[serde(flatten)]
-        trial: Option<Trial>,
+        tested: Option<Tested>,
     }
     let lines = said.lines().rev();
     let said = lines
         .filter_map(|line| serde_json::from_str::<Said>(line).ok())
-        .find(|said| said.trial.is_some() || said.message.is_some());
+        .find(|said| said.tested.is_some() || said.message.is_some());
     match said {
         Some(Said {
-            trial: Some(trial), ..
-        }) if status.success() => Ok(trial),
+            tested: Some(tested),
+            ..
+        }) if status.success() => Ok(tested),
         Some(Said {
             message: Some(message),
             ..
@@ -208,11 +208,11 @@ fn answer(status: ExitStatus, said: &str) -> Result<Trial, String> {
 
 /// Which of two programs is to compute.
 pub fn compare(
-    portable: impl FnOnce() -> Result<Trial, String>,
-    tuned: impl FnOnce() -> Result<Trial, String>,
+    portable: impl FnOnce() -> Result<Tested, String>,
+    tuned: impl FnOnce() -> Result<Tested, String>,
 ) -> Verdict {
     let tuned = match tuned() {
-        Ok(trial) => trial,
+        Ok(tested) => tested,
         Err(reason) => return Verdict::Portable { reason },
     };
     if !tuned.is_right() {
@@ -241,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    const SOUND: Trial = Trial {
+    const SOUND: Tested = Tested {
         apart: 0.004,
         secs: 0.3,
     };
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_faster_one_of_those_that_are_right_computes() {
-        let faster = Trial { secs: 0.1, ..SOUND };
+        let faster = Tested { secs: 0.1, ..SOUND };
         let Verdict::Tuned { times } = compare(|| Ok(SOUND), || Ok(faster)) else {
             panic!("it is faster")
         };
@@ -263,7 +263,7 @@ mod tests {
         let slower = reason(compare(|| Ok(faster), || Ok(SOUND)));
         assert!(slower.contains("0.3 times as fast"), "{slower}");
         for apart in [0.5, f64::NAN] {
-            let wrong = reason(compare(|| Ok(SOUND), || Ok(Trial { apart, ..faster })));
+            let wrong = reason(compare(|| Ok(SOUND), || Ok(Tested { apart, ..faster })));
             assert!(wrong.contains("something else"), "{wrong}");
         }
         let crashed = reason(compare(
@@ -302,25 +302,25 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_trial_survives_what_the_other_program_does() {
+    fn whatever_the_other_program_does_is_survived() {
         use std::os::unix::fs::PermissionsExt as _;
 
         let folder = tempfile::tempdir().unwrap();
-        let trial = |script: &str| {
+        let asked = |script: &str| {
             let program = folder.path().join("program");
             std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
             of(&program, "GPU")
         };
         let said = r#"echo '{"event":"note","text":"x"}'; echo '{"event":"result","apart":0.004,"secs":0.3}'"#;
-        assert_eq!(trial(said), Ok(SOUND));
-        let crashed = trial("kill -SEGV $$").unwrap_err();
+        assert_eq!(asked(said), Ok(SOUND));
+        let crashed = asked("kill -SEGV $$").unwrap_err();
         assert!(crashed.contains("signal: 11"), "{crashed}");
-        let crashed = trial(&format!("{said}; kill -SEGV $$")).unwrap_err();
+        let crashed = asked(&format!("{said}; kill -SEGV $$")).unwrap_err();
         assert!(crashed.contains("crashed"), "after its answer: {crashed}");
-        let failed = trial(r#"echo '{"event":"error","message":"no memory."}'; exit 1"#);
+        let failed = asked(r#"echo '{"event":"error","message":"no memory."}'; exit 1"#);
         assert_eq!(failed, Err("failed (no memory)".to_owned()));
-        assert!(trial("echo hello").unwrap_err().contains("crashed"));
+        assert!(asked("echo hello").unwrap_err().contains("crashed"));
         let mut slow = command(Path::new("sleep")).arg("60").spawn().unwrap();
         let hung = wait(&mut slow, Duration::from_millis(50)).unwrap_err();
         assert!(hung.contains("does not answer"), "{hung}");
