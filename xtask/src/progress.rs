@@ -34,6 +34,14 @@ pub enum Part {
 }
 
 impl Part {
+    /// One that takes about as long, where this one was never measured.
+    const fn likely(self) -> Option<Self> {
+        match self {
+            Self::TunedProgram => Some(Self::GpuProgram),
+            Self::Program | Self::GpuProgram | Self::Page | Self::Trainer => None,
+        }
+    }
+
     /// As it stands in the middle of a sentence.
     pub const fn title(self) -> &'static str {
         match self {

@@ -99,7 +99,9 @@ impl History {
     }
 
     fn of(&self, part: Part) -> BTreeMap<String, f64> {
-        self.seconds.get(part.title()).cloned().unwrap_or_default()
+        let known = |part: Part| self.seconds.get(part.title());
+        let known = known(part).or_else(|| known(part.likely()?));
+        known.cloned().unwrap_or_default()
     }
 
     fn marker(&self, part: Part) -> PathBuf {
