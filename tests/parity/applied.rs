@@ -283,7 +283,7 @@ fn gradients_go_through_the_convolutions_of_a_copier() {
     };
     let flat = start.flatten();
     let trained = start.with_values(&flat).trainable();
-    let gradient = trained.flatten_gradients(&loss(&trained).backward());
+    let gradient = trained.flatten_gradients(&[loss(&trained).backward()]);
     let steepness = values(gradient.clone().square().sum())[0].sqrt();
     let uphill = gradient / f64::from(steepness);
     let at = |way: f64| {

@@ -180,7 +180,11 @@ fn predictions_are_the_same() {
 /// The base in miniature with another UNet.
 fn model(unet: &UNet2DConditionModel) -> Model<'_> {
     let schedule = &micro().schedule;
-    Model { unet, schedule }
+    Model {
+        unet,
+        schedule,
+        tape: None,
+    }
 }
 
 /// Gradients of `plain`'s loss, factor by factor.

@@ -180,7 +180,7 @@ fn assert_trainer_composes(
         };
         let lora = start.with_values(&parameters).trainable();
         let loss = loss(&draw, &lora, &weights);
-        let gradient = lora.flatten_gradients(&loss.backward());
+        let gradient = lora.flatten_gradients(&[loss.backward()]);
         let (gradient, norm) = clip(gradient, pass.clip_norm);
         parameters = optimizer.step(LEARNING_RATE, parameters, gradient);
 
@@ -293,7 +293,7 @@ fn the_trainer_takes_a_slider_s_states_in_both_directions_and_those_to_keep_in_t
         let loss = changing + keeping;
         let ours = values(loss.clone().inner());
         assert_values_close("loss", &[report.loss], &ours, ACCUMULATED);
-        let gradient = lora.flatten_gradients(&loss.backward());
+        let gradient = lora.flatten_gradients(&[loss.backward()]);
         let (gradient, _) = clip(gradient, pass.clip_norm);
         parameters = optimizer.step(LEARNING_RATE, parameters, gradient);
     }

@@ -34,4 +34,5 @@ pub use schedule::NoiseSchedule;
 pub use tokenizer::Tokenizer;
 pub use tuning::Tuning;
 pub use unet::UNet2DConditionModel;
+pub use unet::tape::{Recompute, Tape};
 pub use vae::AutoencoderKl;

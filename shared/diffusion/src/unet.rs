@@ -3,7 +3,9 @@
 pub mod attention;
 pub mod blocks;
 pub mod embeddings;
+mod layers;
 pub mod resnet;
+pub mod tape;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use mimeo_checkpoint::Component;
@@ -18,6 +20,7 @@ use crate::tuning::Tuning;
 use attention::TransformerShape;
 use blocks::{BlockShape, DownBlock, UNetMidBlock2DCrossAttn, UpBlock};
 use embeddings::{AdditionEmbedding, TimestepEmbedding, Timesteps};
+use layers::{Layer, Module, through};
 
 /// The modules of the UNet that a configuration describes which Mimeo's LoRAs change: every linear and
 /// 1×1 convolution of its transformers (kohya's `lierla` set).
@@ -228,45 +231,67 @@ impl UNet2DConditionModel {
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
         let encoder_hidden_states = &conditioning.hidden_states;
-        // 1. time
-        let temb = self
-            .time_embedding
-            .forward(&self.time_proj.forward(timestep), lora);
-        let temb = match &self.add_embedding {
+        let temb = self.temb(timestep, conditioning, lora);
+        self.through(self.centred(sample), |layer, hidden_states, residual| {
+            layer.forward(hidden_states, residual, &temb, encoder_hidden_states, lora)
+        })
+    }
+
+    /// 1. time: `[batch, time_embed_dim]`
+    fn temb(
+        &self,
+        timestep: Tensor<1, Int>,
+        conditioning: &Conditioning,
+        lora: &LoraStack<'_>,
+    ) -> Tensor<2> {
+        let t_emb = self.time_proj.forward(timestep);
+        let temb = self.time_embedding.forward(&t_emb, lora);
+        match &self.add_embedding {
             Some(added) => temb + added.forward(conditioning, lora),
             None => temb,
-        };
+        }
+    }
 
-        // 2. pre-process
-        let sample = if self.center_input_sample {
+    fn centred(&self, sample: Tensor<4>) -> Tensor<4> {
+        if self.center_input_sample {
             sample * 2.0 - 1.0
         } else {
             sample
+        }
+    }
+
+    /// All that follows, in its order.
+    fn layers(&self) -> impl Iterator<Item = Layer<'_>> {
+        let levels = self.down_blocks.len();
+        let end = |leaves_residual, module| Layer {
+            level: 0,
+            takes_residual: false,
+            leaves_residual,
+            module,
         };
-        let sample = self.conv_in.forward(sample, lora);
-
+        // 2. pre-process
+        let conv_in = end(true, Module::ConvIn(&self.conv_in));
         // 3. down
-        let mut residuals = vec![sample.clone()];
-        let mut sample = sample;
-        for block in &self.down_blocks {
-            let (answer, states) = block.forward(sample, &temb, encoder_hidden_states, lora);
-            sample = answer;
-            residuals.extend(states);
-        }
-
+        let down = self.down_blocks.iter().enumerate();
+        let down = down.flat_map(|(level, block)| block.layers(level));
         // 4. mid
-        let mut sample = self
-            .mid_block
-            .forward(sample, &temb, encoder_hidden_states, lora);
-
+        let mid = self.mid_block.layers(levels - 1);
         // 5. up
-        for block in &self.up_blocks {
-            let states = residuals.split_off(residuals.len() - block.resnets.len());
-            sample = block.forward(sample, states, &temb, encoder_hidden_states, lora);
-        }
-
+        let up = (0..levels).rev().zip(&self.up_blocks);
+        let up = up.flat_map(|(level, block)| block.layers(level));
         // 6. post-process
-        self.conv_out
-            .forward(self.conv_norm_out.forward_silu(sample), lora)
+        let conv_out = end(false, Module::ConvOut(&self.conv_norm_out, &self.conv_out));
+
+        let layers = std::iter::once(conv_in).chain(down).chain(mid).chain(up);
+        layers.chain([conv_out])
+    }
+
+    /// Goes through the layers ([`through`]).
+    fn through<S: Clone>(
+        &self,
+        sample: S,
+        forward: impl FnMut(&Layer<'_>, S, Option<S>) -> S,
+    ) -> S {
+        through(self.layers(), sample, &mut Vec::new(), forward)
     }
 }

@@ -317,6 +317,7 @@ impl Base {
         mimeo_train::Model {
             unet: &self.unet,
             schedule: &self.schedule,
+            tape: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use mimeo_checkpoint::Component;
 use rand::Rng;
 
@@ -117,16 +117,26 @@ impl LoraNetwork {
     /// The gradients of all factors, end to end as in [`Self::flatten`].
     ///
     /// A factor that the loss did not reach counts as zero.
+    ///
+    /// - `gradients`: of one backward pass, or of its parts, which are added up
     #[must_use]
-    pub fn flatten_gradients(&self, gradients: &burn::tensor::Gradients) -> Tensor<1> {
+    pub fn flatten_gradients(&self, gradients: &[Gradients]) -> Tensor<1> {
         let parts = self
             .factors()
-            .map(|factor| match factor.grad(gradients) {
-                Some(gradient) => gradient.flatten(0, 1),
-                None => factor.clone().inner().zeros_like().flatten(0, 1),
+            .map(|factor| {
+                let found = gradients.iter().filter_map(|part| factor.grad(part));
+                let sum = found.reduce(|sum, gradient| sum + gradient);
+                let sum = sum.unwrap_or_else(|| factor.clone().inner().zeros_like());
+                sum.flatten(0, 1)
             })
             .collect();
         Tensor::cat(parts, 0)
+    }
+
+    /// Whether gradients of it can be asked for, as of what [`Self::trainable`] answers.
+    #[must_use]
+    pub fn is_trainable(&self) -> bool {
+        self.factors().any(Tensor::is_require_grad)
     }
 
     /// The same values as leaves of a gradient graph.

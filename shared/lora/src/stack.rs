@@ -1,5 +1,7 @@
 //! Which adapters are active in a forward pass, and how strongly.
 
+use std::borrow::Cow;
+
 use burn::tensor::Tensor;
 
 use crate::{Convolve, LoraNetwork, TargetId};
@@ -8,7 +10,7 @@ use crate::{Convolve, LoraNetwork, TargetId};
 ///
 /// The copier of `Method::Copier` is a network in this stack below the one that is trained.
 #[derive(Debug, Clone, Default)]
-pub struct LoraStack<'a>(Vec<(&'a LoraNetwork, Multiplier)>);
+pub struct LoraStack<'a>(Vec<(Cow<'a, LoraNetwork>, Multiplier)>);
 
 /// How strongly a network acts on the rows of a batch.
 #[derive(Debug, Clone)]
@@ -29,7 +31,8 @@ impl<'a> LoraStack<'a> {
     #[must_use]
     pub fn with(mut self, network: &'a LoraNetwork, multiplier: f64) -> Self {
         if multiplier != 0.0 {
-            self.0.push((network, Multiplier::Same(multiplier)));
+            let multiplier = Multiplier::Same(multiplier);
+            self.0.push((Cow::Borrowed(network), multiplier));
         }
         self
     }
@@ -40,7 +43,8 @@ impl<'a> LoraStack<'a> {
     /// - `multipliers`: one for each row
     #[must_use]
     pub fn with_each(mut self, network: &'a LoraNetwork, multipliers: Vec<f64>) -> Self {
-        self.0.push((network, Multiplier::Each(multipliers)));
+        let multipliers = Multiplier::Each(multipliers);
+        self.0.push((Cow::Borrowed(network), multipliers));
         self
     }
 
@@ -54,9 +58,35 @@ impl<'a> LoraStack<'a> {
         let networks = self.0.iter();
         Self(
             networks
-                .map(|(network, multiplier)| (*network, of_rows(multiplier)))
+                .map(|(network, multiplier)| (network.clone(), of_rows(multiplier)))
                 .collect(),
         )
+    }
+
+    /// The same stack, with its networks as they are at this moment: for whoever needs it again later. Copied are
+    /// handles; no values are.
+    #[must_use]
+    pub fn owned(&self) -> LoraStack<'static> {
+        self.map(Clone::clone)
+    }
+
+    /// The same stack with all its values as constants.
+    #[must_use]
+    pub fn frozen(&self) -> LoraStack<'static> {
+        self.map(LoraNetwork::frozen)
+    }
+
+    fn map(&self, change: impl Fn(&LoraNetwork) -> LoraNetwork) -> LoraStack<'static> {
+        let networks = self.0.iter();
+        let changed =
+            networks.map(|(network, multiplier)| (Cow::Owned(change(network)), multiplier.clone()));
+        LoraStack(changed.collect())
+    }
+
+    /// Whether a network of the stack is trained.
+    #[must_use]
+    pub fn is_trained(&self) -> bool {
+        self.0.iter().any(|(network, _)| network.is_trainable())
     }
 
     /// Whether a network of the stack changes what a text encoder says.

@@ -23,8 +23,8 @@ pub mod slider;
 pub mod states;
 mod trainer;
 
-use burn::tensor::Tensor;
-use mimeo_diffusion::{Conditioning, NoiseSchedule, UNet2DConditionModel};
+use burn::tensor::{Gradients, Tensor};
+use mimeo_diffusion::{Conditioning, NoiseSchedule, Tape, UNet2DConditionModel};
 
 pub use dataset::{Dataset, Example, NoExample, Row};
 pub use noise::{Draw, NoisePosition, NoiseRng};
@@ -41,6 +41,24 @@ pub struct Model<'a> {
     pub unet: &'a UNet2DConditionModel,
     /// How much noise each timestep has.
     pub schedule: &'a NoiseSchedule,
+    /// Keeps what a backward pass computes again; none: nothing is computed again.
+    pub tape: Option<&'a Tape>,
+}
+
+impl Model<'_> {
+    /// The gradients of a loss that was made of this model's answers, in parts that add up.
+    ///
+    /// # Panics
+    /// When nothing that is trained went into the loss.
+    #[must_use]
+    pub fn backward(self, loss: &Tensor<1>) -> Vec<Gradients> {
+        let gradients = loss.backward();
+        let parts = match self.tape {
+            Some(tape) => tape.backward(self.unet, &gradients),
+            None => Vec::new(),
+        };
+        std::iter::once(gradients).chain(parts).collect()
+    }
 }
 
 /// The two pictures as the model sees them: those of one pair for all rows of a batch, or a pair for

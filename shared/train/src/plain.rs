@@ -70,8 +70,10 @@ pub(crate) fn predict(
     let values: Vec<i32> = timesteps.iter().map(|timestep| *timestep as i32).collect();
     let timesteps = TensorData::new(values, [batch]);
     let timesteps = Tensor::<1, Int>::from_data(timesteps, &noisy.device());
-    let conditioning = conditioning.repeat(batch);
-    model
-        .unet
-        .forward(noisy.clone(), timesteps, &conditioning, lora)
+    let (noisy, conditioning) = (noisy.clone(), conditioning.repeat(batch));
+    let Model { unet, tape, .. } = model;
+    match tape {
+        Some(tape) => tape.forward(unet, noisy, timesteps, &conditioning, lora),
+        None => unet.forward(noisy, timesteps, &conditioning, lora),
+    }
 }

@@ -1,7 +1,7 @@
 //! From a loss to optimiser steps.
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::Tuning;
+use mimeo_diffusion::{Recompute, Tape, Tuning};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{AddiftRecipe, Pass};
 use rayon::prelude::*;
@@ -132,6 +132,7 @@ pub struct Trainer<'a> {
     objective: Objective<'a>,
     pass: &'a Pass,
     hold: Option<&'a Hold>,
+    recompute: Recompute,
     network: LoraNetwork,
     values: Tensor<1>,
     optimizer: AdamW,
@@ -161,6 +162,7 @@ impl<'a> Trainer<'a> {
             objective,
             pass,
             hold: None,
+            recompute: Recompute::NOTHING,
             optimizer: AdamW::new(pass.weight_decay.get()),
             rng,
             forward_timesteps: Vec::new(),
@@ -175,6 +177,13 @@ impl<'a> Trainer<'a> {
     #[must_use]
     pub fn held_to(mut self, hold: Option<&'a Hold>) -> Self {
         self.hold = hold;
+        self
+    }
+
+    /// The same pass, with less memory. It makes the same steps.
+    #[must_use]
+    pub const fn recomputing(mut self, recompute: Recompute) -> Self {
+        self.recompute = recompute;
         self
     }
 
@@ -374,9 +383,9 @@ impl<'a> Trainer<'a> {
         }
         let parts = wanted.iter().flat_map(|rows| rows.split(self.at_once()));
         let parts: Vec<_> = parts.collect();
-        self.sum_of_parts(&parts, |part, lora| {
+        self.sum_of_parts(&parts, |model, part, lora| {
             let share = part.rows.len() as f64 / batch as f64;
-            slider::loss(self.model, part, direction, lora) * share
+            slider::loss(model, part, direction, lora) * share
         })
     }
 
@@ -385,9 +394,9 @@ impl<'a> Trainer<'a> {
         let count = self.pass.batch_size.get() as usize;
         let (rows, strength) = hold.rows(self.step, count);
         let parts: Vec<_> = rows.split(self.at_once()).collect();
-        self.sum_of_parts(&parts, |part, lora| {
+        self.sum_of_parts(&parts, |model, part, lora| {
             let share = part.rows.len() as f64 / count as f64;
-            hold::loss(self.model, part, &hold.outside, strength, lora) * (share * hold.weight)
+            hold::loss(model, part, &hold.outside, strength, lora) * (share * hold.weight)
         })
     }
 
@@ -401,9 +410,9 @@ impl<'a> Trainer<'a> {
         rows: &[Row<'_>],
     ) -> (Tensor<1>, Tensor<1>) {
         let batches = Batch::of_rows(rows, self.at_once());
-        self.sum_of_parts(&batches, |batch, lora| {
+        self.sum_of_parts(&batches, |model, batch, lora| {
             let share = batch.draw.timesteps.len() as f64 / rows.len() as f64;
-            self.loss(batch, direction, lora) * share
+            self.loss(model, batch, direction, lora) * share
         })
     }
 
@@ -416,12 +425,18 @@ impl<'a> Trainer<'a> {
     fn sum_of_parts<P: Sync>(
         &self,
         parts: &[P],
-        loss: impl Fn(&P, &LoraNetwork) -> Tensor<1> + Sync,
+        loss: impl Fn(Model<'_>, &P, &LoraNetwork) -> Tensor<1> + Sync,
     ) -> (Tensor<1>, Tensor<1>) {
+        let recomputes = self.recompute != Recompute::NOTHING;
         let part = |part: &P| {
             let lora = self.network.with_values(&self.values).trainable();
-            let loss = loss(part, &lora);
-            let gradient = lora.flatten_gradients(&loss.backward());
+            let tape = recomputes.then(|| Tape::new(self.recompute));
+            let model = Model {
+                tape: tape.as_ref(),
+                ..self.model
+            };
+            let loss = loss(model, part, &lora);
+            let gradient = lora.flatten_gradients(&model.backward(&loss));
             (loss.inner(), gradient)
         };
         let done: Vec<_> = match parts {
@@ -436,8 +451,13 @@ impl<'a> Trainer<'a> {
         sum.unwrap_or_else(|| unreachable!("a batch has at least one row"))
     }
 
-    fn loss(&self, batch: &Batch, direction: Direction, lora: &LoraNetwork) -> Tensor<1> {
-        let model = self.model;
+    fn loss(
+        &self,
+        model: Model<'_>,
+        batch: &Batch,
+        direction: Direction,
+        lora: &LoraNetwork,
+    ) -> Tensor<1> {
         let Batch {
             pair,
             weights,

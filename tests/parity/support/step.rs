@@ -1,6 +1,7 @@
 //! One whole training step of a method beside torch and peft.
 
 use burn::tensor::Tensor;
+use mimeo_diffusion::{Recompute, Tape};
 use mimeo_engine::Base;
 use mimeo_lora::{LoraNetwork, LoraStack, Targets};
 use mimeo_protocol::{AddiftLoss, AddiftRecipe, TimestepRange};
@@ -10,9 +11,11 @@ use mimeo_train::hold;
 use mimeo_train::optimizer::{AdamW, clip};
 use mimeo_train::slider::{self, Slider};
 use mimeo_train::states::{Rows, States};
-use mimeo_train::{Student, plain};
+use mimeo_train::{Model, Student, plain};
 
-use super::close::{Comparison, Tolerance, assert_all_close, assert_values_close, values};
+use super::close::{
+    Comparison, Tolerance, assert_all_close, assert_close, assert_values_close, values,
+};
 use super::fixture::Fixture;
 use super::lora::{as_stored, compare_factors, compare_gradients};
 use super::scene::{
@@ -59,23 +62,44 @@ pub struct Allowed {
 }
 
 /// Takes a step from the difference LoRA and compares loss, gradients, their norm and the LoRA after
-/// it with the fixture.
+/// it with the fixture. Then, that loss and gradients are the same bit for bit however much is run again.
 pub fn assert_step(file: &str, base: &Base, scene: &Scene, step: Step, allowed: Allowed) {
     let fixture = Fixture::read(file);
     let label = |part: &str| format!("{part} of {file}");
     let targets = base.unet.targets();
     let network = scene.difference(targets).trainable();
 
-    let loss = loss(base, scene, step, &network);
-    let ours = values(loss.clone().inner());
+    let run = |tape: Option<&Tape>| {
+        let model = Model {
+            tape,
+            ..base.model()
+        };
+        let loss = loss(base, model, scene, step, &network);
+        let gradient = network.flatten_gradients(&model.backward(&loss));
+        (values(loss.inner()), gradient)
+    };
+    let (ours, gradient) = run(None);
     assert_values_close(&label("loss"), &ours, fixture.floats("loss"), allowed.loss);
 
-    let gradients = loss.backward();
-    let comparisons = compare_gradients(targets, &network, &gradients, &fixture, allowed.gradient);
+    let comparisons = compare_gradients(targets, &network, &gradient, &fixture, allowed.gradient);
     assert_all_close(&label("gradients"), &comparisons);
 
-    let flat = network.flatten_gradients(&gradients);
-    assert_update((file, &fixture), targets, &network, flat, allowed);
+    for recompute in [
+        Recompute::NOTHING,
+        Recompute { levels: 1 },
+        Recompute::EVERYTHING,
+    ] {
+        let (loss, again) = run(Some(&Tape::new(recompute)));
+        let label = |part: &str| label(&format!("{part} with {recompute:?}"));
+        assert_values_close(&label("loss"), &loss, &ours, Tolerance::EXACT);
+        assert_close(
+            &label("gradient"),
+            again,
+            gradient.clone(),
+            Tolerance::EXACT,
+        );
+    }
+    assert_update((file, &fixture), targets, &network, gradient, allowed);
 }
 
 /// Updates a LoRA by its gradient and compares the gradient's norm and the LoRA after it with the
@@ -122,9 +146,9 @@ pub fn assert_update(
     );
 }
 
-fn loss(base: &Base, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1> {
+fn loss(base: &Base, model: Model<'_>, scene: &Scene, step: Step, lora: &LoraNetwork) -> Tensor<1> {
     let Scene { pair, draw, .. } = scene;
-    let (model, gamma) = (base.model(), Some(GAMMA));
+    let gamma = Some(GAMMA);
     let copier = scene.copier(base.unet.targets());
     let nothing = LoraStack::none();
     let on_copier = nothing.clone().with(&copier, 1.0);

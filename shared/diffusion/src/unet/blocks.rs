@@ -1,7 +1,8 @@
 //! The blocks of the UNet, diffusers `models/unets/unet_2d_blocks.py`.
 //!
 //! diffusers has a class with and one without attention for each way; here a block without
-//! attention is one whose `attentions` is empty.
+//! attention is one whose `attentions` is empty. What diffusers' `forward` does, they tell as a sequence of layers
+//! (`layers.rs`).
 
 use burn::tensor::Tensor;
 use mimeo_checkpoint::config::UNetConfig;
@@ -9,6 +10,7 @@ use mimeo_lora::{LoraStack, Targets};
 
 use crate::load::{LoadError, Weights};
 use crate::unet::attention::{Transformer2dModel, TransformerShape};
+use crate::unet::layers::{Layer, Module, through};
 use crate::unet::resnet::{
     Downsample2d, DownsamplePadding, InUnet, Norm, ResnetBlock2d, Upsample2d,
 };
@@ -72,6 +74,20 @@ fn load_layers(
     Ok((resnets, attentions))
 }
 
+/// Each ResNet with the transformer after it, where there is one.
+fn resnets_and_attentions<'a>(
+    resnets: &'a [ResnetBlock2d],
+    attentions: &'a [Transformer2dModel],
+) -> impl Iterator<Item = Module<'a>> {
+    resnets
+        .iter()
+        .enumerate()
+        .map(|(layer, resnet)| Module::Resnet {
+            resnet,
+            attention: attentions.get(layer),
+        })
+}
+
 /// `DownBlock2D` and `CrossAttnDownBlock2D`
 #[derive(Debug)]
 pub struct DownBlock {
@@ -113,24 +129,28 @@ impl DownBlock {
     #[must_use]
     pub fn forward(
         &self,
-        mut hidden_states: Tensor<4>,
+        hidden_states: Tensor<4>,
         temb: &Tensor<2>,
         encoder_hidden_states: &Tensor<3>,
         lora: &LoraStack<'_>,
     ) -> (Tensor<4>, Vec<Tensor<4>>) {
-        let mut states = Vec::with_capacity(self.resnets.len() + 1);
-        for (layer, resnet) in self.resnets.iter().enumerate() {
-            hidden_states = resnet.forward(hidden_states, Some(temb), lora);
-            if let Some(attention) = self.attentions.get(layer) {
-                hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
-            }
-            states.push(hidden_states.clone());
-        }
-        if let Some(downsampler) = &self.downsampler {
-            hidden_states = downsampler.forward(hidden_states, lora);
-            states.push(hidden_states.clone());
-        }
-        (hidden_states, states)
+        let (mut states, layers) = (Vec::new(), self.layers(0));
+        let answer = through(layers, hidden_states, &mut states, |layer, x, residual| {
+            layer.forward(x, residual, temb, encoder_hidden_states, lora)
+        });
+        (answer, states)
+    }
+
+    /// Its layers; every answer is a state that the way up needs.
+    pub(crate) fn layers(&self, level: usize) -> impl Iterator<Item = Layer<'_>> {
+        let layers = resnets_and_attentions(&self.resnets, &self.attentions);
+        let layers = layers.chain(self.downsampler.as_ref().map(Module::Downsample));
+        layers.map(move |module| Layer {
+            level,
+            takes_residual: false,
+            leaves_residual: true,
+            module,
+        })
     }
 }
 
@@ -184,12 +204,24 @@ impl UNetMidBlock2DCrossAttn {
         encoder_hidden_states: &Tensor<3>,
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
-        let mut hidden_states = self.resnets[0].forward(hidden_states, Some(temb), lora);
-        for (attention, resnet) in self.attentions.iter().zip(&self.resnets[1..]) {
-            hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
-            hidden_states = resnet.forward(hidden_states, Some(temb), lora);
-        }
-        hidden_states
+        let layers = self.layers(0);
+        through(
+            layers,
+            hidden_states,
+            &mut Vec::new(),
+            |layer, x, residual| layer.forward(x, residual, temb, encoder_hidden_states, lora),
+        )
+    }
+
+    /// Its layers.
+    pub(crate) fn layers(&self, level: usize) -> impl Iterator<Item = Layer<'_>> {
+        let layers = resnets_and_attentions(&self.resnets, &self.attentions);
+        layers.map(move |module| Layer {
+            level,
+            takes_residual: false,
+            leaves_residual: false,
+            module,
+        })
     }
 }
 
@@ -250,24 +282,27 @@ impl UpBlock {
     #[must_use]
     pub fn forward(
         &self,
-        mut hidden_states: Tensor<4>,
+        hidden_states: Tensor<4>,
         mut states: Vec<Tensor<4>>,
         temb: &Tensor<2>,
         encoder_hidden_states: &Tensor<3>,
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
-        for (layer, resnet) in self.resnets.iter().enumerate() {
-            if let Some(state) = states.pop() {
-                hidden_states = Tensor::cat(vec![hidden_states, state], 1);
-            }
-            hidden_states = resnet.forward(hidden_states, Some(temb), lora);
-            if let Some(attention) = self.attentions.get(layer) {
-                hidden_states = attention.forward(hidden_states, encoder_hidden_states, lora);
-            }
-        }
-        match &self.upsampler {
-            Some(upsampler) => upsampler.forward(hidden_states, lora),
-            None => hidden_states,
-        }
+        let layers = self.layers(0);
+        through(layers, hidden_states, &mut states, |layer, x, residual| {
+            layer.forward(x, residual, temb, encoder_hidden_states, lora)
+        })
+    }
+
+    /// Its layers; each ResNet takes a state of the way down, the last one first.
+    pub(crate) fn layers(&self, level: usize) -> impl Iterator<Item = Layer<'_>> {
+        let layers = resnets_and_attentions(&self.resnets, &self.attentions);
+        let layers = layers.chain(self.upsampler.as_ref().map(Module::Upsample));
+        layers.map(move |module| Layer {
+            level,
+            takes_residual: matches!(module, Module::Resnet { .. }),
+            leaves_residual: false,
+            module,
+        })
     }
 }
