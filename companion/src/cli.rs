@@ -2,6 +2,7 @@
 
 mod base;
 mod bench;
+mod bench_device;
 mod bench_scores;
 mod bench_service;
 mod copier;
@@ -89,6 +90,8 @@ enum Bench {
     Scores(bench_scores::BenchScores),
     /// How quickly a companion tells, and what it costs while nothing happens
     Service(bench_service::BenchService),
+    /// Training steps of real models' sizes on the devices of this machine, without a checkpoint
+    Device(bench_device::BenchDevice),
 }
 
 impl Cli {
@@ -104,6 +107,7 @@ impl Cli {
             Command::Score(command) => Some(command.device()),
             Command::Bench(Bench::Methods(command)) => Some(command.device()),
             Command::Bench(Bench::Scores(command)) => Some(command.device()),
+            Command::Bench(Bench::Device(command)) => command.device.first(),
             // What is tried is this program.
             Command::SelfTest(_)
             | Command::Bench(Bench::Service(_))
@@ -131,6 +135,7 @@ impl Cli {
             Command::Bench(Bench::Methods(command)) => Box::pin(command.run(report)),
             Command::Bench(Bench::Scores(command)) => Box::pin(command.run(report)),
             Command::Bench(Bench::Service(command)) => Box::pin(command.run(report)),
+            Command::Bench(Bench::Device(command)) => Box::pin(command.run(report)),
             Command::SelfTest(command) => Box::pin(command.run(report)),
             Command::Completions(command) => Box::pin(ready(Ok(command.run()))),
             Command::Man(command) => Box::pin(ready(command.run())),

@@ -39,6 +39,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
+use mimeo_engine::memory::RecomputeChoice;
 use mimeo_engine::{Compute, DeviceChoice, EngineError};
 use mimeo_protocol::DeviceInfo;
 use mimeo_service::Server;
@@ -48,6 +49,7 @@ use tokio::task::JoinHandle;
 
 pub use clock::now_millis;
 pub use folder::DataFolder;
+pub use memory::Memory;
 pub use page::remedy as page_remedy;
 
 use crate::exit::BadInput;
@@ -58,7 +60,6 @@ use guard::Guard;
 use host::Companion;
 use jobs::Jobs;
 use loras::Loras;
-use memory::Memory;
 use room::Room;
 use store::SqliteStore;
 use trainer::TrainingThread;
@@ -83,6 +84,8 @@ pub struct ServiceSettings {
     pub device: DeviceChoice,
     /// Memory of the device, where the system does not tell or the user knows better.
     pub device_memory_bytes: Option<u64>,
+    /// Whether jobs compute some things twice instead of keeping them.
+    pub recompute: RecomputeChoice,
     /// Pictures and uploaded LoRAs take at most this.
     pub max_blobs_bytes: u64,
     /// Time between saves of the running job's state.
@@ -236,7 +239,7 @@ async fn open(
     let compute = Compute::choose(&settings.device)
         .await
         .map_err(EngineError::from)?;
-    let memory = Memory::of(&compute, settings.device_memory_bytes);
+    let memory = Memory::of(&compute, settings.device_memory_bytes, settings.recompute);
     let device = DeviceInfo {
         name: compute.name.clone(),
         reason: tuned::reason(&compute),
@@ -252,6 +255,7 @@ async fn open(
         bases: bases.clone(),
         folder: Arc::clone(&folder),
         compute: compute.clone(),
+        memory,
         save_every: settings.save_every,
         progress: progress.clone(),
         runtime: tokio::runtime::Handle::current(),

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 
 use burn::tensor::Device;
-use mimeo_engine::{Base, Compute, DeviceChoice};
+use mimeo_engine::{Base, Compute, DeviceChoice, Recompute};
 use mimeo_protocol::BatchSize;
 use mimeo_train::{Dataset, NoiseRng, Objective, StepReport, Trainer};
 use pollster::block_on;
@@ -15,8 +15,9 @@ use crate::support::close::{Tolerance, assert_together, assert_values_close, val
 use crate::support::models::{base, cpu, load_base};
 use crate::support::scene::{Scene, addift, masked_with_prior, pass};
 
-/// The adapter to test on; any part of its name.
-const ADAPTER: &str = "llvmpipe";
+/// The device to test on, where this says no other.
+const DEVICE: &str = "gpu:llvmpipe";
+const OTHER_DEVICE: &str = "MIMEO_TEST_DEVICE";
 /// Without this, a machine without the adapter skips the test.
 const REQUIRE_GPU: &str = "MIMEO_REQUIRE_GPU";
 
@@ -35,6 +36,7 @@ fn train(
     base: &Base,
     device: &Device,
     objective: Objective<'_>,
+    recompute: Recompute,
     steps: usize,
 ) -> (Vec<StepReport>, Vec<f32>) {
     let scene = Scene::new(device);
@@ -43,14 +45,10 @@ fn train(
         pass(BatchSize::constant(1)),
     );
     let start = scene.difference(base.unet.targets());
-    let mut trainer = Trainer::new(
-        base.model(),
-        Dataset::new(&examples, 0, 0.0).unwrap(),
-        objective,
-        &pass,
-        start.clone(),
-        NoiseRng::new(17, 0),
-    );
+    let dataset = Dataset::new(&examples, 0, 0.0).unwrap();
+    let (model, rng) = (base.model(), NoiseRng::new(17, 0));
+    let trainer = Trainer::new(model, dataset, objective, &pass, start.clone(), rng);
+    let mut trainer = trainer.recomputing(recompute);
     let reports = (0..steps)
         .map(|_| block_on(trainer.step()).unwrap())
         .collect();
@@ -62,7 +60,8 @@ fn train(
 
 #[test]
 fn training_on_wgpu_equals_training_on_the_cpu() {
-    let choice = DeviceChoice::Named(ADAPTER.to_owned());
+    let device = std::env::var(OTHER_DEVICE).unwrap_or_else(|_| DEVICE.to_owned());
+    let choice: DeviceChoice = device.parse().unwrap();
     let gpu = match block_on(Compute::choose(&choice)) {
         Ok(compute) => compute.device,
         Err(error) => {
@@ -78,12 +77,14 @@ fn training_on_wgpu_equals_training_on_the_cpu() {
     let weights = gpu_base.unet.conv_in.conv.weight.dtype().name();
 
     let recipe = addift();
-    for (name, objective, steps) in [
-        ("plain", Objective::Plain, 3),
-        ("addift", Objective::Addift(&recipe), 1),
+    let (kept, again) = (Recompute::NOTHING, Recompute::EVERYTHING);
+    for (name, objective, recompute, steps) in [
+        ("plain", Objective::Plain, kept, 3),
+        ("plain, run again", Objective::Plain, again, 1),
+        ("addift", Objective::Addift(&recipe), kept, 1),
     ] {
-        let (ours, our_way) = train(&gpu_base, &gpu, objective, steps);
-        let (theirs, their_way) = train(base(), &cpu(), objective, steps);
+        let (ours, our_way) = train(&gpu_base, &gpu, objective, recompute, steps);
+        let (theirs, their_way) = train(base(), &cpu(), objective, kept, steps);
         let column = |reports: &[StepReport], value: fn(&StepReport) -> f32| {
             reports.iter().map(value).collect::<Vec<_>>()
         };

@@ -1,6 +1,7 @@
 //! A job that was interrupted and goes on makes the same file, bit for bit.
 
 use mimeo_checkpoint::Precision;
+use mimeo_diffusion::Recompute;
 use mimeo_engine::job::fit;
 use mimeo_engine::{
     Artifact, Control, Directive, Emit, EngineError, Event, GivenUp, Kept, PassStep, Phase,
@@ -86,6 +87,7 @@ fn job(method: Method) -> PreparedJob {
         held_out_prompts: Vec::new(),
         scores: false,
         previews: None,
+        recompute: Recompute::NOTHING,
     }
 }
 
@@ -180,6 +182,24 @@ fn a_set_that_goes_on_makes_the_same_file() {
     for method in Method::OF_PICTURES {
         assert_goes_on(&set(method));
     }
+}
+
+/// Each time on a machine with less memory than the one before.
+#[test]
+fn a_job_that_goes_on_with_less_memory_makes_the_same_file() {
+    let mut job = job(Method::Addift);
+    let files = bytes(&live(&job, None, usize::MAX).artifact.expect("a whole job"));
+    let mut saved = None;
+    let artifact = loop {
+        let life = live(&job, saved.take(), 2);
+        match life.artifact {
+            Some(artifact) => break artifact,
+            None => saved = Some(state(life.state)),
+        }
+        job.recompute.levels += 1;
+    };
+    assert!(job.recompute.levels > 2, "it was interrupted");
+    assert!(bytes(&artifact) == files, "another file");
 }
 
 /// Interrupts a job everywhere.

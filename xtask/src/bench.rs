@@ -60,6 +60,9 @@ pub struct Arguments {
     /// LoRA inner size.
     #[arg(long, default_value_t = 16)]
     rank: u32,
+    /// Whether Mimeo computes layers twice instead of keeping them: auto, off or on.
+    #[arg(long, default_value = "auto")]
+    recompute: String,
     /// CPU threads of each side; all of them if not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -188,10 +191,11 @@ impl Arguments {
             return format!("{common} --draw");
         }
         format!(
-            "{common} --method {} --batch-size {} --rank {}{}",
+            "{common} --method {} --batch-size {} --rank {} --recompute {}{}",
             self.method.name(),
             self.batch_size,
             self.rank,
+            self.recompute,
             if self.compile { " --compile" } else { "" }
         )
     }
@@ -265,7 +269,9 @@ fn mimeo(
             .arg("--out")
             .arg(scratch.join("picture.png"));
     } else {
-        command.args(["train", "--no-score", "--no-calibrate"]);
+        command
+            .args(["train", "--no-score", "--no-calibrate"])
+            .args(["--recompute", &arguments.recompute]);
         add_job(&mut command, arguments);
         command
             .arg("--original")

@@ -55,7 +55,7 @@ impl ComputeArgs {
     ///
     /// # Errors
     /// When there is no such device, or the base cannot be used.
-    pub async fn load(&self, report: &mut Report) -> anyhow::Result<Base> {
+    pub async fn load(&self, report: &mut Report) -> anyhow::Result<(Base, Compute)> {
         let compute = Compute::choose(&self.device)
             .await
             .map_err(EngineError::from)?;
@@ -69,7 +69,7 @@ impl ComputeArgs {
         if let BaseSource::Path(path) = &self.base {
             hashes.keep(path, &base.hash);
         }
-        Ok(base)
+        Ok((base, compute))
     }
 
     /// The base and the VAE as a companion knows them.
@@ -129,7 +129,7 @@ impl BaseArgs {
     /// # Errors
     /// When there is no such device, or the base cannot be used or be what is said of it.
     pub async fn load(&self, said: Said, report: &mut Report) -> anyhow::Result<Base> {
-        let base = self.compute.load(report).await?;
+        let (base, _) = self.compute.load(report).await?;
         Ok(base.as_said(&self.said.over(said)?, report)?)
     }
 

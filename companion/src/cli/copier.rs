@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use mimeo_engine::{DeviceChoice, PreparedJob};
+use mimeo_engine::{DeviceChoice, PreparedJob, Recompute};
 use mimeo_protocol::{CopierKind, ModelSize, Recipe};
 
 use super::examples::Found;
@@ -82,10 +82,10 @@ impl Copier {
         let file = self.recipe.file.read().await?;
 
         let started = Instant::now();
-        let base = self.run.compute.load(report).await?;
+        let (base, compute) = self.run.compute.load(report).await?;
         let recipe = self.build(file.as_ref(), base.model_size(), count)?;
         let base = base.as_said(&recipe.said(), report)?;
-        let job = PreparedJob {
+        let mut job = PreparedJob {
             name: stem(&self.run.out),
             examples: prepare(&examples, &base, &recipe)?,
             recipe,
@@ -93,7 +93,9 @@ impl Copier {
             held_out_prompts: Vec::new(),
             scores: false,
             previews: None,
+            recompute: Recompute::NOTHING,
         };
+        job.recompute = self.run.recompute((&base, &compute), &job)?;
         train_here(&base, &job, places, started, report).await
     }
 

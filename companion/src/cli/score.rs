@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::{EXAMPLES, PAIR, RECIPE};
-use mimeo_engine::{DeviceChoice, PreparedJob, Scores, Stoppable, score_file};
+use mimeo_engine::{DeviceChoice, PreparedJob, Recompute, Scores, Stoppable, score_file};
 use mimeo_protocol::{Example, Method, NewerFormat, Recipe, RecipeFormat};
 use serde::Serialize;
 
@@ -84,6 +84,7 @@ impl Score {
             recipe,
             copier,
             previews: None,
+            recompute: Recompute::NOTHING,
         };
         let mut control = Stoppable {
             stop: interrupt::listen(),

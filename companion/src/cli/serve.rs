@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use mimeo_engine::DeviceChoice;
+use mimeo_engine::memory::RecomputeChoice;
 use mimeo_protocol::InvalidNumber;
 use serde::Serialize;
 
@@ -46,6 +47,10 @@ pub struct Serve {
     /// Memory of the device in MiB, where the system does not tell
     #[arg(long, value_name = "MIB", value_parser = whole("Device memory", 1..=MAX_MIB), allow_hyphen_values = true)]
     device_memory: Option<u32>,
+    /// Compute layers of the UNet twice instead of keeping them, which takes less memory and more time:
+    /// auto (as few as a job needs to fit), off, or on
+    #[arg(long, default_value = "auto")]
+    recompute: RecomputeChoice,
     /// Limit of all stored pictures and uploaded LoRAs in MiB
     #[arg(long, value_name = "MIB", default_value_t = 8192, value_parser = whole("Max blobs", 0..=MAX_MIB), allow_hyphen_values = true)]
     max_blobs: u32,
@@ -126,6 +131,7 @@ impl Serve {
             models: self.models,
             device: self.device,
             device_memory_bytes: self.device_memory.map(|mib| u64::from(mib) << 20),
+            recompute: self.recompute,
             max_blobs_bytes: u64::from(self.max_blobs) << 20,
             save_every: Duration::from_secs_f64(self.save_every),
         })

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use clap::Args;
-use mimeo_engine::{DeviceChoice, PreparedJob};
+use mimeo_engine::{DeviceChoice, PreparedJob, Recompute};
 use mimeo_protocol::{ModelSize, Recipe};
 
 use super::held_out::{HeldOut, HeldOutArgs};
@@ -67,11 +67,11 @@ impl Slider {
         let recipe_file = self.recipe.file.read().await?;
 
         let started = Instant::now();
-        let base = self.run.compute.load(report).await?;
+        let (base, compute) = self.run.compute.load(report).await?;
         let recipe = self.build(recipe_file.as_ref(), base.model_size(), held_out.as_ref())?;
         let base = base.as_said(&recipe.said(), report)?;
         report.plan(&recipe, !self.no_score);
-        let job = PreparedJob {
+        let mut job = PreparedJob {
             name: stem(&self.run.out),
             examples: Vec::new(),
             held_out_prompts: self.run.compute.held_out_prompts(&recipe),
@@ -79,7 +79,9 @@ impl Slider {
             recipe,
             copier: None,
             previews: None,
+            recompute: Recompute::NOTHING,
         };
+        job.recompute = self.run.recompute((&base, &compute), &job)?;
         train_here(&base, &job, places, started, report).await
     }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::artifact::encode as encode_lora;
 use mimeo_engine::{
-    Base, DeviceChoice, Outcome, Phase, PreparedExample, PreparedJob, Scores, Stoppable,
+    Base, DeviceChoice, Outcome, Phase, PreparedExample, PreparedJob, Recompute, Scores, Stoppable,
 };
 use mimeo_protocol::{InvalidId, JobName, Method, ModelSize, Recipe};
 use serde::Serialize;
@@ -86,14 +86,14 @@ impl Train {
         let copier = lora::CopierFile::read(self.copier.as_deref()).await?;
 
         let started = Instant::now();
-        let base = self.run.compute.load(report).await?;
+        let (base, compute) = self.run.compute.load(report).await?;
         let recipe = self.build(recipe_file.as_ref(), base.model_size(), held_out.as_ref())?;
         let base = base.as_said(&recipe.said(), report)?;
         if copier.is_some() || !makes_copier(&examples, &recipe) {
             report.plan(&recipe, !self.no_score);
         }
         let copier = copier.map(|copier| copier.fit(&base, report)).transpose()?;
-        let job = PreparedJob {
+        let mut job = PreparedJob {
             name: stem(&self.run.out),
             examples: prepare(&examples, &base, &recipe)?,
             held_out_prompts: self.run.compute.held_out_prompts(&recipe),
@@ -101,7 +101,9 @@ impl Train {
             recipe,
             copier,
             previews: None,
+            recompute: Recompute::NOTHING,
         };
+        job.recompute = self.run.recompute((&base, &compute), &job)?;
         train_here(&base, &job, places, started, report).await
     }
 

@@ -13,6 +13,7 @@ use super::bases::Bases;
 use super::blobs::Blobs;
 use super::folder::DataFolder;
 use super::loras::Loras;
+use super::memory::Memory;
 use super::store::SqliteStore;
 use crate::console;
 
@@ -30,6 +31,8 @@ pub struct Context {
     pub folder: Arc<DataFolder>,
     /// The device.
     pub compute: Compute,
+    /// What a job may take of it.
+    pub memory: Memory,
     /// Time between saves of the running job's state.
     pub save_every: Duration,
     /// How far the running job is.

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use mimeo_engine::memory::RecomputeChoice;
 use mimeo_engine::{Compute, MemoryKind};
 use mimeo_service::plan::Room;
 
@@ -9,22 +10,27 @@ use mimeo_service::plan::Room;
 const SHARE: f64 = 0.9;
 
 /// The device's memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
     /// In all, where the system tells.
     pub total_bytes: Option<u64>,
+    /// How sparing jobs are of it.
+    pub recompute: RecomputeChoice,
 }
 
 impl Memory {
     /// Asks the system; `told` overrides it.
-    pub fn of(compute: &Compute, told: Option<u64>) -> Self {
+    pub fn of(compute: &Compute, told: Option<u64>, recompute: RecomputeChoice) -> Self {
         let total_bytes = told.or_else(|| match compute.memory() {
             MemoryKind::System => Some(system_bytes()),
             // What drivers let an integrated GPU take of it.
             MemoryKind::Shared => Some(system_bytes() / 2),
             MemoryKind::Own => card_bytes(&compute.name),
         });
-        Self { total_bytes }
+        Self {
+            total_bytes,
+            recompute,
+        }
     }
 
     /// What of it jobs may take.
@@ -32,6 +38,7 @@ impl Memory {
         Room {
             available_bytes: self.total_bytes.map(|total| (total as f64 * SHARE) as u64),
             largest_bytes: None,
+            recompute: self.recompute,
         }
     }
 }

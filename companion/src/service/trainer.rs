@@ -16,6 +16,7 @@ use mimeo_checkpoint::{AsyncReadAt, DiskFile};
 use mimeo_engine::runtime::block_on;
 use mimeo_engine::{Base, Emit};
 use mimeo_protocol::{BaseId, BlobId, JobId, LoraRef, Rejection, ServerMessage, VaeId};
+use mimeo_service::plan::Room;
 use mimeo_service::{
     Runner, SaveRule, Shelf, Steering, StoredJob, Task, WantedBase, rules, run, task,
 };
@@ -278,6 +279,10 @@ impl Runner for Thread {
         loaded.map_err(|error| format!("{error:#}"))
     }
 
+    fn room(&self) -> Room {
+        self.context.memory.room()
+    }
+
     async fn perform_waiting(&self, running: &BaseId) {
         while let Ok(work) = self.inbox.work.try_recv() {
             self.answer_beside(work, running).await;
@@ -321,6 +326,7 @@ mod tests {
     use crate::service::blobs::Blobs;
     use crate::service::folder::DataFolder;
     use crate::service::loras::Loras;
+    use crate::service::memory::Memory;
     use crate::service::room::Room;
     use crate::service::store::SqliteStore;
 
@@ -333,6 +339,7 @@ mod tests {
             bases: Bases::open(vec![folder.models()], folder.bases()),
             folder,
             compute: Compute::choose(&DeviceChoice::Cpu).await.unwrap(),
+            memory: Memory::default(),
             save_every: Duration::ZERO,
             progress: watch::Sender::new(None),
             runtime: Handle::current(),

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{
-    Base, Compute, DeviceChoice, EngineError, Event, PreparedExample, PreparedJob, Stoppable,
+    Base, Compute, DeviceChoice, EngineError, Event, PreparedExample, PreparedJob, Recompute,
+    Stoppable,
 };
 use mimeo_image::{FittedPair, decode, decode_mask};
 use mimeo_protocol::{Method, ModelSize, Recipe, Steps};
@@ -122,6 +123,7 @@ fn job(base: &Base) -> anyhow::Result<PreparedJob> {
         held_out_prompts: Vec::new(),
         scores: false,
         previews: None,
+        recompute: Recompute::NOTHING,
     })
 }
 

@@ -290,7 +290,8 @@ async fn a_job_that_cannot_be_done_is_refused_when_it_is_submitted() {
 
 #[tokio::test]
 async fn a_job_that_does_not_fit_is_refused_with_the_number_to_lower() {
-    let plenty = Companion::start("");
+    // Nothing is left that could be computed twice.
+    let plenty = Companion::start("--recompute on");
     let mut client = plenty.client().await;
     let mut job = client.quick_job("large").await;
     let small = plan(&mut client, &job).await;
@@ -301,7 +302,7 @@ async fn a_job_that_does_not_fit_is_refused_with_the_number_to_lower() {
 
     // Nine tenths of a device are given to a job.
     let mib = (between as f64 / 0.9) as u64 >> 20;
-    let companion = Companion::start(&format!("--device-memory {mib}"));
+    let companion = Companion::start(&format!("--recompute on --device-memory {mib}"));
     let mut client = companion.client().await;
     client.quick_job("its pictures").await;
     let reason = refused(&mut client, job.clone()).await;

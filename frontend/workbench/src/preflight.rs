@@ -724,8 +724,12 @@ fn memory(bench: &Workbench, facts: PreflightFacts<'_>) -> Verdict {
         });
     }
     let needed = words::bytes(plan.needed_bytes());
-    Verdict::Good(match plan.available_bytes {
+    let needed = match plan.available_bytes {
         Some(available) => format!("{needed} of {}", words::bytes(available)),
+        None => needed,
+    };
+    Verdict::Good(match &plan.recompute {
+        Some(recompute) => format!("{needed}. {recompute}"),
         None => needed,
     })
 }
@@ -1229,6 +1233,7 @@ mod tests {
             file_bytes: 4,
             available_bytes: Some(4),
             remedy: Some("Lower the batch size to 2.".to_owned()),
+            recompute: None,
         };
         let facts = PreflightFacts {
             plan: Some(&plan),
@@ -1237,5 +1242,23 @@ mod tests {
         let found = problems(&pair(), facts);
         assert_eq!(found[0].check, Check::Memory, "{found:?}");
         assert_eq!(found[0].fix, Some(Fix::HalveBatch), "a click does it");
+
+        let plan = MemoryPlan {
+            remedy: None,
+            available_bytes: Some(6),
+            recompute: Some("A step computes the whole UNet twice.".to_owned()),
+            ..plan.clone()
+        };
+        let facts = PreflightFacts {
+            plan: Some(&plan),
+            ..facts
+        };
+        let Verdict::Good(said) = memory(&pair(), facts) else {
+            panic!("it fits");
+        };
+        assert!(
+            said.ends_with(". A step computes the whole UNet twice."),
+            "{said}"
+        );
     }
 }

@@ -24,6 +24,21 @@ use crate::{Desk, page};
 /// A program in a page has no more memory than this, whatever the machine has.
 const HEAP_BYTES: u64 = 4 << 30;
 
+/// What jobs may take.
+pub fn room() -> Room {
+    // Of a GPU's memory a browser tells nothing but the largest piece.
+    match page::largest_buffer() {
+        Some(largest) => Room {
+            largest_bytes: Some(largest),
+            ..Room::default()
+        },
+        None => Room {
+            available_bytes: Some(HEAP_BYTES),
+            ..Room::default()
+        },
+    }
+}
+
 /// All that the worker works with.
 pub type Worker = Server<Desk, Browser>;
 
@@ -75,17 +90,7 @@ impl Host for Browser {
     }
 
     fn room(&self) -> Room {
-        // Of a GPU's memory a browser tells nothing but the largest piece.
-        match page::largest_buffer() {
-            Some(largest) => Room {
-                available_bytes: None,
-                largest_bytes: Some(largest),
-            },
-            None => Room {
-                available_bytes: Some(HEAP_BYTES),
-                largest_bytes: None,
-            },
-        }
+        room()
     }
 
     async fn bases(&self) -> Answer<Vec<BaseInfo>> {

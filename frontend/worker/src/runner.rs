@@ -6,11 +6,12 @@ use std::sync::Arc;
 use mimeo_checkpoint::{AsyncReadAt, MemoryFile};
 use mimeo_engine::{Base, Emit, PreparedJob};
 use mimeo_protocol::{BaseId, BlobId, LoraRef, TrainJob};
+use mimeo_service::plan::Room;
 use mimeo_service::{Runner, SaveRule, Shelf, Steering, StoredJob, WantedBase, blob, rules};
 
 use crate::archive::JobArchive;
 use crate::drive::{sleep, turn};
-use crate::host::{Asked, Worker};
+use crate::host::{Asked, Worker, room};
 use crate::machine::compiled;
 use crate::places::{blob_path, file_path, lora_path};
 use crate::{inbox, page};
@@ -67,6 +68,10 @@ impl Runner for WorkerRunner {
 
     async fn base(&self, wanted: WantedBase<'_>, emit: &mut impl Emit) -> Result<Rc<Base>, String> {
         self.0.host.machine.base(wanted, emit).await
+    }
+
+    fn room(&self) -> Room {
+        room()
     }
 
     async fn turn(&self) {

@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use mimeo_checkpoint::{Array, CheckpointError, ComponentWeights, Dtype, TensorEntry};
 use mimeo_lora::{Target, TargetId, TargetKind, Targets};
+use rayon::prelude::*;
 
 use crate::tuning::Tuning;
 
@@ -100,12 +101,18 @@ impl WeightFormat {
     /// Whether a tensor of the file lies on the device as f16.
     #[must_use]
     pub fn is_half(self, entry: &TensorEntry) -> bool {
+        entry.dtype == Dtype::F16 && self.keeps_half(&entry.shape)
+    }
+
+    /// The same of a tensor that the file holds as F16.
+    #[must_use]
+    pub fn keeps_half(self, shape: &[usize]) -> bool {
         let is_kept = match self {
             Self::Single => false,
             Self::HalfAsStored => true,
-            Self::LargeHalfAsStored => entry.shape.iter().product::<usize>() >= LARGE,
+            Self::LargeHalfAsStored => shape.iter().product::<usize>() >= LARGE,
         };
-        is_kept && entry.dtype == Dtype::F16 && entry.shape.len() >= 2
+        is_kept && shape.len() >= 2
     }
 }
 
@@ -113,6 +120,47 @@ impl WeightFormat {
 #[derive(Debug, Default)]
 pub struct WeightMap {
     tensors: HashMap<String, Result<Loaded, CheckpointError>>,
+    /// Makes what is asked for.
+    random: Option<Random>,
+}
+
+/// Weights that nobody trained, as a file of F16 would hold them.
+#[derive(Debug)]
+struct Random {
+    device: Device,
+    format: WeightFormat,
+    /// Of each tensor that was made.
+    shapes: Vec<Vec<usize>>,
+}
+
+impl Random {
+    /// A norm or a bias as a model begins with it, or a matrix or kernel whose answer has the spread of its input.
+    fn tensor<const D: usize>(&mut self, key: &str, shape: [usize; D]) -> Tensor<D> {
+        let count: usize = shape.iter().product();
+        let inputs: usize = shape[1..].iter().product();
+        // Of a uniform distribution around 0.
+        let bound = (3.0 / inputs as f32).sqrt();
+        let number = |place: usize| match D {
+            1 if key.ends_with("bias") => 0.0,
+            1 => 1.0,
+            _ => bound * (hash(place as u64) as f32 / (1_u64 << 63) as f32 - 1.0),
+        };
+        let numbers: Vec<f32> = (0..count).into_par_iter().map(number).collect();
+        let tensor: Tensor<D> = Tensor::from_data(TensorData::new(numbers, shape), &self.device);
+        self.shapes.push(shape.to_vec());
+        match self.format.keeps_half(&shape) {
+            true => tensor.cast(FloatDType::F16),
+            false => tensor,
+        }
+    }
+}
+
+/// splitmix64: a number that looks random, and is the same at every time.
+const fn hash(place: u64) -> u64 {
+    let z = place.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// A tensor on the device, flat.
@@ -159,6 +207,26 @@ impl WeightMap {
             map.tensors.insert(found.name.to_owned(), loaded);
         }
         Ok(map)
+    }
+
+    /// Weights that nobody trained: whatever a module asks for is made, as if a file held it as F16. They are for
+    /// measuring how fast a model is and what memory it takes.
+    #[must_use]
+    pub fn random(device: &Device, format: WeightFormat) -> Self {
+        Self {
+            tensors: HashMap::new(),
+            random: Some(Random {
+                device: device.clone(),
+                format,
+                shapes: Vec::new(),
+            }),
+        }
+    }
+
+    /// The shapes of the tensors that were made.
+    #[must_use]
+    pub fn made(&self) -> &[Vec<usize>] {
+        self.random.as_ref().map_or(&[], |random| &random.shapes)
     }
 
     /// The root of the keys.
@@ -217,6 +285,9 @@ impl Weights<'_> {
         shape: [usize; D],
     ) -> Result<Tensor<D>, LoadError> {
         let key = self.path(name);
+        if let Some(random) = &mut self.map.random {
+            return Ok(random.tensor(&key, shape));
+        }
         let Some(loaded) = self.map.tensors.remove(&key) else {
             return Err(LoadError::Missing { key });
         };

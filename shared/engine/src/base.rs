@@ -20,6 +20,7 @@ use mimeo_protocol::{ModelSize, Resolution, Said};
 
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
+use crate::memory::BaseShape;
 use crate::on_demand::OnDemand;
 use crate::rest::Rest;
 use crate::said::AsItIs;
@@ -73,6 +74,8 @@ pub struct Base {
     /// The file that the VAE was taken from; none: its own.
     pub(crate) vae_file: Option<VaeFile>,
     pub(crate) vae_config: VaeConfig,
+    /// What estimates know of it.
+    pub(crate) shape: Arc<BaseShape>,
     unet_config: UNetConfig,
     device: Device,
 }
@@ -143,6 +146,7 @@ impl Base {
             module_names.push(names_of(&encoder.targets)?);
         }
         let spelling = Spelling::of(family.architecture, layout.as_ref());
+        let shape = BaseShape::read(checkpoint).await?;
         let hash = checkpoint.hash().await?;
         let vae_file = checkpoint.vae_file().await?;
         loaded(&mut |event| emit.emit(event));
@@ -168,6 +172,7 @@ impl Base {
             vae_file,
             unet_config,
             vae_config,
+            shape: Arc::new(shape),
             device: device.clone(),
         })
     }
@@ -176,6 +181,12 @@ impl Base {
     #[must_use]
     pub const fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// What estimates know of it.
+    #[must_use]
+    pub fn shape(&self) -> &BaseShape {
+        &self.shape
     }
 
     /// Which defaults fit it.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::metadata::RECIPE;
+use mimeo_diffusion::Recompute;
 use mimeo_image::{FittedPair, ImageError, Mask, Rgb, fit_pair};
 use mimeo_protocol::{BlobId, CopierKind, Example, Method, PreviewPlan, Recipe, Resolution};
 
@@ -30,6 +31,8 @@ pub struct PreparedJob {
     /// Pictures to draw with the finished LoRA; none: none. Those before are asked for by the
     /// [`Control`](crate::Control).
     pub previews: Option<PreviewPlan>,
+    /// How much of the UNet is run again in a step, for want of memory. It changes no result.
+    pub recompute: Recompute,
 }
 
 /// An [`Example`] whose pictures are here.

@@ -184,9 +184,8 @@ impl Session<'_> {
         let network = self.fresh_network(pass, streams);
         let noise = NoiseRng::new(self.recipe.seed, streams.noise);
         let (model, dataset) = (self.base.model(), self.dataset()?);
-        Ok(Trainer::new(
-            model, dataset, objective, pass, network, noise,
-        ))
+        let trainer = Trainer::new(model, dataset, objective, pass, network, noise);
+        Ok(trainer.recomputing(self.job.recompute))
     }
 
     /// What a copier is asked for, and what it should draw. One of framings is asked for the caption

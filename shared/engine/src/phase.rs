@@ -13,6 +13,7 @@ use crate::error::EngineError;
 use crate::event::{Event, Phase};
 use crate::job::PreparedJob;
 use crate::leak::Meter;
+use crate::memory::told_of;
 use crate::pass::{Drawing, TrainedCopier};
 use crate::sample::SampleRequest;
 use crate::score::{Effort, RoundTrip, SCORE_SEED, TripMade, graded, held_out, levels};
@@ -42,6 +43,9 @@ pub async fn run(
         Some(prompted) => Session::new(base, &prompted.job, &mut |_| ()).await?,
         None => Session::new(base, job, control).await?,
     };
+    if let Some(text) = told_of(job.recompute, base.shape().levels()) {
+        control.emit(Event::Note { text });
+    }
     let recipe = &job.recipe;
     let measured = job.measured_prompts().iter().map(String::as_str);
     let trained = match &prompted {

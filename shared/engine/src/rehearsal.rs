@@ -4,6 +4,7 @@
 //! one picture use them all, so what takes its time is over when the job begins.
 
 use mimeo_checkpoint::LoraFile;
+use mimeo_diffusion::Recompute;
 use mimeo_image::{FittedPair, Rgb};
 use mimeo_lora::LoraStack;
 use mimeo_protocol::{Method, Recipe};
@@ -96,6 +97,7 @@ impl PreparedJob {
             held_out_prompts: Vec::new(),
             scores: false,
             previews: None,
+            recompute: Recompute::NOTHING,
         })
     }
 }

@@ -11,6 +11,7 @@ use mimeo_protocol::{ClipSkip, InvalidRecipe, Prediction, Said};
 use crate::base::{Base, check_widths, load_vae, read_config};
 use crate::error::EngineError;
 use crate::event::{Emit, Event};
+use crate::memory::BaseShape;
 
 /// How much of guidance's contrast is taken back by a base whose schedule ends in pure noise: what arXiv
 /// 2305.08891 found best, and what ComfyUI's `RescaleCFG` and diffusers' documentation propose. Both
@@ -85,6 +86,7 @@ impl Base {
         let mut base = self.clone();
         base.vae = Arc::new(vae);
         (base.vae_config, base.vae_file) = (vae_config, checkpoint.vae_file().await?);
+        base.shape = Arc::new(BaseShape::read(checkpoint).await?);
         Ok(base)
     }
 

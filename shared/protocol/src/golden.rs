@@ -746,6 +746,7 @@ fn server_messages() -> Vec<(&'static str, ServerMessage)> {
                     file_bytes: 5,
                     available_bytes: Some(4),
                     remedy: Some("Lower the batch size to 2.".to_owned()),
+                    recompute: None,
                 },
             },
         ),

@@ -354,6 +354,9 @@ pub struct MemoryPlan {
     pub available_bytes: Option<u64>,
     /// Which number to lower, where it does not fit.
     pub remedy: Option<String>,
+    /// What is computed twice so that it fits, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recompute: Option<String>,
 }
 
 impl MemoryPlan {

@@ -1,7 +1,7 @@
 //! What a job takes of the device, and whether it fits.
 
-use mimeo_engine::Compute;
-use mimeo_engine::memory::{BaseShape, MemoryNeed};
+use mimeo_engine::memory::{BaseShape, MemoryNeed, RecomputeChoice, told_of};
+use mimeo_engine::{Compute, Recompute};
 use mimeo_protocol::{BatchSize, MemoryPlan, Recipe, Rejection, Resolution};
 
 /// What a job takes; quick enough to be asked after every change.
@@ -17,7 +17,10 @@ pub fn plan(
     room: Room,
 ) -> MemoryPlan {
     let available_bytes = room.available_bytes;
-    let need = |recipe: &Recipe| base.memory_need(recipe, sizes, &compute.device);
+    let device = &compute.device;
+    let chosen =
+        |recipe: &Recipe| base.recompute(room.recompute, recipe, sizes, device, available_bytes);
+    let need = |recipe: &Recipe| base.memory_need(recipe, sizes, device, chosen(recipe));
     let MemoryNeed {
         weights_bytes,
         activations_bytes,
@@ -31,14 +34,19 @@ pub fn plan(
         file_bytes: base.file_bytes(recipe, sizes.first().copied()),
         available_bytes,
         remedy: None,
+        recompute: told_of(chosen(recipe), base.levels()),
     };
     let fits = |bytes: u64| available_bytes.is_none_or(|available| bytes <= available);
     if !fits(plan.needed_bytes()) {
+        let recomputed = base.memory_need(recipe, sizes, device, Recompute::EVERYTHING);
         let mut smallest_recipe = recipe.clone();
         smallest_recipe.pass.batch_size = BatchSize::constant(1);
         smallest_recipe.copier.pass.batch_size = BatchSize::constant(1);
         let smallest = need(&smallest_recipe);
-        plan.remedy = Some(if fits(smallest.total_bytes()) {
+        plan.remedy = Some(if fits(recomputed.total_bytes()) {
+            "Let a step compute the UNet twice: start the companion with --recompute auto."
+                .to_owned()
+        } else if fits(smallest.total_bytes()) {
             let passes = [&recipe.pass, &recipe.copier.pass];
             let batch = passes.map(|pass| pass.batch_size.get()).into_iter().max();
             let batch = batch.unwrap_or(1);
@@ -80,13 +88,15 @@ fn smaller_resolution(recipe: &Recipe, fits: impl Fn(&Recipe) -> bool) -> Option
     Some((asked, lower.get()))
 }
 
-/// What a device has for jobs, as far as that is known.
+/// What a device has for jobs, as far as that is known, and how sparing they are of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Room {
     /// In all.
     pub available_bytes: Option<u64>,
     /// In one piece.
     pub largest_bytes: Option<u64>,
+    /// Whether they compute some things twice instead of keeping them.
+    pub recompute: RecomputeChoice,
 }
 
 /// Why a job that does not fit is refused.
@@ -132,6 +142,7 @@ mod tests {
             in_room(Room {
                 available_bytes,
                 largest_bytes,
+                recompute: RecomputeChoice::Off,
             })
         };
         let needed = plan(None).needed_bytes();
@@ -150,6 +161,7 @@ mod tests {
             let room = Room {
                 available_bytes,
                 largest_bytes: None,
+                recompute: RecomputeChoice::On,
             };
             super::plan(&base, &recipe, &[], &compute, room)
         };
@@ -166,16 +178,37 @@ mod tests {
         );
         let refused = refusal(&plan(Some(needed - 1))).map(|reason| reason.to_string());
         assert!(
-            refused.is_some_and(|text| text.contains("Lower the batch size from")),
+            refused.is_some_and(|text| text.contains("--recompute auto")),
+            "computing twice would do"
+        );
+        let many = at(256, 64, None).needed_bytes();
+        let refused = refusal(&at(256, 64, Some(many - 1))).map(|reason| reason.to_string());
+        assert!(
+            refused.is_some_and(|text| text.contains("Lower the batch size from 64 to 1")),
             "a smaller batch fits"
+        );
+        let in_room = |available_bytes| {
+            in_room(Room {
+                available_bytes,
+                ..Room::default()
+            })
+        };
+        let auto = in_room(Some(needed - 1));
+        assert_eq!(auto.remedy, None, "it is computed twice, unasked");
+        assert!(auto.recompute.is_some(), "and that is told");
+        assert!(auto.needed_bytes() < needed, "so it takes less");
+        assert_eq!(
+            in_room(Some(needed)).recompute,
+            None,
+            "no more than it must"
         );
 
         let refused = |largest_bytes| {
-            let available_bytes = None;
-            let plan = in_room(Room {
-                available_bytes,
+            let room = Room {
                 largest_bytes,
-            });
+                ..Room::default()
+            };
+            let plan = super::plan(&base, &recipe, &[], &compute, room);
             refusal(&plan).map(|reason| reason.to_string())
         };
         assert_eq!(

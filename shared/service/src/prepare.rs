@@ -1,7 +1,7 @@
 //! A job's pictures, from where the server keeps them to what the engine takes.
 
 use mimeo_engine::job::fit;
-use mimeo_engine::{Base, EngineError, PreparedExample, PreparedJob};
+use mimeo_engine::{Base, EngineError, PreparedExample, PreparedJob, Recompute};
 use mimeo_image::{Difference, ImageError, Mask, MaskView, Rgb, decode, decode_mask};
 use mimeo_protocol::{
     AugmentRecipe, BlobId, CopierRecipe, Example, PromptSyntax, Recipe, Resolution, Strength,
@@ -51,6 +51,7 @@ pub(crate) async fn decoded(
         held_out_prompts: Origin::of(&job.base).held_out_prompts(&job.recipe),
         scores: false,
         previews: None,
+        recompute: Recompute::NOTHING,
     })
 }
 

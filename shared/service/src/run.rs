@@ -94,8 +94,17 @@ impl<'a, R: Runner> Run<'a, R> {
         let base = base.map_err(ServiceError::Unreadable)?;
 
         let mut prepared = prepare(&base, job, runner).await?;
-        let sizes = prepared.sizes(&base)?.into_iter();
-        let pixels = sizes.map(|(width, height)| u64::from(width) * u64::from(height));
+        let sizes = prepared.sizes(&base)?;
+        let room = runner.room();
+        prepared.recompute = base.shape().recompute(
+            room.recompute,
+            &job.recipe,
+            &sizes,
+            base.device(),
+            room.available_bytes,
+        );
+        let pixels = sizes.iter();
+        let pixels = pixels.map(|(width, height)| u64::from(*width) * u64::from(*height));
         self.recorder.pixels = pixels.max();
 
         let state = self.recorder.archive().state().await;

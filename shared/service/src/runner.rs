@@ -7,6 +7,7 @@ use mimeo_engine::{Base, Emit, GivenUp, PreparedJob, Rest};
 use mimeo_protocol::{BaseId, PreviewRequest, Said, TrainJob, VaeId};
 
 use crate::archive::Archive;
+use crate::plan::Room;
 use crate::schedule::SaveRule;
 use crate::shelf::Shelf;
 use crate::steering::Steering;
@@ -73,6 +74,11 @@ pub trait Runner: Shelf {
         wanted: WantedBase<'_>,
         emit: &mut impl Emit,
     ) -> impl Future<Output = Result<Rc<Base>, String>>;
+
+    /// The device's memory.
+    fn room(&self) -> Room {
+        Room::default()
+    }
 
     /// Lets everything else in the device's thread have a turn.
     fn turn(&self) -> impl Future<Output = ()> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use mimeo_base::ExamplePair;
 use mimeo_engine::job::fit;
-use mimeo_engine::{Base, EngineError, PreparedExample, PreparedJob};
+use mimeo_engine::{Base, EngineError, PreparedExample, PreparedJob, Recompute};
 use mimeo_image::{FittedPair, decode, decode_mask};
 use mimeo_protocol::Recipe;
 use serde::Deserialize;
@@ -148,6 +148,7 @@ impl Pair {
             held_out_prompts,
             scores,
             previews: None,
+            recompute: Recompute::NOTHING,
         })
     }
 }
