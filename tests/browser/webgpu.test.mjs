@@ -144,14 +144,16 @@ async function assertThrifty(counted, { worker }) {
   for (const [method, counts] of Object.entries(counted)) {
     const steps = perStep(counts);
     const least = (name) => Math.min(...steps.map((step) => step[name]));
+    // Several steps may be told of at once, as their losses are read together.
+    const mean = (name) => steps.reduce((sum, step) => sum + step[name], 0) / steps.length;
     await keepFigures(`WebGPU, a step of ${method} on the base in miniature`, {
-      dispatches: least("dispatches"),
-      submits: least("submits"),
-      readbacks: least("readbacks"),
-      "s on SwiftShader": Math.round(least("millis")) / 1000,
+      dispatches: Math.round(mean("dispatches")),
+      submits: Math.round(mean("submits")),
+      readbacks: mean("readbacks"),
+      "s on SwiftShader": Math.round(mean("millis")) / 1000,
     });
-    // Its loss; and beside any step, a state may be saved.
-    const expected = [1, 1 + SAVED_TENSORS];
+    // Its loss, if it is not read with that of another step; and beside any step, a state may be saved.
+    const expected = [0, 1, SAVED_TENSORS, 1 + SAVED_TENSORS];
     for (const { readbacks } of steps) {
       assert.ok(expected.includes(readbacks), `${method}: ${readbacks} readbacks, not ${expected.join(" or ")}`);
     }

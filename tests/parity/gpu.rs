@@ -1,9 +1,11 @@
 //! Training through wgpu beside training on the CPU.
 //!
 //! Mesa's llvmpipe runs the same WGSL as a real driver, slowly: about half a minute of pipeline
-//! compilation, then a second or two per step. So there is one test, with every step in it.
+//! compilation, then a second or two per step. So there is one test with every step in it, and one for
+//! the kernels; they take turns, because `dispatches` counts what the whole process does.
 
 use std::io::Write as _;
+use std::sync::{Mutex, MutexGuard};
 
 use burn::tensor::Device;
 use mimeo_engine::{Base, Compute, DeviceChoice, Recompute};
@@ -30,6 +32,25 @@ const GRAD_NORM: Tolerance = Tolerance::rel(9e-5);
 /// Value by value would say nothing: Adam moves a value by the learning rate even where its
 /// gradient is hardly more than rounding, in the direction of that rounding.
 const MOVED: f64 = 1e-2;
+
+/// The adapter, to nobody else meanwhile; none where there is none and none has to be.
+pub fn adapter(what: &str) -> Option<(Device, MutexGuard<'static, ()>)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(|failed| failed.into_inner());
+    let device = std::env::var(OTHER_DEVICE).unwrap_or_else(|_| DEVICE.to_owned());
+    let choice: DeviceChoice = device.parse().unwrap();
+    match block_on(Compute::choose(&choice)) {
+        Ok(compute) => Some((compute.device, turn)),
+        Err(error) => {
+            let required = std::env::var(REQUIRE_GPU).is_ok_and(|value| value == "1");
+            assert!(!required, "{REQUIRE_GPU} is 1, but {error}");
+            // Not captured by the test harness, unlike `eprintln!`.
+            let line = format!("\nSKIPPED: {what} was not tested: {error}\n");
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            None
+        }
+    }
+}
 
 /// Steps of an objective from the fixtures' LoRA, and how far they moved its values.
 fn train(
@@ -60,18 +81,8 @@ fn train(
 
 #[test]
 fn training_on_wgpu_equals_training_on_the_cpu() {
-    let device = std::env::var(OTHER_DEVICE).unwrap_or_else(|_| DEVICE.to_owned());
-    let choice: DeviceChoice = device.parse().unwrap();
-    let gpu = match block_on(Compute::choose(&choice)) {
-        Ok(compute) => compute.device,
-        Err(error) => {
-            let required = std::env::var(REQUIRE_GPU).is_ok_and(|value| value == "1");
-            assert!(!required, "{REQUIRE_GPU} is 1, but {error}");
-            // Not captured by the test harness, unlike `eprintln!`.
-            let line = format!("\nSKIPPED: training on wgpu was not tested: {error}\n");
-            std::io::stderr().write_all(line.as_bytes()).unwrap();
-            return;
-        }
+    let Some((gpu, _turn)) = adapter("training on wgpu") else {
+        return;
     };
     let gpu_base = load_base(&gpu);
     let weights = gpu_base.unet.conv_in.conv.weight.dtype().name();

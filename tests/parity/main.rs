@@ -17,11 +17,15 @@ mod applied;
 mod clip;
 mod config;
 mod determinism;
+#[cfg(not(target_family = "wasm"))]
+mod dispatches;
 mod families;
 #[cfg(not(target_family = "wasm"))]
 mod gpu;
 mod half;
 mod invariants;
+#[cfg(not(target_family = "wasm"))]
+mod kernels;
 mod lora;
 mod micro;
 mod names;

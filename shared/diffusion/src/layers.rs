@@ -152,7 +152,7 @@ impl Conv2d {
     ) -> Result<Self, LoadError> {
         let [input, output] = io;
         let mut weight = weights.tensor("weight", [output, input, kernel, kernel])?;
-        if stride == 1 && is_channels_last(&weight, padding) {
+        if is_channels_last(&weight, stride, padding) {
             weight = channels_last(weight);
         }
         Ok(Self {

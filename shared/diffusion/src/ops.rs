@@ -3,13 +3,15 @@
 //! the input nor a widened copy of the weight, and norms and gates that are one pass over memory.
 //!
 //! Each is a Burn backend extension: a trait with a portable body made of the backend's own
-//! operations, the CPU's own kernels (`ops/cpu`), and a hand-written backward pass for the autodiff
-//! wrapper (`ops/recorded`).
+//! operations, the kernels of the CPU (`ops/cpu`) and of GPUs (`ops/gpu`), and a hand-written backward
+//! pass for the autodiff wrapper (`ops/recorded`).
 
 mod attention;
 mod cpu;
 mod frozen;
 mod gate;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod norm;
 mod recorded;
 

@@ -19,8 +19,19 @@ pub struct Tuning {
     pub unet_weights: WeightFormat,
     /// The same of the VAE and the text encoders.
     pub other_weights: WeightFormat,
-    /// Whether the kernels of wide convolutions best lie channels last.
-    pub is_channels_last: bool,
+    /// Which kernels of convolutions best lie channels last.
+    pub channels_last: ChannelsLast,
+    /// How many losses are best read at once: a GPU stands still until one is read.
+    pub losses_at_once: usize,
+}
+
+/// Which kernels of convolutions lie with their input channels side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelsLast {
+    /// Those of stride 1 with many channels.
+    Wide,
+    /// All.
+    All,
 }
 
 /// 64 MiB in f32.
@@ -36,7 +47,8 @@ impl Tuning {
         attention_tile: ATTENTION_TILE,
         unet_weights: WeightFormat::LargeHalfAsStored,
         other_weights: WeightFormat::LargeHalfAsStored,
-        is_channels_last: true,
+        channels_last: ChannelsLast::Wide,
+        losses_at_once: 1,
     };
 
     /// Few large kernels win.
@@ -46,7 +58,8 @@ impl Tuning {
         attention_tile: ATTENTION_TILE,
         unet_weights: WeightFormat::HalfAsStored,
         other_weights: WeightFormat::Single,
-        is_channels_last: false,
+        channels_last: ChannelsLast::All,
+        losses_at_once: 10,
     };
 
     /// What suits a device.

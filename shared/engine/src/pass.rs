@@ -1,5 +1,7 @@
 //! The training passes of a job: the copier, then the LoRA that is kept.
 
+use burn::tensor::Device;
+use mimeo_diffusion::Tuning;
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{CopierKind, Pass, PreviewPlan, Share};
@@ -56,6 +58,42 @@ struct Running<'a> {
     /// The copier below it, if this job trained it.
     copier: Option<&'a TrainedCopier>,
     meter: Option<Meter>,
+    /// After every so many steps the LoRA is measured, so their losses are read by then.
+    measured_every: Option<u32>,
+    unread: Unread,
+}
+
+/// Steps whose losses are still on the device.
+struct Unread {
+    /// How many of them there may be.
+    most: usize,
+    /// How many are read at once where a step takes no time.
+    at_once: usize,
+    /// What they took so far, in seconds.
+    secs: f64,
+}
+
+/// Seconds that pass before losses are read: what is shown should not lag behind what is done.
+const LAG_SECS: f64 = 1.0;
+
+impl Unread {
+    /// For a pass that begins, on a device.
+    fn new(device: &Device) -> Self {
+        Self {
+            // How long a step takes is told by the first one.
+            most: 1,
+            at_once: Tuning::of(device).losses_at_once,
+            secs: 0.0,
+        }
+    }
+
+    /// So many steps were read; what each of them took, in seconds.
+    fn read(&mut self, steps: usize) -> f64 {
+        let each = self.secs / steps.max(1) as f64;
+        self.secs = 0.0;
+        self.most = ((LAG_SECS / each) as usize).clamp(1, self.at_once);
+        each
+    }
 }
 
 impl Session<'_> {
@@ -74,6 +112,8 @@ impl Session<'_> {
             watch: CopierWatch::default(),
             copier: None,
             meter: None,
+            measured_every: Some(recipe.copier.check_every.get()),
+            unread: Unread::new(self.base.device()),
         };
         running.begin(self, saved, control);
         // Made when it is needed first, so that the first step does not wait for it.
@@ -148,6 +188,8 @@ impl Session<'_> {
             },
             copier: copier.filter(|copier| copier.trained),
             meter,
+            measured_every: None,
+            unread: Unread::new(self.base.device()),
         };
         running.begin(self, saved, control);
         let mut outcome = None;
@@ -359,7 +401,14 @@ impl Running<'_> {
     ) -> Result<Option<Outcome>, EngineError> {
         loop {
             let place = self.place();
-            match control.at_rest(Some(place)).await? {
+            let directive = control.at_rest(Some(place)).await?;
+            // Whatever else is wanted is wanted of steps that are known.
+            if directive != Directive::Step
+                && let Some(outcome) = self.read(control).await?
+            {
+                return Ok(Some(outcome));
+            }
+            match directive {
                 Directive::Step => break,
                 Directive::Stop => {
                     let PassStep { phase, step, .. } = place;
@@ -389,21 +438,46 @@ impl Running<'_> {
 
         session.base.put_down_encoders();
         let watch = Stopwatch::start();
-        let report = match self.trainer.step().await {
-            Ok(report) => report,
-            Err(error @ TrainError::Diverged { .. }) => {
-                let reason = error.to_string();
-                return Ok(Some(Outcome::Diverged { reason }));
-            }
-            Err(error @ TrainError::Device { .. }) => return Err(error.into()),
-        };
-        control.emit(Event::Step {
-            phase: self.phase,
-            step: report.step,
-            steps: self.pass.steps.get(),
-            loss: report.loss,
-            secs: watch.secs(),
-        });
+        self.trainer.advance();
+        self.unread.secs += watch.secs();
+        let step = self.trainer.steps_done();
+        let is_measured = self
+            .measured_every
+            .is_some_and(|every| step.is_multiple_of(every))
+            || self.meter.as_ref().is_some_and(|meter| meter.is_due(step));
+        let is_last = step == self.pass.steps.get();
+        if self.trainer.unread() >= self.unread.most || is_measured || is_last {
+            return self.read(control).await;
+        }
         Ok(None)
+    }
+
+    /// Reads the losses that are still on the device, and tells of each; the answer is how the pass ended,
+    /// if it did.
+    async fn read(&mut self, control: &mut impl Control) -> Result<Option<Outcome>, EngineError> {
+        if self.trainer.unread() == 0 {
+            return Ok(None);
+        }
+        let watch = Stopwatch::start();
+        let (reports, wrong) = self.trainer.read().await;
+        self.unread.secs += watch.secs();
+        let secs = self.unread.read(reports.len());
+        for report in reports {
+            control.emit(Event::Step {
+                phase: self.phase,
+                step: report.step,
+                steps: self.pass.steps.get(),
+                loss: report.loss,
+                secs,
+            });
+        }
+        match wrong {
+            None => Ok(None),
+            Some(wrong @ TrainError::Diverged { .. }) => {
+                let reason = wrong.to_string();
+                Ok(Some(Outcome::Diverged { reason }))
+            }
+            Some(wrong @ TrainError::Device { .. }) => Err(wrong.into()),
+        }
     }
 }

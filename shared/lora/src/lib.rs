@@ -9,11 +9,13 @@
 mod conv;
 mod layer;
 mod network;
+mod ops;
 mod stack;
 mod target;
 
 pub use conv::{Convolve, LoraConv};
 pub use layer::LoraLayer;
 pub use network::LoraNetwork;
+pub use ops::AdamW;
 pub use stack::LoraStack;
 pub use target::{Kernel, Target, TargetId, TargetKind, Targets};

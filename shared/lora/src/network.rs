@@ -6,6 +6,7 @@ use burn::tensor::{Device, Gradients, Tensor};
 use mimeo_checkpoint::Component;
 use rand::Rng;
 
+use crate::ops::join;
 use crate::{LoraConv, LoraLayer, Target, TargetId, Targets};
 
 /// A [`LoraLayer`] or [`LoraConv`] for each target that it changes, of one component or several.
@@ -93,12 +94,8 @@ impl LoraNetwork {
     /// One vector is one optimiser step of a dozen kernels, instead of a dozen per factor.
     #[must_use]
     pub fn flatten(&self) -> Tensor<1> {
-        Tensor::cat(
-            self.factors()
-                .map(|factor| factor.clone().flatten(0, 1))
-                .collect(),
-            0,
-        )
+        let parts = self.factors().map(|factor| factor.clone().flatten(0, 1));
+        join(parts.collect())
     }
 
     /// The same network with the values of a vector made by [`Self::flatten`].
@@ -130,7 +127,7 @@ impl LoraNetwork {
                 sum.flatten(0, 1)
             })
             .collect();
-        Tensor::cat(parts, 0)
+        join(parts)
     }
 
     /// Whether gradients of it can be asked for, as of what [`Self::trainable`] answers.

@@ -303,6 +303,9 @@ impl<R: Runner> Emit for Run<'_, R> {
 
 impl<R: Runner> Control for Run<'_, R> {
     async fn at_rest(&mut self, place: Option<PassStep>) -> Result<Directive, GivenUp> {
+        if let Some(place) = place {
+            self.schedule.come_to(place);
+        }
         if let Err(went) = self.rest().await {
             self.given_up = Some(went);
             return Err(GivenUp);

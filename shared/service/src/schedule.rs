@@ -77,6 +77,11 @@ impl Schedule {
         }
     }
 
+    /// The job is before a step, perhaps ahead of what it has told of.
+    pub const fn come_to(&mut self, place: PassStep) {
+        self.now = (place.phase, place.step);
+    }
+
     /// The state of this moment is kept.
     pub fn state_kept(&mut self, phase: Phase, step: u32) {
         self.saved = Some((phase, step));
@@ -112,7 +117,7 @@ impl Schedule {
 
     /// What to do before a step.
     pub fn before_step(&mut self, place: PassStep) -> Directive {
-        self.now = (place.phase, place.step);
+        self.come_to(place);
         let wishes = self.steering.wishes();
         if wishes.end == Some(End::Discard) {
             return Directive::Stop;

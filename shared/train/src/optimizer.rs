@@ -1,54 +1,39 @@
 //! AdamW (arXiv 1711.05101) over the one vector of a LoRA's values, and gradient clipping.
 
-use burn::optim::{
-    AdamW as BurnAdamW, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer as _,
-};
 use burn::tensor::Tensor;
 use mimeo_protocol::ClipNorm;
 
-/// PyTorch's ε; Burn's own default is 1e-5.
+/// `torch.optim.AdamW`'s default betas and ε.
+const BETAS: [f32; 2] = [0.9, 0.999];
 const EPSILON: f32 = 1e-8;
 
 /// AdamW with its moments.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct AdamW {
-    rule: BurnAdamW,
-    state: Option<<BurnAdamW as burn::optim::Optimizer>::State<1>>,
+    weight_decay: f64,
+    moments: Option<Moments>,
 }
 
 impl AdamW {
     /// PyTorch's `torch.optim.AdamW` with its default betas and ε.
     #[must_use]
     pub fn new(weight_decay: f64) -> Self {
-        let config = AdamWConfig::new()
-            .with_epsilon(EPSILON)
-            .with_weight_decay(weight_decay as f32);
         Self {
-            rule: config.build(),
-            state: None,
+            // As torch's is, which computes in f32.
+            weight_decay: f64::from(weight_decay as f32),
+            moments: None,
         }
     }
 
     /// What it remembers; none before the first update.
     #[must_use]
     pub fn moments(&self) -> Option<Moments> {
-        self.state.as_ref().map(|state| Moments {
-            updates: state.momentum.time,
-            first: state.momentum.moment_1.clone(),
-            second: state.momentum.moment_2.clone(),
-        })
+        self.moments.clone()
     }
 
     /// Goes on from what another one remembered.
     pub fn remember(&mut self, moments: Option<Moments>) {
-        self.state = moments.map(|moments| {
-            let Moments {
-                updates,
-                first,
-                second,
-            } = moments;
-            AdamWState::new(AdaptiveMomentumState::new(updates, first, second))
-        });
+        self.moments = moments;
     }
 
     /// The values after one update.
@@ -61,10 +46,31 @@ impl AdamW {
         values: Tensor<1>,
         gradient: Tensor<1>,
     ) -> Tensor<1> {
-        let (values, state) = self
-            .rule
-            .step(learning_rate, values, gradient, self.state.take());
-        self.state = state;
+        let Moments {
+            updates,
+            first,
+            second,
+        } = self.moments.take().unwrap_or_else(|| Moments {
+            updates: 0,
+            first: gradient.zeros_like(),
+            second: gradient.zeros_like(),
+        });
+        let updates = updates + 1;
+        let [beta_1, beta_2] = BETAS;
+        let rule = mimeo_lora::AdamW {
+            learning_rate,
+            weight_decay: self.weight_decay,
+            beta_1,
+            beta_2,
+            epsilon: EPSILON,
+            update: updates,
+        };
+        let (values, [first, second]) = rule.update(values, gradient, [first, second]);
+        self.moments = Some(Moments {
+            updates,
+            first,
+            second,
+        });
         values
     }
 }

@@ -141,7 +141,22 @@ pub struct Trainer<'a> {
     /// states.
     forward_timesteps: Vec<usize>,
     step: u32,
+    /// Steps whose losses are still on the device, in order.
+    unread: Vec<Unread>,
     health: HealthState,
+}
+
+/// A step whose loss is still on the device.
+struct Unread {
+    /// Number of the step.
+    step: u32,
+    /// Loss and norm of the gradient, `[1]` each.
+    numbers: [Tensor<1>; 2],
+    learning_rate: f64,
+    /// The loss of a model that knows nothing.
+    total: f32,
+    /// The weights that gave the loss, where they are to be kept if it is healthy.
+    values: Option<Tensor<1>>,
 }
 
 impl<'a> Trainer<'a> {
@@ -167,6 +182,7 @@ impl<'a> Trainer<'a> {
             rng,
             forward_timesteps: Vec::new(),
             step: 0,
+            unread: Vec::new(),
             health: HealthState::new(values.clone()),
             network,
             values,
@@ -212,13 +228,20 @@ impl<'a> Trainer<'a> {
         matches!(self.objective, Objective::Addift(recipe) if recipe.antisymmetric)
     }
 
-    /// Steps done.
+    /// Steps done, read or not.
     #[must_use]
     pub const fn steps_done(&self) -> u32 {
         self.step
     }
 
-    /// What the pass has come to.
+    /// Steps that nobody has read yet.
+    #[must_use]
+    pub const fn unread(&self) -> usize {
+        self.unread.len()
+    }
+
+    /// What the pass has come to. All of it has to be read before ([`Self::read`]): a state says how the
+    /// loss went.
     #[must_use]
     pub fn state(&self) -> TrainerState {
         TrainerState {
@@ -251,16 +274,29 @@ impl<'a> Trainer<'a> {
         self.optimizer.remember(state.moments);
         self.rng.seek(state.noise);
         self.forward_timesteps = state.forward_timesteps;
+        self.unread.clear();
         self.health = state.health;
         Ok(())
     }
 
-    /// One optimiser update.
+    /// One optimiser update, read at once.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`], after which [`Self::network`] is the last good one, and
-    /// [`Self::steps_done`] the step it is of.
+    /// As [`Self::read`] tells of.
     pub async fn step(&mut self) -> Result<StepReport, TrainError> {
+        self.advance();
+        let (mut reports, wrong) = self.read().await;
+        match wrong {
+            Some(wrong) => Err(wrong),
+            None => Ok(reports.pop().unwrap_or_else(|| {
+                unreachable!("a step was made");
+            })),
+        }
+    }
+
+    /// One optimiser update, without waiting for what it came to: on a GPU the next one can be prepared
+    /// meanwhile.
+    pub fn advance(&mut self) {
         let learning_rate = lr::learning_rate(self.pass, self.step);
         self.step += 1;
 
@@ -292,44 +328,61 @@ impl<'a> Trainer<'a> {
             (loss, gradient) = (loss + held, gradient + its_gradient);
         }
         let (gradient, norm) = clip(gradient, self.pass.clip_norm);
-
-        // The step's one readback.
-        let numbers = Tensor::cat(vec![loss, norm], 0).into_data_async().await;
-        let device_error = |reason: String| TrainError::Device { reason };
-        let numbers = numbers.map_err(|error| device_error(error.to_string()))?;
-        let numbers = numbers
-            .try_to_vec::<f32>()
-            .map_err(|error| device_error(format!("{error:?}")))?;
-        let [loss, grad_norm] = numbers[..] else {
-            return Err(device_error("two numbers were expected".to_owned()));
-        };
         // A slider's loss is a mean already, and has no rows of examples.
         let total = match self.objective {
             Objective::Slider(_) => 1.0,
             _ => mean_total(rows.iter().map(|row| &row.example.weights)),
         } + self.hold.map_or(0.0, |hold| hold.weight as f32);
-        let checked = self
-            .health
-            .check(self.step, loss / total, grad_norm, &self.values);
-        if let Some(what) = checked {
-            let step = self.step;
-            (self.step, self.values) = self.health.last_good();
-            return Err(TrainError::Diverged {
-                what,
-                step,
-                good_step: self.step,
-            });
-        }
-
+        self.unread.push(Unread {
+            step: self.step,
+            numbers: [loss, norm],
+            learning_rate,
+            total,
+            values: HealthState::keeps(self.step).then(|| self.values.clone()),
+        });
         self.values = self
             .optimizer
             .step(learning_rate, self.values.clone(), gradient);
-        Ok(StepReport {
-            step: self.step,
-            loss,
-            grad_norm,
-            learning_rate,
-        })
+    }
+
+    /// What the steps that nobody has read yet came to, in one readback; and what is wrong, if anything is.
+    ///
+    /// That is [`TrainError::Diverged`], after which [`Self::network`] is the last good one and
+    /// [`Self::steps_done`] the step it is of, or [`TrainError::Device`].
+    pub async fn read(&mut self) -> (Vec<StepReport>, Option<TrainError>) {
+        let unread = std::mem::take(&mut self.unread);
+        let numbers = match numbers(&unread).await {
+            Ok(numbers) => numbers,
+            Err(reason) => return (Vec::new(), Some(TrainError::Device { reason })),
+        };
+        let mut reports = Vec::with_capacity(unread.len());
+        for (made, [loss, grad_norm]) in unread.into_iter().zip(numbers) {
+            let Unread {
+                step,
+                learning_rate,
+                total,
+                values,
+                ..
+            } = made;
+            let checked = self.health.check(step, loss / total, grad_norm, values);
+            if let Some(what) = checked {
+                (self.step, self.values) = self.health.last_good();
+                let good_step = self.step;
+                let wrong = TrainError::Diverged {
+                    what,
+                    step,
+                    good_step,
+                };
+                return (reports, Some(wrong));
+            }
+            reports.push(StepReport {
+                step,
+                loss,
+                grad_norm,
+                learning_rate,
+            });
+        }
+        (reports, None)
     }
 
     /// The rows of a forward pass.
@@ -492,6 +545,23 @@ impl<'a> Trainer<'a> {
     }
 }
 
+/// Loss and norm of each step, or what the device said.
+async fn numbers(unread: &[Unread]) -> Result<Vec<[f32; 2]>, String> {
+    if unread.is_empty() {
+        return Ok(Vec::new());
+    }
+    let numbers = unread.iter().flat_map(|made| made.numbers.clone());
+    let numbers = Tensor::cat(numbers.collect(), 0).into_data_async().await;
+    let numbers = numbers.map_err(|error| error.to_string())?;
+    let numbers = numbers.try_to_vec::<f32>();
+    let numbers = numbers.map_err(|error| format!("{error:?}"))?;
+    let (numbers, _) = numbers.as_chunks();
+    match numbers.len() == unread.len() {
+        true => Ok(numbers.to_vec()),
+        false => Err("two numbers a step were expected".to_owned()),
+    }
+}
+
 /// Watches the loss, and keeps weights to go back to.
 ///
 /// Noise and answers have unit variance, so a loss of 1 means "knows nothing" for every method. A
@@ -517,13 +587,20 @@ impl HealthState {
         }
     }
 
-    /// What is wrong, if anything; `values` are the weights that gave this loss.
+    /// Whether the weights of a step may be kept.
+    const fn keeps(step: u32) -> bool {
+        step % Self::KEEP_EVERY == 1
+    }
+
+    /// What is wrong, if anything.
+    ///
+    /// - `values`: the weights that gave this loss, where they [may be kept](Self::keeps)
     fn check(
         &mut self,
         step: u32,
         loss: f32,
         norm: f32,
-        values: &Tensor<1>,
+        values: Option<Tensor<1>>,
     ) -> Option<&'static str> {
         if !(loss.is_finite() && norm.is_finite()) {
             return Some("became no number");
@@ -539,9 +616,11 @@ impl HealthState {
         if self.mean > Self::KNOWS_NOTHING && self.mean > self.lowest * Self::WORSE {
             return Some("exploded");
         }
-        if step % Self::KEEP_EVERY == 1 && self.mean < Self::HEALTHY.max(self.lowest * 2.0) {
+        if let Some(values) = values
+            && self.mean < Self::HEALTHY.max(self.lowest * 2.0)
+        {
             self.good_step = step - 1;
-            self.good_values = values.clone();
+            self.good_values = values;
         }
         None
     }
@@ -560,6 +639,15 @@ mod tests {
         Tensor::from_floats([value], &Device::flex())
     }
 
+    fn check(
+        health: &mut HealthState,
+        (step, loss, norm): (u32, f32, f32),
+        value: f32,
+    ) -> Option<&'static str> {
+        let values = HealthState::keeps(step).then(|| weights(value));
+        health.check(step, loss, norm, values)
+    }
+
     fn kept(health: &HealthState) -> (u32, f32) {
         let (step, values) = health.last_good();
         (step, values.into_scalar())
@@ -570,12 +658,12 @@ mod tests {
         let mut health = HealthState::new(weights(0.0));
         for step in 1..=25 {
             assert_eq!(
-                health.check(step, 0.1, 1.0, &weights(step as f32)),
+                check(&mut health, (step, 0.1, 1.0), step as f32),
                 None,
                 "step {step}"
             );
         }
-        let wrong = health.check(26, f32::NAN, 1.0, &weights(26.0));
+        let wrong = check(&mut health, (26, f32::NAN, 1.0), 26.0);
         assert_eq!(wrong, Some("became no number"), "the loss is NaN");
         assert_eq!(
             kept(&health),
@@ -603,7 +691,7 @@ mod tests {
     #[test]
     fn a_gradient_that_is_no_number_counts_as_well() {
         let mut health = HealthState::new(weights(0.0));
-        let wrong = health.check(1, 0.1, f32::INFINITY, &weights(1.0));
+        let wrong = check(&mut health, (1, 0.1, f32::INFINITY), 1.0);
         assert_eq!(
             wrong,
             Some("became no number"),
@@ -616,17 +704,17 @@ mod tests {
         let mut health = HealthState::new(weights(0.0));
         for step in 1..=9 {
             assert_eq!(
-                health.check(step, 0.1, 1.0, &weights(1.0)),
+                check(&mut health, (step, 0.1, 1.0), 1.0),
                 None,
                 "step {step}"
             );
         }
         assert_eq!(
-            health.check(10, 20.0, 1.0, &weights(2.0)),
+            check(&mut health, (10, 20.0, 1.0), 2.0),
             None,
             "one bad draw is no explosion"
         );
-        let wrong = (11..20).find_map(|step| health.check(step, 1.5, 1.0, &weights(3.0)));
+        let wrong = (11..20).find_map(|step| check(&mut health, (step, 1.5, 1.0), 3.0));
         assert_eq!(
             wrong,
             Some("exploded"),

@@ -81,7 +81,7 @@ pub fn assert_all_close(name: &str, comparisons: &[Comparison]) {
 }
 
 /// Tells how close it was to whoever runs the tests with `--nocapture`.
-fn say(text: &str) {
+pub fn say(text: &str) {
     #[expect(clippy::print_stdout, reason = "the test harness captures it")]
     {
         println!("{text}");

@@ -14,6 +14,8 @@ use burn::backend::{
 };
 use burn::tensor::{Slice, Tensor, ops::AttentionModuleOptions};
 
+#[cfg(feature = "gpu")]
+use super::gpu;
 use super::{cpu, recorded, reshape};
 use crate::tuning::Tuning;
 
@@ -86,7 +88,37 @@ pub(crate) trait RecomputingAttention: Backend {
 }
 
 #[cfg(feature = "gpu")]
-impl RecomputingAttention for burn_cubecl::CubeBackend {}
+impl RecomputingAttention for burn_cubecl::CubeBackend {
+    fn recomputing_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        shape: AttentionShape,
+    ) -> FloatTensor<Self> {
+        // Where Burn may choose, it has one that never forms the scores.
+        if gpu::suits(&[&q, &k, &v], &[]) && !cfg!(feature = "tuned") {
+            return gpu::attention::attention(q, k, v, shape);
+        }
+        portable::<Self>(q, k, v, shape.heads)
+    }
+
+    fn recomputing_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        answer: FloatTensor<Self>,
+        _softmax: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        shape: AttentionShape,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        if gpu::suits(&[&q, &k, &v, &answer, &gradient], &[]) {
+            let [dq, dk, dv] =
+                gpu::attention::attention_backward([q, k, v], answer, gradient, shape);
+            return (dq, dk, dv);
+        }
+        portable_backward::<Self>([q, k, v], answer, gradient, shape)
+    }
+}
 
 impl RecomputingAttention for burn::backend::Flex {
     fn recomputing_attention(
@@ -165,14 +197,14 @@ impl<B: RecomputingAttention, C: CheckpointStrategy> RecomputingAttention for Au
 }
 
 /// `[batch, tokens, channels]` as `[batch, heads, tokens, channels / heads]`.
-fn split_heads<B: Backend>(tensor: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
+pub(super) fn split_heads<B: Backend>(tensor: FloatTensor<B>, heads: usize) -> FloatTensor<B> {
     let [batch, tokens, channels] = tensor.shape().dims();
     let tensor = reshape::<B, 4>(tensor, [batch, tokens, heads, channels / heads]);
     B::float_swap_dims(tensor, 1, 2)
 }
 
 /// The reverse of [`split_heads`].
-fn join_heads<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
+pub(super) fn join_heads<B: Backend>(tensor: FloatTensor<B>) -> FloatTensor<B> {
     let [batch, heads, tokens, width] = tensor.shape().dims();
     let tensor = B::float_swap_dims(tensor, 1, 2);
     reshape::<B, 3>(tensor, [batch, tokens, heads * width])
@@ -251,7 +283,7 @@ fn tiled_backward<B: Backend>(
     ]
 }
 
-fn accumulate<B: Backend>(sum: &mut Option<FloatTensor<B>>, term: FloatTensor<B>) {
+pub(super) fn accumulate<B: Backend>(sum: &mut Option<FloatTensor<B>>, term: FloatTensor<B>) {
     *sum = Some(match sum.take() {
         Some(sum) => B::float_add(sum, term),
         None => term,

@@ -13,7 +13,7 @@ use burn::backend::{
 use burn::tensor::{FloatDType, Shape, Tensor, ops::ConvOptions};
 
 use super::{cpu, recorded};
-use crate::tuning::Tuning;
+use crate::tuning::{ChannelsLast, Tuning};
 
 /// `x · weight`, in the number format of `x`.
 ///
@@ -48,11 +48,16 @@ pub fn frozen_conv2d(
     ))
 }
 
-/// Whether [`frozen_conv2d`] best finds a kernel of stride 1 laid [`channels_last`].
-pub(crate) fn is_channels_last(weight: &Tensor<4>, padding: usize) -> bool {
+/// Whether [`frozen_conv2d`] best finds a kernel laid [`channels_last`].
+pub(crate) fn is_channels_last(weight: &Tensor<4>, stride: usize, padding: usize) -> bool {
     let [output, input, side, _] = weight.dims();
-    let is_wide = cpu::conv::Kernel { side, padding }.is_wide([input, output]);
-    is_wide && Tuning::of(&weight.device()).is_channels_last
+    match Tuning::of(&weight.device()).channels_last {
+        ChannelsLast::Wide => {
+            stride == 1 && cpu::conv::Kernel { side, padding }.is_wide([input, output])
+        }
+        // Otherwise each use of it would lay it out first.
+        ChannelsLast::All => side > 1,
+    }
 }
 
 /// The same kernel, with its numbers in memory as `[out, kernel, kernel, in]`.
@@ -190,7 +195,7 @@ fn portable_conv2d<B: Backend>(
     stride: usize,
     padding: usize,
 ) -> FloatTensor<B> {
-    let (weight, bias) = (cast_like::<B>(weight, &x), cast_like::<B>(bias, &x));
+    let (weight, bias) = (kernel_like::<B>(weight, &x), cast_like::<B>(bias, &x));
     B::conv2d(x, weight, Some(bias), square(stride, padding))
 }
 
@@ -203,7 +208,7 @@ fn portable_conv2d_backward<B: Backend>(
 ) -> FloatTensor<B> {
     // Only its shape is read.
     let input = B::float_empty(input, &gradient.device(), gradient.dtype().into());
-    let weight = cast_like::<B>(weight, &gradient);
+    let weight = kernel_like::<B>(weight, &gradient);
     B::conv2d_x_backward(input, weight, gradient, square(stride, padding))
 }
 
@@ -213,6 +218,15 @@ fn cast_like<B: Backend>(tensor: FloatTensor<B>, like: &FloatTensor<B>) -> Float
     }
     let dtype: FloatDType = like.dtype().into();
     B::float_cast(tensor, dtype)
+}
+
+/// As [`cast_like`], for a kernel that may lie [`channels_last`] and stays so.
+fn kernel_like<B: Backend>(weight: FloatTensor<B>, like: &FloatTensor<B>) -> FloatTensor<B> {
+    if weight.dtype() == like.dtype() {
+        return weight;
+    }
+    let weight = B::float_permute(weight, &[0, 2, 3, 1]);
+    B::float_permute(cast_like::<B>(weight, like), &[0, 3, 1, 2])
 }
 
 fn square(stride: usize, padding: usize) -> ConvOptions<2> {

@@ -8,6 +8,8 @@ use burn::backend::{
 };
 use burn::tensor::{Slice, Tensor};
 
+#[cfg(feature = "gpu")]
+use super::gpu;
 use super::{cpu, recorded};
 
 /// `values · gelu(gates)`, the values being the first half of the last axis.
@@ -35,7 +37,24 @@ pub(crate) trait Gate: Backend {
 }
 
 #[cfg(feature = "gpu")]
-impl Gate for burn_cubecl::CubeBackend {}
+impl Gate for burn_cubecl::CubeBackend {
+    fn geglu(projected: FloatTensor<Self>) -> FloatTensor<Self> {
+        if gpu::suits(&[&projected], &[]) {
+            return gpu::gate::geglu(projected);
+        }
+        portable::<Self>(&projected)
+    }
+
+    fn geglu_backward(
+        projected: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        if gpu::suits(&[&projected, &gradient], &[]) {
+            return gpu::gate::geglu_backward(projected, gradient);
+        }
+        portable_backward::<Self>(&projected, gradient)
+    }
+}
 
 impl Gate for burn::backend::Flex {
     fn geglu(projected: FloatTensor<Self>) -> FloatTensor<Self> {

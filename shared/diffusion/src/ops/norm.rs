@@ -9,6 +9,8 @@ use burn::backend::{
 };
 use burn::tensor::Tensor;
 
+#[cfg(feature = "gpu")]
+use super::gpu;
 use super::{cpu, recorded, reshape};
 
 /// What follows a norm.
@@ -111,7 +113,56 @@ pub(crate) trait NormOps: Backend {
 }
 
 #[cfg(feature = "gpu")]
-impl NormOps for burn_cubecl::CubeBackend {}
+impl NormOps for burn_cubecl::CubeBackend {
+    fn group_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<Self> {
+        if gpu::suits(&[&x], &[&weight, &bias]) {
+            return gpu::norm::group_norm(x, weight, bias, shape);
+        }
+        portable::group_norm::<Self>(x, weight, bias, shape)
+    }
+
+    fn group_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        shape: GroupNormShape,
+    ) -> FloatTensor<Self> {
+        if gpu::suits(&[&x, &gradient], &[&weight, &bias]) {
+            return gpu::norm::group_norm_backward(x, weight, bias, gradient, shape);
+        }
+        portable::group_norm_backward::<Self>(x, weight, bias, gradient, shape)
+    }
+
+    fn frozen_layer_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        if gpu::suits(&[&x], &[&weight, &bias]) {
+            return gpu::norm::layer_norm(x, weight, bias, eps);
+        }
+        <Self as burn::backend::ops::ModuleOps<Self>>::layer_norm(x, weight, Some(bias), eps)
+    }
+
+    fn frozen_layer_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        if gpu::suits(&[&x, &gradient], &[&weight]) {
+            return gpu::norm::layer_norm_backward(x, weight, gradient, eps);
+        }
+        portable::layer_norm_backward::<Self>(x, weight, gradient, eps)
+    }
+}
 
 impl NormOps for burn::backend::Flex {
     fn group_norm(
