@@ -130,7 +130,11 @@ fn count(unet: &UNet2DConditionModel, device: &Device, objective: Objective<'_>)
     let network = LoraNetwork::new(unet.targets(), 4, 4.0, rng.rng(), device);
     let schedule = base().model().schedule;
     let mut trainer = Trainer::new(
-        Model { unet, schedule },
+        Model {
+            unet,
+            schedule,
+            tape: None,
+        },
         Dataset::new(&examples, 0, 0.0).unwrap(),
         objective,
         &pass,

@@ -602,7 +602,7 @@ mod tests {
                 resolution,
                 ..Recipe::preset(Method::Addift, ModelSize::Small)
             };
-            base.memory_need(&recipe, &[size], &device, KEPT)
+            base.training_need(&recipe, &[size], &device, KEPT)
         };
         let at = |side| Some(Resolution::constant(side));
         let square = (512, 512);
@@ -625,7 +625,7 @@ mod tests {
                 prompt: prompt.to_owned(),
                 ..Recipe::preset(Method::Addift, ModelSize::Small)
             };
-            base.memory_need(&recipe, &[], &device, KEPT)
+            base.training_need(&recipe, &[], &device, KEPT)
                 .activations_bytes
         };
         assert_eq!(need("glasses"), need(""), "of one chunk");
