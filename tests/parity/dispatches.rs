@@ -157,6 +157,7 @@ fn count(unet: &UNet2DConditionModel, device: &Device, objective: Objective<'_>)
 }
 
 #[test]
+#[ignore = "takes minutes on a software adapter: `cargo test --workspace --test parity dispatches -- --ignored --nocapture`"]
 fn a_step_of_sd15s_blocks_is_few_dispatches() {
     let Some((device, _turn)) = adapter("the number of dispatches") else {
         return;
@@ -164,8 +165,8 @@ fn a_step_of_sd15s_blocks_is_few_dispatches() {
     let unet = sd15_blocks(&device);
     let recipe = addift();
     for (name, objective, most) in [
-        ("plain", Objective::Plain, 20000),
-        ("addift", Objective::Addift(&recipe), 20000),
+        ("plain", Objective::Plain, 6700),
+        ("addift", Objective::Addift(&recipe), 6700),
     ] {
         let counts = count(&unet, &device, objective);
         say(&format!("a step of {name}: {counts}"));
