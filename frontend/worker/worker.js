@@ -67,17 +67,9 @@ async function alone(body) {
   }
 }
 
-/** A function that multiplies and adds vectors at once, in WebAssembly: a browser that takes it can. */
-const RELAXED = [
-  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0],
-  ...[65, 1, 253, 15, 65, 1, 253, 15, 65, 1, 253, 15, 253, 133, 2, 11],
-];
-
 /** The program, told byte by byte. */
 async function fetchProgram() {
-  const isRelaxed = WebAssembly.validate(new Uint8Array(RELAXED));
-  const name = isRelaxed ? "mimeo-worker_bg.wasm" : "mimeo-worker_plain_bg.wasm";
-  const answer = await fetch(new URL(name, import.meta.url));
+  const answer = await fetch(new URL("mimeo-worker_bg.wasm", import.meta.url));
   if (!answer.ok) {
     throw new Error(`the trainer's program cannot be fetched (${answer.status}); reload the page`);
   }

@@ -12,9 +12,6 @@ const PAGE_BUDGET = 1_316_000;
 const TRAINER_BUDGET = 3_750_000;
 
 const isTrainer = ({ name }) => /worker/.test(name);
-/** The trainer's program for browsers without relaxed vectors, fetched instead of the other one. */
-const isPlain = ({ name }) => /_plain_bg/.test(name);
-const isRelaxed = ({ name }) => /worker_bg/.test(name);
 
 const PROGRAM = [".wasm", ".js", ".css"];
 
@@ -52,14 +49,11 @@ if (!files.some(({ name }) => name.endsWith(".wasm"))) {
   exit(1);
 }
 const page = total("page", files.filter((file) => !isTrainer(file)));
-const trainers = [isPlain, isRelaxed].map((isOther) => {
-  const fetched = files.filter((file) => isTrainer(file) && !isOther(file));
-  return total(isOther === isPlain ? "trainer" : "plain trainer", fetched);
-});
-console.log(table([...files, page, ...trainers]));
+const trainer = total("trainer", files.filter(isTrainer));
+console.log(table([...files, page, trainer]));
 for (const [{ name, brotli }, budget] of [
   [page, PAGE_BUDGET],
-  ...trainers.map((trainer) => [trainer, TRAINER_BUDGET]),
+  [trainer, TRAINER_BUDGET],
 ]) {
   if (brotli > budget) {
     console.error(

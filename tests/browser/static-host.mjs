@@ -34,12 +34,11 @@ export class StaticHost {
    * Serves the built page on a free port.
    *
    * @param {string} folder a page; $MIMEO_DIST if not given, or where the workbench is built
-   * @param {Record<string, string>} instead names of files in whose place others are served
    */
-  static async start(folder = distribution(), instead = {}) {
+  static async start(folder = distribution()) {
     const host = new StaticHost();
     host.#server = createServer((request, response) => {
-      answer({ folder, instead }, request, response).catch((error) => response.destroy(error));
+      answer(folder, request, response).catch((error) => response.destroy(error));
     });
     await new Promise((resolve, reject) => {
       host.#server.once("error", reject);
@@ -73,11 +72,10 @@ export function distribution() {
   return process.env.MIMEO_DIST ?? fileURLToPath(built);
 }
 
-async function answer({ folder, instead }, request, response) {
+async function answer(folder, request, response) {
   const { pathname } = new URL(request.url, "http://host");
   const path = decodeURIComponent(pathname);
-  const asked = path.slice(PLACE.length) || "index.html";
-  const name = instead[asked] ?? asked;
+  const name = path.slice(PLACE.length) || "index.html";
   if (path === `${PLACE}${EMPTY}`) {
     send(response, 200, TYPES[".html"], "<!doctype html><title>Empty</title><link rel=icon href=data:,>");
     return;

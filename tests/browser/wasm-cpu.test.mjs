@@ -1,8 +1,6 @@
 // The browser's own CPU beside the same program outside of it, on the bundled base.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { openBrowser, withPage } from "./browser.mjs";
@@ -10,7 +8,7 @@ import { glassesPair, job, recipe, uploadPair } from "./jobs.mjs";
 import { keepFigures } from "./measured.mjs";
 import { startNatively, trainNatively } from "./native.mjs";
 import { apart, readTensors } from "./safetensors.mjs";
-import { StaticHost, distribution } from "./static-host.mjs";
+import { StaticHost } from "./static-host.mjs";
 import { BrowserWorker } from "./worker.mjs";
 
 /** Sums of vectors of 4 instead of 8 numbers, so in another order: 9.8e-6 measured. */
@@ -25,46 +23,22 @@ const ROUNDS = 3;
 /** Steps of a round; the first is not counted, in which memory is taken. */
 const STEPS = 8;
 
-/** The trainer's programs: for browsers with relaxed vectors, and for those without. */
-const PROGRAM = "mimeo-worker_bg.wasm";
-const PLAIN = "mimeo-worker_plain_bg.wasm";
-
 let host;
-let plainHost;
 let browser;
 let pair;
 
 before(async () => {
-  [host, plainHost, browser, pair] = await Promise.all([
-    StaticHost.start(),
-    StaticHost.start(undefined, { [PROGRAM]: PLAIN }),
-    openBrowser(),
-    glassesPair(),
-  ]);
+  [host, browser, pair] = await Promise.all([StaticHost.start(), openBrowser(), glassesPair()]);
 });
 
 after(async () => {
-  await Promise.all([browser?.close(), host?.dispose(), plainHost?.dispose()]);
+  await Promise.all([browser?.close(), host?.dispose()]);
 });
 
 test("the same recipe and seed make the same LoRA, and how long a step takes", async () => {
   const asked = { pair, recipe: recipe("addift", { steps: STEPS, rank: 8, alpha: 8 }) };
   const start = await startNatively(asked, asked.recipe);
-  const secs = { browser: [], plain: [], "one thread": [], "two threads": [] };
-  const train = async (worker, hashes) => {
-    const id = await worker.submit(job("bundled", hashes, asked.recipe));
-    return { id, ...(await worker.finished(id)) };
-  };
-  const compare = async (worker, { id, lora }, native) => {
-    const losses = worker.losses(id, "training");
-    assert.equal(losses.length, STEPS, "a loss for every step");
-    const distance = Math.max(...losses.map((loss, at) => Math.abs(loss / native.losses.training[at] - 1)));
-    console.log(`losses: ${distance.toExponential(1)} off`);
-    assert.ok(distance <= LOSS, `a loss is ${distance} off`);
-    const share = apart(readTensors(await worker.file(lora.id)), native.lora, start.lora);
-    console.log(`LoRA: ${share.toExponential(1)} of its way off`);
-    assert.ok(share <= MOVED, `the LoRA is ${share} of its way off`);
-  };
+  const secs = { browser: [], "one thread": [], "two threads": [] };
   let millis;
   await withPage(browser, host, { name: "wasm-cpu", at: host.emptyUrl }, async (page) => {
     const opened = performance.now();
@@ -75,44 +49,37 @@ test("the same recipe and seed make the same LoRA, and how long a step takes", a
       const native = await trainNatively({ ...asked, threads: 1 });
       secs["one thread"].push(...native.secs.slice(1));
       const submitted = performance.now();
-      const trained = await train(worker, hashes);
-      const [{ heardAt }] = worker.eventsOf(trained.id, "losses");
+      const id = await worker.submit(job("bundled", hashes, asked.recipe));
+      const { lora } = await worker.finished(id);
+      const [{ heardAt }] = worker.eventsOf(id, "losses");
       // The first round begins with a native run, which the worker does not have to wait for.
       millis ??= { ready: ready - opened, stepped: ready - opened + heardAt - submitted };
-      secs.browser.push(...stepSecs(worker, trained.id));
+      secs.browser.push(...stepSecs(worker, id));
       secs["two threads"].push(...(await trainNatively({ ...asked, threads: 2 })).secs.slice(1));
-      await compare(worker, trained, native);
+
+      const losses = worker.losses(id, "training");
+      assert.equal(losses.length, STEPS, "a loss for every step");
+      const distance = Math.max(...losses.map((loss, at) => Math.abs(loss / native.losses.training[at] - 1)));
+      console.log(`losses: ${distance.toExponential(1)} off`);
+      assert.ok(distance <= LOSS, `a loss is ${distance} off`);
+      const share = apart(readTensors(await worker.file(lora.id)), native.lora, start.lora);
+      console.log(`LoRA: ${share.toExponential(1)} of its way off`);
+      assert.ok(share <= MOVED, `the LoRA is ${share} of its way off`);
     }
-  });
-  // Not at the same time: a browser trains in one page only.
-  await withPage(browser, plainHost, { name: "wasm-cpu-plain", at: plainHost.emptyUrl }, async (page) => {
-    const worker = await BrowserWorker.start(page, "cpu");
-    const trained = await train(worker, await uploadPair(worker, pair));
-    secs.plain.push(...stepSecs(worker, trained.id));
-    await compare(worker, trained, await trainNatively({ ...asked, threads: 1 }));
   });
   await keepFigures("A worker that nothing is cached for, program and base from this machine", {
     "ms until it listens": Math.round(millis.ready),
     "ms until its first step is done": Math.round(millis.stepped),
   });
-  const [ours, plain, one, two] = Object.values(secs).map((all) => Math.min(...all));
+  const [ours, one, two] = Object.values(secs).map((all) => Math.min(...all));
   const rounded = (value) => Math.round(value * 1000) / 1000;
   await keepFigures("A step of addift on the bundled base, the shortest of three rounds", {
     "s in the browser, CPU": rounded(ours),
-    "s there without relaxed vectors": rounded(plain),
     "s natively, one thread": rounded(one),
     "s natively, two threads": rounded(two),
     "browser over one thread": rounded(ours / one),
     "browser over two threads": rounded(ours / two),
   });
-});
-
-test("the program for browsers without relaxed vectors has none", async () => {
-  const folder = distribution();
-  const [relaxed, plain] = await Promise.all([PROGRAM, PLAIN].map((name) => readFile(join(folder, name))));
-  // The oldest Node that these tests run on does not know them.
-  assert.ok(WebAssembly.validate(plain), "it can be read here");
-  assert.notDeepEqual(plain, relaxed, "the other one has some");
 });
 
 /** Seconds between the losses of consecutive steps, as the worker's own clock tells them. */

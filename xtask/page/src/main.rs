@@ -14,7 +14,6 @@ mod document;
 mod folder;
 mod note;
 mod page;
-mod plain;
 mod tests_page;
 
 use std::path::PathBuf;
@@ -58,11 +57,6 @@ enum Task {
         #[arg(long)]
         dist: PathBuf,
     },
-    /// Write, beside a program for browsers with relaxed vectors, the one for those without.
-    Plain {
-        /// The program, `NAME_bg.wasm`.
-        program: PathBuf,
-    },
     /// Say what two pages do not have in common.
     Compare {
         /// The one folder.
@@ -95,7 +89,6 @@ fn perform(task: Task) -> Result<ExitCode> {
             note,
         })?,
         Task::Tests { compiled, dist } => tests_page::make(&compiled, &dist)?,
-        Task::Plain { program } => plain::write_beside(&program)?,
         Task::Compare { left, right } => {
             let differences = folder::differences(&left, &right)?;
             for difference in &differences {

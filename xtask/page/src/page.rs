@@ -11,7 +11,7 @@ use std::str;
 use anyhow::{Context as _, Result, bail};
 
 use crate::document::{self, Tag};
-use crate::{bindgen, folder, note, plain};
+use crate::{bindgen, folder, note};
 
 /// Marks what is there for one part of the page only.
 const PART: &str = "data-part";
@@ -199,8 +199,6 @@ impl Maker<'_> {
             compiled.with_context(|| format!("say where {bin} is: --program {bin}=FILE"))?;
         bindgen::program(compiled, bin, &self.stage)?;
         if is_worker {
-            // Trunk lets it be done by a hook: see `Trunk.toml`.
-            plain::write_beside(&self.stage.join(format!("{bin}_bg.wasm")))?;
             return Ok(String::new());
         }
         // As it was compiled: what is made of it depends on nothing else.
