@@ -16,8 +16,8 @@ use crate::support::models::cpu;
 
 /// Sums in another order, and WGSL's own `exp`, in units of the answer's largest element: 9.5e-7 measured.
 const FORWARD: f32 = 3e-6;
-/// The same of each gradient: 4.8e-7 measured.
-const BACKWARD: f32 = 3e-6;
+/// The same of each gradient: 5.5e-6 measured, of rows of one number, where all of it is rounding; else 4.8e-7.
+const BACKWARD: f32 = 2e-5;
 
 /// An operation on some inputs, on whatever device they are.
 type Operation<'a> = &'a dyn Fn(&[Tensor<4>]) -> Tensor<4>;
