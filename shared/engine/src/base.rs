@@ -574,28 +574,8 @@ mod tests {
     use super::*;
     use crate::SampleRequest;
     use crate::bundled;
+    use crate::trial::{SD1, SDXL, VAE};
 
-    const VAE: &str = r#"{
-        "block_out_channels": [128, 256, 512, 512],
-        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"],
-        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D", "UpDecoderBlock2D"],
-        "latent_channels": 4
-    }"#;
-    const XL: &str = r#"{
-        "sample_size": 128,
-        "block_out_channels": [320, 640, 1280],
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
-        "transformer_layers_per_block": [1, 2, 10],
-        "attention_head_dim": [5, 10, 20],
-        "cross_attention_dim": 2048,
-        "use_linear_projection": true,
-        "addition_embed_type": "text_time",
-        "addition_time_embed_dim": 256,
-        "projection_class_embeddings_input_dim": 2816
-    }"#;
-    /// diffusers' defaults, but for the prompt's width.
-    const SD1: &str = r#"{"sample_size": 64, "cross_attention_dim": 768}"#;
     const SD2: &str = r#"{"sample_size": 96, "cross_attention_dim": 1024}"#;
     const SD2_BASE: &str = r#"{"sample_size": 64, "cross_attention_dim": 1024}"#;
 
@@ -606,7 +586,7 @@ mod tests {
             (SD1, ModelSize::Sd1, 512),
             (SD2_BASE, ModelSize::Sd1, 512),
             (SD2, ModelSize::Sd2, 768),
-            (XL, ModelSize::Xl, 1024),
+            (SDXL, ModelSize::Xl, 1024),
         ] {
             let unet = UNetConfig::from_json(config).unwrap();
             let found = model_size(&unet, downscale);

@@ -21,7 +21,7 @@ use crate::runtime::Stopwatch;
 
 /// diffusers' defaults, but for the prompt's width.
 pub(crate) const SD1: &str = r#"{"sample_size": 64, "cross_attention_dim": 768}"#;
-const SDXL: &str = r#"{
+pub(crate) const SDXL: &str = r#"{
     "sample_size": 128,
     "block_out_channels": [320, 640, 1280],
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
