@@ -21,15 +21,23 @@ after(async () => {
 });
 
 test("what goes wrong inside a page fails its test", async () => {
-  const goingWrong = {
-    "an error on the console": () => console.error("on purpose"),
-    "an exception that nobody catches": () => setTimeout(() => { throw new Error("on purpose"); }),
-    "a request to a stranger": () => fetch("http://stranger.invalid/on-purpose").catch(() => {}),
-  };
-  for (const [what, happens] of Object.entries(goingWrong)) {
+  const goingWrong = [
+    ["an error on the console", "console", () => console.error("on purpose")],
+    [
+      "an exception that nobody catches",
+      "pageerror",
+      () => setTimeout(() => { throw new Error("on purpose"); }),
+    ],
+    [
+      "a request to a stranger",
+      "request",
+      () => fetch("http://stranger.invalid/on-purpose").catch(() => {}),
+    ],
+  ];
+  for (const [what, event, happens] of goingWrong) {
     const visit = withPage(browser, companion, {}, async (page) => {
-      await page.evaluate(happens);
-      await page.waitForTimeout(100);
+      // A busy machine tells of it late.
+      await Promise.all([page.waitForEvent(event), page.evaluate(happens)]);
     });
     await assert.rejects(visit, /on.purpose/, what);
   }
