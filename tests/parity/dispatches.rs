@@ -8,7 +8,8 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor};
-use mimeo_diffusion::{Conditioning, UNet2DConditionModel};
+use mimeo_checkpoint::UNetConfig;
+use mimeo_diffusion::{Conditioning, UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_lora::LoraNetwork;
 use mimeo_protocol::{BatchSize, Rank};
 use mimeo_train::loss::MaskWeights;
@@ -17,12 +18,18 @@ use pollster::block_on;
 
 use crate::gpu::adapter;
 use crate::support::close::say;
-use crate::support::models::{base, sd15_blocks};
+use crate::support::models::base;
 use crate::support::scene::{addift, masked_with_prior, pass};
 
+/// All blocks of Stable Diffusion 1.5, which is diffusers' default, at a tenth of their widths.
+const CONFIG: &str = r#"{
+    "sample_size": 16,
+    "block_out_channels": [32, 64, 128, 128],
+    "cross_attention_dim": 32
+}"#;
 /// Height and width of the latent.
 const SIDE: usize = 16;
-/// Tokens of a prompt, and how wide they are in the fixture that the UNet is made of.
+/// Tokens of a prompt, and how wide they are.
 const PROMPT: [usize; 3] = [1, 77, 32];
 
 /// What wgpu has done.
@@ -162,7 +169,9 @@ fn a_step_of_sd15s_blocks_is_few_dispatches() {
     let Some((device, _turn)) = adapter("the number of dispatches") else {
         return;
     };
-    let unet = sd15_blocks(&device);
+    let mut weights = WeightMap::random(&device, WeightFormat::of_unet(&device));
+    let config = UNetConfig::from_json(CONFIG).unwrap();
+    let unet = UNet2DConditionModel::load(&config, &mut weights).unwrap();
     let recipe = addift();
     for (name, objective, most) in [
         ("plain", Objective::Plain, 6700),
