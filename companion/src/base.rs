@@ -60,7 +60,8 @@ impl BaseSource {
         if let Some(hash) = hash {
             checkpoint = Box::new(Hashed { checkpoint, hash });
         }
-        let loaded = Box::pin(Base::load(&*checkpoint, &compute.device, emit)).await;
+        let (device, arithmetic) = (&compute.device, compute.arithmetic);
+        let loaded = Box::pin(Base::load(&*checkpoint, device, arithmetic, emit)).await;
         loaded.map_err(|error| self.with_path(error))
     }
 

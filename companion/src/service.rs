@@ -40,7 +40,7 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use mimeo_engine::memory::RecomputeChoice;
-use mimeo_engine::{Compute, DeviceChoice, EngineError};
+use mimeo_engine::{ArithmeticChoice, Compute, DeviceChoice, EngineError};
 use mimeo_protocol::DeviceInfo;
 use mimeo_service::Server;
 use tokio::net::TcpListener;
@@ -82,6 +82,8 @@ pub struct ServiceSettings {
     pub models: Vec<PathBuf>,
     /// Where to compute.
     pub device: DeviceChoice,
+    /// Number format that UNets compute in.
+    pub arithmetic: ArithmeticChoice,
     /// Memory of the device, where the system does not tell or the user knows better.
     pub device_memory_bytes: Option<u64>,
     /// Whether jobs compute some things twice instead of keeping them.
@@ -236,7 +238,7 @@ async fn open(
         return Err(BadInput::file(why, missing).into());
     }
     let bases = Bases::open(models, folder.bases());
-    let compute = Compute::choose(&settings.device)
+    let compute = Compute::choose(&settings.device, settings.arithmetic)
         .await
         .map_err(EngineError::from)?;
     let memory = Memory::of(&compute, settings.device_memory_bytes, settings.recompute);

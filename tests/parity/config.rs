@@ -10,7 +10,7 @@ use mimeo_checkpoint::{
 };
 use mimeo_diffusion::{Ddim, Euler, NoiseSchedule, UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_engine::text::read_tokenizer;
-use mimeo_engine::{Base, EngineError, Event};
+use mimeo_engine::{ArithmeticChoice, Base, EngineError, Event};
 use mimeo_lora::LoraStack;
 use pollster::block_on;
 use serde::Deserialize;
@@ -297,11 +297,16 @@ impl Folder for Changed {
 }
 
 fn load(folder: &dyn Checkpoint, notes: &mut Vec<String>) -> Result<Base, EngineError> {
-    block_on(Base::load(folder, &cpu(), &mut |event: Event| {
-        if let Event::Note { text } = event {
-            notes.push(text);
-        }
-    }))
+    block_on(Base::load(
+        folder,
+        &cpu(),
+        ArithmeticChoice::Auto,
+        &mut |event: Event| {
+            if let Event::Note { text } = event {
+                notes.push(text);
+            }
+        },
+    ))
 }
 
 fn bytes(folder: &EmbeddedFolder, path: &str) -> &'static [u8] {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor};
 use mimeo_checkpoint::UNetConfig;
-use mimeo_diffusion::{Conditioning, UNet2DConditionModel, WeightFormat, WeightMap};
+use mimeo_diffusion::{Arithmetic, Conditioning, UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_lora::LoraNetwork;
 use mimeo_protocol::{BatchSize, Rank};
 use mimeo_train::loss::MaskWeights;
@@ -169,7 +169,7 @@ fn a_step_of_sd15s_blocks_is_few_dispatches() {
     let Some((device, _turn)) = adapter("the number of dispatches") else {
         return;
     };
-    let mut weights = WeightMap::random(&device, WeightFormat::of_unet(&device));
+    let mut weights = WeightMap::random(&device, WeightFormat::of_unet(&device, Arithmetic::F32));
     let config = UNetConfig::from_json(CONFIG).unwrap();
     let unet = UNet2DConditionModel::load(&config, &mut weights).unwrap();
     let recipe = addift();

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard};
 
 use burn::tensor::Device;
-use mimeo_engine::{Base, Compute, DeviceChoice, Recompute};
+use mimeo_engine::{ArithmeticChoice, Base, Compute, DeviceChoice, Recompute};
 use mimeo_protocol::BatchSize;
 use mimeo_train::{Dataset, NoiseRng, Objective, StepReport, Trainer};
 use pollster::block_on;
@@ -39,7 +39,7 @@ pub fn adapter(what: &str) -> Option<(Device, MutexGuard<'static, ()>)> {
     let turn = TURN.lock().unwrap_or_else(|failed| failed.into_inner());
     let device = std::env::var(OTHER_DEVICE).unwrap_or_else(|_| DEVICE.to_owned());
     let choice: DeviceChoice = device.parse().unwrap();
-    match block_on(Compute::choose(&choice)) {
+    match block_on(Compute::choose(&choice, ArithmeticChoice::Auto)) {
         Ok(compute) => Some((compute.device, turn)),
         Err(error) => {
             let required = std::env::var(REQUIRE_GPU).is_ok_and(|value| value == "1");

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{DType, Tensor};
 use mimeo_checkpoint::{Checkpoint, Component, ComponentWeights, MemoryFile, SafetensorsFile};
-use mimeo_diffusion::{UNet2DConditionModel, WeightFormat, WeightMap};
+use mimeo_diffusion::{Arithmetic, UNet2DConditionModel, WeightFormat, WeightMap};
 use mimeo_engine::memory::BaseShape;
 use mimeo_lora::LoraStack;
 use mimeo_protocol::BatchSize;
@@ -121,12 +121,16 @@ fn what_half_precision_cannot_hold_is_never_made_half() {
 
 #[test]
 fn the_cpu_widens_small_weights_once() {
-    let format = WeightFormat::of_unet(&cpu());
+    let format = WeightFormat::of_unet(&cpu(), Arithmetic::F32);
     let file = open(&bundled(), Component::Unet);
     for found in file.tensors() {
         let numbers: usize = found.entry.shape.iter().product();
-        let is_large = numbers >= 512 * 512;
-        assert_eq!(format.is_half(found.entry), is_large, "{}", found.name);
+        let on_device = match numbers >= 512 * 512 {
+            true => DType::F16,
+            false => DType::F32,
+        };
+        let found_as = format.on_device(found.entry.dtype, &found.entry.shape);
+        assert_eq!(found_as, on_device, "{}", found.name);
     }
 }
 

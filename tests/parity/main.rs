@@ -28,6 +28,8 @@ mod invariants;
 mod kernels;
 mod lora;
 mod micro;
+#[cfg(not(target_family = "wasm"))]
+mod mixed;
 mod names;
 mod ops;
 mod optimizer;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mimeo_engine::{Base, Compute, DeviceChoice, EngineError};
+use mimeo_engine::{ArithmeticChoice, Base, Compute, DeviceChoice, EngineError};
 use mimeo_protocol::{BaseId, Recipe, Said, VaeId};
 
 use super::recipe_flags::SaidFlags;
@@ -24,6 +24,9 @@ pub struct ComputeArgs {
     /// Where to compute: auto, cpu, gpu, or gpu:NAME with a part of the adapter's name
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Number format that the UNet computes in: auto, f32, f16 or bf16
+    #[arg(long, default_value = "auto")]
+    compute: ArithmeticChoice,
 }
 
 /// The same, and what is said of the base: for commands without a recipe, which else says it.
@@ -56,7 +59,7 @@ impl ComputeArgs {
     /// # Errors
     /// When there is no such device, or the base cannot be used.
     pub async fn load(&self, report: &mut Report) -> anyhow::Result<(Base, Compute)> {
-        let compute = Compute::choose(&self.device)
+        let compute = Compute::choose(&self.device, self.compute)
             .await
             .map_err(EngineError::from)?;
         report.device(&compute);
@@ -79,6 +82,10 @@ impl ComputeArgs {
     pub fn remote_base(&self) -> Result<(BaseId, Option<VaeId>), BadInput> {
         if self.device != DeviceChoice::Auto {
             let why = "--device is the companion's to choose; leave it out, or start the companion with it.";
+            return Err(BadInput(why.to_owned()));
+        }
+        if self.compute != ArithmeticChoice::Auto {
+            let why = "--compute is the companion's to choose; leave it out, or start the companion with it.";
             return Err(BadInput(why.to_owned()));
         }
         let base = match &self.base {

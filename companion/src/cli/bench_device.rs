@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use mimeo_engine::memory::RecomputeChoice;
 use mimeo_engine::trial::{Trial, TrialBase, TrialFamily, TrialPlan, Tried, products_per_sec};
-use mimeo_engine::{Compute, DeviceChoice, EngineError};
+use mimeo_engine::{ArithmeticChoice, Compute, DeviceChoice, DeviceError, EngineError};
 use mimeo_protocol::{BatchSize, Method, Rank, Resolution};
 use serde::Serialize;
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
@@ -57,6 +57,9 @@ pub struct BenchDevice {
     /// Steps of each, the first of which is told by itself
     #[arg(long, default_value_t = 4, value_parser = whole("Steps", 2..=10_000), allow_hyphen_values = true)]
     steps: u32,
+    /// Number format that the UNet computes in: auto, f32, f16 or bf16
+    #[arg(long, default_value = "auto")]
+    compute: ArithmeticChoice,
     /// Compute layers of the UNet twice instead of keeping them: auto (as few as are needed to fit), off, or on
     #[arg(long, default_value = "auto")]
     recompute: RecomputeChoice,
@@ -83,6 +86,7 @@ struct Row<'a> {
     size: u32,
     batch_size: u32,
     rank: u32,
+    compute: String,
     recomputed_levels: usize,
     first_step_secs: f64,
     /// The median of the others.
@@ -102,7 +106,13 @@ impl BenchDevice {
     /// One sentence for the user: no such device, or one that fails.
     pub async fn run(self, report: &mut Report) -> anyhow::Result<Exit> {
         for choice in self.choices().await {
-            let compute = Compute::choose(&choice).await.map_err(EngineError::from)?;
+            let compute = match Compute::choose(&choice, self.compute).await {
+                Err(cannot @ DeviceError::Arithmetic { .. }) if self.device.is_empty() => {
+                    report.note(cannot.to_string());
+                    continue;
+                }
+                chosen => chosen.map_err(EngineError::from)?,
+            };
             let memory = Memory::of(
                 &compute,
                 self.device_memory.map(|mib| u64::from(mib) << 20),
@@ -144,7 +154,7 @@ impl BenchDevice {
         memory: Memory,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let base = TrialBase::new(family, &compute.device)?;
+        let base = TrialBase::new(family, compute)?;
         let available = memory.room().available_bytes;
         for resolution in &self.sizes {
             for method in &self.methods {
@@ -199,6 +209,7 @@ impl<'a> Row<'a> {
             size: trial.resolution.get(),
             batch_size: trial.batch_size.get(),
             rank: trial.rank.get(),
+            compute: base.place().arithmetic.to_string(),
             recomputed_levels: plan.recompute.levels.min(base.levels()),
             first_step_secs: first,
             secs_per_step: median(others),
@@ -212,10 +223,11 @@ impl<'a> Row<'a> {
         let on_device = self.device_reserved_mib;
         let on_device = on_device.map(|mib| format!(", {mib} MiB on the device"));
         format!(
-            "{} {} at {} px: {:.3} s/step (first {:.1} s), planned {} MiB, program {} MiB{}, {} levels twice",
+            "{} {} at {} px in {}: {:.3} s/step (first {:.1} s), planned {} MiB, program {} MiB{}, {} levels twice",
             self.base,
             self.method,
             self.size,
+            self.compute,
             self.secs_per_step,
             self.first_step_secs,
             self.planned_mib,

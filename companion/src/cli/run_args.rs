@@ -61,7 +61,7 @@ impl RunArgs {
             room.recompute,
             &job.recipe,
             &sizes,
-            base.device(),
+            base.place(),
             room.available_bytes,
         ))
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use mimeo_engine::DeviceChoice;
 use mimeo_engine::memory::RecomputeChoice;
+use mimeo_engine::{ArithmeticChoice, DeviceChoice};
 use mimeo_protocol::InvalidNumber;
 use serde::Serialize;
 
@@ -44,6 +44,9 @@ pub struct Serve {
     /// Where to compute: auto, cpu, gpu, or gpu:NAME with a part of the adapter's name
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// Number format that UNets compute in: auto, f32, f16 or bf16
+    #[arg(long, default_value = "auto")]
+    compute: ArithmeticChoice,
     /// Memory of the device in MiB, where the system does not tell
     #[arg(long, value_name = "MIB", value_parser = whole("Device memory", 1..=MAX_MIB), allow_hyphen_values = true)]
     device_memory: Option<u32>,
@@ -130,6 +133,7 @@ impl Serve {
             data: self.data.unwrap_or_else(DataFolder::default_root),
             models: self.models,
             device: self.device,
+            arithmetic: self.compute,
             device_memory_bytes: self.device_memory.map(|mib| u64::from(mib) << 20),
             recompute: self.recompute,
             max_blobs_bytes: u64::from(self.max_blobs) << 20,

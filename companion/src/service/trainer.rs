@@ -313,7 +313,7 @@ fn contain(context: &Context, job: JobId, work: impl FnOnce()) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use mimeo_engine::{Compute, DeviceChoice};
+    use mimeo_engine::{ArithmeticChoice, Compute, DeviceChoice};
     use mimeo_protocol::{
         Example, JobState, Method, ModelSize, Phase, Recipe, TrainJob, Transition,
     };
@@ -338,7 +338,9 @@ mod tests {
             loras: Loras::open(Arc::clone(&folder), Room::new(0)),
             bases: Bases::open(vec![folder.models()], folder.bases()),
             folder,
-            compute: Compute::choose(&DeviceChoice::Cpu).await.unwrap(),
+            compute: Compute::choose(&DeviceChoice::Cpu, ArithmeticChoice::Auto)
+                .await
+                .unwrap(),
             memory: Memory::default(),
             save_every: Duration::ZERO,
             progress: watch::Sender::new(None),

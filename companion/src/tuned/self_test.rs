@@ -82,7 +82,9 @@ impl SelfTest {
 
 /// A LoRA of the first bundled pair, and the seconds of its fastest step.
 async fn train(device: &DeviceChoice) -> anyhow::Result<(LoraFile, f64)> {
-    let compute = Compute::choose(device).await.map_err(EngineError::from)?;
+    let compute = Compute::choose(device, ArithmeticChoice::Auto)
+        .await
+        .map_err(EngineError::from)?;
     let quiet = &mut |_: Event| ();
     let base = BaseSource::Bundled
         .load(None, None, &compute, quiet)

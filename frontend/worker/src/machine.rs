@@ -85,7 +85,10 @@ impl Machine {
         let loaded = match known {
             // A VAE is small beside its base.
             Some(known) => known.base.with_vae_of(&*checkpoint, emit).await,
-            None => Box::pin(Base::load(&*checkpoint, &self.compute.device, emit)).await,
+            None => {
+                let (device, arithmetic) = (&self.compute.device, self.compute.arithmetic);
+                Box::pin(Base::load(&*checkpoint, device, arithmetic, emit)).await
+            }
         };
         let base = Rc::new(loaded.map_err(|error| unreadable(id, &error).to_string())?);
         self.loaded.replace(Some(Loaded {

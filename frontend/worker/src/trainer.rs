@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use mimeo_engine::{Compute, DeviceChoice, PreparedJob, Unsteered, rehearse};
+use mimeo_engine::{ArithmeticChoice, Compute, DeviceChoice, PreparedJob, Unsteered, rehearse};
 use mimeo_protocol::{BaseId, DeviceInfo, JobId, Method, ModelSize, Recipe};
 use mimeo_service::runner::Turns;
 use mimeo_service::{KeptJob, Runner as _, Server, Store as _, WantedBase, rules, task};
@@ -47,7 +47,7 @@ async fn open() -> Result<Worker, String> {
         true => DeviceChoice::Named("WebGPU".to_owned()),
         false => DeviceChoice::Cpu,
     };
-    let compute = Compute::choose(&choice).await;
+    let compute = Compute::choose(&choice, ArithmeticChoice::Auto).await;
     let compute = compute.map_err(|error| error.to_string())?;
     let bases = Bases::open(&disk).await?;
     let kept = if disk.keeps() {

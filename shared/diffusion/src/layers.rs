@@ -58,7 +58,7 @@ impl Linear {
         bias: Bias,
     ) -> Result<Self, LoadError> {
         let bias = match bias {
-            Bias::With => Some(weights.tensor("bias", [output])?),
+            Bias::With => Some(weights.bias(output)?),
             Bias::Without => None,
         };
         Ok(Self {
@@ -157,7 +157,7 @@ impl Conv2d {
         }
         Ok(Self {
             weight,
-            bias: weights.tensor("bias", [output])?,
+            bias: weights.bias(output)?,
             stride,
             padding,
         })
@@ -228,7 +228,7 @@ impl LoraConv2d {
 /// [`frozen_conv2d`] without bias.
 fn convolve(x: Tensor<4>, weight: Tensor<4>, kernel: Kernel) -> Tensor<4> {
     let [out, ..] = weight.dims();
-    let bias = Tensor::zeros([out], &weight.device());
+    let bias = Tensor::zeros([out], (&weight.device(), weight.dtype()));
     frozen_conv2d(x, weight, bias, kernel.stride, kernel.padding)
 }
 

@@ -10,6 +10,7 @@
     allow(clippy::disallowed_methods, reason = "the thread of a test may wait")
 )]
 
+pub mod arithmetic;
 pub mod clip;
 pub mod conditioning;
 pub mod emphasis;
@@ -23,6 +24,7 @@ pub mod tuning;
 pub mod unet;
 pub mod vae;
 
+pub use arithmetic::Arithmetic;
 pub use clip::{ClipTextModel, ClipTextModelWithProjection, FinalNorm, OutputLayer};
 pub use conditioning::Conditioning;
 // What a schedule says of its model.

@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use mimeo_checkpoint::{Array, CheckpointError, ComponentWeights, Dtype, TensorEntry};
 use mimeo_lora::{Target, TargetId, TargetKind, Targets};
 use rayon::prelude::*;
 
+use crate::arithmetic::Arithmetic;
 use crate::tuning::Tuning;
 
 /// Weights that do not make the model they should.
@@ -51,7 +52,7 @@ pub enum LoadError {
 
 /// In which number format a component's weights lie on the device.
 ///
-/// Nothing is rounded in either: an F16 is an f32 as well.
+/// Nothing is rounded in any but the last: an F16 is an f32 as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightFormat {
     /// Every weight as f32.
@@ -68,6 +69,9 @@ pub enum WeightFormat {
     /// strip at a time while they are used, which a small product would feel and little memory is saved
     /// by.
     LargeHalfAsStored,
+    /// Every matrix and kernel in the format that is computed in, which rounds what the file has of more
+    /// precision; norms as f32. Biases follow when a layer takes them.
+    Computed(Arithmetic),
 }
 
 /// Numbers from which on a weight is a large one. The bundled base has none but a few kernels; of Stable
@@ -79,12 +83,14 @@ impl WeightFormat {
     ///
     /// A GPU whose shaders know no f16 (WebGPU without `shader-f16`) cannot read them at all. Whether
     /// they do is asked of the open device, so a GPU that nothing has used yet is opened.
+    ///
+    /// - `arithmetic`: what it computes in
     #[must_use]
-    pub fn of_unet(device: &Device) -> Self {
-        if device.supports_dtype(DType::F16) {
-            Tuning::of(device).unet_weights
-        } else {
-            Self::Single
+    pub fn of_unet(device: &Device, arithmetic: Arithmetic) -> Self {
+        match arithmetic {
+            Arithmetic::F16 | Arithmetic::BF16 => Self::Computed(arithmetic),
+            Arithmetic::F32 if device.supports_dtype(DType::F16) => Tuning::of(device).unet_weights,
+            Arithmetic::F32 => Self::Single,
         }
     }
 
@@ -98,21 +104,29 @@ impl WeightFormat {
         }
     }
 
-    /// Whether a tensor of the file lies on the device as f16.
+    /// The format in which a tensor lies on the device.
+    ///
+    /// - `stored`: its format in the file
     #[must_use]
-    pub fn is_half(self, entry: &TensorEntry) -> bool {
-        entry.dtype == Dtype::F16 && self.keeps_half(&entry.shape)
+    pub fn on_device(self, stored: Dtype, shape: &[usize]) -> DType {
+        let is_kept = match self {
+            _ if shape.len() < 2 => false,
+            Self::Computed(arithmetic) => return arithmetic.dtype(),
+            Self::Single => false,
+            Self::HalfAsStored => stored == Dtype::F16,
+            Self::LargeHalfAsStored => {
+                stored == Dtype::F16 && shape.iter().product::<usize>() >= LARGE
+            }
+        };
+        if is_kept { DType::F16 } else { DType::F32 }
     }
 
-    /// The same of a tensor that the file holds as F16.
-    #[must_use]
-    pub fn keeps_half(self, shape: &[usize]) -> bool {
-        let is_kept = match self {
-            Self::Single => false,
-            Self::HalfAsStored => true,
-            Self::LargeHalfAsStored => shape.iter().product::<usize>() >= LARGE,
-        };
-        is_kept && shape.len() >= 2
+    /// What a component computes in whose weights lie so.
+    const fn arithmetic(self) -> Arithmetic {
+        match self {
+            Self::Computed(arithmetic) => arithmetic,
+            Self::Single | Self::HalfAsStored | Self::LargeHalfAsStored => Arithmetic::F32,
+        }
     }
 }
 
@@ -122,6 +136,7 @@ pub struct WeightMap {
     tensors: HashMap<String, Result<Loaded, CheckpointError>>,
     /// Makes what is asked for.
     random: Option<Random>,
+    arithmetic: Arithmetic,
 }
 
 /// Weights that nobody trained, as a file of F16 would hold them.
@@ -148,9 +163,9 @@ impl Random {
         let numbers: Vec<f32> = (0..count).into_par_iter().map(number).collect();
         let tensor: Tensor<D> = Tensor::from_data(TensorData::new(numbers, shape), &self.device);
         self.shapes.push(shape.to_vec());
-        match self.format.keeps_half(&shape) {
-            true => tensor.cast(FloatDType::F16),
-            false => tensor,
+        match self.format.on_device(Dtype::F16, &shape) {
+            DType::F32 => tensor,
+            half => tensor.cast(half),
         }
     }
 }
@@ -183,17 +198,21 @@ impl WeightMap {
         device: &Device,
         format: WeightFormat,
     ) -> Result<Self, LoadError> {
-        let mut map = Self::default();
+        let mut map = Self {
+            arithmetic: format.arithmetic(),
+            ..Self::default()
+        };
         for found in weights.tensors() {
-            let loaded = if !is_float(found.entry.dtype) {
+            let TensorEntry { dtype, shape, .. } = found.entry;
+            let on_device = format.on_device(*dtype, shape);
+            let loaded = if !is_float(*dtype) {
                 Err(found.wrong_dtype())
-            } else if format.is_half(found.entry) {
+            } else if *dtype == Dtype::F16 && on_device != DType::F32 {
                 let data = found.read_f16().await?;
                 let count = data.len();
                 found.require_finite(&data).map(|()| {
                     // Without the type it would become the device's default, f32.
-                    let data = TensorData::new(data, [count]);
-                    Tensor::from_data(data, (device, DType::F16))
+                    Tensor::from_data(TensorData::new(data, [count]), (device, DType::F16))
                 })
             } else {
                 let Array { data, .. } = found.read_f32().await?;
@@ -202,8 +221,13 @@ impl WeightMap {
                     .require_finite(&data)
                     .map(|()| Tensor::from_data(TensorData::new(data, [count]), device))
             };
-            let shape = found.entry.shape.clone();
-            let loaded = loaded.map(|tensor| Loaded { shape, tensor });
+            let loaded = loaded.map(|tensor: Tensor<1>| Loaded {
+                shape: shape.clone(),
+                tensor: match on_device == tensor.dtype() {
+                    true => tensor,
+                    false => tensor.cast(on_device),
+                },
+            });
             map.tensors.insert(found.name.to_owned(), loaded);
         }
         Ok(map)
@@ -215,6 +239,7 @@ impl WeightMap {
     pub fn random(device: &Device, format: WeightFormat) -> Self {
         Self {
             tensors: HashMap::new(),
+            arithmetic: format.arithmetic(),
             random: Some(Random {
                 device: device.clone(),
                 format,
@@ -300,6 +325,21 @@ impl Weights<'_> {
             });
         }
         Ok(loaded.tensor.reshape(shape))
+    }
+
+    /// The format that the component computes in.
+    #[must_use]
+    pub const fn arithmetic(&self) -> Arithmetic {
+        self.map.arithmetic
+    }
+
+    /// Takes a bias, which is added to what is computed.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`].
+    pub fn bias(&mut self, width: usize) -> Result<Tensor<1>, LoadError> {
+        let bias = self.tensor("bias", [width])?;
+        Ok(self.arithmetic().of(bias))
     }
 
     /// The target that the module at this place is.

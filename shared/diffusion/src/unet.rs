@@ -13,6 +13,7 @@ use mimeo_checkpoint::config::UNetConfig;
 use mimeo_lora::{LoraStack, Targets};
 use rayon::prelude::*;
 
+use crate::arithmetic::Arithmetic;
 use crate::conditioning::Conditioning;
 use crate::layers::{GroupNorm, LoraConv2d};
 use crate::load::{LoadError, WeightMap};
@@ -68,6 +69,7 @@ pub struct UNet2DConditionModel {
     /// `conv_out`
     pub conv_out: LoraConv2d,
     center_input_sample: bool,
+    arithmetic: Arithmetic,
     targets: Targets,
     all_targets: Targets,
 }
@@ -163,9 +165,16 @@ impl UNet2DConditionModel {
             )?,
             conv_out,
             center_input_sample: config.center_input_sample,
+            arithmetic: weights.arithmetic(),
             targets: trained,
             all_targets: targets,
         })
+    }
+
+    /// The format that it computes in; what it is given and what it answers is f32.
+    #[must_use]
+    pub const fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
     }
 
     /// The modules that Mimeo's LoRAs change, as [`targets`] lists them.
@@ -230,7 +239,7 @@ impl UNet2DConditionModel {
         conditioning: &Conditioning,
         lora: &LoraStack<'_>,
     ) -> Tensor<4> {
-        let encoder_hidden_states = &conditioning.hidden_states;
+        let encoder_hidden_states = &self.context(conditioning);
         let temb = self.temb(timestep, conditioning, lora);
         self.through(self.centred(sample), |layer, hidden_states, residual| {
             layer.forward(hidden_states, residual, &temb, encoder_hidden_states, lora)
@@ -244,7 +253,7 @@ impl UNet2DConditionModel {
         conditioning: &Conditioning,
         lora: &LoraStack<'_>,
     ) -> Tensor<2> {
-        let t_emb = self.time_proj.forward(timestep);
+        let t_emb = self.arithmetic.of(self.time_proj.forward(timestep));
         let temb = self.time_embedding.forward(&t_emb, lora);
         match &self.add_embedding {
             Some(added) => temb + added.forward(conditioning, lora),
@@ -252,12 +261,17 @@ impl UNet2DConditionModel {
         }
     }
 
+    /// What the transformers look at, in the format that is computed in.
+    fn context(&self, conditioning: &Conditioning) -> Tensor<3> {
+        self.arithmetic.of(conditioning.hidden_states.clone())
+    }
+
     fn centred(&self, sample: Tensor<4>) -> Tensor<4> {
-        if self.center_input_sample {
+        self.arithmetic.of(if self.center_input_sample {
             sample * 2.0 - 1.0
         } else {
             sample
-        }
+        })
     }
 
     /// All that follows, in its order.

@@ -20,9 +20,10 @@ use mimeo_protocol::{ModelSize, Resolution, Said};
 
 use crate::error::EngineError;
 use crate::event::{Emit, Event, Phase};
-use crate::memory::BaseShape;
+use crate::memory::{BaseShape, Place, Weights};
 use crate::on_demand::OnDemand;
 use crate::rest::Rest;
+use crate::runtime::ArithmeticChoice;
 use crate::said::AsItIs;
 use crate::text::{TextEncoder, TextParts, config_files, text_config};
 
@@ -83,11 +84,14 @@ pub struct Base {
 impl Base {
     /// Reads a checkpoint onto the device.
     ///
+    /// - `arithmetic`: of its UNet
+    ///
     /// # Errors
     /// [`EngineError`] when a part is missing, damaged or of an unsupported kind.
     pub async fn load(
         checkpoint: &dyn Checkpoint,
         device: &Device,
+        arithmetic: ArithmeticChoice,
         emit: &mut impl Emit,
     ) -> Result<Self, EngineError> {
         emit.emit(Event::Phase {
@@ -134,8 +138,9 @@ impl Base {
         loaded(&mut |event| emit.emit(event));
         let vae = load_vae(&vae_config, checkpoint, device, emit).await?;
         loaded(&mut |event| emit.emit(event));
-        let format = WeightFormat::of_unet(device);
         let unet = checkpoint.weights(Component::Unet).await?;
+        let arithmetic = arithmetic.of(device, Weights::of(&unet).are_half());
+        let format = WeightFormat::of_unet(device, arithmetic);
         let mut weights = WeightMap::read(&unet, device, format).await?;
         let unet = UNet2DConditionModel::load(&unet_config, &mut weights)?;
         say_unused("UNet", &weights, emit);
@@ -181,6 +186,15 @@ impl Base {
     #[must_use]
     pub const fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// Where its UNet computes, and in what.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            device: &self.device,
+            arithmetic: self.unet.arithmetic(),
+        }
     }
 
     /// What estimates know of it.

@@ -3,7 +3,7 @@
 use mimeo_checkpoint::EmbeddedFolder;
 
 use crate::base::Base;
-use crate::runtime::{Compute, DeviceChoice, block_on};
+use crate::runtime::{ArithmeticChoice, Compute, DeviceChoice, block_on};
 
 /// Its files.
 pub fn folder() -> EmbeddedFolder {
@@ -15,6 +15,13 @@ pub fn folder() -> EmbeddedFolder {
 
 /// Loaded onto the CPU.
 pub fn base() -> Base {
-    let compute = block_on(Compute::choose(&DeviceChoice::Cpu)).expect("a CPU");
-    block_on(Base::load(&folder(), &compute.device, &mut |_| ())).expect("it is bundled")
+    let compute =
+        block_on(Compute::choose(&DeviceChoice::Cpu, ArithmeticChoice::Auto)).expect("a CPU");
+    block_on(Base::load(
+        &folder(),
+        &compute.device,
+        ArithmeticChoice::Auto,
+        &mut |_| (),
+    ))
+    .expect("it is bundled")
 }

@@ -63,7 +63,7 @@ pub use mimeo_protocol::{HeldOut, Linearity, Scores, StyleLeak};
 pub use phase::{measure_file, run, score_file};
 pub use rehearsal::rehearse;
 pub use rest::{GivenUp, NoRest, Rest};
-pub use runtime::{Compute, DeviceChoice, MemoryKind};
+pub use runtime::{ArithmeticChoice, Compute, DeviceChoice, DeviceError, MemoryKind};
 pub use sample::{SampleRequest, SamplerKind};
 pub use session::mask_note;
 pub use state::{StateError, TrainingState};

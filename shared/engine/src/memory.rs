@@ -9,18 +9,21 @@ mod layers;
 
 use std::str::FromStr;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use mimeo_checkpoint::family::unet_layout;
 use mimeo_checkpoint::names::Spelling;
-use mimeo_checkpoint::{Checkpoint, Component, Family, UNetConfig, VaeConfig};
+use mimeo_checkpoint::{
+    Checkpoint, Component, ComponentWeights, Dtype, Family, UNetConfig, VaeConfig,
+};
 use mimeo_diffusion::tokenizer::MAX_TOKENS;
-use mimeo_diffusion::{Recompute, Tuning, WeightFormat, unet};
+use mimeo_diffusion::{Arithmetic, Recompute, Tuning, WeightFormat, unet};
 use mimeo_image::Fit;
 use mimeo_protocol::{Method, Pass, Precision, Recipe, Said, SliderRecipe};
 
 use crate::base::{components, has_two_texts, native_side, output_layer, sizing};
 use crate::error::EngineError;
 use crate::prompt::about_chunks;
+use crate::runtime::Compute;
 use crate::said::skipped;
 use crate::sample::{MAX_SIDE, check_size};
 use crate::text::{config_files, text_config};
@@ -118,11 +121,22 @@ pub fn told_of(recompute: Recompute, levels: usize) -> Option<String> {
     ))
 }
 
+/// Where a UNet computes, and in which number format.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The device.
+    pub device: &'a Device,
+    /// The format.
+    pub arithmetic: Arithmetic,
+}
+
 /// The numbers of a component's weights, or of all.
 #[derive(Debug, Clone, Copy, Default)]
-struct Weights {
+pub(crate) struct Weights {
     /// All.
     numbers: u64,
+    /// Those of matrices and kernels.
+    matrices: u64,
     /// Those among them that a device with half precision gets as f16 ([`WeightFormat::HalfAsStored`]).
     halves: u64,
     /// Those that the CPU does ([`WeightFormat::LargeHalfAsStored`]).
@@ -130,11 +144,42 @@ struct Weights {
 }
 
 impl Weights {
+    /// Those of a component.
+    pub(crate) fn of(component: &ComponentWeights) -> Self {
+        let mut weights = Self::default();
+        for tensor in component.tensors() {
+            weights.add(tensor.entry.dtype, &tensor.entry.shape);
+        }
+        weights
+    }
+
+    /// Counts a tensor, and answers its numbers.
+    ///
+    /// - `stored`: its format in the file
+    fn add(&mut self, stored: Dtype, sides: &[usize]) -> u64 {
+        let numbers = sides.iter().map(|side| *side as u64).product();
+        let if_half = |format: WeightFormat| match format.on_device(stored, sides) {
+            DType::F32 => 0,
+            _ => numbers,
+        };
+        self.numbers += numbers;
+        self.matrices += if_half(WeightFormat::Computed(Arithmetic::F16));
+        self.halves += if_half(WeightFormat::HalfAsStored);
+        self.large_halves += if_half(WeightFormat::LargeHalfAsStored);
+        numbers
+    }
+
+    /// Whether most of them are f16 in the file, so that computing in it rounds next to none.
+    pub(crate) const fn are_half(self) -> bool {
+        2 * self.halves > self.numbers
+    }
+
     const fn bytes(self, format: WeightFormat) -> u64 {
         let halves = match format {
-            WeightFormat::Single => 0,
+            WeightFormat::Single | WeightFormat::Computed(Arithmetic::F32) => 0,
             WeightFormat::HalfAsStored => self.halves,
             WeightFormat::LargeHalfAsStored => self.large_halves,
+            WeightFormat::Computed(Arithmetic::F16 | Arithmetic::BF16) => self.matrices,
         };
         (self.numbers - halves) * BYTES + halves * HALF_BYTES
     }
@@ -213,16 +258,8 @@ impl BaseShape {
                 _ => &mut shape.text_weights,
             };
             for tensor in weights.tensors() {
-                let sides = tensor.entry.shape.iter();
-                let numbers = sides.map(|side| *side as u64).product::<u64>();
-                of_component.numbers += numbers;
+                let numbers = of_component.add(tensor.entry.dtype, &tensor.entry.shape);
                 shape.largest_weight = shape.largest_weight.max(numbers);
-                if WeightFormat::HalfAsStored.is_half(tensor.entry) {
-                    of_component.halves += numbers;
-                }
-                if WeightFormat::LargeHalfAsStored.is_half(tensor.entry) {
-                    of_component.large_halves += numbers;
-                }
             }
         }
         Ok(shape)
@@ -250,15 +287,8 @@ impl BaseShape {
             shape.modules += 1;
         }
         for sides in weights {
-            let numbers = sides.iter().product::<usize>() as u64;
+            let numbers = shape.unet_weights.add(Dtype::F16, sides);
             shape.largest_weight = shape.largest_weight.max(numbers);
-            let if_half = |format: WeightFormat| match format.keeps_half(sides) {
-                true => numbers,
-                false => 0,
-            };
-            shape.unet_weights.numbers += numbers;
-            shape.unet_weights.halves += if_half(WeightFormat::HalfAsStored);
-            shape.unet_weights.large_halves += if_half(WeightFormat::LargeHalfAsStored);
         }
         shape
     }
@@ -283,7 +313,7 @@ impl BaseShape {
         choice: RecomputeChoice,
         recipe: &Recipe,
         sizes: &[(u32, u32)],
-        device: &Device,
+        place: Place<'_>,
         available_bytes: Option<u64>,
     ) -> Recompute {
         match (choice, available_bytes) {
@@ -291,12 +321,23 @@ impl BaseShape {
             (RecomputeChoice::Off, _) | (RecomputeChoice::Auto, None) => Recompute::NOTHING,
             (RecomputeChoice::Auto, Some(available)) => {
                 let fits = |recompute: &Recompute| {
-                    let need = self.memory_need(recipe, sizes, device, *recompute);
+                    let need = self.memory_need(recipe, sizes, place, *recompute);
                     need.total_bytes() <= available
                 };
                 let mut levels = (0..self.levels()).map(|levels| Recompute { levels });
                 levels.find(fits).unwrap_or(Recompute::EVERYTHING)
             }
+        }
+    }
+
+    /// Where its UNet computes, and in what.
+    #[must_use]
+    pub fn place<'a>(&self, compute: &'a Compute) -> Place<'a> {
+        let device = &compute.device;
+        let are_half = self.unet_weights.are_half();
+        Place {
+            device,
+            arithmetic: compute.arithmetic.of(device, are_half),
         }
     }
 
@@ -314,14 +355,14 @@ impl BaseShape {
         &self,
         recipe: &Recipe,
         sizes: &[(u32, u32)],
-        device: &Device,
+        place: Place<'_>,
         recompute: Recompute,
     ) -> MemoryNeed {
         let Phases {
             encoding,
             training,
             drawing,
-        } = self.phases(recipe, sizes, device, recompute);
+        } = self.phases(recipe, sizes, place, recompute);
         let mut need = training;
         for phase in [encoding, drawing] {
             if phase.total_bytes() > need.total_bytes() {
@@ -336,19 +377,20 @@ impl BaseShape {
         &self,
         recipe: &Recipe,
         sizes: &[(u32, u32)],
-        device: &Device,
+        place: Place<'_>,
         recompute: Recompute,
     ) -> MemoryNeed {
-        self.phases(recipe, sizes, device, recompute).training
+        self.phases(recipe, sizes, place, recompute).training
     }
 
     fn phases(
         &self,
         recipe: &Recipe,
         sizes: &[(u32, u32)],
-        device: &Device,
+        place: Place<'_>,
         recompute: Recompute,
     ) -> Phases {
+        let Place { device, arithmetic } = place;
         let trained = sizes
             .iter()
             .map(|size| self.trained_size(recipe, Some(*size)));
@@ -375,29 +417,34 @@ impl BaseShape {
             step = step.max(of_unet.kept(recompute) + of_unet.forward());
         }
         let training = step * in_flight(recipe, device);
+        let of_unet_bytes = match arithmetic {
+            Arithmetic::F32 => BYTES,
+            Arithmetic::F16 | Arithmetic::BF16 => HALF_BYTES,
+        };
         // Both with a prompt and without.
-        let drawn = (of_unet.forward() * 2).max(self.decoder(size));
+        let drawn = of_unet.forward() * 2 * of_unet_bytes;
+        let drawn = drawn.max(self.decoder(size) * BYTES);
         // All of a set wait on the device for their turn; one pair is hardly anything.
         let waiting = (sizes.len() * recipe.augment.versions()).saturating_sub(1) as u64;
         let latents = (2 * self.unet.in_channels as u64 + 1) * rows * columns;
         let prompt = tokens * self.unet.cross_attention_dim() as u64;
         let held = waiting * (latents + prompt) + self.states(recipe, rows * columns);
 
-        let format = WeightFormat::of_unet(device);
+        let format = WeightFormat::of_unet(device, arithmetic);
         let (weights, unet) = (self.weights_bytes(format), self.unet_weights.bytes(format));
         // One LoRA is trained at a time; a copier is there as it is.
         let trained = self.per_rank * (rank * LORA_VECTORS + (all - rank));
         let largest_bytes = self.largest_tensor(recipe, size, device) * BYTES;
-        let phase = |weights_bytes: u64, numbers: u64, trained: u64| MemoryNeed {
+        let phase = |weights_bytes: u64, activations_bytes: u64, trained: u64| MemoryNeed {
             weights_bytes,
-            activations_bytes: (numbers + held) * BYTES,
+            activations_bytes: activations_bytes + held * BYTES,
             optimizer_bytes: trained * BYTES,
             largest_bytes,
         };
         Phases {
-            encoding: phase(weights, self.encoder(size), 0),
+            encoding: phase(weights, self.encoder(size) * BYTES, 0),
             // Text encoders and VAE are put down.
-            training: phase(unet, training, trained),
+            training: phase(unet, training * of_unet_bytes, trained),
             // The optimiser waits for the next step.
             drawing: phase(weights, drawn, trained),
         }
@@ -465,7 +512,9 @@ impl BaseShape {
     #[must_use]
     pub const fn weights_bytes(&self, unet: WeightFormat) -> u64 {
         let others = match unet {
-            WeightFormat::Single | WeightFormat::HalfAsStored => WeightFormat::Single,
+            WeightFormat::Single | WeightFormat::HalfAsStored | WeightFormat::Computed(_) => {
+                WeightFormat::Single
+            }
             WeightFormat::LargeHalfAsStored => unet,
         };
         self.unet_weights.bytes(unet)
@@ -557,10 +606,20 @@ fn asks_again(recipe: &Recipe) -> bool {
 mod tests {
     use mimeo_protocol::{ModelSize, Resolution};
 
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::{bundled, runtime, trial};
 
     const KEPT: Recompute = Recompute::NOTHING;
+
+    fn cpu() -> Place<'static> {
+        static CPU: LazyLock<Device> = LazyLock::new(Device::flex);
+        Place {
+            device: &CPU,
+            arithmetic: Arithmetic::F32,
+        }
+    }
 
     fn shape() -> BaseShape {
         runtime::block_on(BaseShape::read(&bundled::folder())).unwrap()
@@ -568,9 +627,9 @@ mod tests {
 
     #[test]
     fn a_photo_needs_no_more_than_the_size_at_which_it_is_trained() {
-        let (base, device) = (shape(), Device::flex());
+        let (base, place) = (shape(), cpu());
         let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
-        let need = |sizes: &[(u32, u32)]| base.memory_need(&recipe, sizes, &device, KEPT);
+        let need = |sizes: &[(u32, u32)]| base.memory_need(&recipe, sizes, place, KEPT);
         assert_eq!(need(&[(4096, 4096)]), need(&[]), "it is made smaller");
         let wide = need(&[(4096, 2048)]).activations_bytes;
         assert!(wide < need(&[]).activations_bytes, "half as high: {wide}");
@@ -578,12 +637,10 @@ mod tests {
 
     #[test]
     fn a_set_needs_little_more_than_its_largest_pictures() {
-        let (base, device) = (shape(), Device::flex());
+        let (base, place) = (shape(), cpu());
         let recipe = Recipe::preset(Method::Addift, ModelSize::Small);
-        let need = |sizes: &[(u32, u32)]| {
-            base.memory_need(&recipe, sizes, &device, KEPT)
-                .total_bytes()
-        };
+        let need =
+            |sizes: &[(u32, u32)]| base.memory_need(&recipe, sizes, place, KEPT).total_bytes();
         let (wide, square) = ((256, 128), (128, 128));
         let one = need(&[square]);
         assert_eq!(need(&[square, wide]), need(&[wide, square]), "in any order");
@@ -596,13 +653,13 @@ mod tests {
 
     #[test]
     fn a_job_needs_as_much_as_its_resolution() {
-        let (base, device) = (shape(), Device::flex());
+        let (base, place) = (shape(), cpu());
         let need = |resolution, size| {
             let recipe = Recipe {
                 resolution,
                 ..Recipe::preset(Method::Addift, ModelSize::Small)
             };
-            base.training_need(&recipe, &[size], &device, KEPT)
+            base.training_need(&recipe, &[size], place, KEPT)
         };
         let at = |side| Some(Resolution::constant(side));
         let square = (512, 512);
@@ -619,13 +676,13 @@ mod tests {
 
     #[test]
     fn a_long_prompt_needs_more_and_one_of_one_chunk_no_more_than_none() {
-        let (base, device) = (shape(), Device::flex());
+        let (base, place) = (shape(), cpu());
         let need = |prompt: &str| {
             let recipe = Recipe {
                 prompt: prompt.to_owned(),
                 ..Recipe::preset(Method::Addift, ModelSize::Small)
             };
-            base.training_need(&recipe, &[], &device, KEPT)
+            base.training_need(&recipe, &[], place, KEPT)
                 .activations_bytes
         };
         assert_eq!(need("glasses"), need(""), "of one chunk");
@@ -640,14 +697,14 @@ mod tests {
 
     #[test]
     fn a_slider_holds_what_it_is_trained_on() {
-        let (base, device) = (shape(), Device::flex());
+        let (base, place) = (shape(), cpu());
         let need = |method, keep: usize| {
             let mut recipe = Recipe {
                 pass: Recipe::preset(Method::Plain, ModelSize::Small).pass,
                 ..Recipe::preset(method, ModelSize::Small)
             };
             recipe.slider.keep = vec!["a hat".to_owned(); keep];
-            base.memory_need(&recipe, &[], &device, KEPT)
+            base.memory_need(&recipe, &[], place, KEPT)
                 .activations_bytes
         };
         let states = 16 * 10 * 4 * 16 * 16 * BYTES;
@@ -694,7 +751,7 @@ mod tests {
 
     #[test]
     fn estimates_of_sd1_are_near_what_was_measured() {
-        let (base, device) = (sd1(), Device::flex());
+        let (base, place) = (sd1(), cpu());
         // `cargo xtask bench --base sd1`: the whole program in MiB, when text encoder and VAE still stayed on the
         // device.
         for (side, recompute, measured) in [
@@ -708,8 +765,8 @@ mod tests {
             };
             recipe.pass.batch_size = mimeo_protocol::BatchSize::constant(1);
             recipe.pass.rank = mimeo_protocol::Rank::constant(16);
-            let need = base.training_need(&recipe, &[], &device, recompute);
-            let format = WeightFormat::of_unet(&device);
+            let need = base.training_need(&recipe, &[], place, recompute);
+            let format = WeightFormat::of_unet(place.device, place.arithmetic);
             let put_down = base.weights_bytes(format) - need.weights_bytes;
             let estimated = (need.total_bytes() + put_down) >> 20;
             let off = estimated as f64 / f64::from(measured) - 1.0;
@@ -722,10 +779,10 @@ mod tests {
 
     #[test]
     fn the_more_is_computed_twice_the_less_a_job_needs_and_auto_takes_the_least_that_fits() {
-        let (base, device) = (sd1(), Device::flex());
+        let (base, place) = (sd1(), cpu());
         let recipe = Recipe::preset(Method::Plain, ModelSize::Sd1);
         let need = |levels| {
-            let need = base.memory_need(&recipe, &[], &device, Recompute { levels });
+            let need = base.memory_need(&recipe, &[], place, Recompute { levels });
             need.total_bytes()
         };
         let needs: Vec<u64> = (0..=base.levels()).map(need).collect();
@@ -734,7 +791,7 @@ mod tests {
             needs[1] < needs[0],
             "the outermost level keeps most: {needs:?}"
         );
-        let choose = |choice, available| base.recompute(choice, &recipe, &[], &device, available);
+        let choose = |choice, available| base.recompute(choice, &recipe, &[], place, available);
         let auto = |available| choose(RecomputeChoice::Auto, available);
         assert_eq!(auto(None), Recompute::NOTHING, "nobody knows");
         assert_eq!(auto(Some(needs[0])), Recompute::NOTHING, "just so");

@@ -1,7 +1,7 @@
 //! The training passes of a job: the copier, then the LoRA that is kept.
 
 use burn::tensor::Device;
-use mimeo_diffusion::Tuning;
+use mimeo_diffusion::{Arithmetic, Tuning};
 use mimeo_image::Rgb;
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{CopierKind, Pass, PreviewPlan, Share};
@@ -332,6 +332,13 @@ impl Running<'_> {
             );
             emit.emit(Event::Note { text });
         }
+        let arithmetic = session.base.unet.arithmetic();
+        if arithmetic != Arithmetic::F32 && self.copier.is_none() {
+            let text = format!(
+                "The UNet computes in {arithmetic}; sums, norms, the loss and the LoRA's own values are f32."
+            );
+            emit.emit(Event::Note { text });
+        }
         let (warmup, steps) = (self.pass.warmup.get(), self.pass.steps.get());
         if warmup >= steps {
             let text = format!(
@@ -363,14 +370,15 @@ impl Running<'_> {
         let copier = self.copier.map(|copier| (&copier.network, copier.steps));
         let leak = self.meter.as_ref().map(|meter| &meter.watch);
         let timesteps = self.pass.timesteps;
-        TrainingState::of(
+        // It holds the trainer's state, which is large.
+        Box::pin(TrainingState::of(
             self.phase,
             self.trainer.state(),
             self.watch,
             copier,
             leak,
             timesteps,
-        )
+        ))
         .await
     }
 

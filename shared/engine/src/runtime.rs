@@ -21,6 +21,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use burn::tensor::Device;
+use mimeo_diffusion::Arithmetic;
 use web_time::Instant;
 
 /// Where to compute, as the user says it: `auto`, `cpu`, `gpu` or `gpu:NAME`.
@@ -67,6 +68,60 @@ impl DeviceChoice {
     }
 }
 
+/// In which number format to compute, as the user says it: `auto`, `f32`, `f16` or `bf16`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ArithmeticChoice {
+    /// f16 for a base whose weights are f16, on a GPU whose programs know it; else f32.
+    #[default]
+    Auto,
+    /// As the user says.
+    Given(Arithmetic),
+}
+
+impl FromStr for ArithmeticChoice {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "f32" => Self::Given(Arithmetic::F32),
+            "f16" => Self::Given(Arithmetic::F16),
+            "bf16" => Self::Given(Arithmetic::BF16),
+            _ => {
+                return Err(DeviceError::UnknownArithmetic {
+                    found: text.to_owned(),
+                });
+            }
+        })
+    }
+}
+
+impl ArithmeticChoice {
+    /// What a UNet computes in.
+    ///
+    /// - `are_half`: whether its weights are f16 in the file
+    #[must_use]
+    pub fn of(self, device: &Device, are_half: bool) -> Arithmetic {
+        match self {
+            Self::Given(arithmetic) => arithmetic,
+            Self::Auto if are_half && Arithmetic::F16.is_on(device) => Arithmetic::F16,
+            Self::Auto => Arithmetic::F32,
+        }
+    }
+
+    /// What is said of it beside a device.
+    fn words(self, device: &Device) -> Option<&'static str> {
+        match self {
+            Self::Auto if Arithmetic::F16.is_on(device) => {
+                Some("f16 for bases whose weights are f16")
+            }
+            Self::Auto | Self::Given(Arithmetic::F32) => None,
+            Self::Given(Arithmetic::F16) => Some("computing in f16"),
+            Self::Given(Arithmetic::BF16) => Some("computing in bf16"),
+        }
+    }
+}
+
 /// A device that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -77,6 +132,20 @@ pub enum DeviceError {
     Unknown {
         /// What was given.
         found: String,
+    },
+    /// Not a way to name a number format.
+    #[error("{found:?} is no number format to compute in. Use auto, f32, f16 or bf16.")]
+    UnknownArithmetic {
+        /// What was given.
+        found: String,
+    },
+    /// The device does not compute in it.
+    #[error("{name} does not compute in {arithmetic}. Leave --compute out, or use f32.")]
+    Arithmetic {
+        /// The device.
+        name: String,
+        /// What was asked for.
+        arithmetic: Arithmetic,
     },
     /// The machine has no such adapter.
     #[error("no {wanted} was found ({found}). {remedy}")]
@@ -109,6 +178,8 @@ pub struct Compute {
     pub name: String,
     /// Why this one.
     pub reason: String,
+    /// In which number format UNets compute on it.
+    pub arithmetic: ArithmeticChoice,
     memory: MemoryKind,
 }
 
@@ -148,11 +219,33 @@ impl Compute {
         Some(adapters.swap_remove(place).into())
     }
 
-    /// Picks the device for a choice.
+    /// Picks the device for a choice, and what it computes in.
     ///
     /// # Errors
-    /// [`DeviceError::Missing`] when a GPU was asked for that is not there.
-    pub async fn choose(choice: &DeviceChoice) -> Result<Self, DeviceError> {
+    /// [`DeviceError::Missing`] when a GPU was asked for that is not there, [`DeviceError::Arithmetic`] when the
+    /// device does not compute in what was asked for.
+    pub async fn choose(
+        choice: &DeviceChoice,
+        arithmetic: ArithmeticChoice,
+    ) -> Result<Self, DeviceError> {
+        let mut compute = Self::choose_device(choice).await?;
+        compute.arithmetic = arithmetic;
+        match arithmetic {
+            ArithmeticChoice::Given(arithmetic) if !arithmetic.is_on(&compute.device) => {
+                return Err(DeviceError::Arithmetic {
+                    name: compute.name,
+                    arithmetic,
+                });
+            }
+            _ => {}
+        }
+        if let Some(words) = arithmetic.words(&compute.device) {
+            compute.reason = format!("{}; {words}", compute.reason);
+        }
+        Ok(compute)
+    }
+
+    async fn choose_device(choice: &DeviceChoice) -> Result<Self, DeviceError> {
         if *choice == DeviceChoice::Cpu {
             return Ok(Self::cpu("as asked".to_owned()));
         }
@@ -203,6 +296,7 @@ impl Compute {
             device: Device::flex(),
             name,
             reason,
+            arithmetic: ArithmeticChoice::Auto,
             memory: MemoryKind::System,
         }
     }
@@ -236,6 +330,7 @@ impl Adapter {
             device: platform::device(self).await?,
             name: self.name.clone(),
             reason: reason.to_owned(),
+            arithmetic: ArithmeticChoice::Auto,
             memory: self.memory,
         })
     }

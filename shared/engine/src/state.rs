@@ -10,7 +10,7 @@ use mimeo_checkpoint::safetensors::write_f32;
 use mimeo_checkpoint::{Array, CheckpointError, MemoryFile, SafetensorsFile};
 use mimeo_lora::LoraNetwork;
 use mimeo_protocol::{LeakPoint, Phase, TimestepRange};
-use mimeo_train::{HealthState, Moments, NoisePosition, TrainerState};
+use mimeo_train::{HealthState, LossScale, Moments, NoisePosition, TrainerState};
 use serde::{Deserialize, Serialize};
 
 use crate::base::read_back;
@@ -67,6 +67,9 @@ struct Scalars {
     /// Timesteps of the pass, which the base may have chosen; none: of a state from before it could.
     #[serde(default)]
     timesteps: Option<TimestepRange>,
+    /// Scale of the loss and good steps since it changed, by their bits; none: gradients need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    loss_scale: Option<[u32; 2]>,
 }
 
 /// What a pass knows beside its trainer.
@@ -123,6 +126,14 @@ impl TrainingState {
         for (name, tensor) in named {
             vectors.insert(name.to_owned(), read_back(tensor).await?);
         }
+        let loss_scale = match trainer.loss_scale {
+            Some(LossScale { factor, good }) => {
+                let numbers = read_back(Tensor::cat(vec![factor, good], 0)).await?;
+                let numbers: Option<[f32; 2]> = numbers.try_into().ok();
+                numbers.map(|numbers| numbers.map(f32::to_bits))
+            }
+            None => None,
+        };
         let scalars = Scalars {
             version: VERSION,
             phase,
@@ -140,6 +151,7 @@ impl TrainingState {
             leak: points.collect(),
             best_step,
             timesteps: Some(timesteps),
+            loss_scale,
         };
         Ok(Self { scalars, vectors })
     }
@@ -217,6 +229,10 @@ impl TrainingState {
                 good_step: scalars.good_step,
                 good_values: vector(GOOD_VALUES)?,
             },
+            loss_scale: scalars.loss_scale.map(|bits| {
+                let numbers = bits.map(f32::from_bits);
+                LossScale::from_numbers(numbers, device)
+            }),
         })
     }
 

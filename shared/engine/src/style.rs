@@ -263,7 +263,7 @@ fn is_unnamed(prompt: &str, trigger: &str, captions: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::{Compute, DeviceChoice, block_on};
+    use crate::runtime::{ArithmeticChoice, Compute, DeviceChoice, block_on};
 
     #[test]
     fn what_is_drawn_is_within_the_budget() {
@@ -282,7 +282,8 @@ mod tests {
 
     #[test]
     fn a_leak_is_the_part_of_the_change_that_lies_along_the_style() {
-        let compute = block_on(Compute::choose(&DeviceChoice::Cpu)).expect("a CPU");
+        let compute =
+            block_on(Compute::choose(&DeviceChoice::Cpu, ArithmeticChoice::Auto)).expect("a CPU");
         // Two pictures of two values each.
         let latents = |values: [f32; 4]| {
             Tensor::<1>::from_floats(values, &compute.device).reshape([2, 2, 1, 1])

@@ -16,8 +16,8 @@ use mimeo_train::states::States;
 use mimeo_train::{Dataset, Example, Model, NoiseRng, Objective, Pair, Trainer};
 
 use crate::error::EngineError;
-use crate::memory::{BaseShape, MemoryNeed, RecomputeChoice};
-use crate::runtime::Stopwatch;
+use crate::memory::{BaseShape, MemoryNeed, Place, RecomputeChoice};
+use crate::runtime::{Compute, Stopwatch};
 
 /// diffusers' defaults, but for the prompt's width.
 pub(crate) const SD1: &str = r#"{"sample_size": 64, "cross_attention_dim": 768}"#;
@@ -166,13 +166,15 @@ impl TrialBase {
     ///
     /// # Errors
     /// [`EngineError`] when it cannot be made, which would be a mistake of Mimeo's.
-    pub fn new(family: TrialFamily, device: &Device) -> Result<Self, EngineError> {
-        Self::of(family, family.config(), device)
+    pub fn new(family: TrialFamily, compute: &Compute) -> Result<Self, EngineError> {
+        Self::of(family, family.config(), compute)
     }
 
-    fn of(family: TrialFamily, config: &str, device: &Device) -> Result<Self, EngineError> {
+    fn of(family: TrialFamily, config: &str, compute: &Compute) -> Result<Self, EngineError> {
         let config = UNetConfig::from_json(config)?;
-        let mut weights = WeightMap::random(device, WeightFormat::of_unet(device));
+        let device = &compute.device;
+        let format = WeightFormat::of_unet(device, compute.arithmetic.of(device, true));
+        let mut weights = WeightMap::random(device, format);
         let unet = UNet2DConditionModel::load(&config, &mut weights)?;
         Ok(Self {
             family,
@@ -184,15 +186,25 @@ impl TrialBase {
         })
     }
 
+    /// Where its UNet computes, and in what.
+    #[must_use]
+    pub const fn place(&self) -> Place<'_> {
+        Place {
+            device: &self.device,
+            arithmetic: self.unet.arithmetic(),
+        }
+    }
+
     /// What steps would take.
     ///
     /// - `available_bytes`: of the device, where that is known
     #[must_use]
     pub fn plan(&self, trial: &Trial, available_bytes: Option<u64>) -> TrialPlan {
-        let (recipe, shape, device) = (self.recipe(trial), &self.shape, &self.device);
+        let (recipe, shape) = (self.recipe(trial), &self.shape);
+        let place = self.place();
         let choice = trial.recompute;
-        let recompute = shape.recompute(choice, &recipe, &[], device, available_bytes);
-        let need = shape.training_need(&recipe, &[], device, recompute);
+        let recompute = shape.recompute(choice, &recipe, &[], place, available_bytes);
+        let need = shape.training_need(&recipe, &[], place, recompute);
         TrialPlan { recompute, need }
     }
 
@@ -350,7 +362,7 @@ pub async fn products_per_sec(device: &Device) -> Result<f64, EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime;
+    use crate::runtime::{self, ArithmeticChoice, DeviceChoice};
 
     /// As XL, in small.
     const SMALL: &str = r#"{
@@ -369,7 +381,9 @@ mod tests {
 
     #[test]
     fn every_method_takes_its_steps_on_weights_that_nobody_trained() {
-        let base = TrialBase::of(TrialFamily::Sdxl, SMALL, &Device::flex()).unwrap();
+        let compute = Compute::choose(&DeviceChoice::Cpu, ArithmeticChoice::Auto);
+        let compute = runtime::block_on(compute).unwrap();
+        let base = TrialBase::of(TrialFamily::Sdxl, SMALL, &compute).unwrap();
         for method in Method::ALL {
             let trial = Trial {
                 method,

@@ -66,17 +66,20 @@ impl LoraConv {
         let scales = multipliers.iter();
         let scales: Vec<f32> = scales.map(|one| self.scale(*one) as f32).collect();
         let shape = [scales.len(), 1, 1, 1];
-        let scales = Tensor::from_data(TensorData::new(scales, shape), &x.device());
+        let scales = TensorData::new(scales, shape);
+        let scales = Tensor::from_data(scales, (&x.device(), x.dtype()));
         self.raised(self.lowered(x, convolve) * scales)
     }
 
     fn lowered(&self, x: Tensor<4>, convolve: Convolve) -> Tensor<4> {
-        convolve(x, self.down.clone(), self.kernel)
+        let down = self.down.clone().cast(x.dtype());
+        convolve(x, down, self.kernel)
     }
 
     fn raised(&self, inner: Tensor<4>) -> Tensor<4> {
         let options = ConvOptions::new([1; 2], [0; 2], [1; 2], 1);
-        conv2d(inner, self.up.clone(), None, options)
+        let up = self.up.clone().cast(inner.dtype());
+        conv2d(inner, up, None, options)
     }
 
     fn scale(&self, multiplier: f64) -> f64 {

@@ -50,8 +50,8 @@ impl LoraLayer {
     #[must_use]
     pub fn forward<const D: usize>(&self, x: Tensor<D>, multiplier: f64) -> Tensor<D> {
         // Scaled between the factors, where the tensor is smallest.
-        let inner = linear(x, self.down.clone(), None) * self.scale(multiplier);
-        linear(inner, self.up.clone(), None)
+        let [down, up] = self.factors_like(&x);
+        linear(linear(x, down, None) * self.scale(multiplier), up, None)
     }
 
     /// As [`Self::forward`], each row of the batch with a multiplier of its own.
@@ -63,9 +63,18 @@ impl LoraLayer {
         let scales: Vec<f32> = scales.map(|one| self.scale(*one) as f32).collect();
         let mut shape = [1; D];
         shape[0] = scales.len();
-        let scales = Tensor::from_data(TensorData::new(scales, shape), &x.device());
-        let inner = linear(x, self.down.clone(), None) * scales;
-        linear(inner, self.up.clone(), None)
+        let scales = TensorData::new(scales, shape);
+        let scales = Tensor::from_data(scales, (&x.device(), x.dtype()));
+        let [down, up] = self.factors_like(&x);
+        linear(linear(x, down, None) * scales, up, None)
+    }
+
+    /// The factors in the number format of what they meet.
+    fn factors_like<const D: usize>(&self, x: &Tensor<D>) -> [Tensor<2>; 2] {
+        [&self.down, &self.up].map(|factor| match factor.dtype() == x.dtype() {
+            true => factor.clone(),
+            false => factor.clone().cast(x.dtype()),
+        })
     }
 
     fn scale(&self, multiplier: f64) -> f64 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mimeo_checkpoint::EmbeddedFolder;
 use mimeo_engine::memory::BaseShape;
-use mimeo_engine::{Compute, DeviceChoice};
+use mimeo_engine::{ArithmeticChoice, Compute, DeviceChoice};
 use mimeo_image::{Rgb, encode_png};
 use mimeo_protocol::{
     BaseId, BaseInfo, BlobId, Canvas, ClientMessage, ClipSkip, CopierChoice, CopierId, CopierKind,
@@ -102,7 +102,9 @@ const LORA: &[u8] = b"a LoRA";
 impl Pretended {
     /// One.
     pub async fn new() -> Self {
-        let compute = Compute::choose(&DeviceChoice::Cpu).await.unwrap();
+        let compute = Compute::choose(&DeviceChoice::Cpu, ArithmeticChoice::Auto)
+            .await
+            .unwrap();
         let folder = EmbeddedFolder {
             name: mimeo_base::NAME,
             files: mimeo_base::files(),

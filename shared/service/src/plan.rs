@@ -17,10 +17,10 @@ pub fn plan(
     room: Room,
 ) -> MemoryPlan {
     let available_bytes = room.available_bytes;
-    let device = &compute.device;
+    let place = base.place(compute);
     let chosen =
-        |recipe: &Recipe| base.recompute(room.recompute, recipe, sizes, device, available_bytes);
-    let need = |recipe: &Recipe| base.memory_need(recipe, sizes, device, chosen(recipe));
+        |recipe: &Recipe| base.recompute(room.recompute, recipe, sizes, place, available_bytes);
+    let need = |recipe: &Recipe| base.memory_need(recipe, sizes, place, chosen(recipe));
     let MemoryNeed {
         weights_bytes,
         activations_bytes,
@@ -38,7 +38,7 @@ pub fn plan(
     };
     let fits = |bytes: u64| available_bytes.is_none_or(|available| bytes <= available);
     if !fits(plan.needed_bytes()) {
-        let recomputed = base.memory_need(recipe, sizes, device, Recompute::EVERYTHING);
+        let recomputed = base.memory_need(recipe, sizes, place, Recompute::EVERYTHING);
         let mut smallest_recipe = recipe.clone();
         smallest_recipe.pass.batch_size = BatchSize::constant(1);
         smallest_recipe.copier.pass.batch_size = BatchSize::constant(1);
@@ -122,7 +122,7 @@ pub fn refusal(plan: &MemoryPlan) -> Option<Rejection> {
 #[cfg(test)]
 mod tests {
     use mimeo_checkpoint::EmbeddedFolder;
-    use mimeo_engine::{DeviceChoice, runtime};
+    use mimeo_engine::{ArithmeticChoice, DeviceChoice, runtime};
     use mimeo_protocol::{Method, ModelSize};
 
     use super::*;
@@ -134,7 +134,8 @@ mod tests {
             files: mimeo_base::files(),
         };
         let base = runtime::block_on(BaseShape::read(&folder)).unwrap();
-        let compute = runtime::block_on(Compute::choose(&DeviceChoice::Cpu)).unwrap();
+        let compute =
+            runtime::block_on(Compute::choose(&DeviceChoice::Cpu, ArithmeticChoice::Auto)).unwrap();
         let recipe = Recipe::preset(Method::Copier, ModelSize::Small);
         let in_room = |room| plan(&base, &recipe, &[], &compute, room);
         let plan = |available_bytes| {

@@ -100,7 +100,7 @@ impl<'a, R: Runner> Run<'a, R> {
             room.recompute,
             &job.recipe,
             &sizes,
-            base.device(),
+            base.place(),
             room.available_bytes,
         );
         let pixels = sizes.iter();

@@ -19,6 +19,7 @@ pub mod lr;
 pub mod noise;
 pub mod optimizer;
 pub mod plain;
+pub mod scale;
 pub mod slider;
 pub mod states;
 mod trainer;
@@ -30,6 +31,7 @@ pub use dataset::{Dataset, Example, NoExample, Row};
 pub use noise::{Draw, NoisePosition, NoiseRng};
 pub use optimizer::Moments;
 pub use plain::Student;
+pub use scale::LossScale;
 pub use trainer::{
     HealthState, Objective, OtherPass, StepReport, TrainError, Trainer, TrainerState,
 };

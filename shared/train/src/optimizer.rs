@@ -1,6 +1,6 @@
 //! AdamW (arXiv 1711.05101) over the one vector of a LoRA's values, and gradient clipping.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Bool, Tensor};
 use mimeo_protocol::ClipNorm;
 
 /// `torch.optim.AdamW`'s default betas and ε.
@@ -39,12 +39,15 @@ impl AdamW {
     /// The values after one update.
     ///
     /// - `values`, `gradient`: `[count]`
+    /// - `is_lost`: whether nothing is to change, `[1]`. Such an update still counts for the correction of the
+    ///   means, which hardly any is left of after a few dozen
     #[must_use]
     pub fn step(
         &mut self,
         learning_rate: f64,
         values: Tensor<1>,
         gradient: Tensor<1>,
+        is_lost: Option<&Tensor<1, Bool>>,
     ) -> Tensor<1> {
         let Moments {
             updates,
@@ -65,7 +68,20 @@ impl AdamW {
             epsilon: EPSILON,
             update: updates,
         };
+        let before = is_lost.map(|_| [values.clone(), first.clone(), second.clone()]);
         let (values, [first, second]) = rule.update(values, gradient, [first, second]);
+        let [values, first, second] = match (is_lost, before) {
+            (Some(is_lost), Some([old_values, old_first, old_second])) => {
+                let is_lost = is_lost.clone().expand(values.dims());
+                let kept = |new: Tensor<1>, old: Tensor<1>| new.mask_where(is_lost.clone(), old);
+                [
+                    kept(values, old_values),
+                    kept(first, old_first),
+                    kept(second, old_second),
+                ]
+            }
+            _ => [values, first, second],
+        };
         self.moments = Some(Moments {
             updates,
             first,

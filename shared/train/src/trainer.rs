@@ -1,7 +1,7 @@
 //! From a loss to optimiser steps.
 
 use burn::tensor::Tensor;
-use mimeo_diffusion::{Recompute, Tape, Tuning};
+use mimeo_diffusion::{Arithmetic, Recompute, Tape, Tuning};
 use mimeo_lora::{LoraNetwork, LoraStack};
 use mimeo_protocol::{AddiftRecipe, Pass};
 use rayon::prelude::*;
@@ -13,6 +13,7 @@ use crate::loss::mean_total;
 use crate::noise::{NoisePosition, NoiseRng};
 use crate::optimizer::{AdamW, Moments, clip};
 use crate::plain::{self, Student};
+use crate::scale::LossScale;
 use crate::slider::{self, Slider};
 use crate::states::Rows;
 use crate::{Model, copier, lr};
@@ -110,6 +111,8 @@ pub struct TrainerState {
     pub forward_timesteps: Vec<usize>,
     /// How the loss went.
     pub health: HealthState,
+    /// What the loss is multiplied with, where the gradients need it.
+    pub loss_scale: Option<LossScale>,
 }
 
 /// What watching the loss remembers.
@@ -141,6 +144,9 @@ pub struct Trainer<'a> {
     /// states.
     forward_timesteps: Vec<usize>,
     step: u32,
+    loss_scale: Option<LossScale>,
+    /// Steps left out in a row.
+    lost: u32,
     /// Steps whose losses are still on the device, in order.
     unread: Vec<Unread>,
     health: HealthState,
@@ -182,6 +188,8 @@ impl<'a> Trainer<'a> {
             rng,
             forward_timesteps: Vec::new(),
             step: 0,
+            loss_scale: loss_scale(model, &values),
+            lost: 0,
             unread: Vec::new(),
             health: HealthState::new(values.clone()),
             network,
@@ -251,6 +259,7 @@ impl<'a> Trainer<'a> {
             noise: self.rng.position(),
             forward_timesteps: self.forward_timesteps.clone(),
             health: self.health.clone(),
+            loss_scale: self.loss_scale.clone(),
         }
     }
 
@@ -276,6 +285,10 @@ impl<'a> Trainer<'a> {
         self.forward_timesteps = state.forward_timesteps;
         self.unread.clear();
         self.health = state.health;
+        // A state of another arithmetic says nothing of the scale, or what nobody asks.
+        if self.loss_scale.is_some() && state.loss_scale.is_some() {
+            self.loss_scale = state.loss_scale;
+        }
         Ok(())
     }
 
@@ -335,14 +348,22 @@ impl<'a> Trainer<'a> {
         } + self.hold.map_or(0.0, |hold| hold.weight as f32);
         self.unread.push(Unread {
             step: self.step,
-            numbers: [loss, norm],
+            numbers: [loss, norm.clone()],
             learning_rate,
             total,
             values: HealthState::keeps(self.step).then(|| self.values.clone()),
         });
-        self.values = self
-            .optimizer
-            .step(learning_rate, self.values.clone(), gradient);
+        let is_lost = match &mut self.loss_scale {
+            Some(scale) => {
+                let is_lost = LossScale::is_lost(&norm);
+                *scale = scale.after(&is_lost);
+                Some(is_lost)
+            }
+            None => None,
+        };
+        let values = self.values.clone();
+        let optimizer = &mut self.optimizer;
+        self.values = optimizer.step(learning_rate, values, gradient, is_lost.as_ref());
     }
 
     /// What the steps that nobody has read yet came to, in one readback; and what is wrong, if anything is.
@@ -364,7 +385,15 @@ impl<'a> Trainer<'a> {
                 values,
                 ..
             } = made;
-            let checked = self.health.check(step, loss / total, grad_norm, values);
+            let is_lost = self.loss_scale.is_some() && !grad_norm.is_finite();
+            self.lost = if is_lost { self.lost + 1 } else { 0 };
+            // The step was left out, so its gradient did no harm.
+            let norm = if is_lost && self.lost < LOST {
+                0.0
+            } else {
+                grad_norm
+            };
+            let checked = self.health.check(step, loss / total, norm, values);
             if let Some(what) = checked {
                 (self.step, self.values) = self.health.last_good();
                 let good_step = self.step;
@@ -481,16 +510,27 @@ impl<'a> Trainer<'a> {
         loss: impl Fn(Model<'_>, &P, &LoraNetwork) -> Tensor<1> + Sync,
     ) -> (Tensor<1>, Tensor<1>) {
         let recomputes = self.recompute != Recompute::NOTHING;
+        let arithmetic = self.model.unet.arithmetic();
+        // One vector is cast instead of every factor.
+        let values = arithmetic.of(self.values.clone());
         let part = |part: &P| {
-            let lora = self.network.with_values(&self.values).trainable();
+            let lora = self.network.with_values(&values).trainable();
             let tape = recomputes.then(|| Tape::new(self.recompute));
             let model = Model {
                 tape: tape.as_ref(),
                 ..self.model
             };
             let loss = loss(model, part, &lora);
-            let gradient = lora.flatten_gradients(&model.backward(&loss));
-            (loss.inner(), gradient)
+            let gradient = |loss: &Tensor<1>| {
+                Arithmetic::F32.of(lora.flatten_gradients(&model.backward(loss)))
+            };
+            match &self.loss_scale {
+                Some(scale) => {
+                    let scaled = loss.clone() * scale.factor.clone();
+                    (loss.inner(), gradient(&scaled) / scale.factor.clone())
+                }
+                None => (loss.clone().inner(), gradient(&loss)),
+            }
         };
         let done: Vec<_> = match parts {
             [whole] => vec![part(whole)],
@@ -544,6 +584,15 @@ impl<'a> Trainer<'a> {
         }
     }
 }
+
+/// The scale of a pass that begins, where the gradients of the model's arithmetic need one.
+fn loss_scale(model: Model<'_>, values: &Tensor<1>) -> Option<LossScale> {
+    let is_narrow = model.unet.arithmetic().is_narrow();
+    is_narrow.then(|| LossScale::new(&values.device()))
+}
+
+/// Steps that may be left out in a row: the scale has come down to nothing by then.
+const LOST: u32 = 24;
 
 /// Loss and norm of each step, or what the device said.
 async fn numbers(unread: &[Unread]) -> Result<Vec<[f32; 2]>, String> {

@@ -9,10 +9,10 @@ use mimeo_checkpoint::{
     VaeConfig,
 };
 use mimeo_diffusion::{
-    AutoencoderKl, ClipTextModel, ClipTextModelWithProjection, UNet2DConditionModel, WeightFormat,
-    WeightMap,
+    Arithmetic, AutoencoderKl, ClipTextModel, ClipTextModelWithProjection, UNet2DConditionModel,
+    WeightFormat, WeightMap,
 };
-use mimeo_engine::{Base, Event};
+use mimeo_engine::{ArithmeticChoice, Base, Event};
 use pollster::block_on;
 
 use super::fixture;
@@ -30,17 +30,24 @@ pub fn base() -> &'static Base {
 
 /// The bundled base on a device.
 pub fn load_base(device: &Device) -> Base {
-    load_folder(&bundled(), device)
+    load_folder(&bundled(), device, Arithmetic::F32)
 }
 
 /// The base in miniature on the CPU, loaded once for all tests.
 pub fn micro() -> &'static Base {
-    static MICRO: LazyLock<Base> = LazyLock::new(|| load_folder(&micro_folder(), &cpu()));
+    static MICRO: LazyLock<Base> =
+        LazyLock::new(|| load_folder(&micro_folder(), &cpu(), Arithmetic::F32));
     &MICRO
 }
 
-fn load_folder(folder: &dyn Checkpoint, device: &Device) -> Base {
-    block_on(Base::load(folder, device, &mut |_: Event| {})).unwrap()
+fn load_folder(folder: &dyn Checkpoint, device: &Device, arithmetic: Arithmetic) -> Base {
+    let arithmetic = ArithmeticChoice::Given(arithmetic);
+    block_on(Base::load(folder, device, arithmetic, &mut |_: Event| {})).unwrap()
+}
+
+/// The base in miniature on a device, its UNet computing in a number format.
+pub fn micro_in(device: &Device, arithmetic: Arithmetic) -> Base {
+    load_folder(&micro_folder(), device, arithmetic)
 }
 
 /// The folder of the bundled base.
@@ -58,8 +65,9 @@ pub fn micro_folder() -> EmbeddedFolder {
 
 /// A family in miniature on the CPU, loaded once for all tests: `sd2`, `sd2_v`, `sdxl` or `sdxl_v`.
 pub fn family(name: &str) -> &'static Base {
-    static FAMILIES: LazyLock<[Base; 4]> =
-        LazyLock::new(|| FAMILY_NAMES.map(|name| load_folder(&family_folder(name), &cpu())));
+    static FAMILIES: LazyLock<[Base; 4]> = LazyLock::new(|| {
+        FAMILY_NAMES.map(|name| load_folder(&family_folder(name), &cpu(), Arithmetic::F32))
+    });
     let place = FAMILY_NAMES.iter().position(|known| *known == name);
     &FAMILIES[place.unwrap()]
 }
@@ -129,6 +137,56 @@ pub fn unet_in(folder: &dyn Checkpoint, format: WeightFormat) -> UNet2DCondition
     load_in(folder, Component::Unet, format, |weights| {
         UNet2DConditionModel::load(&config, weights).unwrap()
     })
+}
+
+/// A UNet with all blocks of Stable Diffusion 1.5 and a tenth of their widths: as many operations, of
+/// little work each. Random f16 weights, kept as the device keeps such.
+pub fn sd15_blocks(device: &Device) -> UNet2DConditionModel {
+    /// How much wider than [`sd1x`], so that a LoRA's factors begin where a GPU's slices may.
+    const WIDER: usize = 4;
+    let folder = sd1x();
+    let mut config = UNetConfig::from_json(&config(&folder, Component::Unet)).unwrap();
+    for channels in &mut config.block_out_channels {
+        *channels *= WIDER;
+    }
+    let mut rng = NoiseRng::new(15, 0);
+    let found = open(&folder, Component::Unet);
+    let tensors: Vec<_> = found
+        .tensors()
+        .map(|found| {
+            let shape = &found.entry.shape;
+            // The text's width stays, as do the latent's channels and the sides of kernels.
+            let of_text = found.name.ends_with("attn2.to_k.weight")
+                || found.name.ends_with("attn2.to_v.weight");
+            let wide = |(axis, size): (usize, &usize)| match (axis, size) {
+                (1, _) if of_text => *size,
+                (_, 0..8) => *size,
+                _ => size * WIDER,
+            };
+            let shape: Vec<usize> = shape.iter().enumerate().map(wide).collect();
+            let count = shape.iter().product();
+            let spread = ((count / shape[0]) as f32).sqrt().recip();
+            let is_scale = shape.len() == 1 && found.name.ends_with("weight");
+            let centre = if is_scale { 1.0 } else { 0.0 };
+            let numbers = rng.normals(count).into_iter();
+            let numbers: Vec<f32> = match shape.len() {
+                1 => numbers.map(|number| centre + 0.1 * number).collect(),
+                _ => numbers.map(|number| spread * number).collect(),
+            };
+            let numbers = TensorData::new(numbers, [count]).convert_dtype(DType::F16);
+            (found.name.to_owned(), shape, numbers)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, numbers)| {
+        let view = TensorView::new(Dtype::F16, shape.clone(), numbers.as_bytes()).unwrap();
+        (name, view)
+    });
+    let file = MemoryFile::new("sd15.safetensors", serialize(views, None).unwrap());
+    let file = block_on(SafetensorsFile::open(Box::new(file))).unwrap();
+    let file = ComponentWeights::new(vec![file]);
+    let format = WeightFormat::of_unet(device, Arithmetic::F32);
+    let mut weights = block_on(WeightMap::read(&file, device, format)).unwrap();
+    UNet2DConditionModel::load(&config, &mut weights).unwrap()
 }
 
 fn config(folder: &dyn Checkpoint, component: Component) -> String {

@@ -42,7 +42,12 @@ impl Scene {
 
     /// Puts the inputs for the base in miniature on the CPU.
     pub fn micro() -> Self {
-        Self::read("train_micro_inputs.safetensors", &cpu())
+        Self::micro_on(&cpu())
+    }
+
+    /// The same on a device.
+    pub fn micro_on(device: &Device) -> Self {
+        Self::read("train_micro_inputs.safetensors", device)
     }
 
     /// Puts the inputs for a family in miniature on the CPU.

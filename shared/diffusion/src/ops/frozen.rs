@@ -12,6 +12,11 @@ use burn::backend::{
 };
 use burn::tensor::{FloatDType, Shape, Tensor, ops::ConvOptions};
 
+#[cfg(feature = "gpu")]
+use burn::backend::ops::FloatTensorOps as _;
+
+#[cfg(feature = "gpu")]
+use super::gpu;
 use super::{cpu, recorded};
 use crate::tuning::{ChannelsLast, Tuning};
 
@@ -103,7 +108,59 @@ pub(crate) trait FrozenOps: Backend {
 }
 
 #[cfg(feature = "gpu")]
-impl FrozenOps for burn_cubecl::CubeBackend {}
+impl FrozenOps for burn_cubecl::CubeBackend {
+    fn frozen_conv2d(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        if !gpu::is_half(&x) {
+            return portable_conv2d::<Self>(x, weight, bias, stride, padding);
+        }
+        let (format, dims) = (x.dtype(), x.shape().dims());
+        let side = weight.shape().dims::<4>()[2];
+        let way = gpu::conv::Way {
+            side,
+            stride,
+            padding,
+        };
+        if way.suits(dims) {
+            let (weight, bias) = (kernel_like::<Self>(weight, &x), cast_like::<Self>(bias, &x));
+            return gpu::conv::conv2d(x, weight, bias, way);
+        }
+        let x = Self::float_cast(x, FloatDType::F32);
+        let answer = portable_conv2d::<Self>(x, weight, bias, stride, padding);
+        Self::float_cast(answer, format.into())
+    }
+
+    fn frozen_conv2d_backward(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        input: Shape,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        if !gpu::is_half(&gradient) {
+            return portable_conv2d_backward::<Self>(gradient, weight, input, stride, padding);
+        }
+        let format = gradient.dtype();
+        let side = weight.shape().dims::<4>()[2];
+        let way = gpu::conv::Way {
+            side,
+            stride,
+            padding,
+        };
+        if way.suits(input.dims()) {
+            let weight = kernel_like::<Self>(weight, &gradient);
+            return gpu::conv::conv2d_backward(gradient, weight, input.dims(), way);
+        }
+        let gradient = Self::float_cast(gradient, FloatDType::F32);
+        let dx = portable_conv2d_backward::<Self>(gradient, weight, input, stride, padding);
+        Self::float_cast(dx, format.into())
+    }
+}
 
 impl FrozenOps for burn::backend::Flex {
     fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {

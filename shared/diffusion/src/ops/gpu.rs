@@ -22,6 +22,7 @@ use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
 
 pub(super) mod attention;
+pub(super) mod conv;
 pub(super) mod gate;
 pub(super) mod norm;
 
@@ -48,8 +49,18 @@ pub(super) fn suits(activations: &[&GpuTensor], weights: &[&GpuTensor]) -> bool 
 
 /// An uninitialised tensor beside another one, in its format.
 fn empty(like: &GpuTensor, shape: impl Into<Shape>) -> GpuTensor {
+    empty_in(like.dtype, like, shape)
+}
+
+/// The same in a format.
+fn empty_in(format: DType, like: &GpuTensor, shape: impl Into<Shape>) -> GpuTensor {
     let (client, device) = (like.client.clone(), like.device.clone());
-    empty_device_contiguous_dtype(client, device, shape.into(), like.dtype)
+    empty_device_contiguous_dtype(client, device, shape.into(), format)
+}
+
+/// Whether a tensor is of 16 bits a number.
+pub(super) fn is_half(tensor: &GpuTensor) -> bool {
+    matches!(tensor.dtype(), DType::F16 | DType::BF16)
 }
 
 /// The format of a tensor's numbers in a kernel.

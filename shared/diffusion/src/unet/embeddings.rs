@@ -4,6 +4,7 @@ use burn::tensor::{Int, Tensor, TensorData, activation::silu};
 use mimeo_checkpoint::config::{TextTime, UNetConfig};
 use mimeo_lora::{LoraStack, Targets};
 
+use crate::arithmetic::Arithmetic;
 use crate::conditioning::Conditioning;
 use crate::layers::{Bias, LoraLinear};
 use crate::load::{LoadError, Weights};
@@ -91,6 +92,7 @@ pub struct AdditionEmbedding {
     pub time_proj: Timesteps,
     /// `add_embedding`
     pub embedding: TimestepEmbedding,
+    arithmetic: Arithmetic,
 }
 
 impl AdditionEmbedding {
@@ -105,6 +107,7 @@ impl AdditionEmbedding {
         Ok(Self {
             time_proj: Timesteps::new(text_time.sinusoids, flip, shift),
             embedding: TimestepEmbedding::load(weights, targets, io)?,
+            arithmetic: weights.arithmetic(),
         })
     }
 
@@ -126,6 +129,6 @@ impl AdditionEmbedding {
         let [_, sinusoids] = sizes.dims();
         let sizes = sizes.reshape([size.len(), TextTime::SIZES * sinusoids]);
         let said = Tensor::cat(vec![(**pooled).clone(), sizes], 1);
-        self.embedding.forward(&said, lora)
+        self.embedding.forward(&self.arithmetic.of(said), lora)
     }
 }

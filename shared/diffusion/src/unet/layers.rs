@@ -6,6 +6,7 @@
 use burn::tensor::Tensor;
 use mimeo_lora::LoraStack;
 
+use crate::arithmetic::Arithmetic;
 use crate::layers::{GroupNorm, LoraConv2d};
 use crate::unet::attention::Transformer2dModel;
 use crate::unet::resnet::{Downsample2d, ResnetBlock2d, Upsample2d};
@@ -97,7 +98,9 @@ impl Layer<'_> {
             }
             Module::Downsample(downsampler) => downsampler.forward(hidden_states, lora),
             Module::Upsample(upsampler) => upsampler.forward(hidden_states, lora),
-            Module::ConvOut(norm, conv) => conv.forward(norm.forward_silu(hidden_states), lora),
+            Module::ConvOut(norm, conv) => {
+                Arithmetic::F32.of(conv.forward(norm.forward_silu(hidden_states), lora))
+            }
         }
     }
 

@@ -117,7 +117,7 @@ impl Tape {
         if !lora.is_trained() {
             return unet.forward(sample, timestep, conditioning, lora);
         }
-        let encoder_hidden_states = &conditioning.hidden_states;
+        let encoder_hidden_states = &unet.context(conditioning);
         let frozen = lora.frozen();
         // What is trained stands in the transformers alone, so the timestep's embedding is a constant.
         let temb = unet.temb(timestep, conditioning, &frozen);

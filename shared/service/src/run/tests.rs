@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use mimeo_checkpoint::LoraFile;
 use mimeo_checkpoint::{Array, AsyncReadAt, EmbeddedFolder, LoraModule};
-use mimeo_engine::runtime::{Compute, DeviceChoice, block_on};
+use mimeo_engine::runtime::{ArithmeticChoice, Compute, DeviceChoice, block_on};
 use mimeo_engine::{Base, Phase};
 use mimeo_protocol::{
     BaseId, BlobId, CopierInfo, Example, FileKind, JobControl, JobId, JobProgress, JobState,
@@ -231,8 +231,14 @@ impl Pretended {
             name: mimeo_base::NAME,
             files: mimeo_base::files(),
         };
-        let compute = block_on(Compute::choose(&DeviceChoice::Cpu)).unwrap();
-        let base = block_on(Base::load(&folder, &compute.device, &mut |_| ()));
+        let compute =
+            block_on(Compute::choose(&DeviceChoice::Cpu, ArithmeticChoice::Auto)).unwrap();
+        let base = block_on(Base::load(
+            &folder,
+            &compute.device,
+            ArithmeticChoice::Auto,
+            &mut |_| (),
+        ));
         Self {
             base: Some(Rc::new(base.unwrap())),
             ..Self::default()

@@ -2,14 +2,16 @@
 //! queries at a time.
 
 use burn::backend::{TensorMetadata as _, ops::FloatTensorOps as _};
-use burn::tensor::Slice;
+use burn::tensor::{DType, Slice};
 use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::{CubeBackend, cubecl};
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::{
-    GpuTensor, cube_each, element, empty, max_of_cube, sum_of_cube, thread_each, threads_for,
+    GpuTensor, cube_each, element, empty, empty_in, max_of_cube, sum_of_cube, thread_each,
+    threads_for,
 };
 use crate::ops::attention::{AttentionShape, accumulate, join_heads, split_heads};
 
@@ -24,8 +26,8 @@ pub(in crate::ops) fn attention(
     let [q, k, v] = [q, k, v].map(|tensor| split_heads::<CubeBackend>(tensor, shape.heads));
     let k = CubeBackend::float_swap_dims(k, 2, 3);
     let rows = tiles.starts().map(|start| {
-        let scores = CubeBackend::float_matmul(tiles.rows(&q, start), k.clone());
-        CubeBackend::float_matmul(softmax(scores, tiles.scale), v.clone())
+        let scores = product(tiles.rows(&q, start), k.clone());
+        CubeBackend::float_matmul(softmax(scores, tiles.scale, &v), v.clone())
     });
     join_heads::<CubeBackend>(joined(rows.collect()))
 }
@@ -48,9 +50,9 @@ pub(in crate::ops) fn attention_backward(
     let (mut dq, mut dk, mut dv) = (Vec::new(), None, None);
     for start in tiles.starts() {
         let [q, gradient, sums] = [&q, &gradient, &sums].map(|tensor| tiles.rows(tensor, start));
-        let scores = CubeBackend::float_matmul(q.clone(), k_transposed.clone());
-        let p = softmax(scores, tiles.scale);
-        let dp = CubeBackend::float_matmul(gradient.clone(), v_transposed.clone());
+        let scores = product(q.clone(), k_transposed.clone());
+        let p = softmax(scores, tiles.scale, &q);
+        let dp = product(gradient.clone(), v_transposed.clone());
         let of_values = CubeBackend::float_matmul(transposed(&p), gradient);
         accumulate::<CubeBackend>(&mut dv, of_values);
         let ds = softmax_backward(p, dp, sums, tiles.scale);
@@ -109,56 +111,68 @@ fn joined(mut tiles: Vec<GpuTensor>) -> GpuTensor {
     }
 }
 
-/// `softmax(scale · scores)` over the last axis, in the memory of `scores` where nothing else needs it.
-pub(in crate::ops) fn softmax(scores: GpuTensor, scale: f32) -> GpuTensor {
-    let scores = own(scores);
+/// A product in f32, whatever its factors are in: scores of many channels are beyond f16.
+fn product(a: GpuTensor, b: GpuTensor) -> GpuTensor {
+    let product = matmul(a, b, None, MatmulStrategy::default(), DType::F32);
+    product.unwrap_or_else(|error| panic!("a product of scores cannot be set up: {error:?}"))
+}
+
+/// `softmax(scale · scores)` over the last axis, in the format of `like`.
+///
+/// - `scores`: f32
+fn softmax(scores: GpuTensor, scale: f32, like: &GpuTensor) -> GpuTensor {
+    let scores = into_contiguous(scores);
     let shape = scores.shape();
     let width = shape[shape.num_dims() - 1];
     let rows = shape.num_elements() / width;
-    let (client, element, threads) = (scores.client.clone(), element(&scores), threads_for(width));
+    let out = empty(like, shape);
+    let (client, threads) = (out.client.clone(), threads_for(width));
     softmax_kernel::launch(
         &client,
         cube_each(rows),
         CubeDim::new_1d(threads as u32),
-        scores.clone().into_buffer_arg(),
+        scores.into_buffer_arg(),
+        out.clone().into_buffer_arg(),
         rows,
         width,
         scale,
         threads,
-        element,
+        element(&out),
     );
-    scores
+    out
 }
 
 /// The gradient of the scores, from that of the softmax and the sums over its rows of both's product.
+///
+/// - `dp`, `sums`: f32
 fn softmax_backward(p: GpuTensor, dp: GpuTensor, sums: GpuTensor, scale: f32) -> GpuTensor {
-    let dp = own(dp);
-    let shape = dp.shape();
+    let shape = p.shape();
     let width = shape[shape.num_dims() - 1];
-    let (client, element) = (dp.client.clone(), element(&dp));
-    let (cubes, dim) = thread_each(&dp, shape.num_elements());
+    let out = empty(&p, shape.clone());
+    let (cubes, dim) = thread_each(&out, shape.num_elements());
     softmax_backward_kernel::launch(
-        &client,
+        &out.client,
         cubes,
         dim,
         into_contiguous(p).into_buffer_arg(),
         into_contiguous(sums).into_buffer_arg(),
-        dp.clone().into_buffer_arg(),
+        into_contiguous(dp).into_buffer_arg(),
+        out.clone().into_buffer_arg(),
         width,
         scale,
-        element,
+        element(&out),
     );
-    dp
+    out
 }
 
-/// `Σ a b` over the channels of each head: `[batch, heads, tokens, 1]`.
+/// `Σ a b` over the channels of each head, in f32: `[batch, heads, tokens, 1]`.
 ///
 /// - `a`, `b`: `[batch, tokens, channels]`
 fn row_sums(a: GpuTensor, b: GpuTensor, heads: usize) -> GpuTensor {
     let [batch, tokens, channels] = a.shape().dims();
     let (a, b) = (into_contiguous(a), into_contiguous(b));
-    let out = empty(&a, [batch, heads, tokens, 1]);
-    let (client, element) = (out.client.clone(), element(&out));
+    let out = empty_in(DType::F32, &a, [batch, heads, tokens, 1]);
+    let (client, element) = (out.client.clone(), element(&a));
     let (cubes, dim) = thread_each(&out, batch * heads * tokens);
     row_sums_kernel::launch(
         &client,
@@ -175,20 +189,11 @@ fn row_sums(a: GpuTensor, b: GpuTensor, heads: usize) -> GpuTensor {
     out
 }
 
-/// A contiguous tensor that may be written over.
-fn own(tensor: GpuTensor) -> GpuTensor {
-    let tensor = into_contiguous(tensor);
-    if tensor.can_mut() {
-        tensor
-    } else {
-        tensor.copy()
-    }
-}
-
-/// - `scores`: `[rows, width]`
+/// - `scores`, `out`: `[rows, width]`
 #[cube(launch)]
 fn softmax_kernel<E: Float>(
-    scores: &mut [E],
+    scores: &[f32],
+    out: &mut [E],
     rows: usize,
     width: usize,
     scale: f32,
@@ -199,36 +204,37 @@ fn softmax_kernel<E: Float>(
         terminate!();
     }
     let start = CUBE_POS * width;
-    let mut largest = f32::cast_from(scores[start]) * scale;
+    let mut largest = scores[start] * scale;
     let mut index = UNIT_POS as usize;
     while index < width {
-        largest = max(largest, f32::cast_from(scores[start + index]) * scale);
+        largest = max(largest, scores[start + index] * scale);
         index += threads;
     }
     let largest = max_of_cube(largest, threads);
     let mut sum = 0.0f32;
     index = UNIT_POS as usize;
     while index < width {
-        sum += (f32::cast_from(scores[start + index]) * scale - largest).exp();
+        sum += (scores[start + index] * scale - largest).exp();
         index += threads;
     }
     let inverse = 1.0f32 / sum_of_cube(sum, threads);
     index = UNIT_POS as usize;
     while index < width {
-        let share = (f32::cast_from(scores[start + index]) * scale - largest).exp() * inverse;
-        scores[start + index] = E::cast_from(share);
+        let share = (scores[start + index] * scale - largest).exp() * inverse;
+        out[start + index] = E::cast_from(share);
         index += threads;
     }
 }
 
-/// `ds = scale · p (dp - Σ p dp)`, in the memory of `dp`.
+/// `ds = scale · p (dp - Σ p dp)`
 ///
-/// - `p`, `dp`: `[rows, width]`, `sums`: `[rows]`
+/// - `p`, `dp`, `out`: `[rows, width]`, `sums`: `[rows]`
 #[cube(launch)]
 fn softmax_backward_kernel<E: Float>(
     p: &[E],
-    sums: &[E],
-    dp: &mut [E],
+    sums: &[f32],
+    dp: &[f32],
+    out: &mut [E],
     width: usize,
     scale: f32,
     #[define(E)] _element: ElemType,
@@ -236,8 +242,8 @@ fn softmax_backward_kernel<E: Float>(
     if ABSOLUTE_POS >= p.len() {
         terminate!();
     }
-    let away = f32::cast_from(dp[ABSOLUTE_POS]) - f32::cast_from(sums[ABSOLUTE_POS / width]);
-    dp[ABSOLUTE_POS] = E::cast_from(away * f32::cast_from(p[ABSOLUTE_POS]) * scale);
+    let away = dp[ABSOLUTE_POS] - sums[ABSOLUTE_POS / width];
+    out[ABSOLUTE_POS] = E::cast_from(away * f32::cast_from(p[ABSOLUTE_POS]) * scale);
 }
 
 /// - `a`, `b`: `[batch, tokens, heads, width]`, `out`: `[batch, heads, tokens]`
@@ -245,7 +251,7 @@ fn softmax_backward_kernel<E: Float>(
 fn row_sums_kernel<E: Float>(
     a: &[E],
     b: &[E],
-    out: &mut [E],
+    out: &mut [f32],
     tokens: usize,
     heads: usize,
     width: usize,
@@ -263,5 +269,5 @@ fn row_sums_kernel<E: Float>(
         sum += f32::cast_from(a[start + index]) * f32::cast_from(b[start + index]);
     }
     let at = (token / tokens * heads + head) * tokens + token % tokens;
-    out[at] = E::cast_from(sum);
+    out[at] = sum;
 }

@@ -1,0 +1,138 @@
+//! Training in half precision on a GPU, beside training in f32 on the CPU.
+
+use burn::tensor::Device;
+use mimeo_diffusion::{Arithmetic, WeightFormat};
+use mimeo_engine::Base;
+use mimeo_protocol::BatchSize;
+use mimeo_train::{Dataset, Example, NoiseRng, Objective, StepReport, Trainer};
+use pollster::block_on;
+
+use crate::gpu::adapter;
+use crate::support::close::{
+    Comparison, Tolerance, assert_all_close, assert_together, assert_values_close, say, values,
+};
+use crate::support::models::{micro, micro_in};
+use crate::support::scene::{Scene, addift, masked_with_prior, pass};
+
+/// Half a unit in the last of f16's 11 bits is 4.9e-4, and every layer of the UNet rounds.
+const LOSS: Tolerance = Tolerance::rel(1e-2);
+/// Of fifty losses the furthest, in units of the largest.
+const LOSSES: f32 = 2e-2;
+/// Distance of the first step's gradient as a share of its norm, seen in the way that a step without moments
+/// moves: Adam's first step is the gradient's sign.
+const MOVED: f64 = 0.5;
+
+/// Steps.
+const STEPS: usize = 50;
+
+fn trainer<'a>(
+    base: &'a Base,
+    scene: &Scene,
+    examples: &'a [Example],
+    objective: Objective<'a>,
+    pass: &'a mimeo_protocol::Pass,
+) -> Trainer<'a> {
+    Trainer::new(
+        base.model(),
+        Dataset::new(examples, 0, 0.0).unwrap(),
+        objective,
+        pass,
+        scene.difference(base.unet.targets()),
+        NoiseRng::new(17, 0),
+    )
+}
+
+/// Steps of an objective from the fixture's LoRA, and how far they moved its values.
+fn train(base: &Base, device: &Device, objective: Objective<'_>) -> (Vec<StepReport>, Vec<f32>) {
+    let scene = Scene::micro_on(device);
+    let (examples, pass) = (
+        scene.examples(&masked_with_prior()),
+        pass(BatchSize::constant(1)),
+    );
+    let mut trainer = trainer(base, &scene, &examples, objective, &pass);
+    let before = trainer.network().flatten();
+    let reports = (0..STEPS).map(|_| block_on(trainer.step()).unwrap());
+    let reports = reports.collect();
+    (reports, values(trainer.network().flatten() - before))
+}
+
+#[test]
+fn training_in_f16_on_wgpu_is_close_to_f32() {
+    let Some((gpu, _turn)) = adapter("training in f16") else {
+        return;
+    };
+    if !Arithmetic::F16.is_on(&gpu) {
+        say("SKIPPED: the adapter's programs know no f16");
+        return;
+    }
+    let half = micro_in(&gpu, Arithmetic::F16);
+    let recipe = addift();
+    for (name, objective) in [
+        ("plain", Objective::Plain),
+        ("addift", Objective::Addift(&recipe)),
+    ] {
+        let (ours, our_way) = train(&half, &gpu, objective);
+        let (theirs, their_way) = train(micro(), micro().device(), objective);
+        let losses =
+            |reports: &[StepReport]| reports.iter().map(|report| report.loss).collect::<Vec<_>>();
+        let (our_losses, their_losses) = (losses(&ours), losses(&theirs));
+        let label = format!("first loss of {name} in f16");
+        assert_values_close(&label, &our_losses[..1], &their_losses[..1], LOSS);
+        let label = format!("losses of {name} in f16");
+        let losses = Comparison::of_largest(&label, &our_losses, &their_losses, LOSSES);
+        assert_all_close(&label, &[losses]);
+        let label = format!("LoRA of {name} in f16");
+        assert_together(&label, &our_way, &their_way, MOVED);
+    }
+}
+
+#[test]
+fn a_pass_in_f16_goes_on_where_another_was() {
+    let Some((gpu, _turn)) = adapter("going on in f16") else {
+        return;
+    };
+    if !Arithmetic::F16.is_on(&gpu) {
+        return;
+    }
+    let base = micro_in(&gpu, Arithmetic::F16);
+    let scene = Scene::micro_on(&gpu);
+    let examples = scene.examples(&masked_with_prior());
+    let pass = pass(BatchSize::constant(1));
+    let mut first = trainer(&base, &scene, &examples, Objective::Plain, &pass);
+    for _ in 0..3 {
+        block_on(first.step()).unwrap();
+    }
+    let mut second = trainer(&base, &scene, &examples, Objective::Plain, &pass);
+    second.resume(first.state()).unwrap();
+    for _ in 0..3 {
+        let [first, second] = [&mut first, &mut second].map(|one| block_on(one.step()).unwrap());
+        assert_eq!(first, second, "a step after going on");
+    }
+    let [first, second] = [first, second].map(|one| values(one.network().flatten()));
+    assert_eq!(first, second, "the LoRA");
+}
+
+#[test]
+fn weights_lie_in_the_format_that_is_computed_in() {
+    let Some((gpu, _turn)) = adapter("the format of weights") else {
+        return;
+    };
+    for arithmetic in [Arithmetic::F32, Arithmetic::F16] {
+        if !arithmetic.is_on(&gpu) {
+            continue;
+        }
+        let base = micro_in(&gpu, arithmetic);
+        let weight = base.unet.conv_in.conv.weight.dtype();
+        let expected = match arithmetic {
+            // The fixture's are f16, and f32 is computed with them as they are.
+            Arithmetic::F32
+                if WeightFormat::of_unet(&gpu, Arithmetic::F32) == WeightFormat::HalfAsStored =>
+            {
+                Arithmetic::F16.dtype()
+            }
+            other => other.dtype(),
+        };
+        assert_eq!(weight, expected, "of {arithmetic}");
+        assert_eq!(base.unet.arithmetic(), arithmetic, "what it computes in");
+    }
+}
