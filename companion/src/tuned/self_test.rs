@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use mimeo_checkpoint::LoraFile;
 use mimeo_engine::{
-    Base, Compute, DeviceChoice, EngineError, Event, PreparedExample, PreparedJob, Recompute,
-    Stoppable,
+    Arithmetic, ArithmeticChoice, Base, Compute, DeviceChoice, EngineError, Event, PreparedExample,
+    PreparedJob, Recompute, Stoppable,
 };
 use mimeo_image::{FittedPair, decode, decode_mask};
 use mimeo_protocol::{Method, ModelSize, Recipe, Steps};
@@ -82,7 +82,9 @@ impl SelfTest {
 
 /// A LoRA of the first bundled pair, and the seconds of its fastest step.
 async fn train(device: &DeviceChoice) -> anyhow::Result<(LoraFile, f64)> {
-    let compute = Compute::choose(device, ArithmeticChoice::Auto)
+    // As the CPU does, so that little besides a mistake sets them apart.
+    let arithmetic = ArithmeticChoice::Given(Arithmetic::F32);
+    let compute = Compute::choose(device, arithmetic)
         .await
         .map_err(EngineError::from)?;
     let quiet = &mut |_: Event| ();

@@ -57,7 +57,7 @@ pub use event::{Emit, Event, Phase};
 pub use inpaint::{InpaintRequest, inpaint};
 pub use job::{PreparedExample, PreparedJob};
 /// Which adapters are active, for [`sample::sample`].
-pub use mimeo_diffusion::Recompute;
+pub use mimeo_diffusion::{Arithmetic, Recompute};
 pub use mimeo_lora::LoraStack;
 pub use mimeo_protocol::{HeldOut, Linearity, Scores, StyleLeak};
 pub use phase::{measure_file, run, score_file};

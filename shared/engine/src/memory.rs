@@ -732,6 +732,7 @@ mod tests {
         // Nearly all are in large tensors.
         let weights = |numbers: u64| Weights {
             numbers,
+            matrices: numbers,
             halves: numbers,
             large_halves: numbers / 100 * 98,
         };

@@ -39,15 +39,12 @@ impl AdamW {
     /// The values after one update.
     ///
     /// - `values`, `gradient`: `[count]`
-    /// - `is_lost`: whether nothing is to change, `[1]`. Such an update still counts for the correction of the
-    ///   means, which hardly any is left of after a few dozen
     #[must_use]
     pub fn step(
         &mut self,
         learning_rate: f64,
         values: Tensor<1>,
         gradient: Tensor<1>,
-        is_lost: Option<&Tensor<1, Bool>>,
     ) -> Tensor<1> {
         let Moments {
             updates,
@@ -68,26 +65,42 @@ impl AdamW {
             epsilon: EPSILON,
             update: updates,
         };
-        let before = is_lost.map(|_| [values.clone(), first.clone(), second.clone()]);
         let (values, [first, second]) = rule.update(values, gradient, [first, second]);
-        let [values, first, second] = match (is_lost, before) {
-            (Some(is_lost), Some([old_values, old_first, old_second])) => {
-                let is_lost = is_lost.clone().expand(values.dims());
-                let kept = |new: Tensor<1>, old: Tensor<1>| new.mask_where(is_lost.clone(), old);
-                [
-                    kept(values, old_values),
-                    kept(first, old_first),
-                    kept(second, old_second),
-                ]
-            }
-            _ => [values, first, second],
-        };
         self.moments = Some(Moments {
             updates,
             first,
             second,
         });
         values
+    }
+
+    /// [`Self::step`], unless the gradient is lost: then neither values nor means change, wherever the answer is
+    /// known first. Such an update still counts for the correction of the means, of which hardly anything is left
+    /// after a few dozen.
+    ///
+    /// - `is_lost`: `[1]`
+    #[must_use]
+    pub fn step_unless(
+        &mut self,
+        is_lost: &Tensor<1, Bool>,
+        learning_rate: f64,
+        values: Tensor<1>,
+        gradient: Tensor<1>,
+    ) -> Tensor<1> {
+        let is_lost = is_lost.clone().expand(values.dims());
+        let kept = |new: Tensor<1>, old: Tensor<1>| new.mask_where(is_lost.clone(), old);
+        let before = self.moments.clone();
+        let new = self.step(learning_rate, values.clone(), gradient);
+        if let Some(moments) = &mut self.moments {
+            let zeros = || values.zeros_like();
+            let (first, second) = match before {
+                Some(before) => (before.first, before.second),
+                None => (zeros(), zeros()),
+            };
+            moments.first = kept(moments.first.clone(), first);
+            moments.second = kept(moments.second.clone(), second);
+        }
+        kept(new, values)
     }
 }
 

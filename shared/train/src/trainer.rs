@@ -353,17 +353,15 @@ impl<'a> Trainer<'a> {
             total,
             values: HealthState::keeps(self.step).then(|| self.values.clone()),
         });
-        let is_lost = match &mut self.loss_scale {
+        let (values, optimizer) = (self.values.clone(), &mut self.optimizer);
+        self.values = match &mut self.loss_scale {
             Some(scale) => {
                 let is_lost = LossScale::is_lost(&norm);
                 *scale = scale.after(&is_lost);
-                Some(is_lost)
+                optimizer.step_unless(&is_lost, learning_rate, values, gradient)
             }
-            None => None,
+            None => optimizer.step(learning_rate, values, gradient),
         };
-        let values = self.values.clone();
-        let optimizer = &mut self.optimizer;
-        self.values = optimizer.step(learning_rate, values, gradient, is_lost.as_ref());
     }
 
     /// What the steps that nobody has read yet came to, in one readback; and what is wrong, if anything is.

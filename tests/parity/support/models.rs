@@ -139,56 +139,6 @@ pub fn unet_in(folder: &dyn Checkpoint, format: WeightFormat) -> UNet2DCondition
     })
 }
 
-/// A UNet with all blocks of Stable Diffusion 1.5 and a tenth of their widths: as many operations, of
-/// little work each. Random f16 weights, kept as the device keeps such.
-pub fn sd15_blocks(device: &Device) -> UNet2DConditionModel {
-    /// How much wider than [`sd1x`], so that a LoRA's factors begin where a GPU's slices may.
-    const WIDER: usize = 4;
-    let folder = sd1x();
-    let mut config = UNetConfig::from_json(&config(&folder, Component::Unet)).unwrap();
-    for channels in &mut config.block_out_channels {
-        *channels *= WIDER;
-    }
-    let mut rng = NoiseRng::new(15, 0);
-    let found = open(&folder, Component::Unet);
-    let tensors: Vec<_> = found
-        .tensors()
-        .map(|found| {
-            let shape = &found.entry.shape;
-            // The text's width stays, as do the latent's channels and the sides of kernels.
-            let of_text = found.name.ends_with("attn2.to_k.weight")
-                || found.name.ends_with("attn2.to_v.weight");
-            let wide = |(axis, size): (usize, &usize)| match (axis, size) {
-                (1, _) if of_text => *size,
-                (_, 0..8) => *size,
-                _ => size * WIDER,
-            };
-            let shape: Vec<usize> = shape.iter().enumerate().map(wide).collect();
-            let count = shape.iter().product();
-            let spread = ((count / shape[0]) as f32).sqrt().recip();
-            let is_scale = shape.len() == 1 && found.name.ends_with("weight");
-            let centre = if is_scale { 1.0 } else { 0.0 };
-            let numbers = rng.normals(count).into_iter();
-            let numbers: Vec<f32> = match shape.len() {
-                1 => numbers.map(|number| centre + 0.1 * number).collect(),
-                _ => numbers.map(|number| spread * number).collect(),
-            };
-            let numbers = TensorData::new(numbers, [count]).convert_dtype(DType::F16);
-            (found.name.to_owned(), shape, numbers)
-        })
-        .collect();
-    let views = tensors.iter().map(|(name, shape, numbers)| {
-        let view = TensorView::new(Dtype::F16, shape.clone(), numbers.as_bytes()).unwrap();
-        (name, view)
-    });
-    let file = MemoryFile::new("sd15.safetensors", serialize(views, None).unwrap());
-    let file = block_on(SafetensorsFile::open(Box::new(file))).unwrap();
-    let file = ComponentWeights::new(vec![file]);
-    let format = WeightFormat::of_unet(device, Arithmetic::F32);
-    let mut weights = block_on(WeightMap::read(&file, device, format)).unwrap();
-    UNet2DConditionModel::load(&config, &mut weights).unwrap()
-}
-
 fn config(folder: &dyn Checkpoint, component: Component) -> String {
     block_on(folder.config(component)).unwrap()
 }
