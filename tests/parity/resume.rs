@@ -13,7 +13,7 @@ use mimeo_protocol::{
 };
 use pollster::block_on;
 
-use crate::support::models::base;
+use crate::support::models::micro;
 use crate::support::test;
 
 /// Asks for the state before every step, remembers the last one, and gives the job up once it has
@@ -73,7 +73,7 @@ fn job(method: Method) -> PreparedJob {
     let target = decode(pair.target_png).expect("B").picture;
     let mask = decode_mask(pair.mask_png).expect("mask");
     let example = || PreparedExample {
-        pictures: fit(base(), None, &original, &target, Some(&mask)).expect("a pair"),
+        pictures: fit(micro(), None, &original, &target, Some(&mask)).expect("a pair"),
         named: None,
     };
     PreparedJob {
@@ -120,7 +120,7 @@ fn live(job: &PreparedJob, saved: Option<TrainingState>, states: usize) -> Life 
         saved: 0,
         resumed: None,
     };
-    let artifact = match block_on(Box::pin(run(base(), job, saved, &mut saver))) {
+    let artifact = match block_on(Box::pin(run(micro(), job, saved, &mut saver))) {
         Err(EngineError::GivenUp(_)) => None,
         artifact => Some(artifact.expect("a job that can be done")),
     };
@@ -164,7 +164,7 @@ fn set(method: Method) -> PreparedJob {
             let (original, target) = (read(pair.original_png), read(pair.target_png));
             let [a, b] = [1, 2].map(|byte| BlobId::from_sha256([byte; 32]));
             PreparedExample {
-                pictures: fit(base(), None, &original, &target, None).expect("a pair"),
+                pictures: fit(micro(), None, &original, &target, None).expect("a pair"),
                 named: Some(Example {
                     caption: format!("person {index}"),
                     weight: Weight::constant(1.0 + index as f64),
@@ -286,7 +286,7 @@ fn a_state_of_another_job_is_refused_with_a_note() {
         stop: &std::sync::atomic::AtomicBool::new(false),
         emit: &mut emit,
     };
-    let artifact = block_on(Box::pin(run(base(), &second, Some(saved), &mut control)));
+    let artifact = block_on(Box::pin(run(micro(), &second, Some(saved), &mut control)));
     assert!(artifact.expect("it starts anew").lora.is_some(), "a LoRA");
     assert!(
         notes.iter().any(|note| note.contains("starts anew")),
