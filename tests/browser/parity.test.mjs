@@ -9,7 +9,7 @@ import { eventually } from "./eventually.mjs";
 import { StaticHost } from "./static-host.mjs";
 
 /** Milliseconds that all of them may take. */
-const END_WITHIN = 600_000;
+const END_WITHIN = 1_200_000;
 
 /** What runs on WebGPU natively is no part of it; whatever else there is runs. */
 const AT_LEAST = 60;
