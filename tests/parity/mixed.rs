@@ -11,7 +11,7 @@ use crate::gpu::adapter;
 use crate::support::close::{
     Comparison, Tolerance, assert_all_close, assert_together, assert_values_close, say, values,
 };
-use crate::support::models::{micro, micro_in};
+use crate::support::models::{load_folder, micro, micro_folder};
 use crate::support::scene::{Scene, addift, masked_with_prior, pass};
 
 /// Half a unit in the last of f16's 11 bits is 4.9e-4, and every layer of the UNet rounds.
@@ -65,7 +65,7 @@ fn training_in_f16_on_wgpu_is_close_to_f32() {
         say("SKIPPED: the adapter's programs know no f16");
         return;
     }
-    let half = micro_in(&gpu, Arithmetic::F16);
+    let half = load_folder(&micro_folder(), &gpu, Arithmetic::F16);
     let recipe = addift();
     for (name, objective) in [
         ("plain", Objective::Plain),
@@ -94,7 +94,7 @@ fn a_pass_in_f16_goes_on_where_another_was() {
     if !Arithmetic::F16.is_on(&gpu) {
         return;
     }
-    let base = micro_in(&gpu, Arithmetic::F16);
+    let base = load_folder(&micro_folder(), &gpu, Arithmetic::F16);
     let scene = Scene::micro_on(&gpu);
     let examples = scene.examples(&masked_with_prior());
     let pass = pass(BatchSize::constant(1));
@@ -121,7 +121,7 @@ fn weights_lie_in_the_format_that_is_computed_in() {
         if !arithmetic.is_on(&gpu) {
             continue;
         }
-        let base = micro_in(&gpu, arithmetic);
+        let base = load_folder(&micro_folder(), &gpu, arithmetic);
         let weight = base.unet.conv_in.conv.weight.dtype();
         let expected = match arithmetic {
             // The fixture's are f16, and f32 is computed with them as they are.

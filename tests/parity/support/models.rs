@@ -40,14 +40,10 @@ pub fn micro() -> &'static Base {
     &MICRO
 }
 
-fn load_folder(folder: &dyn Checkpoint, device: &Device, arithmetic: Arithmetic) -> Base {
+/// Loads a base, its UNet computing in a number format.
+pub fn load_folder(folder: &dyn Checkpoint, device: &Device, arithmetic: Arithmetic) -> Base {
     let arithmetic = ArithmeticChoice::Given(arithmetic);
     block_on(Base::load(folder, device, arithmetic, &mut |_: Event| {})).unwrap()
-}
-
-/// The base in miniature on a device, its UNet computing in a number format.
-pub fn micro_in(device: &Device, arithmetic: Arithmetic) -> Base {
-    load_folder(&micro_folder(), device, arithmetic)
 }
 
 /// The folder of the bundled base.
