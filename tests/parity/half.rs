@@ -142,8 +142,8 @@ fn the_memory_estimate_counts_the_bytes_that_the_device_gets() {
             let parts = [Component::Unet, Component::Vae, Component::TextEncoder];
             let parts = parts.map(|component| {
                 let format = match (component, format) {
-                    (Component::Unet, _) | (_, WeightFormat::LargeHalfAsStored) => format,
-                    _ => WeightFormat::Single,
+                    (Component::Unet, _) | (_, WeightFormat::Single) => format,
+                    _ => WeightFormat::LargeHalfAsStored,
                 };
                 let uploaded = upload(&open(folder, component), format);
                 let bytes = |it: &Uploaded| it.dtype.size() * it.values.len();

@@ -57,7 +57,7 @@ impl Tuning {
         is_side_by_side: false,
         attention_tile: ATTENTION_TILE,
         unet_weights: WeightFormat::HalfAsStored,
-        other_weights: WeightFormat::Single,
+        other_weights: WeightFormat::LargeHalfAsStored,
         channels_last: ChannelsLast::All,
         losses_at_once: 10,
     };

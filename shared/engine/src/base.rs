@@ -252,6 +252,7 @@ impl Base {
     pub async fn encode_picture(&self, picture: &Rgb) -> Result<Tensor<4>, EngineError> {
         let shape = [1, 3, picture.height() as usize, picture.width() as usize];
         let planes = TensorData::new(picture.to_signed_planes(), shape);
+        self.put_down_text_encoders();
         let vae = self.vae().await?;
         Ok(vae.encode(Tensor::from_data(planes, &self.device)))
     }
@@ -260,6 +261,11 @@ impl Base {
     /// themselves where they are needed.
     pub(crate) fn put_down_encoders(&self) {
         self.vae.put_down();
+        self.put_down_text_encoders();
+    }
+
+    /// The same of the text encoders alone: of XL they weigh as much as a picture takes in the VAE.
+    fn put_down_text_encoders(&self) {
         for encoder in &*self.text_encoders {
             encoder.model.put_down();
         }
@@ -277,6 +283,7 @@ impl Base {
         latents: Tensor<4>,
         rest: &mut impl Rest,
     ) -> Result<Vec<Rgb>, EngineError> {
+        self.put_down_text_encoders();
         let vae = self.vae().await?;
         let [count, ..] = latents.dims();
         let mut pictures = Vec::with_capacity(count);

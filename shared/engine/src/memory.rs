@@ -188,6 +188,8 @@ impl Weights {
 /// What is on the device in each phase of a job.
 #[derive(Debug, Clone, Copy)]
 struct Phases {
+    /// While prompts are read.
+    reading: MemoryNeed,
     /// While pictures become latents.
     encoding: MemoryNeed,
     training: MemoryNeed,
@@ -359,12 +361,13 @@ impl BaseShape {
         recompute: Recompute,
     ) -> MemoryNeed {
         let Phases {
+            reading,
             encoding,
             training,
             drawing,
         } = self.phases(recipe, sizes, place, recompute);
         let mut need = training;
-        for phase in [encoding, drawing] {
+        for phase in [reading, encoding, drawing] {
             if phase.total_bytes() > need.total_bytes() {
                 need = phase;
             }
@@ -410,6 +413,7 @@ impl BaseShape {
                 columns,
                 tokens,
                 rank,
+                unfolds: arithmetic != Arithmetic::F32,
             },
         );
         let mut step = of_unet.backward(recompute) * answers(recipe);
@@ -431,7 +435,11 @@ impl BaseShape {
         let held = waiting * (latents + prompt) + self.states(recipe, rows * columns);
 
         let format = WeightFormat::of_unet(device, arithmetic);
-        let (weights, unet) = (self.weights_bytes(format), self.unet_weights.bytes(format));
+        let others = others_format(format);
+        let unet = self.unet_weights.bytes(format);
+        // Text encoders and VAE are never there together.
+        let with_text = unet + self.text_weights.bytes(others);
+        let with_vae = unet + self.vae_weights.bytes(others);
         // One LoRA is trained at a time; a copier is there as it is.
         let trained = self.per_rank * (rank * LORA_VECTORS + (all - rank));
         let largest_bytes = self.largest_tensor(recipe, size, device) * BYTES;
@@ -442,11 +450,12 @@ impl BaseShape {
             largest_bytes,
         };
         Phases {
-            encoding: phase(weights, self.encoder(size) * BYTES, 0),
-            // Text encoders and VAE are put down.
+            reading: phase(with_text, 0, 0),
+            encoding: phase(with_vae, self.encoder(size) * BYTES, 0),
+            // Both are put down.
             training: phase(unet, training * of_unet_bytes, trained),
             // The optimiser waits for the next step.
-            drawing: phase(weights, drawn, trained),
+            drawing: phase(with_vae, drawn, trained),
         }
     }
 
@@ -508,15 +517,10 @@ impl BaseShape {
 
     /// What the base's weights take of the device.
     ///
-    /// - `unet`: format of the UNet's; the others' are f32, on the CPU as the UNet's
+    /// - `unet`: format of the UNet's
     #[must_use]
     pub const fn weights_bytes(&self, unet: WeightFormat) -> u64 {
-        let others = match unet {
-            WeightFormat::Single | WeightFormat::HalfAsStored | WeightFormat::Computed(_) => {
-                WeightFormat::Single
-            }
-            WeightFormat::LargeHalfAsStored => unet,
-        };
+        let others = others_format(unet);
         self.unet_weights.bytes(unet)
             + self.vae_weights.bytes(others)
             + self.text_weights.bytes(others)
@@ -562,6 +566,16 @@ impl BaseShape {
         let numbers = self.per_rank * rank + self.modules;
         let header = TENSORS_PER_MODULE * self.name_chars + HEADER_PER_MODULE * self.modules;
         numbers * per_number + header + METADATA_BYTES + self.thumbnail_bytes(recipe, size)
+    }
+}
+
+/// The format of the other components' weights beside the UNet's, on one device.
+const fn others_format(unet: WeightFormat) -> WeightFormat {
+    match unet {
+        WeightFormat::Single => WeightFormat::Single,
+        WeightFormat::HalfAsStored
+        | WeightFormat::LargeHalfAsStored
+        | WeightFormat::Computed(_) => WeightFormat::LargeHalfAsStored,
     }
 }
 
@@ -724,7 +738,16 @@ mod tests {
 
     /// Stable Diffusion 1.5 with all weights in F16, but for what estimates of a file's size need.
     fn sd1() -> BaseShape {
-        let unet = UNetConfig::from_json(trial::SD1).unwrap();
+        real(trial::SD1, 859_520_964, 123_060_480)
+    }
+
+    /// The same of XL.
+    fn sdxl() -> BaseShape {
+        real(trial::SDXL, 2_567_463_684, 123_060_480 + 694_659_840)
+    }
+
+    fn real(unet: &str, unet_numbers: u64, text_numbers: u64) -> BaseShape {
+        let unet = UNetConfig::from_json(unet).unwrap();
         let targets = unet::targets(&unet);
         let per_rank = targets
             .iter()
@@ -738,9 +761,9 @@ mod tests {
         };
         BaseShape {
             vae: VaeConfig::from_json(trial::VAE).unwrap(),
-            unet_weights: weights(859_520_964),
+            unet_weights: weights(unet_numbers),
             vae_weights: weights(83_653_863),
-            text_weights: weights(123_060_480),
+            text_weights: weights(text_numbers),
             largest_weight: 2560 * 1280 * 9,
             per_rank: per_rank.sum::<usize>() as u64,
             modules: targets.len() as u64,
@@ -775,6 +798,38 @@ mod tests {
                 off.abs() < 0.15,
                 "{side} px, {recompute:?}: {estimated} MiB, measured {measured}; {need:?}"
             );
+        }
+    }
+
+    #[test]
+    fn real_bases_are_trained_on_gpus_of_eight_gigabytes_and_less() {
+        // A GPU's weights and pictures in f16; one row is as many tasks on it as on a CPU.
+        let place = Place {
+            arithmetic: Arithmetic::F16,
+            ..cpu()
+        };
+        for (base, size, side, gib) in [
+            (sd1(), ModelSize::Sd1, 512, 4),
+            (sdxl(), ModelSize::Xl, 1024, 8),
+        ] {
+            for method in Method::ALL {
+                let mut recipe = Recipe {
+                    resolution: Some(Resolution::constant(side)),
+                    ..Recipe::preset(method, size)
+                };
+                for pass in [&mut recipe.pass, &mut recipe.copier.pass] {
+                    pass.batch_size = mimeo_protocol::BatchSize::constant(1);
+                }
+                let available = gib << 30;
+                let choice = RecomputeChoice::Auto;
+                let recompute = base.recompute(choice, &recipe, &[], place, Some(available));
+                let need = base.memory_need(&recipe, &[], place, recompute);
+                let mib = need.total_bytes() >> 20;
+                assert!(
+                    need.total_bytes() <= available,
+                    "{method} at {side}: {mib} MiB with {recompute:?}, {need:?}"
+                );
+            }
         }
     }
 

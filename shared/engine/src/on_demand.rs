@@ -2,7 +2,7 @@
 //!
 //! While a LoRA is trained, text encoders and VAE have nothing to do, and weigh 0.4 GB of Stable
 //! Diffusion 1.5 and 1.8 GB of XL in f16. They are read again when a preview or a score asks for them,
-//! which takes less time than one step does.
+//! which takes less time than one step does. The two are never there together.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -48,6 +48,8 @@ impl Base {
         lora: &LoraStack<'_>,
     ) -> Result<Vec<Conditioning>, EngineError> {
         let lengths = self.count_chunks(prompts, syntax)?;
+        // Text encoders and VAE are never on the device together.
+        self.vae.put_down();
         let mut hidden_states = Vec::new();
         let mut pooled = None;
         for encoder in &*self.text_encoders {

@@ -19,6 +19,8 @@ pub(super) struct Picture {
     pub tokens: u64,
     /// Of the LoRA.
     pub rank: u64,
+    /// Whether convolutions are products of unfolded pictures, as in half precision.
+    pub unfolds: bool,
 }
 
 /// A layer and its numbers, of one picture.
@@ -52,6 +54,10 @@ pub(super) struct Layers(Vec<Layer>);
 const FEED_FORWARD: u64 = 16;
 /// Tensors as wide as the wider end of a ResNet that it holds at once, in either pass.
 const RESNET: u64 = 3;
+/// Numbers that one is for a convolution to unfold it at most (`ops/gpu/conv.rs`), and how many times as many a kernel
+/// makes of it.
+const UNFOLDED: u64 = 64 << 20;
+const KERNEL: u64 = 9;
 
 impl Layers {
     /// Those of a UNet, in their order.
@@ -257,6 +263,9 @@ impl Walk<'_> {
         }
         let keeps_input = self.is_tracked && !takes_residual;
         let mut working = RESNET * input.max(answer);
+        if self.picture.unfolds {
+            working += (KERNEL * input.max(answer)).min(UNFOLDED);
+        }
         if attends {
             graph += self.transformer(way, pixels, output);
             working = working.max(FEED_FORWARD * answer);
@@ -338,6 +347,7 @@ mod tests {
         columns: 16,
         tokens: 77,
         rank: 4,
+        unfolds: false,
     };
 
     #[test]
