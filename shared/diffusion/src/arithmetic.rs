@@ -50,9 +50,6 @@ impl Arithmetic {
     /// A tensor in this format.
     #[must_use]
     pub fn of<const D: usize>(self, tensor: Tensor<D>) -> Tensor<D> {
-        if tensor.dtype() == self.dtype() {
-            return tensor;
-        }
         tensor.cast(self.dtype())
     }
 }

@@ -163,10 +163,7 @@ impl Random {
         let numbers: Vec<f32> = (0..count).into_par_iter().map(number).collect();
         let tensor: Tensor<D> = Tensor::from_data(TensorData::new(numbers, shape), &self.device);
         self.shapes.push(shape.to_vec());
-        match self.format.on_device(Dtype::F16, &shape) {
-            DType::F32 => tensor,
-            half => tensor.cast(half),
-        }
+        tensor.cast(self.format.on_device(Dtype::F16, &shape))
     }
 }
 
@@ -223,10 +220,7 @@ impl WeightMap {
             };
             let loaded = loaded.map(|tensor: Tensor<1>| Loaded {
                 shape: shape.clone(),
-                tensor: match on_device == tensor.dtype() {
-                    true => tensor,
-                    false => tensor.cast(on_device),
-                },
+                tensor: tensor.cast(on_device),
             });
             map.tensors.insert(found.name.to_owned(), loaded);
         }

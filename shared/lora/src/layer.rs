@@ -71,10 +71,7 @@ impl LoraLayer {
 
     /// The factors in the number format of what they meet.
     fn factors_like<const D: usize>(&self, x: &Tensor<D>) -> [Tensor<2>; 2] {
-        [&self.down, &self.up].map(|factor| match factor.dtype() == x.dtype() {
-            true => factor.clone(),
-            false => factor.clone().cast(x.dtype()),
-        })
+        [&self.down, &self.up].map(|factor| factor.clone().cast(x.dtype()))
     }
 
     fn scale(&self, multiplier: f64) -> f64 {

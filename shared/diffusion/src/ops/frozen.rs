@@ -120,12 +120,7 @@ impl FrozenOps for burn_cubecl::CubeBackend {
             return portable_conv2d::<Self>(x, weight, bias, stride, padding);
         }
         let (format, dims) = (x.dtype(), x.shape().dims());
-        let side = weight.shape().dims::<4>()[2];
-        let way = gpu::conv::Way {
-            side,
-            stride,
-            padding,
-        };
+        let way = gpu::conv::Way::of(&weight, stride, padding);
         if way.suits(dims) {
             let (weight, bias) = (kernel_like::<Self>(weight, &x), cast_like::<Self>(bias, &x));
             return gpu::conv::conv2d(x, weight, bias, way);
@@ -146,12 +141,7 @@ impl FrozenOps for burn_cubecl::CubeBackend {
             return portable_conv2d_backward::<Self>(gradient, weight, input, stride, padding);
         }
         let format = gradient.dtype();
-        let side = weight.shape().dims::<4>()[2];
-        let way = gpu::conv::Way {
-            side,
-            stride,
-            padding,
-        };
+        let way = gpu::conv::Way::of(&weight, stride, padding);
         if way.suits(input.dims()) {
             let weight = kernel_like::<Self>(weight, &gradient);
             return gpu::conv::conv2d_backward(gradient, weight, input.dims(), way);

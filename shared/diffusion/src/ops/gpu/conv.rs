@@ -18,12 +18,21 @@ const MOST: usize = 64 << 20;
 /// How a convolution goes over its picture.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ops) struct Way {
-    pub side: usize,
-    pub stride: usize,
-    pub padding: usize,
+    side: usize,
+    stride: usize,
+    padding: usize,
 }
 
 impl Way {
+    /// That of a kernel `[out, in, side, side]`.
+    pub fn of(weight: &GpuTensor, stride: usize, padding: usize) -> Self {
+        Self {
+            side: weight.shape().dims::<4>()[2],
+            stride,
+            padding,
+        }
+    }
+
     const fn out(self, size: usize) -> usize {
         (size + 2 * self.padding - self.side) / self.stride + 1
     }
