@@ -261,12 +261,13 @@ test("where the companion trains, a checkpoint that is dropped says how it gets 
   });
 });
 
-/** A run of a few steps, of one row each and without scores: the miniature takes pictures of 512 px. */
+/** A run of a few steps, of one row each and without scores: the miniature would take pictures of 512 px. */
 async function small(recipe, { name, steps }) {
   await recipe.makeShort({ name, steps });
   await recipe.openAdvanced();
   await recipe.set("The LoRA", "Batch size", 1);
   await recipe.set("Run", "Score budget", 0);
+  await recipe.set("Run", "Resolution", 64);
   await recipe.advanced.click();
 }
 

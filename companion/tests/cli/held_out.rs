@@ -6,7 +6,7 @@ use crate::desk::{Desk, QUICK, read_lora};
 
 /// As [`QUICK`], with scores.
 fn measured() -> String {
-    QUICK.replace("--no-score", "--score-budget 10")
+    QUICK.replace("--no-score", "--score-budget 10 --size 64")
 }
 
 /// What a LoRA on the desk says of its recipe.

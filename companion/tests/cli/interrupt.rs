@@ -108,7 +108,7 @@ fn an_interrupt_while_scoring_keeps_the_finished_lora() {
     let mut running = Running::start_steps(
         &desk,
         2,
-        "--method plain --batch-size 1 --score-budget full",
+        "--method plain --batch-size 1 --no-calibrate --score-budget full",
     );
     running.wait_for(|event| event["phase"] == "scoring");
     running.interrupt();

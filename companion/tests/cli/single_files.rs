@@ -130,7 +130,7 @@ fn a_single_file_draws_what_its_folder_draws() {
 fn a_single_file_is_trained_upon() {
     let desk = Desk::new();
     put_twins(&desk);
-    desk.train("--base one.safetensors --out one.lora.safetensors")
+    desk.train("--base one.safetensors --size 64 --out one.lora.safetensors")
         .done();
     let lora = desk.path("one.lora.safetensors");
     let file = DiskFile::open(&lora).expect("the LoRA");
@@ -167,7 +167,7 @@ fn what_is_said_of_a_base_trains_as_the_base_that_says_it() {
     }
     for method in ["plain", "addift"] {
         let train = |base: &str| {
-            let quick = QUICK.replace("--method plain", &format!("--method {method}"));
+            let quick = QUICK.replace("--method plain", &format!("--method {method} --size 64"));
             let run = format!("train {quick} --base {base} --overwrite --out x.safetensors");
             let ran = desk.run(&run).done();
             (read_lora(&desk.path("x.safetensors")), ran.stderr)
@@ -186,7 +186,7 @@ fn what_is_said_of_a_base_trains_as_the_base_that_says_it() {
     }
     let train = |base: &str| {
         desk.train(&format!(
-            "--base {base} --prompt smile --overwrite --out y.safetensors"
+            "--base {base} --size 64 --prompt smile --overwrite --out y.safetensors"
         ))
         .done();
         read_lora(&desk.path("y.safetensors"))

@@ -16,7 +16,7 @@ fn events<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
 fn two_prompts_become_a_lora_that_is_measured_by_its_way() {
     let desk = Desk::new();
     desk.put("prompts.txt", "brown hair\nhat\n");
-    let more = "--keep hat --keep beard --held-out prompts.txt --score-budget 1";
+    let more = "--keep hat --keep beard --held-out prompts.txt --score-budget 1 --size 64";
     let ran = desk.run(&format!("{SLIDER} {more}")).done();
     for words in ["Progress", "from strength -", "of 255 is what pictures"] {
         assert!(ran.stdout.contains(words), "{words} in:\n{}", ran.stdout);
@@ -72,7 +72,8 @@ fn what_is_no_slider_is_refused_in_one_sentence() {
 fn a_run_that_is_only_watched_makes_the_lora_that_it_makes_alone() {
     let desk = Desk::new();
     let train = |more: &str| {
-        let steps = "--method addift --steps 80 --no-score --no-calibrate --device cpu --json";
+        let steps =
+            "--method addift --steps 80 --no-score --no-calibrate --size 64 --device cpu --json";
         let pair = "--original a.png --target b.png --mask mask.png";
         let ran = desk.run(&format!("train {pair} {steps} {more}")).done();
         (ran.events(), ran)

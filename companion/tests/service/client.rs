@@ -246,7 +246,7 @@ impl Client {
         self.download(lora.expect("a LoRA")).await
     }
 
-    /// Uploads the glasses pair, and describes a job of a second on it.
+    /// Uploads the glasses pair, and describes a job of a moment on it, upon the base in miniature.
     pub async fn quick_job(&self, name: &str) -> TrainJob {
         let pair = mimeo_base::pairs()
             .iter()
@@ -265,7 +265,7 @@ impl Client {
         };
         TrainJob {
             scores: false,
-            ..TrainJob::new(name.parse().unwrap(), BaseId::bundled(), example, recipe)
+            ..TrainJob::new(name.parse().unwrap(), micro(), example, recipe)
         }
     }
 
@@ -280,6 +280,14 @@ impl Client {
         job.recipe.calibrate = false;
         job.recipe.score_budget = Some(ScoreBudget::constant(0.8));
         job
+    }
+
+    /// The same upon the bundled base, whose pictures show what was trained.
+    pub async fn bundled_job(&self, name: &str) -> TrainJob {
+        TrainJob {
+            base: BaseId::bundled(),
+            ..self.quick_job(name).await
+        }
     }
 
     /// A job that does not end by itself within a test.
@@ -333,6 +341,11 @@ pub fn previews() -> PreviewPlan {
         seed: 7,
         strengths: PreviewPlan::STRENGTHS.to_vec(),
     }
+}
+
+/// The base in miniature ([`crate::companion::put_micro`]): its steps take milliseconds.
+pub fn micro() -> BaseId {
+    BaseId::try_from("micro".to_owned()).unwrap()
 }
 
 /// A picture of somebody, by the bundled base alone.

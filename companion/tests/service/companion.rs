@@ -22,10 +22,11 @@ pub struct Companion {
 }
 
 impl Companion {
-    /// One with an empty data folder; `flags` are separated by spaces.
+    /// One with nothing in its data folder but the base in miniature; `flags` are separated by spaces.
     pub fn start(flags: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
+        put_micro(&data);
         let mut companion = Self::on(&data, flags);
         companion.folder = Some(folder);
         companion
@@ -141,6 +142,25 @@ impl Drop for Companion {
         // It may have ended already.
         _ = self.process.kill();
         _ = self.process.wait();
+    }
+}
+
+/// Puts the base in miniature (tests/fixtures/README.md) among the models of a data folder.
+pub fn put_micro(data: &Path) {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/micro");
+    copy_folder(Path::new(fixture), &data.join("models/micro"));
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 

@@ -171,7 +171,7 @@ async fn import(client: &mut Client, lora: BlobId, name: &str) -> ServerMessage 
 async fn a_foreign_lora_becomes_a_copier_that_jobs_build_upon() {
     let mut companion = Companion::start("");
     let mut client = companion.client().await;
-    let plain = client.quick_job("flat").await;
+    let plain = client.bundled_job("flat").await;
     let plain = client.submit(plain).await;
     client.until_over(plain).await;
     let bytes = client.lora(plain).await;
@@ -237,6 +237,7 @@ async fn a_foreign_lora_becomes_a_copier_that_jobs_build_upon() {
     assert!(matches!(renamed, ServerMessage::Done { .. }), "{renamed:?}");
 
     let mut job = client.quick_copier_job("upon").await;
+    job.base = BaseId::bundled();
     job.copier = CopierChoice::Given(copier.id);
     job.recipe.copier.kind = CopierKind::Style;
     let mut loras = Vec::new();

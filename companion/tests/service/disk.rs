@@ -7,7 +7,7 @@ use std::time::Duration;
 use mimeo_protocol::{JobEventKind, JobState, PauseReason, ServerMessage, Steps};
 
 use crate::client::portrait;
-use crate::companion::{Companion, command, spawn};
+use crate::companion::{Companion, command, put_micro, spawn};
 
 #[tokio::test]
 async fn a_full_disk_pauses_the_job_and_room_lets_it_go_on() {
@@ -34,7 +34,7 @@ async fn a_full_disk_pauses_the_job_and_room_lets_it_go_on() {
     let inside = PathBuf::from(format!("/proc/{}/root", process.id()));
     let companion = Companion::adopt(process, address, &data);
     let mut client = companion.client().await;
-    let mut job = client.quick_job("full").await;
+    let mut job = client.bundled_job("full").await;
     job.recipe.pass.steps = Steps::constant(60);
     let undisturbed = client.submit(job.clone()).await;
     client.until_over(undisturbed).await;
@@ -87,6 +87,7 @@ async fn a_full_disk_pauses_the_job_and_room_lets_it_go_on() {
 async fn a_damaged_database_is_told_and_results_are_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
+    put_micro(&data);
     let result = {
         let mut companion = Companion::on(&data, "");
         let mut client = companion.client().await;

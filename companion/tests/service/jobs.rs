@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use mimeo_protocol::{
-    ClientMessage, CopierKind, FileKind, JobEventKind, JobState, LoraRef, LossPoint, Phase,
+    BaseId, ClientMessage, CopierKind, FileKind, JobEventKind, JobState, LoraRef, LossPoint, Phase,
     PreviewRequest, ServerMessage, Steps, Strength,
 };
 
@@ -15,6 +15,7 @@ async fn a_whole_job_with_previews_scores_and_files() {
     let companion = Companion::start("");
     let mut client = companion.client().await;
     let mut job = client.quick_copier_job("眼鏡").await;
+    job.base = BaseId::bundled();
     job.scores = true;
     // By every picture that there is.
     job.recipe.score_budget = None;
@@ -254,7 +255,9 @@ async fn two_prompts_make_the_same_file_with_and_without_a_companion() {
     let folder = tempfile::tempdir().unwrap();
     let slide = |more: &[&str]| {
         let ran = Command::new(env!("CARGO_BIN_EXE_mimeo"))
-            .args("slider --target glasses --keep hat --steps 4 --leak-every 2".split(' '))
+            .args(
+                "slider --target glasses --keep hat --steps 4 --size 64 --leak-every 2".split(' '),
+            )
             .args("--no-score --overwrite --json --out x.safetensors".split(' '))
             .args(more)
             .current_dir(folder.path())
@@ -391,10 +394,11 @@ async fn the_command_line_waits_for_a_companion_that_is_started_again() {
 async fn pictures_and_scores_on_demand_while_another_job_trains() {
     let companion = Companion::start("");
     let mut client = companion.client().await;
-    let job = client.quick_job("small").await;
-    let small = client.submit(job).await;
+    let job = client.bundled_job("small").await;
+    let small = client.submit(job.clone()).await;
     client.until_over(small).await;
-    let long = client.long_job("long").await;
+    let mut long = job;
+    long.recipe.pass.steps = Steps::constant(100_000);
     let long = client.submit(long).await;
     client
         .until(long, |kind| matches!(kind, JobEventKind::Losses { .. }))

@@ -202,7 +202,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 async fn a_job_that_explodes_at_once_fails_and_leaves_no_file() {
     let companion = Companion::start("");
     let mut client = companion.client().await;
-    let mut job = client.quick_job("exploded").await;
+    let mut job = client.bundled_job("exploded").await;
     job.recipe.pass.steps = Steps::constant(20);
     job.recipe.pass.learning_rate = LearningRate::constant(1.0);
     job.recipe.pass.clip_norm = None;
@@ -293,7 +293,7 @@ async fn a_job_that_does_not_fit_is_refused_with_the_number_to_lower() {
     // Nothing is left that could be computed twice.
     let plenty = Companion::start("--recompute on");
     let mut client = plenty.client().await;
-    let mut job = client.quick_job("large").await;
+    let mut job = client.bundled_job("large").await;
     let small = plan(&mut client, &job).await;
     assert_eq!(small.remedy, None, "it fits: {small:?}");
     job.recipe.pass.batch_size = BatchSize::constant(64);
@@ -365,7 +365,7 @@ async fn bases_and_devices_are_listed() {
         panic!("the bases");
     };
     let ids: Vec<_> = checkpoints.iter().map(|info| info.id.as_str()).collect();
-    assert_eq!(ids, ["bundled", "broken-one"], "both");
+    assert_eq!(ids, ["bundled", "broken-one", "micro"], "all of them");
     assert_eq!(checkpoints[0].native_side, Some(128), "what it is");
     assert_eq!(checkpoints[0].side_multiple, 32, "what it can draw");
     assert_eq!(checkpoints[0].unusable, None, "usable");

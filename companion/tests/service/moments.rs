@@ -5,20 +5,19 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::SinkExt as _;
 use futures_util::future::join_all;
 use mimeo_protocol::{
-    BaseId, BlobId, ClientMessage, CopierId, FileId, JobControl, JobId, PreviewRequest, Rejection,
+    BlobId, ClientMessage, CopierId, FileId, JobControl, JobId, PreviewRequest, Rejection,
     RequestId, ServerMessage, Steps, TrainJob,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::client::{Client, frame, portrait};
+use crate::client::{Client, frame, micro, portrait};
 use crate::companion::Companion;
 
 /// Clients at once, how often each comes anew, and how often it asks each time.
@@ -35,11 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PICTURES: u64 = 3;
 /// Of no job, file or copier here.
 const NONE: u64 = 99_999;
-
-/// The base in miniature (`tests/fixtures/README.md`), which trains and draws in milliseconds.
-fn micro() -> BaseId {
-    BaseId::try_from("micro".to_owned()).unwrap()
-}
 
 fn drawing(seed: u64) -> PreviewRequest {
     PreviewRequest {
@@ -293,16 +287,8 @@ async fn train_for_ever(world: &World) {
 async fn two_thousand_requests_at_random_moments_are_answered_each_once() {
     let seed: u64 = std::env::var("MIMEO_SEED").map_or(1, |text| text.parse().unwrap());
     let companion = Companion::start("");
-    copy_folder(
-        Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../tests/fixtures/micro"
-        )),
-        &companion.data().join("models/micro"),
-    );
     let mut client = companion.client().await;
     let mut job = client.quick_job("short").await;
-    job.base = micro();
     job.recipe.pass.steps = Steps::constant(40);
     let mut pictures = BTreeMap::new();
     for seed in 0..PICTURES {
@@ -365,19 +351,6 @@ async fn a_burst_of_requests_does_not_wait_for_itself() {
             if let Some(request) = message.request() {
                 assert!(waiting.remove(&request), "answered once: {message:?}");
             }
-        }
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
         }
     }
 }

@@ -3,7 +3,7 @@
 use mimeo_image::{Rgb, decode, decode_mask};
 use mimeo_protocol::{
     BaseId, BlobId, Canvas, JobControl, JobEventKind, JobState, LoraRef, Method, Phase,
-    PreviewPlan, PreviewRequest, PromptSyntax, Rejection, ServerMessage, Strength,
+    PreviewPlan, PreviewRequest, PromptSyntax, Rejection, ServerMessage, Steps, Strength,
 };
 
 use crate::client::{Client, blob_id, portrait, previews};
@@ -90,7 +90,7 @@ async fn a_base_draws_without_any_job() {
 async fn an_uploaded_lora_draws_what_the_same_one_of_a_job_draws() {
     let companion = Companion::start("");
     let mut client = companion.client().await;
-    let job = client.quick_job("small").await;
+    let job = client.bundled_job("small").await;
     let job = client.submit(job).await;
     client.until_over(job).await;
     let file = client.files(job)[0].id;
@@ -240,7 +240,8 @@ async fn a_picture_of_another_base_is_drawn_when_the_running_job_is_over() {
     put_twin(&companion);
     let mut client = companion.client().await;
     let mut watcher = companion.client().await;
-    let job = client.long_job("long").await;
+    let mut job = client.bundled_job("long").await;
+    job.recipe.pass.steps = Steps::constant(100_000);
     let job = client.submit(job).await;
     client.until_phase(job, Phase::Training).await;
 
@@ -265,7 +266,8 @@ async fn a_picture_of_another_base_does_not_wait_for_a_paused_job() {
         base: BaseId::try_from("twin".to_owned()).unwrap(),
         ..portrait()
     };
-    let job = client.long_job("long").await;
+    let mut job = client.bundled_job("long").await;
+    job.recipe.pass.steps = Steps::constant(100_000);
     let job = client.submit(job).await;
     client.until_phase(job, Phase::Training).await;
     let mut watcher = companion.client().await;
@@ -314,11 +316,7 @@ async fn the_pace_of_a_job_is_remembered() {
     assert_eq!(phases, [Phase::Copier, Phase::Training], "{paces:?}");
     for pace in paces {
         assert_eq!(pace.method, Method::Copier, "{pace:?}");
-        assert_eq!(
-            (pace.pixels, pace.batch_size),
-            (128 * 128, batch),
-            "{pace:?}"
-        );
+        assert_eq!((pace.pixels, pace.batch_size), (64 * 64, batch), "{pace:?}");
         assert!(pace.secs_per_step > 0.0, "{pace:?}");
     }
 }

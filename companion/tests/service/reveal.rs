@@ -28,11 +28,12 @@ async fn the_folder_of_a_file_is_opened_with_the_file_in_it() {
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::{Duration, Instant};
 
-    use crate::companion::{command, spawn};
+    use crate::companion::{command, put_micro, spawn};
 
     let folder = tempfile::tempdir().unwrap();
     let (data, programs) = (folder.path().join("data"), folder.path().join("programs"));
     std::fs::create_dir(&programs).unwrap();
+    put_micro(&data);
     let (process, address) = spawn(command(&data, &[]).env("PATH", &programs));
     let companion = Companion::adopt(process, address, &data);
     let mut client = companion.client().await;
