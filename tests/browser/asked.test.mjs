@@ -17,8 +17,8 @@ const SEED = Number(process.env.MIMEO_SEED ?? 1);
 /** Workers that are asked for a picture just after their welcome, and within how many milliseconds. */
 const [STARTS, AFTER_WELCOME] = [6, 15];
 
-/** Requests while one long run goes on, and again while short ones begin and end. */
-const REQUESTS = 1000;
+/** Requests while one long run goes on, and again while short ones begin and end; many for a soak. */
+const REQUESTS = Number(process.env.MIMEO_REQUESTS ?? 400);
 
 /** Milliseconds between two requests that do not come at once. */
 const APART = 8;
@@ -71,7 +71,7 @@ test("a picture that is asked for just after the welcome is drawn, whatever the 
   });
 });
 
-test("two thousand requests at random moments are answered, each once", async () => {
+test("requests at random moments are answered, each once", async () => {
   const random = chance(SEED);
   await withPage(browser, host, { name: "asked", at: host.emptyUrl }, async (page) => {
     const worker = await BrowserWorker.start(page, "cpu");

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { keepFigures, spread } from "./measured.mjs";
+import { choose } from "./pages/choose.mjs";
 import { Suite } from "./suite.mjs";
 
 const suite = new Suite();
@@ -18,7 +19,7 @@ test("there are eight decisions at most before Advanced", async () => {
   await suite.visit({ name: "decisions" }, async ({ bench }) => {
     await bench.loadExample();
     for (const method of ["Copy machine", "Direct difference", "Plain LoRA"]) {
-      await bench.recipe.method(method).check({ force: true });
+      await choose(bench.recipe.method(method));
       const decisions = await decisionsIn(bench.recipe.region);
       await keepFigures(`Decisions before Advanced, ${method}`, { decisions: decisions.join(", ") });
       const count = decisions.length;

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { looks } from "./axe.mjs";
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
 import { kept } from "./kept.mjs";
+import { choose } from "./pages/choose.mjs";
 import { Copiers } from "./pages/copiers.mjs";
 import { PairSet } from "./pages/pair-set.mjs";
 import { text } from "./pictures.mjs";
@@ -84,7 +85,7 @@ for (const [where, suite] of [["a companion", served], ["the browser alone", alo
         lower.result.download.click(),
       ]);
       const lora = await readFile(await download.path());
-      await bench.recipe.method("Copy machine").check({ force: true });
+      await choose(bench.recipe.method("Copy machine"));
       await copiers.fold.click();
       await copiers.import("Style", text("notes.safetensors", "no LoRA at all"));
       await copiers.refusal.filter({ hasText: "notes.safetensors" }).waitFor();
@@ -148,7 +149,7 @@ async function framings(letter) {
 /** Makes the copier's run, and that upon it, ones of a few seconds, with no scores. */
 async function makeShort(bench, name) {
   const { recipe } = bench;
-  await recipe.method("Copy machine").check({ force: true });
+  await choose(recipe.method("Copy machine"));
   await recipe.name.fill(name);
   await recipe.openAdvanced();
   await recipe.set("The LoRA", "Steps", 4);
@@ -156,4 +157,5 @@ async function makeShort(bench, name) {
   await recipe.set("Previews", "Every", 0);
   await recipe.field("Run", "Calibrate strength").uncheck();
   await recipe.set("Run", "Score budget", 8);
+  await recipe.set("Run", "Resolution", 64);
 }

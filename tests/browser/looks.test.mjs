@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { violations } from "./axe.mjs";
 import { screenshot } from "./browser.mjs";
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
+import { choose } from "./pages/choose.mjs";
 import { Keys } from "./pages/keys.mjs";
 import { Suite } from "./suite.mjs";
 
@@ -42,7 +43,7 @@ test("the empty page, a pair, the keys and the playground keep nobody out", asyn
 test("a pair, a run, its result and the list of runs keep nobody out at any width", async () => {
   await suite.visit({ name: "looks-run", reducedMotion: true }, async ({ page, bench, lower }) => {
     await bench.loadExample();
-    await bench.stage.view("Split").check({ force: true });
+    await choose(bench.stage.view("Split"));
     await keepLooks(page, "pair");
 
     await bench.recipe.makeShort({ name: "looked-at", steps: 12, previewEvery: 4 });

@@ -6,6 +6,7 @@ import { promisify } from "node:util";
 
 import { screenshot } from "./browser.mjs";
 import { binary } from "./companion.mjs";
+import { choose } from "./pages/choose.mjs";
 import { text } from "./pictures.mjs";
 import { Suite } from "./suite.mjs";
 
@@ -46,7 +47,7 @@ test("a number out of range is refused at its field, in words", async () => {
 test("what is no number is refused at its field, with what is allowed", async () => {
   await suite.visit({ name: "mistyped" }, async ({ bench }) => {
     const { recipe } = bench;
-    await recipe.method("Direct difference").check({ force: true });
+    await choose(recipe.method("Direct difference"));
     await recipe.openAdvanced();
     for (const [heading, label, typed, says] of [
       ["The LoRA", "Learning rate", "0,001", /between 0.00000001 and 1, not "0,001".*point for decimals/],
@@ -84,11 +85,11 @@ test("what is not understood in a prompt is said below it before anybody trains"
 test("the plain choices say what they cost, and Undo takes them back", async () => {
   await suite.visit({ name: "choices" }, async ({ bench }) => {
     const { recipe } = bench;
-    await recipe.method("Direct difference").check({ force: true });
-    await recipe.choice("What changes?", "Style or colour").check({ force: true });
-    await recipe.choice("Effort", "Quick").check({ force: true });
+    await choose(recipe.method("Direct difference"));
+    await choose(recipe.choice("What changes?", "Style or colour"));
+    await choose(recipe.choice("Effort", "Quick"));
     await recipe.region.getByText(/^\d+ steps/).waitFor();
-    await recipe.choice("Size", "Large").check({ force: true });
+    await choose(recipe.choice("Size", "Large"));
     await recipe.region.getByText(/^rank 16/).waitFor();
     await bench.head("Undo").click();
     await recipe.region.getByText(/^rank 8/).waitFor();
@@ -131,7 +132,7 @@ test("a LoRA that is dropped brings back its recipe, and by a click its pair", a
     assert.equal(await bench.recipe.field("The LoRA", "Steps").inputValue(), "4", "the numbers");
     assert.equal(await bench.recipe.name.inputValue(), "comes-back", "the name");
     await card.getByRole("button", { name: "Its pair, too" }).click();
-    await bench.preflight.getByText("128 × 128 px").waitFor();
+    await bench.preflight.getByText("64 × 64 px").waitFor();
     await bench.maskCheck.getByText(/\d % masked/).waitFor();
   });
 });

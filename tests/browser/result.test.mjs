@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
+import { choose } from "./pages/choose.mjs";
 import { Suite } from "./suite.mjs";
 
 const NAME = "first-run";
@@ -28,11 +29,11 @@ test("the strength dial draws where it stops, and what is compared can be chosen
     await result.dial.getByText("Shown is +0.5", { exact: true }).waitFor({ timeout: RUN_WITHIN });
 
     const left = result.region.getByRole("group", { name: "Left" });
-    await left.getByRole("radio", { name: "A", exact: true }).check({ force: true });
+    await choose(left.getByRole("radio", { name: "A", exact: true }));
     await result.picture("A, before").waitFor();
     const by = result.region.getByRole("group", { name: "Compare by" });
     for (const mode of ["Side by side", "Difference", "Slide"]) {
-      await by.getByRole("radio", { name: mode }).check({ force: true });
+      await choose(by.getByRole("radio", { name: mode }));
       await result.picture("A, before").waitFor();
     }
   });
@@ -82,7 +83,7 @@ test("a run is run again with one change, and the list tells the difference in b
     const { runs } = lower;
     await openResult(lower);
     await lower.result.button("Run again with one change").click();
-    await bench.preflight.getByText("128 × 128 px").waitFor();
+    await bench.preflight.getByText("64 × 64 px").waitFor();
     await bench.maskCheck.getByText(/\d % masked/).waitFor();
     await eventually("its name", async () => (await bench.recipe.name.inputValue()) === NAME);
     await bench.recipe.openAdvanced();

@@ -9,6 +9,7 @@ import { looks } from "./axe.mjs";
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
 import { kept } from "./kept.mjs";
 import { writeTree } from "./opfs.mjs";
+import { choose } from "./pages/choose.mjs";
 import { Keys } from "./pages/keys.mjs";
 import { PairSet } from "./pages/pair-set.mjs";
 import { bundled, plain, text } from "./pictures.mjs";
@@ -97,7 +98,7 @@ test("a folder of twelve pairs is dropped, corrected by keyboard, masked, captio
     assert.ok(captions.includes("a person, beard, blue sky"), "what was typed");
     assert.ok(captions.includes(`${name(1)}_before.txt`), "beside its picture");
 
-    await bench.recipe.method("Direct difference").check({ force: true });
+    await choose(bench.recipe.method("Direct difference"));
     await bench.recipe.makeShort({ name: "twelve", steps: 12 });
     await bench.train.click();
     await lower.run.name("twelve").waitFor();

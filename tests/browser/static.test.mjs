@@ -9,6 +9,7 @@ import { RUN_WITHIN, eventually } from "./eventually.mjs";
 import { MICRO, job, microPair, recipe, uploadPair } from "./jobs.mjs";
 import { keepFigures } from "./measured.mjs";
 import { inspect } from "./native.mjs";
+import { choose } from "./pages/choose.mjs";
 import { Lower } from "./pages/lower.mjs";
 import { StaticHost } from "./static-host.mjs";
 import { Suite } from "./suite.mjs";
@@ -100,7 +101,7 @@ test("without WebGPU it trains on the CPU, and says why", async () => {
       assert.match(await bench.backend.innerText(), /CPU/, what);
       await bench.backend.click();
       await bench.backendDetails.getByText(says).first().waitFor();
-      await bench.backendChoice("Browser (WebGPU)").check({ force: true });
+      await choose(bench.backendChoice("Browser (WebGPU)"));
       await bench.backendDetails.getByText(says).first().waitFor();
       assert.ok(await bench.backendChoice("Companion").isVisible(), `${what}: always overridable`);
     });

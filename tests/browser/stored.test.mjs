@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { screenshot } from "./browser.mjs";
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
 import { readTree, writeTree } from "./opfs.mjs";
+import { choose } from "./pages/choose.mjs";
 import { apart, readTensors } from "./safetensors.mjs";
 import { StaticHost } from "./static-host.mjs";
 import { Suite } from "./suite.mjs";
@@ -80,7 +81,7 @@ test("settings of a newer Mimeo stay until the user says otherwise", async () =>
     await told.getByText(/has format 2 of a newer Mimeo.*update Mimeo.*What was kept stays/).waitFor();
 
     await bench.recipe.name.fill("after");
-    await bench.recipe.method("Direct difference").check({ force: true });
+    await choose(bench.recipe.method("Direct difference"));
     await bench.stage.paint([[30, 30], [90, 60]]);
     await screenshot(page, "newer-settings");
     await page.reload();

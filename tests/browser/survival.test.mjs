@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RUN_WITHIN, eventually } from "./eventually.mjs";
+import { choose } from "./pages/choose.mjs";
 import { Suite } from "./suite.mjs";
 
 const suite = new Suite();
@@ -16,7 +17,7 @@ test("a reload loses nothing of the bench, and comes back to the run that goes o
     await bench.loadExample();
     await bench.stage.button("Clear").click();
     await bench.stage.paint([[30, 30], [90, 60]]);
-    await bench.stage.view("A").check({ force: true });
+    await choose(bench.stage.view("A"));
     await bench.recipe.makeShort({ name: "reloaded", steps: 60 });
     const painted = await bench.stage.maskedPixels();
     await bench.train.click();

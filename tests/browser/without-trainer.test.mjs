@@ -4,6 +4,7 @@
 import { test } from "node:test";
 
 import { openBrowser, screenshot, withPage } from "./browser.mjs";
+import { choose } from "./pages/choose.mjs";
 import { Workbench } from "./pages/workbench.mjs";
 import { StaticHost } from "./static-host.mjs";
 
@@ -19,7 +20,7 @@ test("a page without the browser's trainer says so, and looks for nothing else",
       await bench.banner.filter({ hasText: REMEDY }).waitFor();
       await bench.backend.click();
       for (const place of ["Browser (CPU)", "Browser (WebGPU)"]) {
-        await bench.backendChoice(place).check({ force: true });
+        await choose(bench.backendChoice(place));
         await bench.backendDetails.getByText(/You chose this browser, but/).filter({ hasText: REMEDY }).waitFor();
       }
       await screenshot(page, "without-trainer");

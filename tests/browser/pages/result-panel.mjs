@@ -65,6 +65,6 @@ export class ResultPanel {
 
   /** Waits until it is there, which is when the run has ended well. */
   async shown(timeout = RUN_WITHIN) {
-    await this.scores.getByText(/of the change/).first().waitFor({ timeout });
+    await this.scores.getByText(/(of|from) the change/).first().waitFor({ timeout });
   }
 }
