@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::sync::{Mutex, MutexGuard};
 
 use burn::tensor::Device;
+use mimeo_diffusion::{Arithmetic, WeightFormat};
 use mimeo_engine::{ArithmeticChoice, Base, Compute, DeviceChoice, Recompute};
 use mimeo_protocol::BatchSize;
 use mimeo_train::{Dataset, NoiseRng, Objective, StepReport, Trainer};
@@ -85,7 +86,14 @@ fn training_on_wgpu_equals_training_on_the_cpu() {
         return;
     };
     let gpu_base = load_base(&gpu);
-    let weights = gpu_base.unet.conv_in.conv.weight.dtype().name();
+    let weights = gpu_base.unet.conv_in.conv.weight.dtype();
+    // Those of the base are f16, and f32 may be computed with them as they are.
+    let expected = match WeightFormat::of_unet(&gpu, Arithmetic::F32) {
+        WeightFormat::HalfAsStored => Arithmetic::F16.dtype(),
+        _ => Arithmetic::F32.dtype(),
+    };
+    assert_eq!(weights, expected, "where a weight lies");
+    let weights = weights.name();
 
     let recipe = addift();
     let (kept, again) = (Recompute::NOTHING, Recompute::EVERYTHING);
