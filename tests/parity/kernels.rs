@@ -6,7 +6,8 @@
 
 use burn::tensor::{Device, Tensor};
 use mimeo_diffusion::ops::{
-    Activation, geglu, group_norm, layer_norm, scaled_dot_product_attention,
+    Activation, geglu, group_moments, group_norm, group_norm_by, layer_norm,
+    scaled_dot_product_attention,
 };
 use mimeo_train::NoiseRng;
 
@@ -98,6 +99,13 @@ fn kernels_of_the_gpu_equal_those_of_the_cpu() {
             let name = format!("{name}, channels last");
             assert_same(&gpu, &name, &[last], &|inputs| {
                 normed(inputs[0].clone().permute([0, 3, 1, 2])).permute([0, 2, 3, 1])
+            });
+            let name =
+                format!("group norm {shape:?} by the moments of {groups} groups, {activation:?}");
+            assert_same(&gpu, &name, &[shape], &|inputs| {
+                let [weight, bias] = constants(shape[1], &inputs[0]);
+                let moments = group_moments(inputs[0].clone(), groups, 1e-5);
+                group_norm_by(inputs[0].clone(), moments, weight, bias, activation)
             });
         }
     }

@@ -5,9 +5,10 @@ use mimeo_lora::{Kernel, LoraStack, TargetId, TargetKind, Targets};
 
 use crate::load::{LoadError, Weights};
 use crate::ops::{
-    Activation, channels_last, frozen_conv2d, frozen_linear, group_norm, is_channels_last,
-    layer_norm,
+    Activation, channels_last, frozen_conv2d, frozen_linear, group_norm, group_norm_by,
+    is_channels_last, layer_norm,
 };
+use crate::strips::{Size, Strips};
 
 /// Whether a layer has a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +170,18 @@ impl Conv2d {
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
         frozen_conv2d(x, weight, bias, self.stride, self.padding)
     }
+
+    /// The same of a picture in strips, for a convolution that keeps the size.
+    pub(crate) fn forward_in_strips(&self, x: Strips) -> Strips {
+        x.map(self.output(), Size::Same, |strip| {
+            strip.own(self.forward(strip.values.clone()))
+        })
+    }
+
+    /// Channels of the answer.
+    pub(crate) fn output(&self) -> usize {
+        self.weight.dims()[0]
+    }
 }
 
 /// A [`Conv2d`] that a LoRA can change, or one of the VAE's, which none does.
@@ -275,6 +288,37 @@ impl GroupNorm {
     fn forward_then(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
         group_norm(x, weight, bias, self.groups, self.eps, activation)
+    }
+
+    /// The norm of a picture, for its strips.
+    ///
+    /// - `answer`: channels of what is made of them
+    pub(crate) fn of(&self, picture: &Strips, answer: usize) -> PictureNorm<'_> {
+        PictureNorm {
+            norm: self,
+            moments: picture.moments(answer, self.groups, self.eps),
+        }
+    }
+}
+
+/// A [`GroupNorm`] over all of a picture.
+#[derive(Debug)]
+pub(crate) struct PictureNorm<'a> {
+    norm: &'a GroupNorm,
+    /// `[batch, groups, 2]`; none of a picture that is one strip.
+    moments: Option<Tensor<3>>,
+}
+
+impl PictureNorm<'_> {
+    /// As [`GroupNorm::forward_silu`].
+    ///
+    /// - `rows`: of the picture, `[batch, channels, rows, width]`
+    pub(crate) fn forward_silu(&self, rows: Tensor<4>) -> Tensor<4> {
+        let Some(moments) = &self.moments else {
+            return self.norm.forward_silu(rows);
+        };
+        let (weight, bias) = (self.norm.weight.clone(), self.norm.bias.clone());
+        group_norm_by(rows, moments.clone(), weight, bias, Activation::Silu)
     }
 }
 

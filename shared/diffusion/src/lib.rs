@@ -19,6 +19,7 @@ pub mod load;
 pub mod ops;
 pub mod sampler;
 pub mod schedule;
+mod strips;
 pub mod tokenizer;
 pub mod tuning;
 pub mod unet;

@@ -19,7 +19,7 @@ pub use attention::scaled_dot_product_attention;
 pub(crate) use frozen::{channels_last, is_channels_last};
 pub use frozen::{frozen_conv2d, frozen_linear};
 pub use gate::geglu;
-pub use norm::{Activation, group_norm, layer_norm};
+pub use norm::{Activation, group_moments, group_norm, group_norm_by, layer_norm};
 
 use burn::backend::{Backend, tensor::FloatTensor};
 use burn::tensor::Shape;

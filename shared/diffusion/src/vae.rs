@@ -1,16 +1,23 @@
 //! `AutoencoderKL`, diffusers `models/autoencoders/autoencoder_kl.py` and `vae.py`.
+//!
+//! Large pictures go through it in strips (`strips.rs`): a picture of 1024 px, whole, would take 2.5 GiB beside the
+//! weights, more than Stable Diffusion XL leaves of a GPU of 8. In strips it takes half, and what comes out is the same.
 
 use burn::tensor::Tensor;
 use mimeo_checkpoint::config::VaeConfig;
-use mimeo_lora::LoraStack;
 
 use crate::layers::{Bias, Conv2d, GroupNorm, Linear};
 use crate::load::{LoadError, WeightMap, Weights};
 use crate::ops::scaled_dot_product_attention;
+use crate::strips::{Size, Strips};
 use crate::unet::resnet::{Downsample2d, DownsamplePadding, Norm, ResnetBlock2d, Upsample2d};
 
 /// ε of every group norm of the VAE.
 const VAE_NORM_EPS: f64 = 1e-6;
+
+/// Numbers that a strip of a picture has at most: 64 MiB, which a WebGPU device holds in one buffer. Of a picture of
+/// 1024 px it is 60 rows at the widest, so that the rows that neighbours both compute are a fifteenth of the work.
+pub const STRIP: usize = 16 << 20;
 
 /// Pictures to latents and back.
 #[derive(Debug)]
@@ -21,6 +28,8 @@ pub struct AutoencoderKl {
     decoder: Decoder,
     scaling_factor: f64,
     latent_channels: usize,
+    /// As [`STRIP`].
+    strip: usize,
 }
 
 impl AutoencoderKl {
@@ -54,7 +63,19 @@ impl AutoencoderKl {
             decoder: Decoder::load(&mut weights.at("decoder"), config)?,
             scaling_factor: config.scaling_factor,
             latent_channels: latent,
+            strip: STRIP,
         })
+    }
+
+    /// The same with other strips.
+    ///
+    /// - `numbers`: that each has at most, in place of [`STRIP`]; a few rows it has in any case
+    #[must_use]
+    pub fn with_strips_of(self, numbers: usize) -> Self {
+        Self {
+            strip: numbers,
+            ..self
+        }
     }
 
     /// The latent of a picture: the mean of the posterior times the scaling factor.
@@ -65,7 +86,7 @@ impl AutoencoderKl {
     /// - `image`: `[batch, 3, height, width]` in -1..=1; answer: `[batch, 4, height/8, width/8]`
     #[must_use]
     pub fn encode(&self, image: Tensor<4>) -> Tensor<4> {
-        let moments = self.encoder.forward(image);
+        let moments = self.encoder.forward(Strips::of(image, self.strip)).whole();
         let moments = match &self.quant_conv {
             Some(conv) => conv.forward(moments),
             None => moments,
@@ -79,10 +100,11 @@ impl AutoencoderKl {
     #[must_use]
     pub fn decode(&self, latent: Tensor<4>) -> Tensor<4> {
         let latent = latent / self.scaling_factor;
-        self.decoder.forward(match &self.post_quant_conv {
+        let latent = match &self.post_quant_conv {
             Some(conv) => conv.forward(latent),
             None => latent,
-        })
+        };
+        self.decoder.forward(Strips::of(latent, self.strip)).whole()
     }
 }
 
@@ -138,14 +160,13 @@ impl Encoder {
         })
     }
 
-    fn forward(&self, image: Tensor<4>) -> Tensor<4> {
-        let mut sample = self.conv_in.forward(image);
+    fn forward(&self, image: Strips) -> Strips {
+        let mut sample = self.conv_in.forward_in_strips(image);
         for block in &self.down_blocks {
             sample = block.forward(sample);
         }
         let sample = self.mid_block.forward(sample);
-        self.conv_out
-            .forward(self.conv_norm_out.forward_silu(sample))
+        out(&self.conv_norm_out, &self.conv_out, sample)
     }
 }
 
@@ -180,14 +201,13 @@ impl DownEncoderBlock2d {
         })
     }
 
-    fn forward(&self, sample: Tensor<4>) -> Tensor<4> {
-        let lora = LoraStack::none();
+    fn forward(&self, sample: Strips) -> Strips {
         let sample = self
             .resnets
             .iter()
-            .fold(sample, |sample, resnet| resnet.forward(sample, None, &lora));
+            .fold(sample, |sample, resnet| resnet.forward_in_strips(sample));
         match &self.downsampler {
-            Some(downsampler) => downsampler.forward(sample, &lora),
+            Some(downsampler) => downsampler.forward_in_strips(sample),
             None => sample,
         }
     }
@@ -243,13 +263,13 @@ impl Decoder {
         })
     }
 
-    fn forward(&self, latent: Tensor<4>) -> Tensor<4> {
-        let mut sample = self.mid_block.forward(self.conv_in.forward(latent));
+    fn forward(&self, latent: Strips) -> Strips {
+        let sample = self.conv_in.forward_in_strips(latent);
+        let mut sample = self.mid_block.forward(sample);
         for block in &self.up_blocks {
             sample = block.forward(sample);
         }
-        self.conv_out
-            .forward(self.conv_norm_out.forward_silu(sample))
+        out(&self.conv_norm_out, &self.conv_out, sample)
     }
 }
 
@@ -276,17 +296,25 @@ impl UpDecoderBlock2d {
         Ok(Self { resnets, upsampler })
     }
 
-    fn forward(&self, sample: Tensor<4>) -> Tensor<4> {
-        let lora = LoraStack::none();
+    fn forward(&self, sample: Strips) -> Strips {
         let sample = self
             .resnets
             .iter()
-            .fold(sample, |sample, resnet| resnet.forward(sample, None, &lora));
+            .fold(sample, |sample, resnet| resnet.forward_in_strips(sample));
         match &self.upsampler {
-            Some(upsampler) => upsampler.forward(sample, &lora),
+            Some(upsampler) => upsampler.forward_in_strips(sample),
             None => sample,
         }
     }
+}
+
+/// `conv_out(silu(conv_norm_out(sample)))`
+fn out(conv_norm_out: &GroupNorm, conv_out: &Conv2d, sample: Strips) -> Strips {
+    let output = conv_out.output();
+    let norm = conv_norm_out.of(&sample, output);
+    sample.map(output, Size::Same, |strip| {
+        strip.own(conv_out.forward(norm.forward_silu(strip.values.clone())))
+    })
 }
 
 fn load_resnets(
@@ -327,14 +355,14 @@ impl MidBlock {
         Ok(Self { resnets, attention })
     }
 
-    fn forward(&self, sample: Tensor<4>) -> Tensor<4> {
-        let lora = LoraStack::none();
-        let sample = self.resnets[0].forward(sample, None, &lora);
+    fn forward(&self, sample: Strips) -> Strips {
+        let sample = self.resnets[0].forward_in_strips(sample);
         let sample = match &self.attention {
-            Some(attention) => attention.forward(sample),
+            // Every pixel looks at every other one, and there are few.
+            Some(attention) => sample.through(|sample| attention.forward(sample)),
             None => sample,
         };
-        self.resnets[1].forward(sample, None, &lora)
+        self.resnets[1].forward_in_strips(sample)
     }
 }
 

@@ -55,6 +55,40 @@ pub fn group_norm(
     ))
 }
 
+/// Mean and 1/deviation of each group, with which [`group_norm`] norms: what rows of a picture have to know of the
+/// whole.
+///
+/// - `x`: `[batch, channels, height, width]`; answer: `[batch, groups, 2]`
+#[must_use]
+pub fn group_moments(x: Tensor<4>, groups: usize, eps: f64) -> Tensor<3> {
+    let shape = GroupNormShape {
+        groups,
+        eps,
+        activation: Activation::None,
+    };
+    Tensor::from_dispatch(Dispatch::group_moments(x.into_dispatch(), shape))
+}
+
+/// [`group_norm`] of some rows of a picture, by the moments of the whole.
+///
+/// - `x`: `[batch, channels, rows, width]`, `moments`: `[batch, groups, 2]`, `weight`, `bias`: `[channels]`
+#[must_use]
+pub fn group_norm_by(
+    x: Tensor<4>,
+    moments: Tensor<3>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    activation: Activation,
+) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::group_norm_by(
+        x.into_dispatch(),
+        moments.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        activation,
+    ))
+}
+
 /// Layer norm (arXiv 1607.06450) over the last axis.
 ///
 /// - `x`: `[batch, tokens, width]`, `weight`, `bias`: `[width]`
@@ -89,6 +123,22 @@ pub(crate) trait NormOps: Backend {
         shape: GroupNormShape,
     ) -> FloatTensor<Self> {
         portable::group_norm_backward::<Self>(x, weight, bias, gradient, shape)
+    }
+
+    #[fusion(default)]
+    fn group_moments(x: FloatTensor<Self>, shape: GroupNormShape) -> FloatTensor<Self> {
+        portable::group_moments::<Self>(x, shape)
+    }
+
+    #[fusion(default)]
+    fn group_norm_by(
+        x: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        portable::group_norm_by::<Self>(x, &moments, [weight, bias], activation)
     }
 
     #[fusion(default)]
@@ -192,6 +242,28 @@ impl NormOps for burn::backend::Flex {
         portable::group_norm_backward::<Self>(x, weight, bias, gradient, shape)
     }
 
+    fn group_moments(x: FloatTensor<Self>, shape: GroupNormShape) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&x]) {
+            let dims = x.shape().dims();
+            return cpu::norm::group_moments(&x, shape, dims);
+        }
+        portable::group_moments::<Self>(x, shape)
+    }
+
+    fn group_norm_by(
+        x: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        if cpu::all_f32(&[&x, &moments, &weight, &bias]) {
+            let dims = x.shape().dims();
+            return cpu::norm::group_norm_by(&x, &moments, [&weight, &bias], activation, dims);
+        }
+        portable::group_norm_by::<Self>(x, &moments, [weight, bias], activation)
+    }
+
     fn frozen_layer_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -256,6 +328,7 @@ impl<B: NormOps, C: CheckpointStrategy> NormOps for Autodiff<B, C> {
 /// The same of a backend's own operations.
 mod portable {
     use burn::backend::{Backend, TensorMetadata as _, tensor::FloatTensor};
+    use burn::tensor::Slice;
 
     use super::{Activation, GroupNormShape, reshape};
 
@@ -314,11 +387,51 @@ mod portable {
         let normed = normed::<B>(grouped::<B>(x, shape.groups), 2, shape.eps);
         let y = reshape::<B, 4>(normed.values, dims);
         let y = B::float_mul(y, per_channel::<B>(weight));
-        let y = B::float_add(y, per_channel::<B>(bias));
-        match shape.activation {
+        activated::<B>(B::float_add(y, per_channel::<B>(bias)), shape.activation)
+    }
+
+    fn activated<B: Backend>(y: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+        match activation {
             Activation::None => y,
             Activation::Silu => B::float_mul(y.clone(), B::sigmoid(y)),
         }
+    }
+
+    /// Row by row first: a group is so long that a device had little to do at once, and so many numbers added one
+    /// after the other were no sum.
+    pub fn group_moments<B: Backend>(x: FloatTensor<B>, shape: GroupNormShape) -> FloatTensor<B> {
+        let [batch, channels, height, width] = x.shape().dims();
+        let rows = [batch, shape.groups, channels / shape.groups * height, width];
+        let mean = |x: FloatTensor<B>| B::float_mean_dim(B::float_mean_dim(x, 3), 2);
+        let x = reshape::<B, 4>(x, rows);
+        let middle = mean(x.clone());
+        let centred = B::float_sub(x, middle.clone());
+        let variance = mean(B::float_mul(centred.clone(), centred));
+        let deviation = B::float_sqrt(B::float_add_scalar(variance, shape.eps.into()));
+        let both = [middle, B::float_recip(deviation)]
+            .map(|moment| reshape::<B, 3>(moment, [batch, shape.groups, 1]));
+        B::float_cat(both.into(), 2)
+    }
+
+    pub fn group_norm_by<B: Backend>(
+        x: FloatTensor<B>,
+        moments: &FloatTensor<B>,
+        [weight, bias]: [FloatTensor<B>; 2],
+        activation: Activation,
+    ) -> FloatTensor<B> {
+        let [batch, groups, _] = moments.shape().dims();
+        let channels = weight.shape().num_elements();
+        let grouped =
+            |values: FloatTensor<B>| reshape::<B, 3>(values, [1, groups, channels / groups]);
+        let moment = |which: usize| {
+            let slices = [0..batch, 0..groups, which..which + 1].map(Slice::from);
+            B::float_slice(moments.clone(), &slices)
+        };
+        let factor = B::float_mul(grouped(weight), moment(1));
+        let summand = B::float_sub(grouped(bias), B::float_mul(factor.clone(), moment(0)));
+        let [factor, summand] =
+            [factor, summand].map(|values| reshape::<B, 4>(values, [batch, channels, 1, 1]));
+        activated::<B>(B::float_add(B::float_mul(x, factor), summand), activation)
     }
 
     pub fn group_norm_backward<B: Backend>(

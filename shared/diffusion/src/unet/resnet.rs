@@ -9,6 +9,7 @@ use mimeo_lora::{Kernel, LoraStack, Targets};
 
 use crate::layers::{Bias, GroupNorm, LoraConv2d, LoraLinear};
 use crate::load::{LoadError, Weights};
+use crate::strips::{Size, Strips};
 
 /// Numbers that every group norm of a model shares.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +108,36 @@ impl ResnetBlock2d {
             Some(shortcut) => shortcut.forward(input, lora),
             None => input,
         };
+        self.sum(shortcut, hidden)
+    }
+
+    /// The same of a picture in strips, without time and LoRA. Of its input and what is made of it, there is never more
+    /// than twice the answer or once the input, whichever is more.
+    pub(crate) fn forward_in_strips(&self, input: Strips) -> Strips {
+        let lora = LoraStack::none();
+        let output = self.conv1.conv.output();
+        let norm1 = self.norm1.of(&input, output);
+        let mut shortcuts = input.beside();
+        let hidden = input.map(output, Size::Same, |strip| {
+            let normed = norm1.forward_silu(strip.values.clone());
+            let hidden = strip.own(self.conv1.forward(normed, &lora));
+            // At once, so that the input can go.
+            let input = strip.own(strip.values.clone());
+            shortcuts.push(match &self.conv_shortcut {
+                Some(shortcut) => shortcut.forward(input, &lora),
+                None => input,
+            });
+            hidden
+        });
+        let norm2 = self.norm2.of(&hidden, output);
+        hidden.map(output, Size::Same, |strip| {
+            let normed = norm2.forward_silu(strip.values.clone());
+            let hidden = strip.own(self.conv2.forward(normed, &lora));
+            self.sum(shortcuts.take(strip), hidden)
+        })
+    }
+
+    fn sum(&self, shortcut: Tensor<4>, hidden: Tensor<4>) -> Tensor<4> {
         let sum = shortcut + hidden;
         if self.output_scale_factor == 1.0 {
             sum
@@ -160,6 +191,13 @@ impl Downsample2d {
         };
         self.conv.forward(x, lora)
     }
+
+    /// The same of a picture in strips, without LoRA.
+    pub(crate) fn forward_in_strips(&self, x: Strips) -> Strips {
+        x.map(self.conv.conv.output(), Size::Half, |strip| {
+            strip.own(self.forward(strip.values.clone(), &LoraStack::none()))
+        })
+    }
 }
 
 /// Nearest neighbour times two, then a convolution.
@@ -187,5 +225,12 @@ impl Upsample2d {
         let options = InterpolateOptions::new(InterpolateMode::Nearest)
             .with_output_size([height * 2, width * 2]);
         self.conv.forward(interpolate(x, options), lora)
+    }
+
+    /// The same of a picture in strips, without LoRA.
+    pub(crate) fn forward_in_strips(&self, x: Strips) -> Strips {
+        x.map(self.conv.conv.output(), Size::Double, |strip| {
+            strip.own(self.forward(strip.values.clone(), &LoraStack::none()))
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! Group and layer norm on the CPU.
 
+use burn::backend::TensorMetadata as _;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -53,17 +54,72 @@ pub(in crate::ops) fn group_norm(
     shape: GroupNormShape,
     dims: [usize; 4],
 ) -> CpuTensor {
+    let group = Group::of(shape, dims);
+    normed(x, [weight, bias], group, dims, |_, x| {
+        Arch::new().dispatch(TakeMoments { x, eps: shape.eps })
+    })
+}
+
+/// See [`crate::ops::group_moments`].
+pub(in crate::ops) fn group_moments(
+    x: &CpuTensor,
+    shape: GroupNormShape,
+    dims: [usize; 4],
+) -> CpuTensor {
+    let x = x.to_contiguous();
+    let groups = values(&x).par_chunks(Group::of(shape, dims).len());
+    let moments = groups.flat_map_iter(|x| {
+        let moments = Arch::new().dispatch(TakeMoments { x, eps: shape.eps });
+        [moments.mean, moments.inverse_deviation]
+    });
+    tensor(moments.collect(), [dims[0], shape.groups, 2])
+}
+
+/// See [`crate::ops::group_norm_by`].
+pub(in crate::ops) fn group_norm_by(
+    x: &CpuTensor,
+    moments: &CpuTensor,
+    constants: [&CpuTensor; 2],
+    activation: Activation,
+    dims: [usize; 4],
+) -> CpuTensor {
+    let shape = GroupNormShape {
+        groups: moments.shape().dims::<3>()[1],
+        // It is in the deviations.
+        eps: 0.0,
+        activation,
+    };
+    let moments = moments.to_contiguous();
+    let moments = values(&moments);
+    normed(x, constants, Group::of(shape, dims), dims, |index, _| {
+        Moments {
+            mean: moments[2 * index],
+            inverse_deviation: moments[2 * index + 1],
+        }
+    })
+}
+
+/// The norm of every group.
+///
+/// - `moments`: of a group, from its place and its numbers
+fn normed(
+    x: &CpuTensor,
+    [weight, bias]: [&CpuTensor; 2],
+    group: Group,
+    dims: [usize; 4],
+    moments: impl Fn(usize, &[f32]) -> Moments + Sync,
+) -> CpuTensor {
     let x = x.to_contiguous();
     let (weight, bias) = (weight.to_contiguous(), bias.to_contiguous());
     let x = values(&x);
     let mut out = vec![0.0; x.len()];
-    let group = Group::of(shape, dims);
     out.par_chunks_mut(group.len())
         .zip(x.par_chunks(group.len()))
         .enumerate()
         .for_each(|(index, (out, x))| {
             Arch::new().dispatch(GroupNorm {
                 group: group.at(index, values(&weight), values(&bias)),
+                moments: moments(index, x),
                 x,
                 out,
             });
@@ -149,8 +205,23 @@ impl OneGroup<'_> {
     }
 }
 
+struct TakeMoments<'a> {
+    x: &'a [f32],
+    eps: f64,
+}
+
+impl WithSimd for TakeMoments<'_> {
+    type Output = Moments;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Moments {
+        moments(simd, self.x, self.eps)
+    }
+}
+
 struct GroupNorm<'a> {
     group: OneGroup<'a>,
+    moments: Moments,
     x: &'a [f32],
     out: &'a mut [f32],
 }
@@ -160,8 +231,12 @@ impl WithSimd for GroupNorm<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { group, x, out } = self;
-        let moments = moments(simd, x, group.shape.eps);
+        let Self {
+            group,
+            moments,
+            x,
+            out,
+        } = self;
         let planes = x
             .chunks_exact(group.pixels)
             .zip(out.chunks_exact_mut(group.pixels));
