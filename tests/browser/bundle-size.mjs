@@ -9,7 +9,7 @@ import { brotliCompressSync } from "node:zlib";
 /** Compressed bytes that must arrive before anything can be done in the page. */
 const PAGE_BUDGET = 1_316_000;
 /** Compressed bytes of the trainer. */
-const TRAINER_BUDGET = 3_830_000;
+const TRAINER_BUDGET = 3_857_000;
 
 const isTrainer = ({ name }) => /worker/.test(name);
 
