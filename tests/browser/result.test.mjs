@@ -13,7 +13,7 @@ const NAME = "first-run";
 const suite = new Suite(async () => {
   await suite.visit({ name: "before-result" }, async ({ bench, lower }) => {
     await bench.loadExample();
-    await bench.recipe.makeShort({ name: NAME, steps: 6 });
+    await bench.recipe.makeShort({ name: NAME, steps: 6, side: null });
     await bench.train.click();
     await lower.result.shown();
   });
@@ -83,7 +83,7 @@ test("a run is run again with one change, and the list tells the difference in b
     const { runs } = lower;
     await openResult(lower);
     await lower.result.button("Run again with one change").click();
-    await bench.preflight.getByText("64 × 64 px").waitFor();
+    await bench.preflight.getByText("128 × 128 px").waitFor();
     await bench.maskCheck.getByText(/\d % masked/).waitFor();
     await eventually("its name", async () => (await bench.recipe.name.inputValue()) === NAME);
     await bench.recipe.openAdvanced();

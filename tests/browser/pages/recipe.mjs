@@ -121,9 +121,10 @@ export class Recipe {
    * calibration. The preset's share of so few steps would be too little for scores: they get a little more than they
    * need, of a step that takes four calls of the UNet.
    *
-   * @param {{name: string, steps?: number, previewEvery?: number}} wishes
+   * @param {{name: string, steps?: number, previewEvery?: number, side?: number | null}} wishes side of
+   *   the pictures in pixels; the base's own if null
    */
-  async makeShort({ name, steps = 8, previewEvery = 0 }) {
+  async makeShort({ name, steps = 8, previewEvery = 0, side = SMALL }) {
     await choose(this.method("Direct difference"));
     await this.name.fill(name);
     await this.openAdvanced();
@@ -131,7 +132,9 @@ export class Recipe {
     await this.set("Previews", "Every", previewEvery);
     await this.field("Run", "Calibrate strength").uncheck();
     await this.set("Run", "Score budget", SCORE_CALLS / (4 * steps));
-    await this.set("Run", "Resolution", SMALL);
+    if (side !== null) {
+      await this.set("Run", "Resolution", side);
+    }
     await this.advanced.click();
   }
 }
